@@ -1,0 +1,82 @@
+//! What was asked for, validated once: the supervisor's whole configuration.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::fleet::Endpoint;
+
+/// Everything that one supervisor needs to know. Made by [`crate::cli::run`] from the command
+/// line, the environment and a file, in this order of precedence.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The command and its arguments; never empty.
+    pub command: Vec<OsString>,
+    /// Copies of it, 1 to [`MAX_WORKERS`].
+    pub workers: u32,
+    /// Endpoints whose listeners are made by the supervisor and passed on (`--listen`).
+    pub listen: Vec<Endpoint>,
+    /// What this supervisor is called in logs and for `reuseport-ctl --name`.
+    pub name: String,
+    /// The control socket; none means the default place for `name`.
+    pub control: Option<PathBuf>,
+    /// When a worker counts as ready.
+    pub ready: Readiness,
+    /// How new connections are kept from workers that shall get none.
+    pub steering: Steering,
+    /// A worker that is not ready after this has failed.
+    pub start_timeout: Duration,
+    /// How long a retired listener may take to hand over the handshakes that it has.
+    pub settle_timeout: Duration,
+    /// How long a retired worker may take to have no open connection before it is told to stop.
+    pub quiet_timeout: Duration,
+    /// How long a worker that was told to stop may take to exit before it is killed.
+    pub drain_timeout: Duration,
+    /// How long to go on serving after being told to stop.
+    pub pre_stop: Duration,
+    /// What tells a worker to stop: a signal's number.
+    pub stop_signal: i32,
+    /// So many crashes of one slot within `restart_window` are a crash loop.
+    pub max_restarts: u32,
+    /// See `max_restarts`.
+    pub restart_window: Duration,
+    /// What a crash loop leads to.
+    pub crash_loop: CrashLoop,
+    /// Prefix every line of the workers' output with `[generation.slot]`.
+    pub log_prefix: bool,
+    /// The directory in which workers are started, looked up anew for each.
+    pub chdir: Option<PathBuf>,
+}
+
+/// The most workers that can be asked for. Each needs a process and a few descriptors.
+pub const MAX_WORKERS: u32 = 4096;
+
+/// When a worker counts as ready (`--ready`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It listens on every endpoint that the generation before serves.
+    Listen,
+    /// That, and it sent `READY=1` to `NOTIFY_SOCKET` (sd_notify(3)).
+    Notify,
+    /// It listens, and answers `GET` of this path with a status from 200 to 399.
+    Http(String),
+}
+
+/// How new connections are kept from workers that shall get none (`--steering`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steering {
+    /// A classic BPF program on each endpoint's group; needs no privilege.
+    Bpf,
+    /// Every generation gets the same sockets.
+    None,
+}
+
+/// What a crash loop leads to (`--crash-loop`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CrashLoop {
+    /// The slot is given up until the next reload or restart; its siblings serve on. When every
+    /// slot is given up, the supervisor exits.
+    Hold,
+    /// The supervisor stops everything and exits.
+    Exit,
+}

@@ -1,0 +1,5 @@
+//! Decides. Pure: no clock, descriptor, pid, log, thread or randomness.
+
+mod vocabulary;
+
+pub use vocabulary::{Asker, Endpoint, Generation, ListenerId, Slot, Time, WorkerId};

@@ -1,0 +1,2 @@
+//! The operating system's edge, and the only place with `unsafe`: one file per mechanism.
+#![allow(unsafe_code)]

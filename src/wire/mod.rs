@@ -1,0 +1,3 @@
+//! Bytes to types and back. Pure; the parsers are total: no input makes them panic.
+
+pub mod control;
