@@ -1,5 +1,18 @@
-//! Decides. Pure: no clock, descriptor, pid, log, thread or randomness.
+//! Decides. Pure: no clock, descriptor, pid, log, thread or randomness; events in, effects out,
+//! time as an argument. Every rule is here, and is tested without a process.
+//!
+//! Read [`vocabulary`] first, then `fleet` (the contract, readiness, the end), `change` (start,
+//! reload, scale), `retirement` (settle, quiesce, drain) and `respawn` (crashes).
 
-mod vocabulary;
+mod change;
+#[allow(clippy::module_inception)]
+mod fleet;
+mod respawn;
+mod retirement;
+mod status;
+pub mod vocabulary;
+mod worker;
 
-pub use vocabulary::{Asker, Endpoint, Generation, ListenerId, Slot, Time, WorkerId};
+pub use fleet::{Fleet, Policy, ReadyWhen};
+pub use status::WorkerView;
+pub use vocabulary::*;

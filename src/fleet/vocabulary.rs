@@ -6,12 +6,16 @@
 use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 /// A moment, as the time since the supervisor started. The fleet has no clock; it is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub Duration);
 
 impl Time {
+    /// Later than any other.
+    pub const NEVER: Self = Self(Duration::MAX);
+
     /// This moment, `after` later.
     pub fn plus(self, after: Duration) -> Self {
         Self(self.0.saturating_add(after))
@@ -76,5 +80,412 @@ impl fmt::Display for Generation {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.address)
+    }
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The supervisor is set up: the first generation may start.
+    Opened,
+    /// No process could be made for a worker.
+    SpawnFailed {
+        /// The worker that has no process.
+        worker: WorkerId,
+        /// A clause: what failed and why.
+        reason: String,
+    },
+    /// A listener was made for a worker before it was started (`--listen`).
+    Prepared {
+        /// Whose it is.
+        worker: WorkerId,
+        /// The new listener.
+        listener: ListenerId,
+        /// Where it listens.
+        endpoint: Endpoint,
+    },
+    /// A worker listens: on a new listener, or on one that was kept or prepared for it.
+    Listened {
+        /// The worker.
+        worker: WorkerId,
+        /// Its listener.
+        listener: ListenerId,
+        /// Where it listens.
+        endpoint: Endpoint,
+    },
+    /// A worker sent `READY=1`.
+    Notified {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// A worker answered the readiness probe well.
+    Probed {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// A worker's process has ended, and so has its process group.
+    Exited {
+        /// The worker.
+        worker: WorkerId,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// Every SYN that used the steering before the fence has been handled.
+    Fenced,
+    /// The kernel refused the fence; time must do.
+    FenceRefused,
+    /// The state of retired workers' listeners, as asked.
+    QueueMeasured {
+        /// For each worker, the half-open and not yet accepted connections on all its listeners.
+        pending: Vec<(WorkerId, u64)>,
+    },
+    /// The state of retired workers' connections, as asked.
+    ConnectionsMeasured {
+        /// For each worker, whether it has none left.
+        quiet: Vec<(WorkerId, bool)>,
+    },
+    /// A reload was asked for.
+    ReloadAsked {
+        /// Who waits; none for a signal.
+        asker: Option<Asker>,
+    },
+    /// Another number of workers was asked for.
+    ScaleAsked {
+        /// Who waits; none for a signal.
+        asker: Option<Asker>,
+        /// The new number or the difference.
+        to: ScaleTo,
+    },
+    /// The replacement of one worker was asked for.
+    RestartAsked {
+        /// Who waits.
+        asker: Option<Asker>,
+        /// Which worker.
+        worker: WorkerId,
+    },
+    /// The end was asked for.
+    StopAsked {
+        /// Who waits.
+        asker: Option<Asker>,
+        /// Kill, do not drain.
+        now: bool,
+    },
+    /// A deadline may have passed.
+    TimePassed,
+}
+
+/// How many workers there shall be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScaleTo {
+    /// That many.
+    Exactly(u32),
+    /// So many more, or fewer.
+    By(i64),
+}
+
+/// How a worker ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It exited with this code.
+    Code(i32),
+    /// It was killed by this signal.
+    Signal(i32),
+    /// It never ran the command: a clause says why.
+    NotStarted(String),
+}
+
+/// Something to do. Performing one decides nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Start a process.
+    Spawn {
+        /// The new worker's id.
+        worker: WorkerId,
+        /// Its generation.
+        generation: Generation,
+        /// Its slot.
+        slot: Slot,
+        /// How many workers there shall be.
+        workers: u32,
+        /// Listeners that it gets in the place of its own.
+        adopt: Vec<ListenerId>,
+    },
+    /// Give new connections to these listeners, by weight, and to no other of their groups. A
+    /// group with none of them stays as it is: a queue that waits beats a reset.
+    Steer {
+        /// The live listeners.
+        live: BTreeMap<ListenerId, u32>,
+    },
+    /// Wait until every SYN under way has seen the steering: [`Event::Fenced`] or
+    /// [`Event::FenceRefused`] follows at once.
+    Fence,
+    /// Look at the listeners of these workers: [`Event::QueueMeasured`] follows at once.
+    MeasureQueues {
+        /// The workers.
+        workers: Vec<WorkerId>,
+    },
+    /// Look at the connections of these workers: [`Event::ConnectionsMeasured`] follows at once.
+    MeasureConnections {
+        /// The workers.
+        workers: Vec<WorkerId>,
+    },
+    /// Try whether a worker is ready: [`Event::Listened`] or [`Event::Probed`] may follow.
+    Probe {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// Send a worker the stop signal.
+    Signal {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// Kill a worker's whole process group.
+    Kill {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// Take a listener out of its group and close it.
+    Close {
+        /// The listener.
+        listener: ListenerId,
+    },
+    /// Write in the log what happened to a worker.
+    Log(Note),
+    /// Say that a change has come to a new milestone, in the log and to who waits for it.
+    Report {
+        /// Who waits.
+        asker: Option<Asker>,
+        /// Time since the change was asked for.
+        after: Duration,
+        /// The milestone.
+        milestone: Milestone,
+        /// What kind of change it is.
+        kind: ChangeKind,
+        /// The generation that the milestone is about.
+        generation: Generation,
+        /// How many workers it is about.
+        workers: usize,
+    },
+    /// Say how a request ended, in the log and to who waits for it.
+    Tell {
+        /// Who waits.
+        asker: Option<Asker>,
+        /// What became of it.
+        verdict: Verdict,
+    },
+    /// Everything is over.
+    Finish {
+        /// How.
+        outcome: Outcome,
+    },
+}
+
+/// Something about one worker that belongs into the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// It is ready and waits for its siblings.
+    Ready {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// It gets new connections.
+    Serving {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// It died while it served.
+    Crashed {
+        /// The worker.
+        worker: WorkerId,
+        /// Its place.
+        slot: Slot,
+        /// How it ended.
+        exit: Exit,
+        /// When its replacement starts.
+        restart_in: Duration,
+    },
+    /// It died too often; its slot is given up.
+    GivenUp {
+        /// The worker.
+        worker: WorkerId,
+        /// Its place.
+        slot: Slot,
+        /// How it ended.
+        exit: Exit,
+        /// How often it died within the restart window.
+        crashes: usize,
+    },
+    /// A replacement was not ready in time and is killed.
+    StartTimedOut {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// Its listeners still had connections when the settle time-out passed.
+    SettleTimedOut {
+        /// The worker.
+        worker: WorkerId,
+        /// How many.
+        pending: u64,
+    },
+    /// It still had connections when the quiet time-out passed; it is told to stop all the same.
+    QuietTimedOut {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// It had not exited when the drain time-out passed, and is killed.
+    DrainTimedOut {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// It has ended, as it was told to, or while it was being retired.
+    Gone {
+        /// The worker.
+        worker: WorkerId,
+        /// How it ended.
+        exit: Exit,
+        /// Whether it had been told to stop.
+        told: bool,
+    },
+}
+
+/// The kinds of change; one is under way at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// The first generation starts.
+    Start,
+    /// A new generation replaces all workers.
+    Reload,
+    /// One worker is replaced.
+    Restart,
+    /// The number of workers changes.
+    Scale,
+}
+
+/// How far a change has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Milestone {
+    /// New workers are being started.
+    Starting,
+    /// New workers get the new connections.
+    Serving,
+    /// The old listeners finish the handshakes that they have.
+    Settling,
+    /// The old workers finish the connections that they have.
+    Quiescing,
+    /// The old workers were told to stop.
+    Draining,
+    /// The old workers have ended.
+    Gone,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is done.
+    Done {
+        /// What it was.
+        kind: ChangeKind,
+        /// The generation that serves.
+        generation: Generation,
+        /// How many workers there are.
+        workers: u32,
+    },
+    /// It failed; everything is as it was.
+    Failed {
+        /// What it was.
+        kind: ChangeKind,
+        /// Why.
+        failure: Failure,
+    },
+    /// It was not begun.
+    Denied(Denial),
+    /// The supervisor has stopped.
+    Stopped,
+}
+
+/// Why a change failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// A worker exited before it was ready.
+    Exited {
+        /// The worker.
+        worker: WorkerId,
+        /// Its place.
+        slot: Slot,
+        /// How.
+        exit: Exit,
+    },
+    /// A worker was not ready in time.
+    NotReady {
+        /// The worker.
+        worker: WorkerId,
+        /// Its place.
+        slot: Slot,
+        /// The endpoints that it should listen on and does not.
+        missing: Vec<Endpoint>,
+        /// The endpoints that it listens on.
+        listening: Vec<Endpoint>,
+        /// The time that it had.
+        after: Duration,
+    },
+    /// The supervisor was told to stop meanwhile.
+    Stopped,
+}
+
+/// Why a request was not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// Another change is under way.
+    Busy {
+        /// What it is.
+        kind: ChangeKind,
+        /// How far it has come.
+        milestone: Milestone,
+    },
+    /// The supervisor is stopping.
+    Stopping,
+    /// There is no such worker, or it is not one that can be replaced.
+    NoSuchWorker(WorkerId),
+    /// That many workers cannot be.
+    BadCount {
+        /// What was asked for.
+        asked: i64,
+        /// The most there can be.
+        most: u32,
+    },
+}
+
+/// How everything ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// As asked.
+    Stopped,
+    /// The first generation could not be started.
+    StartFailed,
+    /// Workers crashed too often.
+    CrashLoop,
+}
+
+impl fmt::Display for Milestone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Starting => "starting",
+            Self::Serving => "serving",
+            Self::Settling => "settling",
+            Self::Quiescing => "quiescing",
+            Self::Draining => "draining",
+            Self::Gone => "gone",
+        })
+    }
+}
+
+impl fmt::Display for ChangeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Start => "start",
+            Self::Reload => "reload",
+            Self::Restart => "restart",
+            Self::Scale => "scale",
+        })
     }
 }

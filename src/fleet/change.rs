@@ -1,0 +1,389 @@
+//! Changes: a start, a reload, a restart of one worker, another number of workers.
+//!
+//! A change starts its incoming workers; when all are ready they take over in one step (the
+//! flip), and the outgoing ones retire. Until the flip nothing has happened to those that serve,
+//! so failing means no more than telling the incoming ones to stop. One change is under way at a
+//! time, until its outgoing workers have been told to stop; these may then take their time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::fleet::Fleet;
+use super::vocabulary::*;
+use super::worker::{Listener, Phase, Worker};
+
+/// A change before its flip.
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    pub(super) kind: ChangeKind,
+    pub(super) incoming: BTreeSet<WorkerId>,
+    asker: Option<Asker>,
+    since: Time,
+    generation: Generation,
+    /// The slots whose present workers retire at the flip.
+    replaced: BTreeSet<Slot>,
+    /// The number of workers after the flip.
+    wanted: u32,
+}
+
+/// A change after its flip: outgoing workers on their way.
+#[derive(Clone, Debug)]
+pub(super) struct Retirement {
+    pub(super) workers: BTreeSet<WorkerId>,
+    kind: ChangeKind,
+    asker: Option<Asker>,
+    since: Time,
+    generation: Generation,
+    reported: Milestone,
+}
+
+/// What signals asked for while a change was under way: a client is told to come again, but
+/// nobody hears an answer to a signal.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Queued {
+    reload: bool,
+    scale_by: i64,
+}
+
+impl Fleet {
+    pub(super) fn begin_start(&mut self, now: Time) {
+        let slots = 0..self.wanted;
+        self.begin(now, ChangeKind::Start, None, slots, self.wanted);
+    }
+
+    pub(super) fn reload_asked(&mut self, now: Time, asker: Option<Asker>) {
+        if let Some(denial) = self.denial() {
+            self.queued.reload |= asker.is_none();
+            return self.deny(asker, denial);
+        }
+        let slots = 0..self.wanted;
+        self.begin(now, ChangeKind::Reload, asker, slots, self.wanted);
+    }
+
+    pub(super) fn restart_asked(&mut self, now: Time, asker: Option<Asker>, worker: WorkerId) {
+        if let Some(denial) = self.denial() {
+            return self.deny(asker, denial);
+        }
+        let serving = self
+            .workers
+            .get(&worker)
+            .filter(|worker| worker.is_serving())
+            .map(|worker| worker.slot);
+        match serving.or_else(|| self.vacancy_of(worker)) {
+            Some(Slot(slot)) => {
+                self.begin(now, ChangeKind::Restart, asker, slot..slot + 1, self.wanted)
+            }
+            None => self.deny(asker, Denial::NoSuchWorker(worker)),
+        }
+    }
+
+    pub(super) fn scale_asked(&mut self, now: Time, asker: Option<Asker>, to: ScaleTo) {
+        if let Some(denial) = self.denial() {
+            if let (None, ScaleTo::By(difference)) = (asker, to) {
+                self.queued.scale_by = self.queued.scale_by.saturating_add(difference);
+            }
+            return self.deny(asker, denial);
+        }
+        let asked = match to {
+            ScaleTo::Exactly(count) => i64::from(count),
+            ScaleTo::By(difference) => i64::from(self.wanted).saturating_add(difference),
+        };
+        let most = self.policy.most_workers;
+        match u32::try_from(asked)
+            .ok()
+            .filter(|count| (1..=most).contains(count))
+        {
+            None => self.deny(asker, Denial::BadCount { asked, most }),
+            Some(count) if count > self.wanted => {
+                self.begin(now, ChangeKind::Scale, asker, self.wanted..count, count)
+            }
+            Some(count) => self.shrink(now, asker, count),
+        }
+    }
+
+    /// What a signal asked for while it could not be done.
+    pub(super) fn begin_queued(&mut self, now: Time) {
+        if self.denial().is_some() {
+            return;
+        }
+        let queued = std::mem::take(&mut self.queued);
+        if queued.scale_by != 0 {
+            self.queued.reload = queued.reload;
+            self.scale_asked(now, None, ScaleTo::By(queued.scale_by));
+        } else if queued.reload {
+            self.reload_asked(now, None);
+        }
+    }
+
+    /// Why no change can begin now.
+    fn denial(&self) -> Option<Denial> {
+        if self.stopping.is_some() {
+            return Some(Denial::Stopping);
+        }
+        if let Some(change) = &self.change {
+            return Some(Denial::Busy {
+                kind: change.kind,
+                milestone: Milestone::Starting,
+            });
+        }
+        let untold = self
+            .retirements
+            .iter()
+            .map(|retirement| (retirement.kind, self.progress(retirement)));
+        untold
+            .filter(|(_, milestone)| *milestone < Milestone::Draining)
+            .map(|(kind, milestone)| Denial::Busy { kind, milestone })
+            .next()
+    }
+
+    fn deny(&mut self, asker: Option<Asker>, denial: Denial) {
+        self.out.push(Effect::Tell {
+            asker,
+            verdict: Verdict::Denied(denial),
+        });
+    }
+
+    fn begin(
+        &mut self,
+        now: Time,
+        kind: ChangeKind,
+        asker: Option<Asker>,
+        slots: core::ops::Range<u32>,
+        wanted: u32,
+    ) {
+        let generation = match kind {
+            ChangeKind::Start | ChangeKind::Reload => Generation(self.newest.0 + 1),
+            ChangeKind::Restart | ChangeKind::Scale => self.serving,
+        };
+        self.newest = self.newest.max(generation);
+        self.out.push(Effect::Report {
+            asker,
+            after: core::time::Duration::ZERO,
+            milestone: Milestone::Starting,
+            kind,
+            generation,
+            workers: slots.len(),
+        });
+        let before = std::mem::replace(&mut self.wanted, wanted);
+        let replaced: BTreeSet<Slot> = slots.map(Slot).collect();
+        let mut incoming = BTreeSet::new();
+        for slot in &replaced {
+            let adopt = self.adopted_by(kind, *slot);
+            incoming.insert(self.spawn(now, *slot, generation, adopt));
+        }
+        self.wanted = before;
+        self.change = Some(Change {
+            kind,
+            incoming,
+            asker,
+            since: now,
+            generation,
+            replaced,
+            wanted,
+        });
+    }
+
+    /// The listeners that an incoming worker gets. With steering it makes its own; without, it
+    /// shares those of the worker that it replaces.
+    fn adopted_by(&mut self, kind: ChangeKind, slot: Slot) -> BTreeMap<ListenerId, Listener> {
+        if kind == ChangeKind::Restart
+            && let Some(vacancy) = self.vacancies.remove(&slot)
+        {
+            self.crashes.remove(&slot);
+            return vacancy.kept;
+        }
+        let before = self
+            .workers
+            .values()
+            .find(|worker| worker.slot == slot && worker.is_serving());
+        before
+            .filter(|_| !self.policy.steering)
+            .map(|worker| worker.listeners.clone())
+            .unwrap_or_default()
+    }
+
+    pub(super) fn flip_if_ready(&mut self, now: Time) {
+        let workers = &self.workers;
+        let is_ready = |id: &WorkerId| {
+            workers
+                .get(id)
+                .is_some_and(|worker| matches!(worker.phase, Phase::Ready | Phase::Serving))
+        };
+        if let Some(change) = self
+            .change
+            .take_if(|change| change.incoming.iter().all(is_ready))
+        {
+            self.flip(now, change);
+        }
+    }
+
+    fn flip(&mut self, now: Time, change: Change) {
+        let outgoing = self.outgoing(&change);
+        let waiting: Vec<WorkerId> = change
+            .incoming
+            .iter()
+            .copied()
+            .filter(|id| !self.workers.get(id).is_some_and(Worker::is_serving))
+            .collect();
+        waiting.into_iter().for_each(|id| self.serve(id));
+        self.wanted = change.wanted;
+        self.serving = change.generation;
+        if change.kind == ChangeKind::Reload {
+            self.tally.reloads += 1;
+            self.crashes.clear();
+        }
+        self.report(now, &change, Milestone::Serving, change.incoming.len());
+        let mut workers = self.supersede(now, &change.replaced, &change.incoming);
+        workers.extend(&outgoing);
+        self.retirements.push(Retirement {
+            workers,
+            kind: change.kind,
+            asker: change.asker,
+            since: change.since,
+            generation: change.generation,
+            reported: Milestone::Serving,
+        });
+        self.retire(now, &outgoing);
+        self.steer();
+    }
+
+    fn outgoing(&self, change: &Change) -> Vec<WorkerId> {
+        let serving = self
+            .workers
+            .values()
+            .filter(|worker| worker.is_serving() && !change.incoming.contains(&worker.id));
+        let replaced = serving.filter(|worker| change.replaced.contains(&worker.slot));
+        if change.kind == ChangeKind::Start {
+            Vec::new()
+        } else {
+            replaced.map(|worker| worker.id).collect()
+        }
+    }
+
+    /// What is between two lives in these slots is not needed any more, but for one thing: to
+    /// accept what waits on the listeners that were kept. So a replacement that is starting goes
+    /// on, one that waits starts at once, and each retires when it listens.
+    fn supersede(
+        &mut self,
+        now: Time,
+        slots: &BTreeSet<Slot>,
+        incoming: &BTreeSet<WorkerId>,
+    ) -> BTreeSet<WorkerId> {
+        for slot in slots {
+            let Some(vacancy) = self.vacancies.remove(slot) else {
+                continue;
+            };
+            if !vacancy.kept.is_empty() {
+                self.spawn(now, *slot, vacancy.generation, vacancy.kept);
+            }
+        }
+        let between = self
+            .workers
+            .values_mut()
+            .filter(|worker| worker.is_starting() && slots.contains(&worker.slot));
+        let superseded = between.filter(|worker| !incoming.contains(&worker.id));
+        superseded
+            .map(|worker| {
+                worker.superseded = true;
+                worker.id
+            })
+            .collect()
+    }
+
+    fn shrink(&mut self, now: Time, asker: Option<Asker>, count: u32) {
+        let replaced: BTreeSet<Slot> = (count..self.wanted).map(Slot).collect();
+        let change = Change {
+            kind: ChangeKind::Scale,
+            incoming: BTreeSet::new(),
+            asker,
+            since: now,
+            generation: self.serving,
+            replaced,
+            wanted: count,
+        };
+        self.flip(now, change);
+    }
+
+    pub(super) fn fail_change(&mut self, now: Time, failure: Failure) {
+        let Some(change) = self.change.take() else {
+            return;
+        };
+        if change.kind == ChangeKind::Reload {
+            self.tally.reloads_failed += 1;
+        }
+        for id in &change.incoming {
+            if self.workers.get(id).is_some_and(|worker| !worker.is_told()) {
+                self.tell(now, *id);
+            }
+        }
+        if change.kind == ChangeKind::Restart {
+            self.hold_if_empty(&change.replaced, change.generation);
+        }
+        self.out.push(Effect::Tell {
+            asker: change.asker,
+            verdict: Verdict::Failed {
+                kind: change.kind,
+                failure,
+            },
+        });
+        if change.kind == ChangeKind::Start {
+            self.begin_stopping(now, Outcome::StartFailed);
+            self.tell_all(now);
+        }
+    }
+
+    /// Says how far the outgoing workers have come, each milestone once.
+    pub(super) fn report_retirements(&mut self, now: Time) {
+        let mut retirements = std::mem::take(&mut self.retirements);
+        for retirement in &mut retirements {
+            let workers = &self.workers;
+            retirement.workers.retain(|id| workers.contains_key(id));
+            let progress = self.progress(retirement);
+            if progress > retirement.reported {
+                retirement.reported = progress;
+                self.out.push(Effect::Report {
+                    asker: retirement.asker,
+                    after: now.since(retirement.since),
+                    milestone: progress,
+                    kind: retirement.kind,
+                    generation: retirement.generation,
+                    workers: retirement.workers.len(),
+                });
+            }
+            if progress == Milestone::Gone {
+                let verdict = Verdict::Done {
+                    kind: retirement.kind,
+                    generation: self.serving,
+                    workers: self.wanted,
+                };
+                self.out.push(Effect::Tell {
+                    asker: retirement.asker,
+                    verdict,
+                });
+            }
+        }
+        retirements.retain(|retirement| retirement.reported < Milestone::Gone);
+        self.retirements.append(&mut retirements);
+    }
+
+    /// The milestone of the least advanced of the outgoing workers.
+    fn progress(&self, retirement: &Retirement) -> Milestone {
+        let here = retirement
+            .workers
+            .iter()
+            .filter_map(|id| self.workers.get(id));
+        here.map(|worker| worker.milestone().unwrap_or(Milestone::Serving))
+            .min()
+            .unwrap_or(Milestone::Gone)
+    }
+
+    fn report(&mut self, now: Time, change: &Change, milestone: Milestone, workers: usize) {
+        self.out.push(Effect::Report {
+            asker: change.asker,
+            after: now.since(change.since),
+            milestone,
+            kind: change.kind,
+            generation: change.generation,
+            workers,
+        });
+    }
+}

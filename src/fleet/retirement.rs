@@ -1,0 +1,157 @@
+//! Retiring a worker so that nothing is lost: settle, quiesce, and only then tell it to stop.
+//!
+//! The order matters at each step. Steering comes first; then the fence, because a SYN that was
+//! under way when the program changed may still reach the old listener; then looks at the old
+//! listeners until they are empty, because a handshake that has begun ends where it began; then
+//! looks at the connections, because a server may drop them when it is told to stop.
+
+use core::time::Duration;
+
+use super::fleet::{Fleet, interval};
+use super::vocabulary::*;
+use super::worker::{Fence, Phase, Worker};
+
+/// How long a SYN can be under way in the kernel, where the kernel does not say: far longer than
+/// the grace periods that were seen (78 ms at most).
+const UNFENCED: Duration = Duration::from_millis(100);
+
+impl Worker {
+    /// When to look at it again; none while the kernel is being asked.
+    pub(super) fn next_look(&self) -> Option<Time> {
+        match self.phase {
+            Phase::Settling {
+                fence: Fence::Asked,
+                ..
+            } => None,
+            Phase::Settling {
+                fence: Fence::Until(until),
+                ..
+            } => Some(until),
+            Phase::Settling { next_look, .. } | Phase::Quiescing { next_look, .. } => {
+                Some(next_look)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Fleet {
+    /// Takes these workers out of service.
+    pub(super) fn retire(&mut self, now: Time, workers: &[WorkerId]) {
+        if workers.is_empty() {
+            return;
+        }
+        if !self.policy.steering {
+            // The next generation accepts from the same queues: nothing to settle, and new
+            // connections go on arriving, so the worker would never be quiet.
+            return workers.iter().for_each(|id| self.tell(now, *id));
+        }
+        for id in workers {
+            self.set_phase(
+                *id,
+                Phase::Settling {
+                    since: now,
+                    fence: Fence::Asked,
+                    next_look: now,
+                    pending: 0,
+                },
+            );
+        }
+        self.steer();
+        self.out.push(Effect::Fence);
+    }
+
+    pub(super) fn fenced(&mut self, now: Time, passed: bool) {
+        for worker in self.workers.values_mut() {
+            if let Phase::Settling {
+                fence: fence @ Fence::Asked,
+                ..
+            } = &mut worker.phase
+            {
+                *fence = if passed {
+                    Fence::Passed
+                } else {
+                    Fence::Until(now.plus(UNFENCED))
+                };
+            }
+        }
+    }
+
+    /// Asks for the state of every retired worker whose time it is.
+    pub(super) fn look_at_retired(&mut self, now: Time) {
+        let (mut settling, mut quiescing) = (Vec::new(), Vec::new());
+        for worker in self
+            .workers
+            .values_mut()
+            .filter(|worker| worker.next_look().is_some_and(|at| at <= now))
+        {
+            match &mut worker.phase {
+                Phase::Settling {
+                    since,
+                    fence,
+                    next_look,
+                    ..
+                } => {
+                    *fence = Fence::Passed;
+                    *next_look = now.plus(interval(now.since(*since)));
+                    settling.push(worker.id);
+                }
+                Phase::Quiescing { since, next_look } => {
+                    *next_look = now.plus(interval(now.since(*since)));
+                    quiescing.push(worker.id);
+                }
+                _ => {}
+            }
+        }
+        if !settling.is_empty() {
+            self.out.push(Effect::MeasureQueues { workers: settling });
+        }
+        if !quiescing.is_empty() {
+            self.out
+                .push(Effect::MeasureConnections { workers: quiescing });
+        }
+    }
+
+    pub(super) fn queues_measured(&mut self, now: Time, queues: &[(WorkerId, u64)]) {
+        for &(id, count) in queues {
+            let timeout = self.policy.settle_timeout;
+            let Some(worker) = self.workers.get_mut(&id) else {
+                continue;
+            };
+            let Phase::Settling { since, pending, .. } = &mut worker.phase else {
+                continue;
+            };
+            *pending = count;
+            if count == 0 || now.since(*since) >= timeout {
+                worker.phase = Phase::Quiescing {
+                    since: now,
+                    next_look: now,
+                };
+                if count > 0 {
+                    self.out.push(Effect::Log(Note::SettleTimedOut {
+                        worker: id,
+                        pending: count,
+                    }));
+                }
+            }
+        }
+    }
+
+    pub(super) fn connections_measured(&mut self, now: Time, workers: &[(WorkerId, bool)]) {
+        for &(id, quiet) in workers {
+            let Some(Phase::Quiescing { since, .. }) =
+                self.workers.get(&id).map(|worker| worker.phase)
+            else {
+                continue;
+            };
+            let is_late = now.since(since) >= self.policy.quiet_timeout;
+            if is_late && !quiet {
+                self.out
+                    .push(Effect::Log(Note::QuietTimedOut { worker: id }));
+            }
+            if quiet || is_late {
+                self.tell(now, id);
+            }
+        }
+    }
+}

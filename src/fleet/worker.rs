@@ -1,0 +1,160 @@
+//! One worker: where it is in its life, and which listeners it has.
+//!
+//! ```text
+//!  Starting ──► Ready ──► Serving ──► Settling ──► Quiescing ──► Draining ──► Killed ──► (gone)
+//!     └────────────────────────────── told to stop early ──────────► ┘
+//! ```
+//! A worker may end in any phase; what that means is for [`super::Fleet`] to say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::vocabulary::{Endpoint, Generation, ListenerId, Milestone, Slot, Time, WorkerId};
+
+#[derive(Clone, Debug)]
+pub(super) struct Worker {
+    pub(super) id: WorkerId,
+    pub(super) slot: Slot,
+    pub(super) generation: Generation,
+    pub(super) started: Time,
+    pub(super) phase: Phase,
+    pub(super) listeners: BTreeMap<ListenerId, Listener>,
+    /// It sent `READY=1`.
+    pub(super) notified: bool,
+    /// It answered a readiness probe.
+    pub(super) probed: bool,
+    /// It replaces a crashed worker of a generation that has been superseded meanwhile: it is
+    /// needed only to accept what waits on the listeners that it adopts.
+    pub(super) superseded: bool,
+}
+
+/// A listener, as its worker has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Listener {
+    pub(super) endpoint: Endpoint,
+    /// Whether this worker listens on it; else it was only made or kept for it.
+    pub(super) listening: bool,
+    /// Whether it is passed at the start (`LISTEN_FDS`) instead of being put in place at `bind`.
+    pub(super) passed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Its process runs; it is not ready.
+    Starting { deadline: Time, next_probe: Time },
+    /// It waits for its siblings.
+    Ready,
+    /// It gets new connections.
+    Serving,
+    /// It gets no new connections; its listeners finish the handshakes that they have.
+    Settling {
+        since: Time,
+        fence: Fence,
+        next_look: Time,
+        pending: u64,
+    },
+    /// Its listeners are empty; its connections come to an end.
+    Quiescing { since: Time, next_look: Time },
+    /// It was told to stop.
+    Draining { deadline: Time },
+    /// It was killed; nothing is left but to hear that it is gone.
+    Killed,
+}
+
+/// Whether a SYN may still be under way to a listener that was steered away from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fence {
+    /// The kernel was asked.
+    Asked,
+    /// The kernel did not say; by then, none.
+    Until(Time),
+    /// None.
+    Passed,
+}
+
+impl Worker {
+    pub(super) fn new(
+        id: WorkerId,
+        slot: Slot,
+        generation: Generation,
+        now: Time,
+        deadline: Time,
+    ) -> Self {
+        Self {
+            id,
+            slot,
+            generation,
+            started: now,
+            phase: Phase::Starting {
+                deadline,
+                next_probe: now,
+            },
+            listeners: BTreeMap::new(),
+            notified: false,
+            probed: false,
+            superseded: false,
+        }
+    }
+
+    pub(super) fn is_serving(&self) -> bool {
+        self.phase == Phase::Serving
+    }
+
+    pub(super) fn is_starting(&self) -> bool {
+        matches!(self.phase, Phase::Starting { .. })
+    }
+
+    /// Whether it was told to stop, or killed.
+    pub(super) fn is_told(&self) -> bool {
+        matches!(self.phase, Phase::Draining { .. } | Phase::Killed)
+    }
+
+    /// The endpoints that it listens on.
+    pub(super) fn endpoints(&self) -> BTreeSet<Endpoint> {
+        let listening = self
+            .listeners
+            .values()
+            .filter(|listener| listener.listening);
+        listening.map(|listener| listener.endpoint).collect()
+    }
+
+    /// Whether it listens on everything that was made or kept for it.
+    pub(super) fn uses_all_listeners(&self) -> bool {
+        self.listeners.values().all(|listener| listener.listening)
+    }
+
+    /// Whether only a probe can tell that it uses what was passed to it.
+    pub(super) fn needs_accept_probe(&self) -> bool {
+        self.listeners
+            .values()
+            .any(|listener| listener.passed && !listener.listening)
+    }
+
+    /// It said itself that it is ready, so it uses the sockets that were passed to it.
+    pub(super) fn uses_passed_listeners(&mut self) {
+        for listener in self.listeners.values_mut() {
+            listener.listening |= listener.passed;
+        }
+    }
+
+    /// Where it is on the way out; none while it is not.
+    pub(super) fn milestone(&self) -> Option<Milestone> {
+        match self.phase {
+            Phase::Starting { .. } | Phase::Ready | Phase::Serving => None,
+            Phase::Settling { .. } => Some(Milestone::Settling),
+            Phase::Quiescing { .. } => Some(Milestone::Quiescing),
+            Phase::Draining { .. } | Phase::Killed => Some(Milestone::Draining),
+        }
+    }
+
+    /// The phase's name in `status`.
+    pub(super) fn phase_name(&self) -> &'static str {
+        match self.phase {
+            Phase::Starting { .. } => "starting",
+            Phase::Ready => "ready",
+            Phase::Serving => "serving",
+            Phase::Settling { .. } => "settling",
+            Phase::Quiescing { .. } => "quiescing",
+            Phase::Draining { .. } | Phase::Killed => "draining",
+        }
+    }
+}
