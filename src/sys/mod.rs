@@ -1,2 +1,10 @@
 //! The operating system's edge, and the only place with `unsafe`: one file per mechanism.
+//!
+//! No policy: every function does one thing that it is told. Descriptors are owned and
+//! close-on-exec from the call that makes them.
 #![allow(unsafe_code)]
+
+pub mod channel;
+pub mod listener;
+pub mod process;
+pub mod socket;

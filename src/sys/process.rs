@@ -1,0 +1,170 @@
+//! Processes: the one spawn, the one kill path, the one reaper.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::unistd::Pid;
+
+/// What a new process is made of.
+#[derive(Debug)]
+pub struct Spawn<'a> {
+    /// The name that it sees as its own.
+    pub name: &'a str,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// Its whole environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Its standard input.
+    pub input: OwnedFd,
+    /// Its standard output; none: ours.
+    pub output: Option<OwnedFd>,
+    /// Its standard error; none: ours.
+    pub errors: Option<OwnedFd>,
+}
+
+/// Starts this very program once more, in a process group of its own, and returns its pid.
+///
+/// When this returns, the new process has been through exec, so it has no copy of any descriptor
+/// of ours but the three. That matters: a listener that is closed while a child between fork and
+/// exec still has it does not leave its group.
+///
+/// # Errors
+/// Those of fork(2) and execve(2).
+pub fn spawn(plan: Spawn<'_>) -> io::Result<i32> {
+    let inherit = |stream: Option<OwnedFd>| stream.map_or_else(Stdio::inherit, Stdio::from);
+    let child = Command::new("/proc/self/exe")
+        .arg0(plan.name)
+        .args(plan.arguments)
+        .env_clear()
+        .envs(plan.environment)
+        .stdin(plan.input)
+        .stdout(inherit(plan.output))
+        .stderr(inherit(plan.errors))
+        .process_group(0)
+        .spawn()?;
+    i32::try_from(child.id()).map_err(io::Error::other)
+}
+
+/// Becomes another program. Returns only if that failed.
+pub fn become_command(
+    command: &OsStr,
+    arguments: &[OsString],
+    environment: &[(String, String)],
+) -> io::Error {
+    let set = environment.iter().map(|(name, value)| (name, value));
+    Command::new(command).args(arguments).envs(set).exec()
+}
+
+/// Sends a signal to one process. One that has ended already is no error.
+///
+/// # Errors
+/// Those of kill(2).
+pub fn signal(pid: i32, number: i32) -> io::Result<()> {
+    let signal = Signal::try_from(number)?;
+    ignore_ended(kill(Pid::from_raw(pid), signal))
+}
+
+/// Kills a process group. One that has ended already is no error.
+///
+/// # Errors
+/// Those of killpg(2).
+pub fn kill_group(group: i32) -> io::Result<()> {
+    ignore_ended(killpg(Pid::from_raw(group), Signal::SIGKILL))
+}
+
+fn ignore_ended(result: nix::Result<()>) -> io::Result<()> {
+    match result {
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// With this exit code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+/// A child that has ended and is not reaped yet, so that its pid still names it.
+///
+/// # Errors
+/// Those of waitid(2).
+pub fn next_ended() -> io::Result<Option<(i32, Ended)>> {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    match waitid(Id::All, flags) {
+        Ok(WaitStatus::Exited(pid, code)) => Ok(Some((pid.as_raw(), Ended::Code(code)))),
+        Ok(WaitStatus::Signaled(pid, signal, _)) => {
+            Ok(Some((pid.as_raw(), Ended::Signal(signal as i32))))
+        }
+        Ok(_) | Err(Errno::ECHILD) => Ok(None),
+        // A real-time signal, which nix has no name for, ended it.
+        Err(Errno::EINVAL) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Reaps a child that [`next_ended`] named.
+///
+/// # Errors
+/// Those of waitpid(2).
+pub fn reap(pid: i32) -> io::Result<()> {
+    match waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
+        Ok(_) | Err(Errno::ECHILD | Errno::EINVAL) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes orphans among our descendants our children (`PR_SET_CHILD_SUBREAPER`, Linux 3.4), so
+/// that what a worker leaves behind is reaped by us, and not by an init that may not do it.
+///
+/// # Errors
+/// Those of prctl(2).
+pub fn become_subreaper() -> io::Result<()> {
+    // SAFETY: this option takes one number and touches no memory of ours.
+    let result = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
+    Errno::result(result)?;
+    Ok(())
+}
+
+/// Asks for a signal when the parent dies (`PR_SET_PDEATHSIG`), and says whether the parent is
+/// still `parent`: if not, it died before we asked.
+///
+/// # Errors
+/// Those of prctl(2).
+pub fn follow_parent(parent: i32, number: i32) -> io::Result<bool> {
+    let number = libc::c_ulong::try_from(number).map_err(io::Error::other)?;
+    // SAFETY: this option takes one number and touches no memory of ours.
+    let result = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, number, 0, 0, 0) };
+    Errno::result(result)?;
+    Ok(nix::unistd::getppid().as_raw() == parent)
+}
+
+/// Raises the limit on open files as far as it goes without privilege, and returns the limit that
+/// was: workers get that one back, since some programs take time or memory in proportion to it.
+///
+/// # Errors
+/// Those of getrlimit(2) and setrlimit(2).
+pub fn raise_file_limit() -> io::Result<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    Ok(soft)
+}
+
+/// Sets the soft limit on open files.
+///
+/// # Errors
+/// Those of getrlimit(2) and setrlimit(2).
+pub fn set_file_limit(soft: u64) -> io::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard)?)
+}

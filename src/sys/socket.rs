@@ -1,0 +1,269 @@
+//! Unix sockets in the file system: the control socket and the workers' `NOTIFY_SOCKET`.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
+use nix::sys::stat::{Mode, fchmod};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+/// The longest path of a Unix socket, in bytes (`sun_path` less its final NUL, unix(7)).
+pub const LONGEST_PATH: usize = 107;
+
+/// A socket in the file system that goes when its owner goes.
+#[derive(Debug)]
+pub struct Bound<T> {
+    /// The socket.
+    pub socket: T,
+    place: Place,
+}
+
+impl<T> Bound<T> {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.place.path
+    }
+}
+
+/// A file that is removed on drop, if it is still ours: somebody may have put another there.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    inode: u64,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let is_ours = fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode);
+        if is_ours && let Err(error) = fs::remove_file(&self.path) {
+            log::warn!("cannot remove the socket {}: {error}", self.path.display());
+        }
+    }
+}
+
+/// Why a socket could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Somebody answers there.
+    #[error("a supervisor answers on {} already; give this one another --name or --control", .0.display())]
+    Live(PathBuf),
+    /// There is a file of another kind.
+    #[error("{} exists and is not a socket; remove it or give another --control", .0.display())]
+    NotASocket(PathBuf),
+    /// It is too long for the kernel.
+    #[error("the socket path {} has {} bytes and a socket's path can have {LONGEST_PATH}; give a shorter --control", .0.display(), .0.as_os_str().len())]
+    TooLong(PathBuf),
+    /// The directory is somebody else's.
+    #[error("the directory {} belongs to another user; give a --control elsewhere", .0.display())]
+    Foreign(PathBuf),
+    /// The kernel said no.
+    #[error("cannot {operation} {}: {source}; give a --control PATH in a directory that can be written", .path.display())]
+    Os {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// A listening stream socket at `path`, mode 0600. A stale one there is replaced, a live one is
+/// not. The directory is made, mode 0700, if only it is missing.
+///
+/// # Errors
+/// See [`BindError`].
+pub fn bind_control(path: &Path) -> Result<Bound<UnixListener>, BindError> {
+    let (socket, place) = bind(path, Type::STREAM)?;
+    socket.listen(128).map_err(|source| BindError::Os {
+        operation: "listen on",
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(Bound {
+        socket: std::os::fd::OwnedFd::from(socket).into(),
+        place,
+    })
+}
+
+/// A datagram socket at `path`, mode 0600, whose messages say who sent them.
+///
+/// # Errors
+/// See [`BindError`].
+pub fn bind_notify(path: &Path) -> Result<Bound<UnixDatagram>, BindError> {
+    let (socket, place) = bind(path, Type::DGRAM)?;
+    let asked = setsockopt(&socket, sockopt::PassCred, &true);
+    asked.map_err(|errno| BindError::Os {
+        operation: "set SO_PASSCRED on",
+        path: path.to_owned(),
+        source: errno.into(),
+    })?;
+    Ok(Bound {
+        socket: std::os::fd::OwnedFd::from(socket).into(),
+        place,
+    })
+}
+
+fn bind(path: &Path, kind: Type) -> Result<(Socket, Place), BindError> {
+    if path.as_os_str().as_bytes().len() > LONGEST_PATH {
+        return Err(BindError::TooLong(path.to_owned()));
+    }
+    let fail = |operation| {
+        move |source| BindError::Os {
+            operation,
+            path: path.to_owned(),
+            source,
+        }
+    };
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    make_directory(directory)?;
+    // Two that start at once must not both find the same stale socket and remove each other's.
+    let _lock = File::open(directory)
+        .and_then(lock)
+        .map_err(fail("lock the directory of"))?;
+    remove_stale(path)?;
+    let socket = Socket::new(Domain::UNIX, kind.cloexec().nonblocking(), None)
+        .map_err(fail("make the socket"))?;
+    // The kernel gives the file the mode of the socket, so it is never open to others (unix(7)).
+    fchmod(socket.as_fd(), Mode::S_IRUSR | Mode::S_IWUSR)
+        .map_err(|errno| fail("set the mode of")(errno.into()))?;
+    let address = SockAddr::unix(path).map_err(fail("name the socket"))?;
+    socket
+        .bind(&address)
+        .map_err(fail("bind the control socket"))?;
+    let inode = fs::symlink_metadata(path).map_err(fail("look at"))?.ino();
+    Ok((
+        socket,
+        Place {
+            path: path.to_owned(),
+            inode,
+        },
+    ))
+}
+
+fn lock(directory: File) -> io::Result<Flock<File>> {
+    Flock::lock(directory, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
+}
+
+fn make_directory(directory: &Path) -> Result<(), BindError> {
+    let fail = |operation, source| BindError::Os {
+        operation,
+        path: directory.to_owned(),
+        source,
+    };
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_owner(directory),
+        Err(error) => Err(fail("make the directory", error)),
+    }
+}
+
+/// In a directory that anybody may write to, like the temp directory, a stranger may have made
+/// ours before us, to give our clients a socket of his own.
+fn check_owner(directory: &Path) -> Result<(), BindError> {
+    let fail = |source| BindError::Os {
+        operation: "look at the directory",
+        path: directory.to_owned(),
+        source,
+    };
+    let found = fs::metadata(directory).map_err(fail)?;
+    let ours = nix::unistd::geteuid().as_raw();
+    let is_safe = found.uid() == ours || found.uid() == 0 || ours == 0;
+    if is_safe {
+        Ok(())
+    } else {
+        Err(BindError::Foreign(directory.to_owned()))
+    }
+}
+
+fn remove_stale(path: &Path) -> Result<(), BindError> {
+    use std::os::unix::fs::FileTypeExt;
+    let fail = |operation, source| BindError::Os {
+        operation,
+        path: path.to_owned(),
+        source,
+    };
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(fail("look at", error)),
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(BindError::NotASocket(path.to_owned()));
+        }
+        Ok(_) => {}
+    }
+    match UnixStream::connect(path) {
+        // A datagram socket of a live supervisor answers a stream with EPROTOTYPE.
+        Ok(_) => Err(BindError::Live(path.to_owned())),
+        Err(error) if error.raw_os_error() == Some(libc::EPROTOTYPE) => {
+            Err(BindError::Live(path.to_owned()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(BindError::Live(path.to_owned()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(|error| fail("remove the stale socket", error))
+        }
+        Err(error) => Err(fail("connect to", error)),
+    }
+}
+
+/// The user on the other side (`SO_PEERCRED`, unix(7)).
+///
+/// # Errors
+/// Those of getsockopt(2).
+pub fn peer_user(stream: &impl AsFd) -> io::Result<u32> {
+    Ok(getsockopt(stream, sockopt::PeerCredentials)?.uid())
+}
+
+/// Sends one datagram to the socket that `NOTIFY_SOCKET` names, which may be abstract (`@…`).
+///
+/// # Errors
+/// Those of sendto(2).
+pub fn send_notification(target: &Path, message: &[u8]) -> io::Result<()> {
+    let socket = UnixDatagram::unbound()?;
+    let bytes = target.as_os_str().as_bytes();
+    let address = match bytes.strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(target)?,
+    };
+    socket.set_nonblocking(true)?;
+    socket.send_to_addr(message, &address)?;
+    Ok(())
+}
+
+/// Receives one datagram and the pid of its sender.
+///
+/// # Errors
+/// Those of recvmsg(2); `WouldBlock` when there is none.
+pub fn receive_notification(
+    socket: &UnixDatagram,
+    buffer: &mut [u8],
+) -> io::Result<(usize, Option<i32>)> {
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, UnixCredentials, recvmsg};
+    use std::os::fd::AsRawFd;
+    let mut space = nix::cmsg_space!(UnixCredentials);
+    let mut message = [io::IoSliceMut::new(buffer)];
+    // Descriptors that somebody sends along must not stay with us: without room for them the
+    // kernel closes them.
+    let received = recvmsg::<UnixAddr>(
+        socket.as_raw_fd(),
+        &mut message,
+        Some(&mut space),
+        MsgFlags::MSG_CMSG_CLOEXEC,
+    )?;
+    let sender = received.cmsgs()?.find_map(|control| match control {
+        ControlMessageOwned::ScmCredentials(credentials) => Some(credentials.pid()),
+        _ => None,
+    });
+    Ok((received.bytes, sender))
+}
