@@ -2,4 +2,5 @@
 #![allow(unsafe_code)]
 
 pub mod pidfd;
+pub mod procfs;
 pub mod seccomp;
