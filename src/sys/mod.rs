@@ -6,5 +6,8 @@
 
 pub mod channel;
 pub mod listener;
+pub mod pidfd;
 pub mod process;
+pub mod procfs;
+pub mod seccomp;
 pub mod socket;

@@ -1,3 +1,4 @@
 //! Bytes to types and back. Pure; the parsers are total: no input makes them panic.
 
 pub mod control;
+pub mod proc_net;

@@ -1,0 +1,25 @@
+//! Hearing of `bind` and `listen` in an unmodified program, before they happen.
+//!
+//! The order of events:
+//! 1. The executor [builds](build_filter) the filter, [installs](install) it on itself, sends the
+//!    notification descriptor to the supervisor and executes the worker's command. The filter is
+//!    inherited by every descendant; there is no way out of it.
+//! 2. A trapped call stops its thread. The supervisor [receives](receive) the [`Notification`], looks at
+//!    the thread's process, and asks whether the notification is [still valid](still_valid): only then
+//!    was what it looked at really that process, and not one that was given the same pid.
+//! 3. It does the call itself on a duplicate of the socket, or [places](place) another socket, and
+//!    [answers](answer) with the result; or it lets the call [pass](pass) as it is.
+//!
+//! The hazards: a notification may vanish at any moment, because a signal interrupted the call (which
+//! is then made again) or the thread died; so every answer says whether it arrived, and a second `bind`
+//! of one socket is to be expected. And the descriptor must outlive the workers: when the last one of
+//! it is closed, `bind` and `listen` fail with `ENOSYS` in all of them. What is done through io_uring
+//! (`IORING_OP_BIND`, Linux 6.11) passes unseen.
+//!
+//! `SECCOMP_RET_USER_NOTIF` is in Linux since 5.0, passing a call on since 5.5, placing since 5.9.
+
+mod filter;
+mod notification;
+
+pub use filter::{Call, build_filter, decode_socketcall, install};
+pub use notification::{Notification, answer, pass, place, receive, still_valid};
