@@ -1,6 +1,7 @@
 //! Runs n copies of any server on one port and replaces them without losing a connection.
 
 pub mod config;
+pub mod executor;
 pub mod fleet;
 pub mod sys;
 pub mod wire;

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 pub mod channel;
+pub mod descriptor;
 pub mod listener;
 pub mod pidfd;
 pub mod process;

@@ -1,0 +1,247 @@
+//! The endpoints' reuseport groups: which listeners there are, and which get new connections.
+//!
+//! The supervisor has a duplicate of every listener, so a listener leaves its group when the
+//! supervisor closes that, and not before. The kernel then moves the last listener of the group
+//! into the place of the one that left, under a program that names places. So a close comes
+//! between two programs: the first is right before and after it, the second for what is left.
+//!
+//! What we believe of a group is checked before each program, not trusted: a worker may have shut
+//! its listener down, which takes it out at once, and a process that we do not know may still have
+//! one that we closed, which keeps it in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{BorrowedFd, AsFd, OwnedFd};
+
+use log::{debug, error, warn};
+
+use crate::fleet::steering::{Layout, Probe, Target, compile};
+use crate::fleet::{Endpoint, ListenerId};
+use crate::sys::{listener, procfs, steering};
+
+/// All groups.
+#[derive(Debug)]
+pub(super) struct Groups {
+    listeners: BTreeMap<ListenerId, Listener>,
+    groups: BTreeMap<Endpoint, Group>,
+    next: u64,
+    steered: bool,
+}
+
+#[derive(Debug)]
+struct Listener {
+    socket: OwnedFd,
+    endpoint: Endpoint,
+    inode: u64,
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    layout: Layout,
+    live: BTreeMap<ListenerId, u32>,
+    probes: BTreeMap<ListenerId, ProbeSource>,
+    /// Closed by us, and still in the group because somebody else has a descriptor.
+    stray: BTreeMap<ListenerId, u64>,
+    is_attached: bool,
+}
+
+/// Where the probe of a listener comes from.
+#[derive(Clone, Copy, Debug)]
+struct ProbeSource {
+    address: u32,
+    port: u16,
+}
+
+impl Groups {
+    /// No groups. `steered`: a program decides who gets new connections.
+    pub(super) fn new(steered: bool) -> Self {
+        Self { listeners: BTreeMap::new(), groups: BTreeMap::new(), next: 0, steered }
+    }
+
+    /// Takes in a socket that has just begun to listen.
+    pub(super) fn join(&mut self, socket: OwnedFd, endpoint: Endpoint) -> io::Result<ListenerId> {
+        let inode = listener::inode(&socket)?;
+        let id = ListenerId(self.next);
+        self.next += 1;
+        self.listeners.insert(id, Listener { socket, endpoint, inode });
+        let group = self.groups.entry(endpoint).or_default();
+        group.layout.joined(id);
+        if !group.is_attached && self.steered {
+            // From the first listener on, so that none that joins gets anything before its time.
+            self.attach(&endpoint, &[Target { index: 0, weight: 1 }]);
+        }
+        Ok(id)
+    }
+
+    /// The listener that is this socket.
+    pub(super) fn by_inode(&self, inode: u64) -> Option<ListenerId> {
+        self.listeners.iter().find(|(_, listener)| listener.inode == inode).map(|(id, _)| *id)
+    }
+
+    /// Whether any listener of ours serves this endpoint.
+    pub(super) fn has(&self, endpoint: &Endpoint) -> bool {
+        self.groups.contains_key(endpoint)
+    }
+
+    /// Whether a socket is one of our listeners, present or stray.
+    pub(super) fn is_ours(&self, inode: u64) -> bool {
+        self.by_inode(inode).is_some() || self.groups.values().any(|group| group.stray.values().any(|stray| *stray == inode))
+    }
+
+    pub(super) fn endpoint(&self, id: ListenerId) -> Option<Endpoint> {
+        self.listeners.get(&id).map(|listener| listener.endpoint)
+    }
+
+    pub(super) fn socket(&self, id: ListenerId) -> Option<BorrowedFd<'_>> {
+        self.listeners.get(&id).map(|listener| listener.socket.as_fd())
+    }
+
+    pub(super) fn inode(&self, id: ListenerId) -> Option<u64> {
+        self.listeners.get(&id).map(|listener| listener.inode)
+    }
+
+    /// Endpoints, and how many listeners each has.
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = (&Endpoint, usize)> {
+        self.groups.iter().map(|(endpoint, group)| (endpoint, group.layout.len()))
+    }
+
+    /// The listener that the present program gives to a connection from this source.
+    pub(super) fn chosen(&self, endpoint: &Endpoint, source: IpAddr, port: u16) -> Option<ListenerId> {
+        let group = self.groups.get(endpoint)?;
+        let targets = group.layout.targets(&group.live);
+        group.layout.listener_at(crate::fleet::steering::choose(&targets, source, port)?)
+    }
+
+    /// Gives new connections to these listeners and to no others.
+    pub(super) fn steer(&mut self, live: &BTreeMap<ListenerId, u32>) {
+        for endpoint in self.groups.keys().copied().collect::<Vec<_>>() {
+            let Some(group) = self.groups.get_mut(&endpoint) else { continue };
+            let members: BTreeSet<ListenerId> = group.layout.members().collect();
+            let here: BTreeMap<ListenerId, u32> =
+                live.iter().filter(|(id, _)| members.contains(id)).map(|(id, weight)| (*id, *weight)).collect();
+            if here.is_empty() || here == group.live {
+                continue;
+            }
+            group.live = here;
+            self.reattach(&endpoint);
+        }
+    }
+
+    /// Lets connections from one source reach one listener, whoever is live.
+    pub(super) fn probe_from(&mut self, id: ListenerId, source: IpAddr, port: u16) {
+        let Some(endpoint) = self.endpoint(id) else { return };
+        let address = match source {
+            IpAddr::V4(address) => u32::from(address),
+            IpAddr::V6(address) => u128::from(address) as u32, // the last 32 bits are what a program compares
+        };
+        if let Some(group) = self.groups.get_mut(&endpoint) {
+            group.probes.insert(id, ProbeSource { address, port });
+            self.reattach(&endpoint);
+        }
+    }
+
+    /// Forgets what [`Self::probe_from`] said. The rule stays in the program until its next
+    /// change: it does no harm, and a program is changed as rarely as can be.
+    pub(super) fn probe_ended(&mut self, id: ListenerId) {
+        for group in self.groups.values_mut() {
+            group.probes.remove(&id);
+        }
+    }
+
+    /// Takes a listener out of its group and closes it.
+    pub(super) fn close(&mut self, id: ListenerId) {
+        let Some(Listener { socket, endpoint, inode }) = self.listeners.remove(&id) else { return };
+        self.reconcile(&endpoint);
+        let Some(group) = self.groups.get_mut(&endpoint) else { return };
+        group.probes.remove(&id);
+        group.live.remove(&id);
+        let removal = group.layout.index_of(id).is_some().then(|| group.layout.removal(id, &group.live)).flatten();
+        if let Some(removal) = &removal {
+            self.attach(&endpoint, &removal.before);
+        }
+        drop(socket);
+        if self.left_group(&endpoint, inode) {
+            if let Some(group) = self.groups.get_mut(&endpoint) {
+                group.layout.left(&[id]);
+            }
+        } else {
+            warn!("{endpoint}: a listener that was closed is still held by {}; it gets no connections", holder(inode));
+            if let Some(group) = self.groups.get_mut(&endpoint) {
+                group.stray.insert(id, inode);
+            }
+        }
+        self.reattach(&endpoint);
+        self.groups.retain(|_, group| !group.layout.is_empty());
+    }
+
+    /// Whether the socket is gone. While no other listener is live it does not matter, and asking
+    /// takes a look at every listener of the machine.
+    fn left_group(&self, endpoint: &Endpoint, inode: u64) -> bool {
+        let is_alone = self.groups.get(endpoint).is_none_or(|group| group.live.is_empty());
+        is_alone || procfs::listeners(None).map_or(true, |lines| lines.iter().all(|line| line.inode != inode))
+    }
+
+    /// Looks which listeners left the group by themselves since the last look.
+    fn reconcile(&mut self, endpoint: &Endpoint) {
+        let Some(group) = self.groups.get_mut(endpoint) else { return };
+        let mut left: Vec<ListenerId> = Vec::new();
+        for id in group.layout.members() {
+            if self.listeners.get(&id).is_some_and(|held| !listener::is_listening(&held.socket)) {
+                left.push(id);
+            }
+        }
+        if !group.stray.is_empty()
+            && let Ok(lines) = procfs::listeners(None)
+        {
+            let present: BTreeSet<u64> = lines.iter().map(|line| line.inode).collect();
+            left.extend(group.stray.iter().filter(|(_, inode)| !present.contains(inode)).map(|(id, _)| *id));
+            group.stray.retain(|_, inode| present.contains(inode));
+        }
+        if !left.is_empty() {
+            debug!("{endpoint}: {} listeners left their group by themselves", left.len());
+            group.layout.left(&left);
+            group.live.retain(|id, _| !left.contains(id));
+        }
+    }
+
+    /// Attaches the program for the group as it is now.
+    fn reattach(&mut self, endpoint: &Endpoint) {
+        self.reconcile(endpoint);
+        let Some(group) = self.groups.get(endpoint) else { return };
+        let targets = group.layout.targets(&group.live);
+        self.attach(endpoint, &targets);
+    }
+
+    /// Attaches a program. Without a target the one that is there stays: whatever it answers, a
+    /// queue that waits for a replacement is better than a reset.
+    fn attach(&mut self, endpoint: &Endpoint, targets: &[Target]) {
+        if !self.steered || targets.is_empty() {
+            return;
+        }
+        let Some(group) = self.groups.get_mut(endpoint) else { return };
+        let probes = group.probes.iter().filter_map(|(id, source)| {
+            let index = group.layout.index_of(*id)?;
+            Some(Probe { port: source.port, address: source.address, index })
+        });
+        let probes: Vec<Probe> = probes.collect();
+        let program = match compile(targets, &probes) {
+            Ok(program) => program,
+            Err(unfit) => return error!("{endpoint}: cannot steer new connections: {unfit}"),
+        };
+        // Through any member: the program belongs to the group.
+        let member = group.layout.members().find_map(|id| self.listeners.get(&id));
+        match member.map(|member| steering::attach(&member.socket, &program)) {
+            Some(Ok(())) => group.is_attached = true,
+            Some(Err(error)) => error!(
+                "{endpoint}: cannot attach the steering program: {error}; new connections may reach workers that are \
+                 being replaced (--steering none avoids programs)"
+            ),
+            None => {}
+        }
+    }
+}
+
+fn holder(inode: u64) -> String {
+    procfs::holder_of(inode).map_or_else(|| "another process".to_owned(), |(pid, name)| format!("{name} (pid {pid})"))
+}

@@ -1,0 +1,82 @@
+//! What the loop waits for, each under a token of its own that is never reused: an event that was
+//! on its way when its source went is for nobody, not for the next one.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+
+use crate::fleet::WorkerId;
+
+/// A thing that may become ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A signal to the supervisor, or the end of a child.
+    Signals,
+    /// A client wants in.
+    Control,
+    /// A client says something, or can be written to.
+    Client,
+    /// A worker speaks to `NOTIFY_SOCKET`.
+    Notify,
+    /// A worker's executor speaks, or has become its command.
+    Executor(WorkerId),
+    /// A worker waits in bind or listen.
+    Calls(WorkerId),
+    /// A worker wrote something.
+    Pipe,
+    /// Our own output can be written to again.
+    Sink(usize),
+    /// A readiness probe has news.
+    Probe(WorkerId),
+}
+
+#[derive(Debug)]
+pub(super) struct Sources {
+    registry: Registry,
+    known: BTreeMap<Token, Source>,
+    next: usize,
+}
+
+impl Sources {
+    pub(super) fn new(registry: Registry) -> Self {
+        Self { registry, known: BTreeMap::new(), next: 0 }
+    }
+
+    pub(super) fn get(&self, token: Token) -> Option<Source> {
+        self.known.get(&token).copied()
+    }
+
+    /// A token for a source that registers itself.
+    pub(super) fn token(&mut self, source: Source) -> Token {
+        let token = Token(self.next);
+        self.next += 1;
+        self.known.insert(token, source);
+        token
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    pub(super) fn add(&mut self, descriptor: &impl AsFd, source: Source, interest: Interest) -> io::Result<Token> {
+        let token = self.token(source);
+        let number = descriptor.as_fd().as_raw_fd();
+        let registered = self.registry.register(&mut SourceFd(&number), token, interest);
+        if registered.is_err() {
+            self.known.remove(&token);
+        }
+        registered.map(|()| token)
+    }
+
+    /// To be called while the descriptor is still open.
+    pub(super) fn remove(&mut self, descriptor: &impl AsFd, token: Token) {
+        self.known.remove(&token);
+        let number = descriptor.as_fd().as_raw_fd();
+        if let Err(error) = self.registry.deregister(&mut SourceFd(&number)) {
+            log::debug!("cannot stop waiting for descriptor {number}: {error}");
+        }
+    }
+}
