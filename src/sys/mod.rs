@@ -1,2 +1,4 @@
 //! The operating system's edge, and the only place with `unsafe`: one file per mechanism.
 #![allow(unsafe_code)]
+
+pub mod steering;
