@@ -2,11 +2,12 @@
 //!
 //! The order of events: the group's first listener listens; a program is attached; [`fence`] where
 //! something is to rely on no packet using the program before. The hazard: a program attached to a
-//! socket that does not listen yet gives it a group of its own, and its bind to a port that others
-//! have fails with "address in use".
+//! socket that does not listen gives it a group of its own. If it is not bound yet, its bind to a port
+//! that others have fails with "address in use"; if it has been shut down, the others are steered as before.
 
 use crate::fleet::steering::{Instruction, Program};
-use nix::sys::socket::{setsockopt, sockopt::AttachReusePortCbpf};
+use nix::sys::socket::sockopt::{AcceptConn, AttachReusePortCbpf};
+use nix::sys::socket::{getsockopt, setsockopt};
 use std::io;
 use std::os::fd::AsFd;
 
@@ -18,19 +19,21 @@ use std::os::fd::AsFd;
 ///
 /// # Errors
 ///
-/// `ENOMEM` when the program is longer than `net.core.optmem_max` lets it be, `EPERM` when the
-/// listener's filters are locked (`SO_LOCK_FILTER`), `EINVAL` when the socket has no reuseport group.
-/// The program before stays attached.
+/// `NotConnected` when the socket does not listen, or does not any more: the kernel would take the
+/// program, for a group of its own, and the steering would be lost without a word. `ENOMEM` when the program is longer than
+/// `net.core.optmem_max` lets it be, `EPERM` when the listener's filters are locked
+/// (`SO_LOCK_FILTER`), `EINVAL` when it has no `SO_REUSEPORT`. The program before stays attached.
 pub fn attach(listener: &impl AsFd, program: &Program) -> io::Result<()> {
+    if !getsockopt(listener, AcceptConn).map_err(|errno| told(errno.into()))? {
+        return Err(told(io::ErrorKind::NotConnected.into()));
+    }
     let mut filter: Vec<libc::sock_filter> = program.instructions().iter().map(raw).collect();
-    let len = u16::try_from(filter.len())
-        .map_err(|_| told("it is too long", io::ErrorKind::InvalidInput))?;
+    let len = u16::try_from(filter.len()).map_err(|_| told(io::ErrorKind::InvalidInput.into()))?;
     let fprog = libc::sock_fprog {
         len,
         filter: filter.as_mut_ptr(),
     };
-    setsockopt(listener, AttachReusePortCbpf, &fprog)
-        .map_err(|errno| told(io::Error::from(errno), io::Error::from(errno).kind()))
+    setsockopt(listener, AttachReusePortCbpf, &fprog).map_err(|errno| told(errno.into()))
 }
 
 fn raw(instruction: &Instruction) -> libc::sock_filter {
@@ -38,13 +41,10 @@ fn raw(instruction: &Instruction) -> libc::sock_filter {
     libc::sock_filter { code, jt, jf, k }
 }
 
-fn told(cause: impl std::fmt::Display, kind: io::ErrorKind) -> io::Error {
-    io::Error::new(
-        kind,
-        format!(
-            "cannot attach a steering program to the group of listeners: {cause}; --steering none does without"
-        ),
-    )
+fn told(cause: io::Error) -> io::Error {
+    let what = "cannot attach a steering program to the listener's group";
+    let advice = "see that it still listens, or do without steering (--steering none)";
+    io::Error::new(cause.kind(), format!("{what}: {cause}; {advice}"))
 }
 
 /// `MEMBARRIER_CMD_GLOBAL` of `linux/membarrier.h`.
