@@ -2,7 +2,8 @@
 //! time as an argument. Every rule is here, and is tested without a process.
 //!
 //! Read [`vocabulary`] first, then `fleet` (the contract, readiness, the end), `change` (start,
-//! reload, scale), `retirement` (settle, quiesce, drain) and `respawn` (crashes).
+//! reload, scale), `retirement` (settle, quiesce, drain) and `respawn` (crashes). [`steering`] is
+//! the pure part of how new connections find the listeners that shall have them.
 
 mod change;
 #[allow(clippy::module_inception)]
@@ -10,6 +11,7 @@ mod fleet;
 mod respawn;
 mod retirement;
 mod status;
+pub mod steering;
 pub mod vocabulary;
 mod worker;
 

@@ -12,3 +12,4 @@ pub mod process;
 pub mod procfs;
 pub mod seccomp;
 pub mod socket;
+pub mod steering;

@@ -1,0 +1,70 @@
+//! Steering at the kernel's side: the program of a reuseport group, and the fence behind it.
+//!
+//! The order of events: the group's first listener listens; a program is attached; [`fence`] where
+//! something is to rely on no packet using the program before. The hazard: a program attached to a
+//! socket that does not listen gives it a group of its own. If it is not bound yet, its bind to a port
+//! that others have fails with "address in use"; if it has been shut down, the others are steered as before.
+
+use crate::fleet::steering::{Instruction, Program};
+use nix::sys::socket::sockopt::{AcceptConn, AttachReusePortCbpf};
+use nix::sys::socket::{getsockopt, setsockopt};
+use std::io;
+use std::os::fd::AsFd;
+
+/// Makes `program` the steering of the group that `listener` is in, in place of the program before.
+///
+/// Any listening member will do: the program is the group's, later members get it too, and it outlives
+/// the member. Replacing it is atomic for each packet. No privilege is needed
+/// (`SO_ATTACH_REUSEPORT_CBPF`, socket(7); for TCP since Linux 4.5).
+///
+/// # Errors
+///
+/// `NotConnected` when the socket does not listen, or does not any more: the kernel would take the
+/// program, for a group of its own, and the steering would be lost without a word. `ENOMEM` when the program is longer than
+/// `net.core.optmem_max` lets it be, `EPERM` when the listener's filters are locked
+/// (`SO_LOCK_FILTER`), `EINVAL` when it has no `SO_REUSEPORT`. The program before stays attached.
+pub fn attach(listener: &impl AsFd, program: &Program) -> io::Result<()> {
+    if !getsockopt(listener, AcceptConn).map_err(|errno| told(errno.into()))? {
+        return Err(told(io::ErrorKind::NotConnected.into()));
+    }
+    let mut filter: Vec<libc::sock_filter> = program.instructions().iter().map(raw).collect();
+    let len = u16::try_from(filter.len()).map_err(|_| told(io::ErrorKind::InvalidInput.into()))?;
+    let fprog = libc::sock_fprog {
+        len,
+        filter: filter.as_mut_ptr(),
+    };
+    setsockopt(listener, AttachReusePortCbpf, &fprog).map_err(|errno| told(errno.into()))
+}
+
+fn raw(instruction: &Instruction) -> libc::sock_filter {
+    let &Instruction { code, jt, jf, k } = instruction;
+    libc::sock_filter { code, jt, jf, k }
+}
+
+fn told(cause: io::Error) -> io::Error {
+    let what = "cannot attach a steering program to the listener's group";
+    let advice = "see that it still listens, or do without steering (--steering none)";
+    io::Error::new(cause.kind(), format!("{what}: {cause}; {advice}"))
+}
+
+/// `MEMBARRIER_CMD_GLOBAL` of `linux/membarrier.h`.
+const GLOBAL: libc::c_int = 1;
+
+/// Returns when every packet that was using a program or a group as it was before the call has been handled.
+///
+/// It is membarrier(2) with `MEMBARRIER_CMD_GLOBAL` (Linux 4.3, then called `MEMBARRIER_CMD_SHARED`),
+/// which is `synchronize_rcu` in the kernel, and packets choose their listener inside of an RCU read
+/// section. It takes milliseconds, some tens of them on a busy machine, and needs no privilege.
+///
+/// # Errors
+///
+/// `EINVAL` on kernels that run with `nohz_full`, `ENOSYS` or `EPERM` where a container's filter refuses
+/// it. Wait 100 ms instead, which is not a proof but far beyond what was ever observed.
+pub fn fence() -> io::Result<()> {
+    // SAFETY: membarrier takes three integers and touches no memory of ours.
+    let answer = unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0, 0) };
+    match answer {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

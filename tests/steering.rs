@@ -1,0 +1,610 @@
+//! Steering against the kernel: who gets a connection while listeners join and leave a group.
+//!
+//! Each test runs in a network namespace of its own, so it has the port's table of listeners to itself:
+//! the test starts this binary again with only its own name, inside of the namespace.
+#![allow(clippy::unwrap_used, unsafe_code)]
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::fstat;
+use reuseport_run::fleet::ListenerId;
+use reuseport_run::fleet::steering::{Layout, Probe, Removal, Target, choose, compile};
+use reuseport_run::sys::steering::{attach, fence};
+use socket2::{Domain, SockRef, Socket, Type};
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+const INSIDE: &str = "STEERING_TEST_INSIDE";
+const TIME_OUT: Duration = Duration::from_secs(120);
+
+/// Runs `body` in a network namespace that holds nothing but a loopback interface.
+fn in_own_network(name: &str, body: fn()) {
+    if std::env::var_os(INSIDE).is_some() {
+        return within(TIME_OUT, body);
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args([name, "--exact", "--nocapture"])
+        .env(INSIDE, "1");
+    // SAFETY: the closure makes system calls only; it neither allocates nor takes a lock.
+    unsafe { command.pre_exec(enter_own_network) };
+    match command.output() {
+        Err(refused) => println!("skipped: {name} needs a network namespace of its own: {refused}"),
+        Ok(run) => {
+            let said = [run.stdout, run.stderr].concat();
+            assert!(run.status.success(), "{}", String::from_utf8_lossy(&said));
+        }
+    }
+}
+
+/// Before the exec, because a user namespace's first capabilities do not outlive it.
+fn enter_own_network() -> io::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNET)
+        .or_else(|_| unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET))?;
+    // SAFETY: `request` is a whole `ifreq` that names the interface, and outlives the calls; the
+    // descriptor is closed by the exec.
+    unsafe {
+        let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
+        let mut request: libc::ifreq = std::mem::zeroed();
+        request.ifr_name[0] = b'l' as libc::c_char;
+        request.ifr_name[1] = b'o' as libc::c_char;
+        request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+        match libc::ioctl(socket, libc::SIOCSIFFLAGS, &request) {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+fn within(time_out: Duration, body: fn()) {
+    let (done, end) = mpsc::channel();
+    let run = thread::spawn(move || {
+        body();
+        done.send(()).unwrap();
+    });
+    if end.recv_timeout(time_out) == Err(mpsc::RecvTimeoutError::Timeout) {
+        eprintln!("not done after {time_out:?}");
+        std::process::exit(1);
+    }
+    run.join().unwrap();
+}
+
+/// Asks until it is so; the whole test's time-out bounds it.
+fn until(mut holds: impl FnMut() -> bool) {
+    while !holds() {
+        thread::yield_now();
+    }
+}
+
+/// The families that a group can have.
+#[derive(Clone, Copy, Debug)]
+enum Family {
+    V4,
+    V6,
+    Both,
+}
+
+impl Family {
+    fn wildcard(self) -> IpAddr {
+        match self {
+            Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+            Family::V6 | Family::Both => Ipv6Addr::UNSPECIFIED.into(),
+        }
+    }
+
+    fn clients(self) -> Vec<IpAddr> {
+        let v4 = (1..=8).map(|last| IpAddr::from([127, 0, 0, last]));
+        let v6 = [IpAddr::from(Ipv6Addr::LOCALHOST)];
+        match self {
+            Family::V4 => v4.collect(),
+            Family::V6 => v6.to_vec(),
+            Family::Both => v4.chain(v6).collect(),
+        }
+    }
+}
+
+fn listen(family: Family, port: u16) -> TcpListener {
+    let address = SocketAddr::new(family.wildcard(), port);
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+    if address.is_ipv6() {
+        socket.set_only_v6(matches!(family, Family::V6)).unwrap();
+    }
+    socket.set_reuse_address(true).unwrap();
+    socket.set_reuse_port(true).unwrap();
+    socket.bind(&address.into()).unwrap();
+    socket.listen(4_096).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket.into()
+}
+
+/// A listener whose acceptor writes the listener's name to each connection.
+struct Member {
+    listener: TcpListener,
+    accepted: Arc<AtomicU64>,
+    stop: UnixStream,
+    acceptor: JoinHandle<()>,
+}
+
+impl Member {
+    fn new(listener: TcpListener, id: ListenerId) -> Self {
+        let (stop, stopped) = UnixStream::pair().unwrap();
+        let (accepted, own) = (Arc::new(AtomicU64::new(0)), listener.try_clone().unwrap());
+        let count = Arc::clone(&accepted);
+        let acceptor = thread::spawn(move || accept_all(&own, &stopped, id, &count));
+        Self {
+            listener,
+            accepted,
+            stop,
+            acceptor,
+        }
+    }
+
+    fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::SeqCst)
+    }
+
+    /// Ends the acceptor; the listener stays in its group.
+    fn retire(self) -> TcpListener {
+        drop(self.stop);
+        self.acceptor.join().unwrap();
+        self.listener
+    }
+}
+
+fn accept_all(listener: &TcpListener, stopped: &UnixStream, id: ListenerId, accepted: &AtomicU64) {
+    loop {
+        while let Ok((mut connection, _)) = listener.accept() {
+            accepted.fetch_add(1, Ordering::SeqCst);
+            let _ = connection.write_all(&id.0.to_be_bytes());
+        }
+        let watch = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut fds = [watch(listener.as_fd()), watch(stopped.as_fd())];
+        poll(&mut fds, PollTimeout::NONE).unwrap();
+        if fds[1].any() == Some(true) {
+            return;
+        }
+    }
+}
+
+/// A connection from `from`: who answered, and which source the listener saw.
+fn ask_from(from: SocketAddr, port: u16) -> io::Result<(ListenerId, SocketAddr)> {
+    let socket = Socket::new(Domain::for_address(from), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&from.into())?;
+    ask_with(socket, port)
+}
+
+fn ask_with(socket: Socket, port: u16) -> io::Result<(ListenerId, SocketAddr)> {
+    let from = socket.local_addr()?.as_socket().unwrap();
+    let to: IpAddr = match from {
+        SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    // Closing by a reset leaves no TIME_WAIT behind, of which a test would make too many.
+    socket.set_linger(Some(Duration::ZERO))?;
+    socket.set_read_timeout(Some(Duration::from_secs(20)))?;
+    socket.connect(&SocketAddr::new(to, port).into())?;
+    let from = socket.local_addr()?.as_socket().unwrap();
+    let mut name = [0; 8];
+    TcpStream::from(socket).read_exact(&mut name)?;
+    Ok((ListenerId(u64::from_be_bytes(name)), from))
+}
+
+fn ask(from: IpAddr, port: u16) -> io::Result<(ListenerId, SocketAddr)> {
+    ask_from(SocketAddr::new(from, 0), port)
+}
+
+/// Clients that connect without a pause; every failure is kept.
+struct Load {
+    stop: Arc<AtomicBool>,
+    answers: Arc<AtomicU64>,
+    failures: Arc<Mutex<Vec<String>>>,
+    clients: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    fn new(family: Family, port: u16) -> Self {
+        let (stop, answers, failures) = (Arc::default(), Arc::default(), Arc::default());
+        let mut load = Self {
+            stop,
+            answers,
+            failures,
+            clients: Vec::new(),
+        };
+        for from in family.clients() {
+            let (stop, answers) = (Arc::clone(&load.stop), Arc::clone(&load.answers));
+            let failures = Arc::clone(&load.failures);
+            load.clients.push(thread::spawn(move || {
+                while !stop.load(Ordering::SeqCst) {
+                    match ask(from, port) {
+                        Ok(_) => _ = answers.fetch_add(1, Ordering::SeqCst),
+                        Err(failure) => failures.lock().unwrap().push(failure.to_string()),
+                    }
+                }
+            }));
+        }
+        load
+    }
+
+    /// Waits for `more` answers, so that what was done before was done under load.
+    fn answer(&self, more: u64) {
+        let before = self.answers.load(Ordering::SeqCst);
+        until(|| self.answers.load(Ordering::SeqCst) >= before + more);
+    }
+
+    fn end(self) -> (u64, Vec<String>) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.clients
+            .into_iter()
+            .for_each(|client| client.join().unwrap());
+        let failures = std::mem::take(&mut *self.failures.lock().unwrap());
+        (self.answers.load(Ordering::SeqCst), failures)
+    }
+}
+
+/// A group, what is believed of it, and who is live.
+struct Rig {
+    family: Family,
+    port: u16,
+    next: u64,
+    layout: Layout,
+    live: BTreeMap<ListenerId, u32>,
+    members: BTreeMap<ListenerId, Member>,
+}
+
+impl Rig {
+    /// With `n` listeners, all live; the program is attached from the first on.
+    fn new(family: Family, n: usize) -> Self {
+        let (layout, live, members) = (Layout::default(), BTreeMap::new(), BTreeMap::new());
+        let mut rig = Self {
+            family,
+            port: 0,
+            next: 0,
+            layout,
+            live,
+            members,
+        };
+        let first = rig.join();
+        rig.flip(&[first]);
+        let rest = (1..n).map(|_| rig.join());
+        let all: Vec<_> = [first].into_iter().chain(rest).collect();
+        rig.flip(&all);
+        rig
+    }
+
+    fn join(&mut self) -> ListenerId {
+        let id = ListenerId(self.next);
+        self.next += 1;
+        let listener = listen(self.family, self.port);
+        self.port = listener.local_addr().unwrap().port();
+        self.layout.joined(id);
+        self.members.insert(id, Member::new(listener, id));
+        id
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        self.layout.targets(&self.live)
+    }
+
+    fn attach(&self, targets: &[Target], probes: &[Probe]) {
+        let member = self
+            .layout
+            .members()
+            .find_map(|id| self.members.get(&id))
+            .unwrap();
+        attach(&member.listener, &compile(targets, probes).unwrap()).unwrap();
+    }
+
+    fn flip(&mut self, live: &[ListenerId]) {
+        self.live = live.iter().map(|id| (*id, 1)).collect();
+        self.attach(&self.targets(), &[]);
+        fence().unwrap();
+    }
+
+    fn accepted(&self, id: ListenerId) -> u64 {
+        self.members[&id].accepted()
+    }
+
+    /// Asks from each of the family's addresses; each answer must be the one that `choose` foretells.
+    fn assert_chosen(&self, rounds: usize) -> BTreeMap<ListenerId, u32> {
+        let mut counts = BTreeMap::new();
+        for from in (0..rounds).flat_map(|_| self.family.clients()) {
+            let (id, source) = ask(from, self.port).unwrap();
+            let index = choose(&self.targets(), source.ip(), source.port()).unwrap();
+            if let Some(expected) = self.layout.listener_at(index) {
+                assert_eq!(id, expected, "{source} at {index}");
+            }
+            assert!(self.live.contains_key(&id), "{id:?} of {:?}", self.live);
+            *counts.entry(id).or_insert(0) += 1;
+        }
+        counts
+    }
+
+    /// Takes out listeners that get no connections any more, in the order given.
+    fn take_out(&mut self, order: &[ListenerId]) {
+        let mut retired = BTreeMap::new();
+        for id in order {
+            let member = self.members.remove(id).unwrap();
+            until(|| references(&member.listener) == 1);
+            retired.insert(*id, member.retire());
+        }
+        for id in order {
+            let Removal { before, after } = self.layout.removal(*id, &self.live).unwrap();
+            self.attach(&before, &[]);
+            fence().unwrap();
+            let listener = retired.remove(id).unwrap();
+            assert_eq!(references(&listener), 1, "{id:?} got a connection");
+            drop(listener);
+            self.layout.left(&[*id]);
+            self.attach(&after, &[]);
+        }
+    }
+}
+
+/// 1 + the half-open connections + the accept queue of a listener: a column of /proc/net/tcp.
+fn references(listener: &TcpListener) -> u32 {
+    let inode = fstat(listener).unwrap().st_ino.to_string();
+    let v6 = listener.local_addr().unwrap().is_ipv6();
+    let table = if v6 {
+        "/proc/thread-self/net/tcp6"
+    } else {
+        "/proc/thread-self/net/tcp"
+    };
+    let lines = std::fs::read_to_string(table).unwrap();
+    let own = lines
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let own = own
+        .into_iter()
+        .find(|fields| fields[3] == "0A" && fields[9] == inode);
+    own.unwrap()[10].parse().unwrap()
+}
+
+fn orders(of: &[ListenerId]) -> Vec<Vec<ListenerId>> {
+    if of.is_empty() {
+        return vec![Vec::new()];
+    }
+    let first = |at: usize| {
+        let mut rest = of.to_vec();
+        let first = rest.remove(at);
+        orders(&rest)
+            .into_iter()
+            .map(move |order| [vec![first], order].concat())
+    };
+    (0..of.len()).flat_map(first).collect()
+}
+
+/// 24 reloads of four workers under load, the old ones leaving in another order each time.
+fn reload_in_every_order(family: Family) {
+    let started = Instant::now();
+    let mut rig = Rig::new(family, 4);
+    let load = Load::new(family, rig.port);
+    for turn in 0..24 {
+        let old: Vec<_> = rig.members.keys().copied().collect();
+        let new: Vec<_> = (0..4).map(|_| rig.join()).collect();
+        load.answer(50);
+        assert!(
+            new.iter().all(|id| rig.accepted(*id) == 0),
+            "a new one was chosen before the flip"
+        );
+        rig.flip(&new);
+        rig.take_out(&orders(&old)[turn]);
+        load.answer(50);
+        until(|| new.iter().all(|id| rig.accepted(*id) > 0));
+    }
+    let (answers, failures) = load.end();
+    println!(
+        "{family:?}: {answers} connections in {:?}",
+        started.elapsed()
+    );
+    assert!(
+        failures.is_empty(),
+        "{} of {answers} failed: {:?}",
+        failures.len(),
+        failures[0]
+    );
+}
+
+#[test]
+fn reloads_lose_nothing_over_ipv4() {
+    in_own_network("reloads_lose_nothing_over_ipv4", || {
+        reload_in_every_order(Family::V4)
+    });
+}
+
+#[test]
+fn reloads_lose_nothing_over_ipv6() {
+    in_own_network("reloads_lose_nothing_over_ipv6", || {
+        reload_in_every_order(Family::V6)
+    });
+}
+
+#[test]
+fn reloads_lose_nothing_over_both() {
+    in_own_network("reloads_lose_nothing_over_both", || {
+        reload_in_every_order(Family::Both)
+    });
+}
+
+#[test]
+fn a_single_worker_is_replaced_without_loss() {
+    in_own_network("a_single_worker_is_replaced_without_loss", || {
+        let mut rig = Rig::new(Family::V4, 1);
+        let load = Load::new(Family::V4, rig.port);
+        for _ in 0..20 {
+            let old: Vec<_> = rig.members.keys().copied().collect();
+            let new = rig.join();
+            rig.flip(&[new]);
+            rig.take_out(&old);
+            load.answer(20);
+        }
+        assert_eq!(load.end().1, Vec::<String>::new());
+    });
+}
+
+#[test]
+fn the_kernel_chooses_as_choose_does() {
+    in_own_network("the_kernel_chooses_as_choose_does", || {
+        for family in [Family::V4, Family::V6, Family::Both] {
+            let mut rig = Rig::new(family, 7);
+            assert_eq!(rig.assert_chosen(60).len(), 7);
+            rig.flip(&[1, 2, 5].map(ListenerId));
+            assert_eq!(rig.assert_chosen(30).len(), 3);
+        }
+    });
+}
+
+#[test]
+fn weights_are_shares_of_the_connections() {
+    in_own_network("weights_are_shares_of_the_connections", || {
+        let mut rig = Rig::new(Family::V4, 2);
+        rig.live = [(ListenerId(0), 1), (ListenerId(1), 3)].into();
+        rig.attach(&rig.targets(), &[]);
+        fence().unwrap();
+        let counts = rig.assert_chosen(100);
+        // 800 connections: 600 and six standard deviations of 12.
+        assert!((527..=673).contains(&counts[&ListenerId(1)]), "{counts:?}");
+    });
+}
+
+#[test]
+fn a_probe_reaches_one_worker_before_the_flip() {
+    in_own_network("a_probe_reaches_one_worker_before_the_flip", || {
+        for family in [Family::V4, Family::V6, Family::Both] {
+            let mut rig = Rig::new(family, 3);
+            let new: Vec<_> = (0..3).map(|_| rig.join()).collect();
+            for id in new {
+                for from in family.clients() {
+                    assert_eq!(probe(&rig, from, id), id);
+                }
+            }
+            rig.assert_chosen(5);
+        }
+    });
+}
+
+/// Reserves a source port, steers it to a listener, and asks who answers there.
+fn probe(rig: &Rig, from: IpAddr, id: ListenerId) -> ListenerId {
+    let socket = Socket::new(
+        Domain::for_address(SocketAddr::new(from, 0)),
+        Type::STREAM,
+        None,
+    )
+    .unwrap();
+    socket.bind(&SocketAddr::new(from, 0).into()).unwrap();
+    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+    let address = match from {
+        IpAddr::V4(v4) => v4.to_bits(),
+        IpAddr::V6(_) => 1,
+    };
+    let index = rig.layout.index_of(id).unwrap();
+    rig.attach(
+        &rig.targets(),
+        &[Probe {
+            port,
+            address,
+            index,
+        }],
+    );
+    fence().unwrap();
+    ask_with(socket, rig.port).unwrap().0
+}
+
+#[test]
+fn a_stranger_in_the_group_gets_nothing() {
+    in_own_network("a_stranger_in_the_group_gets_nothing", || {
+        let rig = Rig::new(Family::V4, 2);
+        let stranger = listen(Family::V4, rig.port);
+        rig.assert_chosen(50);
+        assert_eq!(references(&stranger), 1);
+        assert_eq!(
+            stranger.accept().unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
+    });
+}
+
+#[test]
+fn listeners_that_left_unseen_are_made_up_for() {
+    in_own_network("listeners_that_left_unseen_are_made_up_for", || {
+        for gone in orders(&[0, 2].map(ListenerId)) {
+            let mut rig = Rig::new(Family::Both, 8);
+            rig.flip(&[4, 5, 6, 7].map(ListenerId));
+            for id in &gone {
+                let listener = &rig.members[id].listener;
+                SockRef::from(listener)
+                    .shutdown(std::net::Shutdown::Read)
+                    .unwrap();
+            }
+            // Said in one order, whatever the order was.
+            rig.layout.left(&[0, 2].map(ListenerId));
+            rig.flip(&[4, 5, 6, 7].map(ListenerId));
+            assert_eq!(rig.assert_chosen(20).len(), 4);
+            rig.flip(&[4, 5, 6].map(ListenerId));
+            assert_eq!(
+                rig.assert_chosen(20).len(),
+                2,
+                "6 and 7 cannot be told apart"
+            );
+            rig.flip(&[4, 5, 6, 7].map(ListenerId));
+            rig.take_out(&[3, 1].map(ListenerId));
+            rig.assert_chosen(20);
+        }
+    });
+}
+
+#[test]
+fn the_longest_program_is_taken() {
+    in_own_network("the_longest_program_is_taken", || {
+        let rig = Rig::new(Family::V4, 1);
+        let scattered = (0..600).map(|i| Target {
+            index: i * 2,
+            weight: 1 << 20,
+        });
+        let probes = [Probe {
+            port: 1,
+            address: u32::MAX,
+            index: 0,
+        }; 64];
+        rig.attach(&scattered.collect::<Vec<_>>(), &probes);
+    });
+}
+
+#[test]
+fn a_program_is_refused_by_a_socket_that_does_not_listen() {
+    in_own_network(
+        "a_program_is_refused_by_a_socket_that_does_not_listen",
+        || {
+            let program = compile(
+                &[Target {
+                    index: 0,
+                    weight: 1,
+                }],
+                &[],
+            )
+            .unwrap();
+            let idle = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            idle.set_reuse_port(true).unwrap();
+            let refused = attach(&idle, &program).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::NotConnected, "{refused}");
+            let listener = listen(Family::V4, 0);
+            attach(&listener, &program).unwrap();
+            SockRef::from(&listener)
+                .shutdown(std::net::Shutdown::Read)
+                .unwrap();
+            assert_eq!(
+                attach(&listener, &program).unwrap_err().kind(),
+                io::ErrorKind::NotConnected
+            );
+        },
+    );
+}
