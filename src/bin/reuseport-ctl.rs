@@ -1,1 +1,15 @@
-fn main() {}
+//! Controls a running `reuseport-run`.
+
+use std::env;
+use std::io;
+use std::process::ExitCode;
+
+use reuseport_run::cli::{ctl, place};
+
+fn main() -> ExitCode {
+    let directory = place::own_directory(&|name| env::var_os(name));
+    match ctl::run(env::args_os(), &directory, &mut io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(exit) => exit.report("reuseport-ctl"),
+    }
+}

@@ -1,0 +1,363 @@
+//! `reuseport-ctl`: asks a supervisor, and shows what it answers while it answers.
+//!
+//! The exit code is the answer for scripts: 0 only after the supervisor said that it is done.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use super::client::{Client, Loss, answers};
+use super::exit::Exit;
+use super::find::{Target, connect};
+use super::generate::{self, Artefact, Section, generate};
+use super::table::table;
+use super::value;
+use crate::wire::control::{Reply, Request, Scale, Status};
+
+/// How long a status may take.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a supervisor that hung up on `stop` is given to show that it is alive.
+const LAST_SIGN: Duration = Duration::from_secs(2);
+
+const SECTIONS: &[Section] = &[
+    Section {
+        title: "Exit codes",
+        entries: &[
+            ("0", "done"),
+            ("1", "failed or denied; standard error says why"),
+            (
+                "2",
+                "the arguments make no sense, or several supervisors are running",
+            ),
+            ("3", "no supervisor: absent, gone, or not permitted"),
+        ],
+    },
+    Section {
+        title: "Files",
+        entries: &[
+            ("/run/reuseport-run/NAME.sock", "supervisors of root"),
+            ("$XDG_RUNTIME_DIR/reuseport-run/NAME.sock", "of other users"),
+            (
+                "$TMPDIR/reuseport-run-UID/NAME.sock",
+                "of other users without that (or in /tmp)",
+            ),
+        ],
+    },
+    Section {
+        title: "Examples",
+        entries: &[
+            ("reuseport-ctl status", "what runs, and how it is"),
+            (
+                "reuseport-ctl reload && echo new",
+                "0 when the old workers are gone",
+            ),
+            ("reuseport-ctl --name web scale +2", "two workers more"),
+        ],
+    },
+];
+
+/// Controls a running reuseport-run
+#[derive(Debug, Parser)]
+#[command(name = "reuseport-ctl", version, max_term_width = 100)]
+#[command(override_usage = "reuseport-ctl [--name NAME | --socket PATH] VERB [ARGS]")]
+#[command(subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
+#[command(disable_help_subcommand = true)]
+struct Arguments {
+    /// The supervisor of this name; with one running, not needed
+    #[arg(long, global = true, value_name = "NAME", value_parser = value::name)]
+    name: Option<String>,
+
+    /// The supervisor with this control socket (its --control)
+    #[arg(long, global = true, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
+    socket: Option<PathBuf>,
+
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+enum Verb {
+    /// Show workers, queues and connections
+    Status {
+        /// As one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Replace all workers; wait until the old ones are gone
+    ///
+    /// Prints each phase as it passes, with the milliseconds since the reload was asked for. If
+    /// the new workers do not become ready, the old ones serve on, and the exit code is 1.
+    Reload {
+        /// Return as soon as the new workers serve
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Let the workers drain, then end the supervisor
+    Stop {
+        /// Do not drain: kill them
+        #[arg(long)]
+        now: bool,
+    },
+    /// Change the number of workers
+    Scale {
+        /// N workers, N more or N fewer
+        #[arg(value_name = "N|+N|-N", allow_hyphen_values = true, value_parser = scale)]
+        to: Scale,
+    },
+    /// Replace one worker
+    Restart {
+        /// The number in the WORKER column of status
+        worker: u64,
+    },
+}
+
+impl Verb {
+    fn request(self) -> Request {
+        match self {
+            Self::Status { .. } => Request::Status,
+            Self::Reload { .. } => Request::Reload,
+            Self::Stop { now } => Request::Stop { now },
+            Self::Scale { to } => Request::Scale { to },
+            Self::Restart { worker } => Request::Restart { worker },
+        }
+    }
+
+    /// Only a status is owed at once; the rest takes as long as workers take.
+    fn deadline(self) -> Option<Instant> {
+        matches!(self, Self::Status { .. }).then(|| Instant::now() + STATUS_TIMEOUT)
+    }
+}
+
+fn scale(text: &str) -> Result<Scale, String> {
+    let number = |text: &str| match text.starts_with(['+', '-']) {
+        true => Err("give a number once signed".to_owned()),
+        false => value::workers(text),
+    };
+    let scale = match text.split_at_checked(1) {
+        Some(("+", more)) => number(more).map(Scale::Up),
+        Some(("-", fewer)) => number(fewer).map(Scale::Down),
+        _ => number(text).map(Scale::Exactly),
+    };
+    scale.map_err(|_| "give N, +N or -N with N from 1 to 4096".to_owned())
+}
+
+/// Does what `arguments` say (they begin with the program's name) and writes what is answered to
+/// `out`. `directory` is where sockets are, see [`place::own_directory`](super::place::own_directory).
+///
+/// # Errors
+/// An [`Exit`]: code 0 for help and the like, 1 failed or denied, 2 usage, 3 no supervisor.
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    directory: &Path,
+    out: &mut dyn Write,
+) -> Result<(), Exit> {
+    let (target, verb) = parse(arguments)?;
+    let mut client = connect(&target, directory)?;
+    match converse(&mut client, verb, out) {
+        Ok(outcome) => outcome,
+        Err(Loss::Gone) if matches!(verb, Verb::Stop { .. }) => stopped(&client.path, out),
+        Err(loss) => Err(loss.into_exit(&client.path)),
+    }
+}
+
+fn command() -> clap::Command {
+    Arguments::command()
+        .after_long_help(generate::as_help(SECTIONS))
+        .arg(generate::argument())
+}
+
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Target, Verb), Exit> {
+    let matches = command().try_get_matches_from(arguments)?;
+    if let Some(what) = matches.get_one::<Artefact>("generate") {
+        return Err(generate(*what, command(), SECTIONS));
+    }
+    let arguments = Arguments::from_arg_matches(&matches)?;
+    let target = match (arguments.name, arguments.socket) {
+        (Some(_), Some(_)) => {
+            return Err(Exit::usage(
+                "--name and --socket: give one of them, not both",
+            ));
+        }
+        (Some(name), None) => Target::Name(name),
+        (None, Some(path)) => Target::Socket(path),
+        (None, None) => Target::TheOnlyOne,
+    };
+    let verb = arguments.verb.ok_or_else(|| {
+        Exit::usage("VERB is missing: give status, reload, stop, scale or restart")
+    })?;
+    Ok((target, verb))
+}
+
+/// Asks and listens to the end. The inner result is what the supervisor said, or that what it
+/// said could not be shown.
+fn converse(
+    client: &mut Client,
+    verb: Verb,
+    out: &mut dyn Write,
+) -> Result<Result<(), Exit>, Loss> {
+    let deadline = verb.deadline();
+    client.send(&verb.request())?;
+    loop {
+        let reply = client.receive(deadline)?;
+        let enough = reply.is_final() || is_enough(verb, &reply);
+        match show(reply, verb, out) {
+            Ok(()) if !enough => {}
+            outcome => return Ok(outcome),
+        }
+    }
+}
+
+fn is_enough(verb: Verb, reply: &Reply) -> bool {
+    let Reply::Phase { phase, .. } = reply else {
+        return false;
+    };
+    verb == Verb::Reload { no_wait: true } && phase == "serving"
+}
+
+fn show(reply: Reply, verb: Verb, out: &mut dyn Write) -> Result<(), Exit> {
+    match reply {
+        Reply::Phase {
+            after_ms,
+            phase,
+            detail,
+        } => put(out, &format!("{after_ms:>8} ms  {phase:<10}  {detail}")),
+        Reply::Done { message } => put(out, &message),
+        Reply::Status(status) => put(out, &shown(&status, verb)?),
+        Reply::Failed { message } | Reply::Denied { message } => {
+            Err(Exit::failed(printable(&message)))
+        }
+    }
+}
+
+fn shown(status: &Status, verb: Verb) -> Result<String, Exit> {
+    match verb {
+        Verb::Status { json: true } => serde_json::to_string(status)
+            .map_err(|error| Exit::failed(format!("cannot write the status as JSON: {error}"))),
+        _ => Ok(table(status)),
+    }
+}
+
+/// The connection ended on `stop`. That is success if the supervisor is gone, and only then.
+fn stopped(path: &Path, out: &mut dyn Write) -> Result<(), Exit> {
+    match answers(path, LAST_SIGN) {
+        true => Err(Loss::Gone.into_exit(path)),
+        false => put(out, "stopped: the supervisor is gone, without a last word"),
+    }
+}
+
+/// Prints lines at once. That nobody reads them changes nothing of what was asked for, so it is
+/// no failure.
+fn put(out: &mut dyn Write, text: &str) -> Result<(), Exit> {
+    let text = printable(text.trim_end());
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Exit::failed(format!("cannot write the answer: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Without control characters: replies quote what workers print, and that must not steer the
+/// terminal of whoever asks.
+fn printable(text: &str) -> String {
+    let safe = |c: char| c == '\n' || c == '\t' || !c.is_control();
+    text.chars()
+        .map(|c| {
+            if safe(c) {
+                c
+            } else {
+                char::REPLACEMENT_CHARACTER
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<(Target, Verb), Exit> {
+        parse(
+            ["reuseport-ctl"]
+                .into_iter()
+                .chain(line.split_whitespace())
+                .map(OsString::from),
+        )
+    }
+
+    #[test]
+    fn verbs() {
+        let to = |to| Verb::Scale { to };
+        for (line, verb) in [
+            ("status", Verb::Status { json: false }),
+            ("status --json", Verb::Status { json: true }),
+            ("reload", Verb::Reload { no_wait: false }),
+            ("reload --no-wait", Verb::Reload { no_wait: true }),
+            ("stop", Verb::Stop { now: false }),
+            ("stop --now", Verb::Stop { now: true }),
+            ("scale 4", to(Scale::Exactly(4))),
+            ("scale +2", to(Scale::Up(2))),
+            ("scale -1", to(Scale::Down(1))),
+            ("restart 17", Verb::Restart { worker: 17 }),
+        ] {
+            assert_eq!(parsed(line).unwrap(), (Target::TheOnlyOne, verb), "{line}");
+        }
+    }
+
+    #[test]
+    fn targets() {
+        let name = Target::Name("web".to_owned());
+        assert_eq!(parsed("--name web status").unwrap().0, name);
+        assert_eq!(parsed("status --name web").unwrap().0, name);
+        assert_eq!(parsed("scale --name web -1").unwrap().0, name);
+        assert_eq!(
+            parsed("--socket /s stop").unwrap().0,
+            Target::Socket(PathBuf::from("/s"))
+        );
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_told() {
+        for (line, words) in [
+            ("", "VERB is missing"),
+            ("sttus", "sttus is not a verb"),
+            (
+                "status --jsn",
+                "--jsn is not an option; did you mean --json?",
+            ),
+            ("scale", "N|+N|-N"),
+            ("scale 0", "N|+N|-N> 0: give N, +N or -N"),
+            ("scale -0", "with N from 1 to 4096"),
+            ("scale ++1", "with N from 1 to 4096"),
+            ("scale 5000", "with N from 1 to 4096"),
+            ("scale --now", "with N from 1 to 4096"),
+            ("restart x", "<WORKER> x: "),
+            ("restart -1", "-1 is not an option"),
+            ("--name a/b status", "--name a/b: give a name"),
+            ("--name a --socket b status", "give one of them"),
+            ("--name", "--name <NAME>: its value is missing"),
+            (
+                "--generate ps status",
+                "--generate ps: give one of man, bash",
+            ),
+        ] {
+            let exit = parsed(line).unwrap_err();
+            assert_eq!(exit.code, 2, "{line}");
+            assert!(exit.text.contains(words), "{line}: {}", exit.text);
+            assert!(!exit.text.contains('\n'), "{line}: {}", exit.text);
+        }
+    }
+
+    #[test]
+    fn replies_cannot_steer_the_terminal() {
+        assert_eq!(
+            printable("a\tb\n\u{1b}[2J\u{9b}c"),
+            "a\tb\n\u{fffd}[2J\u{fffd}c"
+        );
+    }
+}

@@ -1,0 +1,378 @@
+//! Every option of `reuseport-run`, in one table: the parser, the help, the names of environment
+//! variables and of keys in the file are all made from it.
+
+use std::ffi::{OsStr, OsString};
+
+use clap::builder::{PossibleValue, TypedValueParser, ValueParser};
+use clap::{Arg, ArgAction, Command, ValueHint};
+
+use super::generate::{self, Section};
+
+/// One option.
+pub(crate) struct Opt {
+    /// Its long name, which is also its key in the file.
+    pub(crate) name: &'static str,
+    short: Option<char>,
+    value: &'static str,
+    group: &'static str,
+    pub(crate) default: Option<&'static str>,
+    /// May be given more than once: a list in the file, commas in the environment.
+    pub(crate) repeats: bool,
+    /// Needs no value on the command line: then it is `true`.
+    flag: bool,
+    choices: &'static [&'static str],
+    /// One line.
+    help: &'static str,
+    /// What `--help` says after it.
+    more: &'static str,
+}
+
+const PLAIN: Opt = Opt {
+    name: "",
+    short: None,
+    value: "TIME",
+    group: "",
+    default: None,
+    repeats: false,
+    flag: false,
+    choices: &[],
+    help: "",
+    more: "",
+};
+
+const WORKERS: &str = "Workers";
+const SOCKETS: &str = "Sockets";
+const RELOAD: &str = "Reload and stop";
+const CRASHES: &str = "Crashes";
+const OUTPUT: &str = "Output";
+const CONTROL: &str = "Control";
+
+/// The options that have a meaning in every place, in the order of the help.
+pub(crate) const OPTIONS: &[Opt] = &[
+    Opt {
+        name: "workers",
+        short: Some('n'),
+        value: "N",
+        group: WORKERS,
+        help: "Copies of the command, 1 to 4096 [default: one per CPU]",
+        more: "CPUs are those that this process may use: its affinity and its control group's \
+               quota count.",
+        ..PLAIN
+    },
+    Opt {
+        name: "chdir",
+        value: "DIR",
+        group: WORKERS,
+        help: "Start workers in this directory",
+        more: "It is looked up anew for each worker, so a symbolic link to the current release \
+               takes effect at the next reload.",
+        ..PLAIN
+    },
+    Opt {
+        name: "ready",
+        value: "WHEN",
+        group: WORKERS,
+        default: Some("listen"),
+        choices: &["listen", "notify", "http:/"],
+        help: "When a worker is ready: listen, notify, http:/PATH",
+        more: "listen: it listens on every address that the generation before serves. notify: \
+               that, and it sent READY=1 to $NOTIFY_SOCKET. http:/PATH: that, and it answers GET \
+               of the path with a status from 200 to 399.",
+        ..PLAIN
+    },
+    Opt {
+        name: "start-timeout",
+        group: WORKERS,
+        default: Some("60s"),
+        help: "A worker that is not ready after this has failed",
+        ..PLAIN
+    },
+    Opt {
+        name: "listen",
+        value: "ADDR",
+        group: SOCKETS,
+        repeats: true,
+        help: "Make this socket for the workers: PORT, ADDR:PORT or [V6]:PORT",
+        more: "Only for servers that take a socket from systemd, Server::Starter or Einhorn, or \
+               in their arguments as {fd}. Others bind as they always do and need no --listen. \
+               PORT alone is 0.0.0.0:PORT; [::]:PORT takes IPv4 and IPv6. May be given more \
+               than once; in the environment, with commas.",
+        ..PLAIN
+    },
+    Opt {
+        name: "steering",
+        value: "HOW",
+        group: SOCKETS,
+        default: Some("bpf"),
+        choices: &["bpf", "none"],
+        help: "How new connections are kept from old workers: bpf or none",
+        more: "bpf: a classic BPF program on the sockets; needs no privilege. none: every \
+               generation shares the same sockets, and old workers take connections until they \
+               stop.",
+        ..PLAIN
+    },
+    Opt {
+        name: "settle-timeout",
+        group: RELOAD,
+        default: Some("10s"),
+        help: "Longest wait for the handshakes of old workers",
+        ..PLAIN
+    },
+    Opt {
+        name: "quiet-timeout",
+        group: RELOAD,
+        default: Some("2s"),
+        help: "Longest wait for old workers' connections to end",
+        more: "An old worker with none loses nothing when it is told to stop. 0 tells it at once.",
+        ..PLAIN
+    },
+    Opt {
+        name: "drain-timeout",
+        group: RELOAD,
+        default: Some("30s"),
+        help: "Longest wait for a stopped worker to exit; then kill",
+        more: "It starts with the stop signal. 0 kills at once.",
+        ..PLAIN
+    },
+    Opt {
+        name: "pre-stop",
+        group: RELOAD,
+        default: Some("0s"),
+        help: "Go on serving for so long after being told to stop",
+        more: "For load balancers that need time to notice.",
+        ..PLAIN
+    },
+    Opt {
+        name: "stop-signal",
+        value: "SIGNAL",
+        group: RELOAD,
+        default: Some("TERM"),
+        help: "What tells a worker to stop: a name or a number",
+        more: "TERM, SIGTERM and 15 are the same. KILL and STOP are refused: no worker can obey \
+               them.",
+        ..PLAIN
+    },
+    Opt {
+        name: "max-restarts",
+        value: "N",
+        group: CRASHES,
+        default: Some("10"),
+        help: "So many crashes in one worker's place are a crash loop",
+        more: "Counted within --restart-window.",
+        ..PLAIN
+    },
+    Opt {
+        name: "restart-window",
+        group: CRASHES,
+        default: Some("60s"),
+        help: "For how long a crash counts",
+        ..PLAIN
+    },
+    Opt {
+        name: "crash-loop",
+        value: "WHAT",
+        group: CRASHES,
+        default: Some("hold"),
+        choices: &["hold", "exit"],
+        help: "What a crash loop leads to: hold or exit",
+        more: "hold: the place stays empty until the next reload or restart, and the others serve \
+               on; when all are empty, exit. exit: stop everything and exit with code 4.",
+        ..PLAIN
+    },
+    Opt {
+        name: "log-prefix",
+        value: "BOOL",
+        group: OUTPUT,
+        default: Some("false"),
+        flag: true,
+        help: "Put [generation.slot] before every line of output",
+        ..PLAIN
+    },
+    Opt {
+        name: "name",
+        value: "NAME",
+        group: CONTROL,
+        help: "What this supervisor is called [default: the command's file name]",
+        more: "In the log, and for reuseport-ctl --name. At most 64 bytes, no '/'.",
+        ..PLAIN
+    },
+    Opt {
+        name: "control",
+        value: "PATH",
+        group: CONTROL,
+        help: "The control socket [default: NAME.sock, see Files in --help]",
+        more: "At most 107 bytes: the kernel takes no longer one.",
+        ..PLAIN
+    },
+];
+
+/// Sections that follow the options in `--help` and in the manual page.
+pub(crate) const SECTIONS: &[Section] = &[
+    Section {
+        title: "Values",
+        entries: &[
+            (
+                "TIME",
+                "500ms, 2s, 1m 30s; a bare number is seconds; at most 7 days",
+            ),
+            (
+                "order",
+                "command line, then environment, then file, then default",
+            ),
+            (
+                "REUSEPORT_*",
+                "any option from the environment: REUSEPORT_WORKERS=4,",
+            ),
+            ("", "REUSEPORT_DRAIN_TIMEOUT=10s; set to nothing is not set"),
+            (
+                "--config FILE",
+                "TOML, the long names as keys: workers = 4,",
+            ),
+            (
+                "",
+                "listen = [\"8080\"], command = [\"./server\", \"--flag\"]",
+            ),
+        ],
+    },
+    Section {
+        title: "Signals",
+        entries: &[
+            (
+                "HUP, USR2",
+                "reload: replace all workers, lose no connection",
+            ),
+            ("TERM, INT", "stop after --pre-stop, let workers drain"),
+            ("QUIT", "stop at once"),
+            ("TTIN, TTOU", "one worker more, one fewer"),
+            ("USR1", "open log files again"),
+        ],
+    },
+    Section {
+        title: "Exit codes",
+        entries: &[
+            ("0", "stopped as asked"),
+            ("2", "the options make no sense; nothing was started"),
+            ("3", "the first generation could not be started"),
+            ("4", "crash loop"),
+            ("128+N", "ended by signal N"),
+        ],
+    },
+    Section {
+        title: "Files",
+        entries: &[
+            ("/run/reuseport-run/", "control sockets of root"),
+            ("$XDG_RUNTIME_DIR/reuseport-run/", "of other users"),
+            (
+                "$TMPDIR/reuseport-run-UID/",
+                "of other users without that (or in /tmp)",
+            ),
+        ],
+    },
+    Section {
+        title: "Examples",
+        entries: &[
+            (
+                "reuseport-run -n 4 ./server --port 8080",
+                "four copies on one port",
+            ),
+            (
+                "reuseport-run --listen 8080 uvicorn --fd {fd} app:app",
+                "pass a socket",
+            ),
+            ("reuseport-ctl reload", "replace them, lose nothing"),
+        ],
+    },
+];
+
+/// The whole command line, as clap knows it.
+pub(crate) fn command() -> Command {
+    Command::new("reuseport-run")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Runs n copies of any server on one port, replaces them without losing a connection")
+        .override_usage("reuseport-run [OPTIONS] [--] COMMAND [ARGS]...")
+        .after_help("--help says more: values, signals, exit codes, files, examples.")
+        .after_long_help(generate::as_help(SECTIONS))
+        .max_term_width(100)
+        .arg(positional())
+        .args(OPTIONS.iter().map(argument))
+        .arg(config_file())
+        .arg(generate::argument())
+}
+
+fn positional() -> Arg {
+    Arg::new("command")
+        .value_name("COMMAND")
+        .help("The server and its arguments; all that follows it is its own")
+        .long_help(
+            "The server and its arguments. All that follows COMMAND is passed on, options too. It \
+             may stand in the file instead, as command = [\"./server\", \"--flag\"].",
+        )
+        .value_parser(ValueParser::os_string())
+        .value_hint(ValueHint::CommandWithArguments)
+        .num_args(1..)
+        .trailing_var_arg(true)
+}
+
+fn config_file() -> Arg {
+    Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .help_heading(CONTROL)
+        .help("Read options from this TOML file")
+        .value_parser(ValueParser::os_string())
+        .value_hint(ValueHint::FilePath)
+}
+
+fn argument(opt: &Opt) -> Arg {
+    let arg = Arg::new(opt.name)
+        .long(opt.name)
+        .short(opt.short)
+        .value_name(opt.value)
+        .help_heading(opt.group)
+        .help(opt.help)
+        .long_help(format!("{}\n{}", opt.help, opt.more).trim().to_owned())
+        .value_hint(hint(opt.value))
+        .value_parser(Anything(opt.choices))
+        .hide_possible_values(true)
+        .allow_negative_numbers(true)
+        .default_value(opt.default);
+    match opt {
+        Opt { repeats: true, .. } => arg.action(ArgAction::Append),
+        Opt { flag: true, .. } => arg
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true"),
+        _ => arg,
+    }
+}
+
+fn hint(value: &str) -> ValueHint {
+    match value {
+        "DIR" => ValueHint::DirPath,
+        "PATH" => ValueHint::FilePath,
+        _ => ValueHint::Other,
+    }
+}
+
+/// Takes any text, and names choices for completions only: what is allowed is decided in one place
+/// for the command line, the environment and the file.
+#[derive(Clone)]
+struct Anything(&'static [&'static str]);
+
+impl TypedValueParser for Anything {
+    type Value = OsString;
+
+    fn parse_ref(
+        &self,
+        _: &Command,
+        _: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<OsString, clap::Error> {
+        Ok(value.to_owned())
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let values = self.0.iter().map(|choice| PossibleValue::new(*choice));
+        (!self.0.is_empty()).then(|| Box::new(values) as _)
+    }
+}

@@ -1,0 +1,334 @@
+//! A status as people read it.
+//!
+//! Pure: the same status gives the same text. What is not known is `-`; no line ends in blanks.
+
+use std::fmt::Write as _;
+
+use crate::wire::control::{EndpointStatus, Status, WorkerStatus};
+
+const WORKER_COLUMNS: &[Column] = &[
+    Column::right("SLOT"),
+    Column::right("WORKER"),
+    Column::right("GEN"),
+    Column::right("PID"),
+    Column::left("PHASE"),
+    Column::right("UPTIME"),
+    Column::right("RESTARTS"),
+    Column::right("QUEUE"),
+    Column::right("OPEN"),
+    Column::right("SHARE"),
+    Column::left("LISTENS"),
+];
+
+const ENDPOINT_COLUMNS: &[Column] = &[
+    Column::left("ADDRESS"),
+    Column::right("LISTENERS"),
+    Column::right("QUEUE"),
+    Column::right("OPEN"),
+];
+
+/// The status as text: how the supervisor is, its workers, its endpoints.
+pub fn table(status: &Status) -> String {
+    let mut text = heading(status);
+    if !status.workers.is_empty() {
+        text.push('\n');
+        text.push_str(&grid(
+            WORKER_COLUMNS,
+            status.workers.iter().map(worker_row).collect(),
+        ));
+    }
+    if !status.endpoints.is_empty() {
+        text.push('\n');
+        text.push_str(&grid(
+            ENDPOINT_COLUMNS,
+            status.endpoints.iter().map(endpoint_row).collect(),
+        ));
+    }
+    text
+}
+
+fn heading(status: &Status) -> String {
+    let serving = status
+        .workers
+        .iter()
+        .filter(|worker| worker.phase == "serving")
+        .count();
+    format!(
+        "{}: {}  pid {}  up {}  {}\nworkers {serving} of {} serving  reloads {} ok, {} failed\n",
+        status.name,
+        status.phase,
+        status.pid,
+        span(status.uptime_ms),
+        generations(status),
+        status.workers_wanted,
+        status.reloads,
+        status.reloads_failed,
+    )
+}
+
+/// `generation 2 (serving, 4)`, with the ones that are on their way out.
+fn generations(status: &Status) -> String {
+    let one = |generation: &crate::wire::control::GenerationStatus| {
+        format!(
+            "{} ({}, {})",
+            generation.generation, generation.phase, generation.workers
+        )
+    };
+    let all: Vec<String> = status.generations.iter().map(one).collect();
+    match all.as_slice() {
+        [] => "no generation".to_owned(),
+        [only] => format!("generation {only}"),
+        several => format!("generations {}", several.join(", ")),
+    }
+}
+
+fn worker_row(worker: &WorkerStatus) -> Vec<String> {
+    vec![
+        worker.slot.to_string(),
+        worker.id.to_string(),
+        worker.generation.to_string(),
+        known(worker.pid),
+        worker.phase.clone(),
+        span(worker.uptime_ms),
+        worker.restarts.to_string(),
+        queue(worker),
+        known(worker.connections),
+        share(worker.share),
+        listens(worker),
+    ]
+}
+
+fn endpoint_row(endpoint: &EndpointStatus) -> Vec<String> {
+    vec![
+        endpoint.address.clone(),
+        format!("{}/{}", endpoint.live, endpoint.listeners),
+        endpoint.queue.to_string(),
+        known(endpoint.connections),
+    ]
+}
+
+fn known(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// What waits to be accepted, of what may wait, over all listeners.
+fn queue(worker: &WorkerStatus) -> String {
+    let sum = |part: fn(&crate::wire::control::ListenerStatus) -> u32| -> u64 {
+        worker
+            .listeners
+            .iter()
+            .map(|listener| u64::from(part(listener)))
+            .sum()
+    };
+    match worker.listeners.is_empty() {
+        true => "-".to_owned(),
+        false => format!(
+            "{}/{}",
+            sum(|listener| listener.queue),
+            sum(|listener| listener.backlog)
+        ),
+    }
+}
+
+fn share(share: Option<f64>) -> String {
+    let share = share.filter(|share| share.is_finite());
+    known(share.map(|share| format!("{:.1}%", share * 100.0)))
+}
+
+fn listens(worker: &WorkerStatus) -> String {
+    let addresses = worker
+        .listeners
+        .iter()
+        .map(|listener| listener.address.as_str());
+    match addresses.collect::<Vec<_>>() {
+        none if none.is_empty() => "-".to_owned(),
+        addresses => addresses.join(" "),
+    }
+}
+
+/// Milliseconds as the two largest units that matter: `412ms`, `7s`, `3m20s`, `3h12m`, `12d4h`.
+fn span(millis: u64) -> String {
+    let seconds = millis / 1_000;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match millis {
+        0..1_000 => format!("{millis}ms"),
+        1_000..60_000 => format!("{seconds}s"),
+        60_000..3_600_000 => format!("{minutes}m{:02}s", seconds % 60),
+        3_600_000..86_400_000 => format!("{hours}h{:02}m", minutes % 60),
+        _ => format!("{days}d{}h", hours % 24),
+    }
+}
+
+/// A column's title, and to which side its texts go: numbers to the right.
+struct Column {
+    title: &'static str,
+    right: bool,
+}
+
+impl Column {
+    const fn left(title: &'static str) -> Self {
+        Self {
+            title,
+            right: false,
+        }
+    }
+
+    const fn right(title: &'static str) -> Self {
+        Self { title, right: true }
+    }
+}
+
+fn grid(columns: &[Column], rows: Vec<Vec<String>>) -> String {
+    let titles = columns
+        .iter()
+        .map(|column| column.title.to_owned())
+        .collect();
+    let rows: Vec<Vec<String>> = [titles].into_iter().chain(rows).collect();
+    let widths = widths(&rows, columns.len());
+    rows.iter().map(|row| line(columns, &widths, row)).collect()
+}
+
+fn widths(rows: &[Vec<String>], columns: usize) -> Vec<usize> {
+    let width = |row: &Vec<String>, i: usize| row.get(i).map_or(0, |text| text.chars().count());
+    (0..columns)
+        .map(|i| rows.iter().map(|row| width(row, i)).max().unwrap_or(0))
+        .collect()
+}
+
+fn line(columns: &[Column], widths: &[usize], row: &[String]) -> String {
+    let mut line = String::new();
+    for ((column, width), text) in columns.iter().zip(widths).zip(row) {
+        // Writing to a string does not fail.
+        let _ = match column.right {
+            true => write!(line, "{text:>width$}  "),
+            false => write!(line, "{text:<width$}  "),
+        };
+    }
+    format!("{}\n", line.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::control::{GenerationStatus, ListenerStatus};
+
+    fn listener(address: &str, queue: u32) -> ListenerStatus {
+        ListenerStatus {
+            address: address.to_owned(),
+            queue,
+            backlog: 511,
+            live: true,
+        }
+    }
+
+    fn worker(id: u64, generation: u32, phase: &str) -> WorkerStatus {
+        WorkerStatus {
+            id,
+            slot: u32::try_from(id % 2).unwrap_or(0),
+            generation,
+            pid: Some(4_000 + u32::try_from(id).unwrap_or(0)),
+            phase: phase.to_owned(),
+            uptime_ms: 1_500 * 10_u64.pow(generation * 2),
+            restarts: 0,
+            listeners: vec![listener("0.0.0.0:8080", 3), listener("[::]:8443", 4)],
+            connections: Some(12 * id),
+            share: Some(0.25),
+        }
+    }
+
+    fn status() -> Status {
+        let generation = |generation, phase: &str| GenerationStatus {
+            generation,
+            phase: phase.to_owned(),
+            workers: 2,
+        };
+        let lost = WorkerStatus {
+            pid: None,
+            listeners: Vec::new(),
+            connections: None,
+            share: None,
+            restarts: 3,
+            ..worker(13, 2, "waiting")
+        };
+        Status {
+            name: "web".to_owned(),
+            version: "0.1.0".to_owned(),
+            pid: 4_711,
+            uptime_ms: 11_520_000,
+            phase: "reloading".to_owned(),
+            workers_wanted: 2,
+            reloads: 3,
+            reloads_failed: 1,
+            generations: vec![generation(1, "draining"), generation(2, "serving")],
+            workers: vec![worker(2, 1, "draining"), worker(12, 2, "serving"), lost],
+            endpoints: vec![
+                EndpointStatus {
+                    address: "0.0.0.0:8080".to_owned(),
+                    listeners: 3,
+                    live: 1,
+                    queue: 6,
+                    connections: Some(168),
+                },
+                EndpointStatus {
+                    address: "[::]:8443".to_owned(),
+                    listeners: 3,
+                    live: 1,
+                    queue: 8,
+                    connections: None,
+                },
+            ],
+        }
+    }
+
+    #[test]
+    fn a_reload_half_way() {
+        let expected = "\
+web: reloading  pid 4711  up 3h12m  generations 1 (draining, 2), 2 (serving, 2)
+workers 1 of 2 serving  reloads 3 ok, 1 failed
+
+SLOT  WORKER  GEN   PID  PHASE     UPTIME  RESTARTS   QUEUE  OPEN  SHARE  LISTENS
+   0       2    1  4002  draining   2m30s         0  7/1022    24  25.0%  0.0.0.0:8080 [::]:8443
+   0      12    2  4012  serving    4h10m         0  7/1022   144  25.0%  0.0.0.0:8080 [::]:8443
+   1      13    2     -  waiting    4h10m         3       -     -      -  -
+
+ADDRESS       LISTENERS  QUEUE  OPEN
+0.0.0.0:8080        1/3      6   168
+[::]:8443           1/3      8     -
+";
+        assert_eq!(table(&status()), expected);
+    }
+
+    #[test]
+    fn nothing_runs_yet() {
+        let status = Status {
+            uptime_ms: 40,
+            phase: "starting".to_owned(),
+            generations: Vec::new(),
+            workers: Vec::new(),
+            endpoints: Vec::new(),
+            ..status()
+        };
+        let expected = "\
+web: starting  pid 4711  up 40ms  no generation
+workers 0 of 2 serving  reloads 3 ok, 1 failed
+";
+        assert_eq!(table(&status), expected);
+    }
+
+    #[test]
+    fn spans() {
+        for (millis, text) in [
+            (0, "0ms"),
+            (999, "999ms"),
+            (1_000, "1s"),
+            (59_999, "59s"),
+            (60_000, "1m00s"),
+            (3_599_999, "59m59s"),
+            (3_600_000, "1h00m"),
+            (86_400_000, "1d0h"),
+            (u64::MAX, "213503982334d14h"),
+        ] {
+            assert_eq!(span(millis), text);
+        }
+    }
+}

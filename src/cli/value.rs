@@ -1,0 +1,251 @@
+//! One option's text turned into its meaning.
+//!
+//! Every function gives, on refusal, a clause that says what is allowed; who calls it knows where
+//! the text came from and puts that before it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+
+use nix::sys::signal::Signal;
+
+use crate::config::{CrashLoop, MAX_WORKERS, Readiness, Steering};
+use crate::fleet::Endpoint;
+
+/// The longest name, in bytes: it is a file's name with `.sock` behind it, and a column in logs.
+const LONGEST_NAME: usize = 64;
+
+/// The longest path of `--ready http:/PATH`, in bytes.
+const LONGEST_PROBE: usize = 1024;
+
+/// The greatest `--max-restarts`.
+const MOST_RESTARTS: u32 = 1_000_000;
+
+/// A number of workers.
+pub(crate) fn workers(text: &str) -> Result<u32, String> {
+    number(text, 1, MAX_WORKERS)
+}
+
+/// A number of restarts.
+pub(crate) fn restarts(text: &str) -> Result<u32, String> {
+    number(text, 0, MOST_RESTARTS)
+}
+
+fn number(text: &str, least: u32, most: u32) -> Result<u32, String> {
+    let number = text.trim().parse().ok();
+    number
+        .filter(|number| (least..=most).contains(number))
+        .ok_or_else(|| format!("give a whole number from {least} to {most}"))
+}
+
+/// `PORT`, `IPV4:PORT` or `[IPV6]:PORT`; a port alone is on every IPv4 address.
+///
+/// IPv4, so that it means the same on a machine without IPv6, where `[::]` cannot be bound. An
+/// IPv6 socket is left as the kernel makes it: `[::]` takes IPv4 connections as well.
+pub(crate) fn listen(text: &str) -> Result<Endpoint, String> {
+    let text = text.trim();
+    let address = match text.parse::<u16>() {
+        Ok(port) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
+        Err(_) => text.parse().map_err(|_| {
+            "give PORT, ADDRESS:PORT or [IPV6]:PORT in numbers, such as 8080, 127.0.0.1:8080 or \
+             [::]:8080"
+                .to_owned()
+        })?,
+    };
+    match address.port() {
+        0 => Err("give a port from 1 to 65535; nobody could know where port 0 is".to_owned()),
+        _ => Ok(Endpoint {
+            address,
+            v6_only: false,
+        }),
+    }
+}
+
+/// A supervisor's name, which is also its control socket's file name.
+pub(crate) fn name(text: &str) -> Result<String, String> {
+    let fits = (1..=LONGEST_NAME).contains(&text.len());
+    let is_place = text == "." || text == "..";
+    if fits && !is_place && !text.contains(|c: char| c == '/' || c.is_control()) {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "give a name of 1 to {LONGEST_NAME} bytes without '/' and control characters, and not \
+         '.' or '..'"
+    ))
+}
+
+/// `listen`, `notify` or `http:/PATH`.
+pub(crate) fn readiness(text: &str) -> Result<Readiness, String> {
+    match text {
+        "listen" => Ok(Readiness::Listen),
+        "notify" => Ok(Readiness::Notify),
+        _ => match text.strip_prefix("http:") {
+            // It goes into a request line as it is, where a space or a line break would end it.
+            Some(path)
+                if path.starts_with('/')
+                    && !path.starts_with("//")
+                    && path.len() <= LONGEST_PROBE
+                    && path.bytes().all(|byte| byte.is_ascii_graphic()) =>
+            {
+                Ok(Readiness::Http(path.to_owned()))
+            }
+            _ => Err(
+                "give listen, notify or http:/PATH, such as http:/health (no spaces, no \
+                      host)"
+                    .to_owned(),
+            ),
+        },
+    }
+}
+
+/// `bpf` or `none`.
+pub(crate) fn steering(text: &str) -> Result<Steering, String> {
+    match text {
+        "bpf" => Ok(Steering::Bpf),
+        "none" => Ok(Steering::None),
+        _ => Err("give bpf or none".to_owned()),
+    }
+}
+
+/// `hold` or `exit`.
+pub(crate) fn crash_loop(text: &str) -> Result<CrashLoop, String> {
+    match text {
+        "hold" => Ok(CrashLoop::Hold),
+        "exit" => Ok(CrashLoop::Exit),
+        _ => Err("give hold or exit".to_owned()),
+    }
+}
+
+/// `true` or `false`.
+pub(crate) fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("give true or false".to_owned()),
+    }
+}
+
+/// A signal that a worker can obey: `TERM`, `SIGTERM` or its number (signal(7)).
+///
+/// KILL and STOP cannot be obeyed; who wants no draining says so with `--drain-timeout 0`. Signals
+/// 32 and 33 belong to the C library's threads (nptl(7)).
+pub(crate) fn stop_signal(text: &str) -> Result<i32, String> {
+    let text = text.trim().to_ascii_uppercase();
+    let number = match text.parse() {
+        Ok(number) => Some(number).filter(|number| matches!(number, 1..=31 | 34..=64)),
+        Err(_) => signal_named(text.strip_prefix("SIG").unwrap_or(&text)),
+    };
+    match number {
+        Some(libc::SIGKILL | libc::SIGSTOP) => Err(
+            "no worker can obey KILL or STOP; to stop workers at once, give another signal \
+                 and --drain-timeout 0"
+                .to_owned(),
+        ),
+        Some(number) => Ok(number),
+        None => Err("give a signal such as TERM, SIGINT or 15".to_owned()),
+    }
+}
+
+fn signal_named(name: &str) -> Option<i32> {
+    Signal::from_str(&format!("SIG{name}"))
+        .ok()
+        .map(|signal| signal as i32)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        for (text, address) in [
+            ("8080", "0.0.0.0:8080"),
+            ("127.0.0.1:1", "127.0.0.1:1"),
+            ("[::]:65535", "[::]:65535"),
+            ("[::1]:80", "[::1]:80"),
+        ] {
+            let endpoint = listen(text).unwrap();
+            assert_eq!(endpoint.to_string(), address);
+            assert!(!endpoint.v6_only);
+        }
+        for text in [
+            "",
+            ":80",
+            "localhost:80",
+            "::1",
+            "::1:80x",
+            "65536",
+            "1.2.3.4",
+            "-1",
+            "80/tcp",
+        ] {
+            assert!(listen(text).unwrap_err().contains("[::]:8080"), "{text}");
+        }
+        for text in ["0", "127.0.0.1:0", "[::]:0"] {
+            assert!(listen(text).unwrap_err().contains("1 to 65535"), "{text}");
+        }
+    }
+
+    #[test]
+    fn names() {
+        for text in ["web", "a b", "..x", "é", &"n".repeat(64)] {
+            assert_eq!(name(text).unwrap(), text);
+        }
+        for text in ["", ".", "..", "a/b", "a\0b", "a\nb", &"n".repeat(65)] {
+            assert!(
+                name(text).unwrap_err().contains("1 to 64 bytes"),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn readiness_in_three_ways() {
+        assert_eq!(readiness("listen").unwrap(), Readiness::Listen);
+        assert_eq!(readiness("notify").unwrap(), Readiness::Notify);
+        assert_eq!(
+            readiness("http:/up?x=1").unwrap(),
+            Readiness::Http("/up?x=1".to_owned())
+        );
+        for text in [
+            "",
+            "http",
+            "http:",
+            "http:up",
+            "http://host/",
+            "http:/a b",
+            "http:/a\r\nb",
+        ] {
+            assert!(
+                readiness(text).unwrap_err().contains("http:/PATH"),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn signals() {
+        for (text, number) in [
+            ("TERM", libc::SIGTERM),
+            ("SIGTERM", libc::SIGTERM),
+            ("sigint", libc::SIGINT),
+            ("3", libc::SIGQUIT),
+            ("34", 34),
+            ("64", 64),
+        ] {
+            assert_eq!(stop_signal(text).unwrap(), number, "{text}");
+        }
+        for text in ["", "SIG", "0", "-15", "32", "65", "SIGSIGTERM", "NOPE"] {
+            assert!(
+                stop_signal(text).unwrap_err().contains("such as TERM"),
+                "{text}"
+            );
+        }
+        for text in ["KILL", "9", "SIGSTOP"] {
+            assert!(
+                stop_signal(text).unwrap_err().contains("--drain-timeout 0"),
+                "{text}"
+            );
+        }
+    }
+}
