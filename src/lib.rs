@@ -4,5 +4,6 @@ pub mod cli;
 pub mod config;
 pub mod executor;
 pub mod fleet;
+pub mod supervisor;
 pub mod sys;
 pub mod wire;

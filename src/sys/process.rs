@@ -168,3 +168,9 @@ pub fn set_file_limit(soft: u64) -> io::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard)?)
 }
+
+/// The time of CLOCK_MONOTONIC in microseconds, as service managers want it (sd_notify(3)).
+pub fn monotonic_microseconds() -> i64 {
+    use nix::sys::time::TimeValLike;
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map_or(0, |now| now.num_microseconds())
+}

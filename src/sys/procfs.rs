@@ -101,6 +101,22 @@ pub fn socket_inodes(pid: i32) -> io::Result<Vec<u64>> {
     Ok(inodes)
 }
 
+/// The socket behind one descriptor of a process; none if it is no socket, or cannot be looked at.
+pub fn socket_inode_of(pid: i32, fd: i32) -> Option<u64> {
+    socket_inode(Path::new(&format!("/proc/{pid}/fd/{fd}")))
+}
+
+/// The process group of a process; none if there is no such process.
+pub fn process_group(pid: i32) -> Option<i32> {
+    let group = nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid)));
+    group.ok().map(nix::unistd::Pid::as_raw)
+}
+
+/// What `IPV6_V6ONLY` is for a socket that does not set it (`net.ipv6.bindv6only`, ipv6(7)).
+pub fn v6_only_by_default() -> bool {
+    fs::read("/proc/sys/net/ipv6/bindv6only").is_ok_and(|value| value.starts_with(b"1"))
+}
+
 /// The socket behind a link in /proc/PID/fd, if it is one.
 fn socket_inode(link: &Path) -> Option<u64> {
     let target = fs::read_link(link).ok()?;

@@ -1,4 +1,5 @@
 //! Bytes to types and back. Pure; the parsers are total: no input makes them panic.
 
 pub mod control;
+pub mod http;
 pub mod proc_net;

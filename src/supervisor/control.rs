@@ -1,0 +1,216 @@
+//! The clients of the control socket: many at once, each bounded, none able to harm another.
+//!
+//! A client sends one line and reads until a final reply; then it is hung up on. One that sends
+//! garbage is told so; one that sends too much, or does not read what it asked for, is hung up on.
+//! When there are too many, the one that has said nothing for longest goes.
+
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::Path;
+
+use log::{debug, info, warn};
+use mio::net::UnixStream;
+use mio::{Interest, Token};
+
+use super::sources::{Source, Sources};
+use super::{StartError, Supervisor};
+use crate::fleet::{Asker, Event, ScaleTo, WorkerId};
+use crate::sys::socket;
+use crate::wire::control::{MAX_REQUEST, Reply, Request, Scale, parse_request, reply_line};
+
+/// The most clients at once.
+const MOST: usize = 128;
+/// The most that is kept for a client that does not read; a status of 4,096 workers fits.
+const MOST_UNREAD: usize = 4 << 20;
+
+#[derive(Debug)]
+pub(super) struct Control {
+    listener: socket::Bound<std::os::unix::net::UnixListener>,
+    clients: BTreeMap<Token, Client>,
+    next_asker: u64,
+}
+
+#[derive(Debug)]
+struct Client {
+    stream: UnixStream,
+    asker: Asker,
+    request: Vec<u8>,
+    unread: Vec<u8>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Its request is not complete.
+    Asking,
+    /// It waits for the end of what it asked for.
+    Waiting,
+    /// It has its final reply, or will have when it has read it.
+    Answered,
+}
+
+impl Control {
+    pub(super) fn open(path: &Path, sources: &mut Sources) -> Result<Self, StartError> {
+        let listener = socket::bind_control(path)?;
+        let added = sources.add(&listener.socket, Source::Control, Interest::READABLE);
+        added.map_err(|source| StartError::System { operation: "wait for clients", source })?;
+        Ok(Self { listener, clients: BTreeMap::new(), next_asker: 0 })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.listener.path()
+    }
+
+    pub(super) fn accept(&mut self, sources: &mut Sources) {
+        loop {
+            match self.listener.socket.accept() {
+                Ok((stream, _)) => self.admit(sources, stream),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return warn!("cannot accept a client of the control socket: {error}"),
+            }
+        }
+    }
+
+    fn admit(&mut self, sources: &mut Sources, stream: std::os::unix::net::UnixStream) {
+        let ours = nix::unistd::geteuid().as_raw();
+        match socket::peer_user(&stream) {
+            Ok(user) if user == ours || user == 0 => {}
+            Ok(user) => return warn!("a client of user {user} was turned away from the control socket"),
+            Err(error) => return warn!("cannot tell who a client of the control socket is: {error}"),
+        }
+        if let Err(error) = stream.set_nonblocking(true) {
+            return warn!("cannot make a client nonblocking: {error}");
+        }
+        self.make_room(sources);
+        let token = sources.token(Source::Client);
+        let mut stream = UnixStream::from_std(stream);
+        if let Err(error) = sources.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE) {
+            return warn!("cannot wait for a client of the control socket: {error}");
+        }
+        let asker = Asker(self.next_asker);
+        self.next_asker += 1;
+        let client = Client { stream, asker, request: Vec::new(), unread: Vec::new(), state: State::Asking };
+        self.clients.insert(token, client);
+    }
+
+    /// Tokens are given in order, so the first client that is still asking has been for longest.
+    fn make_room(&mut self, sources: &mut Sources) {
+        if self.clients.len() < MOST {
+            return;
+        }
+        let idle = self.clients.iter().find(|(_, client)| client.state != State::Waiting).map(|(token, _)| *token);
+        if let Some(token) = idle.or_else(|| self.clients.keys().next().copied()) {
+            debug!("too many clients of the control socket; the oldest is hung up on");
+            self.hang_up(sources, token);
+        }
+    }
+
+    fn hang_up(&mut self, sources: &mut Sources, token: Token) {
+        if let Some(client) = self.clients.remove(&token) {
+            sources.remove(&client.stream, token);
+        }
+    }
+
+    fn reply(&mut self, sources: &mut Sources, asker: Asker, reply: &Reply) {
+        let Some((token, client)) = self.clients.iter_mut().find(|(_, client)| client.asker == asker) else { return };
+        let token = *token;
+        client.unread.extend(reply_line(reply));
+        if reply.is_final() {
+            client.state = State::Answered;
+        }
+        if !client.flush() || client.unread.len() > MOST_UNREAD {
+            self.hang_up(sources, token);
+        }
+    }
+}
+
+impl Client {
+    /// Reads what there is; a whole request line, if one has come. An error: hang up.
+    fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut buffer = [0; MAX_REQUEST];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(_) if self.state != State::Asking => {} // one request is all that is answered
+                Ok(count) => self.request.extend_from_slice(&buffer[..count]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            if let Some(end) = self.request.iter().position(|byte| *byte == b'\n') {
+                self.request.truncate(end);
+                self.state = State::Waiting;
+                return Ok(Some(std::mem::take(&mut self.request)));
+            }
+            if self.request.len() > MAX_REQUEST {
+                return Err(ErrorKind::InvalidData.into());
+            }
+        }
+    }
+
+    /// Writes what can be written; false when the client is done with, one way or another.
+    fn flush(&mut self) -> bool {
+        while !self.unread.is_empty() {
+            match self.stream.write(&self.unread) {
+                Ok(count) => drop(self.unread.drain(..count)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+        }
+        self.state != State::Answered
+    }
+}
+
+impl Supervisor {
+    pub(super) fn client_ready(&mut self, token: Token) {
+        let Some(client) = self.control.clients.get_mut(&token) else { return };
+        if !client.flush() {
+            return self.control.hang_up(&mut self.sources, token);
+        }
+        let asker = client.asker;
+        match client.read() {
+            Ok(Some(line)) => self.asked(asker, &line),
+            Ok(None) => {}
+            // Who has asked and gone will not hear the end, but what it asked for goes on.
+            Err(_) => self.control.hang_up(&mut self.sources, token),
+        }
+    }
+
+    fn asked(&mut self, asker: Asker, line: &[u8]) {
+        let request = match parse_request(line) {
+            Ok(request) => request,
+            Err(message) => return self.reply(Some(asker), &Reply::Denied { message }),
+        };
+        if request != Request::Status {
+            info!("asked for: {}", String::from_utf8_lossy(line));
+        }
+        let asker = Some(asker);
+        let event = match request {
+            Request::Status => {
+                let status = Reply::Status(Box::new(self.status()));
+                return self.reply(asker, &status);
+            }
+            Request::Reload => Event::ReloadAsked { asker },
+            Request::Stop { now } => Event::StopAsked { asker, now },
+            Request::Restart { worker } => Event::RestartAsked { asker, worker: WorkerId(worker) },
+            Request::Scale { to } => Event::ScaleAsked { asker, to: scale(to) },
+        };
+        self.inbox.push_back(event);
+    }
+
+    pub(super) fn reply(&mut self, asker: Option<Asker>, reply: &Reply) {
+        if let Some(asker) = asker {
+            self.control.reply(&mut self.sources, asker, reply);
+        }
+    }
+}
+
+fn scale(to: Scale) -> ScaleTo {
+    match to {
+        Scale::Exactly(count) => ScaleTo::Exactly(count),
+        Scale::Up(count) => ScaleTo::By(i64::from(count)),
+        Scale::Down(count) => ScaleTo::By(-i64::from(count)),
+    }
+}

@@ -1,0 +1,164 @@
+//! The loop: wait, turn what is ready into events, hand each to the fleet, do what it says.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use log::{debug, info};
+use mio::{Events, Token};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR2};
+
+use super::Supervisor;
+use super::sources::Source;
+use crate::executor;
+use crate::fleet::{Event, Exit, Outcome, ScaleTo, WorkerId};
+use crate::sys::process::Ended;
+use crate::sys::{channel, process};
+
+impl Supervisor {
+    pub(super) fn run_to_end(&mut self) -> io::Result<Outcome> {
+        let mut events = Events::with_capacity(256);
+        loop {
+            self.settle_inbox();
+            if let Some(outcome) = self.outcome.take() {
+                return Ok(outcome);
+            }
+            self.output.flush(&mut self.sources, Instant::now());
+            match self.poll.poll(&mut events, self.patience()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => result?,
+            }
+            for event in &events {
+                self.ready(event.token());
+                self.settle_inbox();
+            }
+            self.notify.check_watchdog();
+            self.inbox.push_back(Event::TimePassed);
+        }
+    }
+
+    /// Hands every event to the fleet and performs its effects. What an effect brings about comes
+    /// before any other event.
+    fn settle_inbox(&mut self) {
+        while let Some(event) = self.inbox.pop_front() {
+            debug!("event {event:?}");
+            let now = self.now();
+            let mut consequences = Vec::new();
+            for effect in self.fleet.step(now, event) {
+                debug!("effect {effect:?}");
+                consequences.extend(self.perform(effect));
+            }
+            for consequence in consequences.into_iter().rev() {
+                self.inbox.push_front(consequence);
+            }
+        }
+    }
+
+    /// How long to wait: for ever, when nothing is timed.
+    fn patience(&self) -> Option<Duration> {
+        let fleet = self.fleet.next_deadline().map(|at| at.since(self.now()));
+        let output = self.output.deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        let watchdog = self.notify.watchdog().map(|at| at.saturating_duration_since(Instant::now()));
+        [fleet, output, watchdog].into_iter().flatten().min()
+    }
+
+    fn ready(&mut self, token: Token) {
+        match self.sources.get(token) {
+            Some(Source::Signals) => self.signals_ready(),
+            Some(Source::Control) => self.control.accept(&mut self.sources),
+            Some(Source::Client) => self.client_ready(token),
+            Some(Source::Notify) => self.notify_ready(),
+            Some(Source::Executor(worker)) => self.executor_ready(worker),
+            Some(Source::Calls(worker)) => self.calls_ready(worker),
+            Some(Source::Pipe) => self.output.pipe_ready(&mut self.sources, token),
+            Some(Source::Probe(worker)) => self.probe_ready(worker),
+            // The flush before the next wait does it.
+            Some(Source::Sink(_)) => {}
+            None => debug!("an event of something that is gone"),
+        }
+    }
+
+    fn signals_ready(&mut self) {
+        let pending: Vec<i32> = self.signals.pending().collect();
+        for signal in pending {
+            match signal {
+                SIGHUP | SIGUSR2 => self.inbox.push_back(Event::ReloadAsked { asker: None }),
+                SIGTERM | SIGINT => self.inbox.push_back(Event::StopAsked { asker: None, now: false }),
+                SIGQUIT => self.inbox.push_back(Event::StopAsked { asker: None, now: true }),
+                SIGTTIN => self.inbox.push_back(Event::ScaleAsked { asker: None, to: ScaleTo::By(1) }),
+                SIGTTOU => self.inbox.push_back(Event::ScaleAsked { asker: None, to: ScaleTo::By(-1) }),
+                SIGCHLD => self.reap(),
+                other => info!("signal {other} has no meaning here: the log goes to standard error, there is no file to reopen"),
+            }
+        }
+    }
+
+    /// Reaps every child that has ended, ours and orphans that became ours.
+    ///
+    /// A worker's process group is killed before its leader is reaped: as long as it is a zombie,
+    /// its pid cannot be given to anybody else.
+    fn reap(&mut self) {
+        loop {
+            match process::next_ended() {
+                Ok(None) => return,
+                Err(error) => return log::error!("cannot wait for children: {error}"),
+                Ok(Some((pid, ended))) => {
+                    let worker = self.children.by_pid(pid);
+                    if worker.is_some()
+                        && let Err(error) = process::kill_group(pid)
+                    {
+                        log::warn!("cannot kill what is left of process group {pid}: {error}");
+                    }
+                    if let Err(error) = process::reap(pid) {
+                        return log::error!("cannot reap process {pid}: {error}");
+                    }
+                    if let Some(worker) = worker {
+                        self.worker_ended(worker, ended);
+                    }
+                }
+            }
+        }
+    }
+
+    fn worker_ended(&mut self, worker: WorkerId, ended: Ended) {
+        self.executor_ready(worker);
+        self.output.worker_ended(&mut self.sources, worker);
+        self.end_probe(worker);
+        let Some(child) = self.children.get_mut(worker) else { return };
+        let exit = match (child.failure.take(), ended) {
+            (Some(reason), _) => Exit::NotStarted(reason),
+            (None, Ended::Code(code)) => Exit::Code(code),
+            (None, Ended::Signal(signal)) => Exit::Signal(signal),
+        };
+        // Forgotten once the fleet has heard of it: the log says which pid it was.
+        self.inbox.push_back(Event::Exited { worker, exit });
+    }
+
+    /// What a worker's executor says on its way to becoming the command.
+    fn executor_ready(&mut self, worker: WorkerId) {
+        let mut bytes = [0; 4096];
+        loop {
+            let Some(child) = self.children.get_mut(worker) else { return };
+            let Some((stream, _)) = &child.executor else { return };
+            match channel::receive(stream, &mut bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) | Ok((0, _)) => return child.close_executor(&mut self.sources),
+                Ok((count, descriptors)) => {
+                    let text = || String::from_utf8_lossy(&bytes[1..count]).into_owned();
+                    match bytes[0] {
+                        executor::FAILED => child.failure = Some(text()),
+                        executor::NOT_INTERCEPTED => log::warn!("worker {worker}: {}", text()),
+                        _ => descriptors.into_iter().for_each(|calls| self.take_calls(worker, calls)),
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_calls(&mut self, worker: WorkerId, calls: std::os::fd::OwnedFd) {
+        let Some(child) = self.children.get_mut(worker) else { return };
+        match self.sources.add(&calls, Source::Calls(worker), mio::Interest::READABLE) {
+            Ok(token) => child.calls = Some((calls, token)),
+            Err(error) => log::error!("worker {worker}: cannot hear its calls of bind and listen: {error}"),
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! A worker calls bind or listen, and we do it for it, on the same socket.
+//!
+//! The worker waits while we fetch its socket, read the address, and check that it still waits:
+//! only then is what we read its own. Since we then act on the socket and not on the worker's
+//! descriptor, nothing that its other threads do in between can make us act on something else.
+//!
+//! Where fetching is refused (seccomp profiles of containers, a process that is not dumpable), we
+//! make the socket ourselves and put it in the place of the worker's: that needs only the
+//! notification.
+//!
+//! A signal may interrupt a call that waits and start it again; so a second bind of a socket that
+//! we have bound is answered with 0.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use log::{debug, warn};
+
+use super::Supervisor;
+use super::groups::Groups;
+use crate::fleet::{Endpoint, Event, ListenerId, WorkerId};
+use crate::sys::listener::Kind;
+use crate::sys::procfs::SocketKind;
+use crate::sys::seccomp::{self, Call, Notification};
+use crate::sys::{descriptor, listener, pidfd, procfs};
+
+/// What one worker's calls have come to so far.
+#[derive(Debug)]
+pub(super) struct Desk {
+    /// Listeners that take the place of the worker's own when it binds.
+    kept: Vec<(ListenerId, Endpoint)>,
+    /// Sockets that we have bound for it. By inode: descriptors' numbers are reused.
+    bound: BTreeSet<u64>,
+    /// Sockets that we made and put in place; they cannot be fetched again.
+    made: BTreeMap<u64, OwnedFd>,
+    /// What `IPV6_V6ONLY` was set to, where it cannot be asked for.
+    v6_only: BTreeMap<(i32, i32), bool>,
+    is_blind: bool,
+}
+
+impl Desk {
+    pub(super) fn new(kept: Vec<(ListenerId, Endpoint)>) -> Self {
+        Self { kept, bound: BTreeSet::new(), made: BTreeMap::new(), v6_only: BTreeMap::new(), is_blind: false }
+    }
+}
+
+/// What to tell the kernel to tell the worker.
+enum Answer {
+    /// The call's result is this.
+    Result(io::Result<()>),
+    /// The kernel shall do it as if we were not there.
+    Pass,
+    /// Nobody waits any more.
+    None,
+}
+
+/// One call that waits.
+struct Waiting<'a> {
+    calls: BorrowedFd<'a>,
+    id: u64,
+    pid: i32,
+    worker: WorkerId,
+}
+
+/// The socket of a call.
+enum Subject {
+    /// Fetched: the worker's own.
+    Own(OwnedFd),
+    /// It cannot be fetched; this is what /proc says of it.
+    Unseen(SocketKind),
+}
+
+impl Supervisor {
+    /// Answers all calls that wait.
+    pub(super) fn calls_ready(&mut self, worker: WorkerId) {
+        loop {
+            let Some(child) = self.children.get_mut(worker) else { return };
+            let Some((calls, _)) = &child.calls else { return };
+            let calls = calls.as_fd();
+            match seccomp::receive(calls) {
+                Ok(Some(notification)) => {
+                    let listened = serve(worker, calls, &mut child.desk, &mut self.groups, notification);
+                    self.inbox.extend(listened);
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    debug!("worker {worker}: no more calls: {error}");
+                    return child.close_calls(&mut self.sources);
+                }
+            }
+        }
+    }
+}
+
+/// Deals with one call; a listen that succeeded is an event.
+fn serve(worker: WorkerId, calls: BorrowedFd<'_>, desk: &mut Desk, groups: &mut Groups, call: Notification) -> Option<Event> {
+    let pid = procfs::tgid(call.thread).unwrap_or(call.thread);
+    let waiting = Waiting { calls, id: call.id, pid, worker };
+    let mut event = None;
+    let answer = match resolved(pid, call.call) {
+        Call::Bind { fd, address, length } => waiting.bind(desk, groups, fd, address, length),
+        Call::Listen { fd, backlog } => match waiting.listen(desk, groups, fd, backlog) {
+            Ok(Some((listener, endpoint))) => {
+                event = Some(Event::Listened { worker, listener, endpoint });
+                Answer::Result(Ok(()))
+            }
+            Ok(None) => Answer::Pass,
+            Err(error) => Answer::Result(Err(error)),
+        },
+        Call::SetV6Only { fd, value_address, .. } => {
+            waiting.note_v6_only(desk, fd, value_address);
+            Answer::Pass
+        }
+        Call::Socketcall { .. } | Call::Other => Answer::Pass,
+    };
+    waiting.answer(answer);
+    event
+}
+
+/// 32-bit x86 programs have one system call for all that is about sockets.
+fn resolved(pid: i32, call: Call) -> Call {
+    let Call::Socketcall { which, arguments_address } = call else { return call };
+    let mut bytes = [0; 12];
+    match procfs::read_memory(pid, arguments_address, &mut bytes) {
+        Ok(12) => {
+            let word = |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+            seccomp::decode_socketcall(which, [word(0), word(4), word(8)])
+        }
+        _ => Call::Other,
+    }
+}
+
+impl Waiting<'_> {
+    fn answer(&self, answer: Answer) {
+        let sent = match answer {
+            Answer::Result(Ok(())) => seccomp::answer(self.calls, self.id, Ok(0)),
+            Answer::Result(Err(error)) => seccomp::answer(self.calls, self.id, Err(error.raw_os_error().unwrap_or(libc::EIO))),
+            Answer::Pass => seccomp::pass(self.calls, self.id),
+            Answer::None => return,
+        };
+        if let Err(error) = sent {
+            warn!("worker {}: cannot answer its bind or listen: {error}", self.worker);
+        }
+    }
+
+    fn still_waits(&self) -> bool {
+        seccomp::still_valid(self.calls, self.id)
+    }
+
+    fn bind(&self, desk: &mut Desk, groups: &mut Groups, fd: i32, address: u64, length: u32) -> Answer {
+        let address = match self.read_address(address, length) {
+            Ok(Some(address)) if address.port() != 0 => address,
+            Ok(_) => return Answer::Pass,
+            Err(error) => return self.cannot_see(desk, &error),
+        };
+        let subject = match self.subject(fd) {
+            Ok(Some(subject)) => subject,
+            Ok(None) => return Answer::Pass,
+            Err(error) => return self.cannot_see(desk, &error),
+        };
+        if !self.still_waits() {
+            return Answer::None;
+        }
+        match self.bind_socket(desk, groups, fd, address, subject) {
+            Ok(()) => Answer::Result(Ok(())),
+            Err(error) => {
+                warn!("worker {}: {}", self.worker, cannot_listen(&address, &error));
+                Answer::Result(Err(error))
+            }
+        }
+    }
+
+    fn bind_socket(&self, desk: &mut Desk, groups: &Groups, fd: i32, address: SocketAddr, subject: Subject) -> io::Result<()> {
+        let endpoint = Endpoint { address, v6_only: self.v6_only(desk, &subject, fd, &address) };
+        let own_inode = subject.inode(self.pid, fd);
+        if own_inode.is_some_and(|inode| desk.bound.contains(&inode)) {
+            return Ok(());
+        }
+        if let Some(at) = desk.kept.iter().position(|(_, kept)| *kept == endpoint) {
+            let (id, _) = desk.kept.remove(at);
+            if let Some(kept) = groups.socket(id) {
+                self.put_in_place(fd, kept, &subject)?;
+                desk.bound.extend(groups.inode(id));
+                return Ok(());
+            }
+        }
+        refuse_stranger(groups, &endpoint)?;
+        let inode = match subject {
+            Subject::Own(socket) if listener::kind(&socket)? == Kind::Tcp => {
+                listener::bind_shared(&socket, &address)?;
+                own_inode
+            }
+            // A listener of Multipath TCP cannot be steered, and one that we cannot fetch cannot be
+            // bound: a plain socket of ours takes its place.
+            subject => {
+                let made = listener::create(&address, endpoint.v6_only)?;
+                listener::bind_shared(&made, &address)?;
+                self.put_in_place(fd, made.as_fd(), &subject)?;
+                let inode = listener::inode(&made)?;
+                if matches!(subject, Subject::Unseen(_)) {
+                    desk.made.insert(inode, made);
+                }
+                Some(inode)
+            }
+        };
+        desk.bound.extend(inode);
+        Ok(())
+    }
+
+    /// Puts a socket in the place of the worker's, with the worker's flags.
+    fn put_in_place(&self, fd: i32, socket: BorrowedFd<'_>, instead_of: &Subject) -> io::Result<()> {
+        let flags = procfs::fd_flags(self.pid, fd);
+        let nonblocking = match instead_of {
+            Subject::Own(own) => descriptor::is_nonblocking(own)?,
+            Subject::Unseen(_) => flags.as_ref().is_ok_and(|flags| flags.nonblocking),
+        };
+        descriptor::set_nonblocking(&socket, nonblocking)?;
+        let close_on_exec = flags.is_ok_and(|flags| flags.close_on_exec);
+        seccomp::place(self.calls, self.id, socket, fd, close_on_exec)?;
+        Ok(())
+    }
+
+    /// Makes the socket listen if it is one that we have bound; none if it is not ours to manage.
+    fn listen(&self, desk: &mut Desk, groups: &mut Groups, fd: i32, backlog: i32) -> io::Result<Option<(ListenerId, Endpoint)>> {
+        let Ok(socket) = self.bound_socket(desk, fd) else { return Ok(None) };
+        let Some(socket) = socket else { return Ok(None) };
+        let inode = listener::inode(&socket)?;
+        let known = groups.by_inode(inode);
+        if !(desk.bound.contains(&inode) || known.is_some()) || !self.still_waits() {
+            return Ok(None);
+        }
+        let Some(endpoint) = listener::endpoint(&socket)? else { return Ok(None) };
+        listener::listen(&socket, backlog)?;
+        let id = match known {
+            Some(id) => id,
+            None => groups.join(socket, endpoint)?,
+        };
+        Ok(Some((id, endpoint)))
+    }
+
+    /// The socket to listen on: fetched, or one that we made.
+    fn bound_socket(&self, desk: &mut Desk, fd: i32) -> io::Result<Option<OwnedFd>> {
+        if !desk.made.is_empty()
+            && let Some(made) = procfs::socket_inode_of(self.pid, fd).and_then(|inode| desk.made.remove(&inode))
+        {
+            return Ok(Some(made));
+        }
+        match self.subject(fd)? {
+            Some(Subject::Own(socket)) => Ok(Some(socket)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The socket behind a descriptor of the worker; none if it is not one of TCP.
+    fn subject(&self, fd: i32) -> io::Result<Option<Subject>> {
+        match pidfd::pidfd_open(self.pid).and_then(|process| pidfd::pidfd_getfd(&process, fd)) {
+            Ok(socket) => {
+                let kind = listener::kind(&socket).unwrap_or(Kind::Other);
+                Ok((kind != Kind::Other).then_some(Subject::Own(socket)))
+            }
+            Err(error) if error.raw_os_error() == Some(libc::EBADF) => Ok(None),
+            Err(_) => Ok(match procfs::socket_kind(self.pid, fd)? {
+                SocketKind::Other => None,
+                kind => Some(Subject::Unseen(kind)),
+            }),
+        }
+    }
+
+    fn read_address(&self, address: u64, length: u32) -> io::Result<Option<SocketAddr>> {
+        let mut bytes = [0; 28];
+        let wanted = usize::try_from(length).unwrap_or(usize::MAX).min(bytes.len());
+        let read = procfs::read_memory(self.pid, address, &mut bytes[..wanted])?;
+        Ok(socket_address(&bytes[..read]))
+    }
+
+    fn note_v6_only(&self, desk: &mut Desk, fd: i32, address: u64) {
+        let mut value = [0; 4];
+        if procfs::read_memory(self.pid, address, &mut value).is_ok() {
+            desk.v6_only.insert((self.pid, fd), value != [0; 4]);
+        }
+    }
+
+    fn v6_only(&self, desk: &Desk, subject: &Subject, fd: i32, address: &SocketAddr) -> bool {
+        match subject {
+            _ if address.is_ipv4() => false,
+            Subject::Own(socket) => listener::is_v6_only(socket).unwrap_or(false),
+            Subject::Unseen(_) => desk.v6_only.get(&(self.pid, fd)).copied().unwrap_or_else(procfs::v6_only_by_default),
+        }
+    }
+
+    /// A worker that hides from us binds as it would without us, and so only the first succeeds.
+    fn cannot_see(&self, desk: &mut Desk, error: &io::Error) -> Answer {
+        if !std::mem::replace(&mut desk.is_blind, true) {
+            warn!(
+                "worker {} (pid {}): cannot look at what it binds: {error}; it hides from us (not dumpable, or ptrace is \
+                 restricted); run reuseport-run as its user, or use --listen ADDR",
+                self.worker, self.pid
+            );
+        }
+        Answer::Pass
+    }
+
+}
+
+impl Subject {
+    fn inode(&self, pid: i32, fd: i32) -> Option<u64> {
+        match self {
+            Self::Own(socket) => listener::inode(socket).ok(),
+            Self::Unseen(_) => procfs::socket_inode_of(pid, fd),
+        }
+    }
+}
+
+/// `SO_REUSEPORT` lets anything of the same user join a port unasked, so a second start of the
+/// same service would silently take half of the first one's connections.
+pub(super) fn refuse_stranger(groups: &Groups, endpoint: &Endpoint) -> io::Result<()> {
+    if groups.has(endpoint) {
+        return Ok(());
+    }
+    let lines = procfs::listeners(None).unwrap_or_default();
+    let is_stranger = lines.iter().any(|line| line.address == endpoint.address && !groups.is_ours(line.inode));
+    if is_stranger { Err(io::Error::from_raw_os_error(libc::EADDRINUSE)) } else { Ok(()) }
+}
+
+/// Why there is no listener, and what to do.
+pub(super) fn cannot_listen(address: &SocketAddr, error: &io::Error) -> String {
+    let advice = match error.raw_os_error() {
+        Some(libc::EADDRINUSE) => return format!("cannot bind {address}: {}", in_use(address)),
+        Some(libc::EACCES) => "; ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE",
+        Some(libc::EADDRNOTAVAIL) => "; this machine has no such address",
+        _ => "",
+    };
+    format!("cannot bind {address}: {error}{advice}")
+}
+
+/// Who is in the way.
+fn in_use(address: &SocketAddr) -> String {
+    let lines = procfs::listeners(None).unwrap_or_default();
+    let in_the_way = lines.iter().find(|line| line.address.port() == address.port());
+    let holder = in_the_way.and_then(|line| procfs::holder_of(line.inode));
+    match (holder, in_the_way) {
+        (Some((pid, name)), _) => format!("it is in use by {name} (pid {pid}); stop that or take another port"),
+        (None, Some(line)) => format!("it is in use by a process of user {}; stop that or take another port", line.uid),
+        (None, None) => "it is in use; stop what uses it or take another port".to_owned(),
+    }
+}
+
+/// An address as bind(2) gets it (ip(7), ipv6(7)); none if it is of another family or too short.
+fn socket_address(bytes: &[u8]) -> Option<SocketAddr> {
+    let family = u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?);
+    let port = u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?);
+    match i32::from(family) {
+        libc::AF_INET => {
+            let address: [u8; 4] = bytes.get(4..8)?.try_into().ok()?;
+            Some((Ipv4Addr::from(address), port).into())
+        }
+        libc::AF_INET6 => {
+            let address: [u8; 16] = bytes.get(8..24)?.try_into().ok()?;
+            // The flow label is nothing to a listener, and the oldest form has no scope.
+            let scope = bytes.get(24..28).and_then(|scope| scope.try_into().ok()).map_or(0, u32::from_ne_bytes);
+            Some(SocketAddrV6::new(Ipv6Addr::from(address), port, 0, scope).into())
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,133 @@
+//! Looking at retired workers: what their listeners still have, and their connections.
+//!
+//! A worker's connections are found by their inodes among its processes' descriptors. A connection
+//! that accept(2) has just taken from the queue is in no table for a moment, neither the queue's
+//! nor the process's; so a worker is quiet only when it has none, and none of those that were open
+//! when it had settled is still unaccounted for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Supervisor;
+use crate::fleet::census::{Census, Suspects, attribute};
+use crate::fleet::{Event, ListenerId, WorkerId};
+use crate::sys::{diag, procfs};
+use crate::wire::diag::{Connection, States};
+
+/// What is remembered between looks.
+#[derive(Debug, Default)]
+pub(super) struct Measures {
+    suspects: BTreeMap<WorkerId, Suspects>,
+}
+
+impl Measures {
+    pub(super) fn forget(&mut self, worker: WorkerId) {
+        self.suspects.remove(&worker);
+    }
+}
+
+impl Supervisor {
+    pub(super) fn measure_queues(&self, workers: &[WorkerId]) -> Event {
+        let mut references: BTreeMap<Option<i32>, BTreeMap<u64, u64>> = BTreeMap::new();
+        let pending = workers.iter().map(|worker| {
+            let place = self.foreign_namespace(*worker);
+            let lines = references.entry(place).or_insert_with(|| references_in(place));
+            let inodes = self.listeners_of(*worker).into_iter().filter_map(|id| self.groups.inode(id));
+            // One that is missing left its group by itself, with whatever it had.
+            let pending = inodes.filter_map(|inode| lines.get(&inode)).map(|references| references.saturating_sub(1)).sum();
+            (*worker, pending)
+        });
+        Event::QueueMeasured { pending: pending.collect() }
+    }
+
+    /// Half-open and unaccepted connections of one listener.
+    pub(super) fn pending_on(&self, listener: ListenerId) -> u64 {
+        let references = self.groups.inode(listener).and_then(|inode| references_in(None).get(&inode).copied());
+        references.map_or(0, |references| references.saturating_sub(1))
+    }
+
+    pub(super) fn measure_connections(&mut self, workers: &[WorkerId]) -> Event {
+        let quiet = match self.open_connections() {
+            Ok(open) => {
+                let census = if open.is_empty() { Census::default() } else { attribute(&identities(&open), &self.owners()) };
+                let cookies: BTreeSet<u64> = open.iter().map(|connection| connection.cookie).collect();
+                workers.iter().map(|worker| (*worker, self.is_quiet(*worker, &census, &cookies))).collect()
+            }
+            Err(error) => {
+                log::warn!("cannot list connections: {error}; waiting for the quiet time-out instead");
+                workers.iter().map(|worker| (*worker, false)).collect()
+            }
+        };
+        Event::ConnectionsMeasured { quiet }
+    }
+
+    fn is_quiet(&mut self, worker: WorkerId, census: &Census, open: &BTreeSet<u64>) -> bool {
+        if self.foreign_namespace(worker).is_some() {
+            return false; // its connections cannot be seen from here
+        }
+        let suspects = self.measures.suspects.entry(worker).or_insert_with(|| Suspects::at_settling(open.iter().copied()));
+        suspects.observe(census, open);
+        suspects.is_clear() && census.open.get(&worker).is_none_or(|count| *count == 0)
+    }
+
+    /// Every connection on the managed endpoints that some process has or may yet accept.
+    pub(super) fn open_connections(&self) -> std::io::Result<Vec<Connection>> {
+        let mut open = self.connections(States::OPEN)?;
+        open.retain(|connection| !connection.is_orphan());
+        Ok(open)
+    }
+
+    pub(super) fn connections(&self, states: States) -> std::io::Result<Vec<Connection>> {
+        let ports: BTreeSet<u16> = self.groups.endpoints().map(|(endpoint, _)| endpoint.address.port()).collect();
+        let mut all = Vec::new();
+        for port in ports {
+            all.extend(diag::connections(port, states)?);
+        }
+        Ok(all)
+    }
+
+    /// Which workers have which sockets, over all their processes.
+    pub(super) fn owners(&self) -> BTreeMap<u64, Vec<WorkerId>> {
+        let mut owners: BTreeMap<u64, Vec<WorkerId>> = BTreeMap::new();
+        for (worker, child) in self.children.iter() {
+            for pid in procfs::descendants(child.pid) {
+                for inode in procfs::socket_inodes(pid).unwrap_or_default() {
+                    let here = owners.entry(inode).or_default();
+                    if !here.contains(&worker) {
+                        here.push(worker);
+                    }
+                }
+            }
+        }
+        owners
+    }
+
+    pub(super) fn listeners_of(&self, worker: WorkerId) -> Vec<ListenerId> {
+        self.fleet.listeners_of(worker)
+    }
+
+    /// An address on which a worker listens without our having heard of it.
+    pub(super) fn unheard_listener(&self, worker: WorkerId) -> Option<std::net::SocketAddr> {
+        let pid = self.children.get(worker)?.pid;
+        let inodes: BTreeSet<u64> =
+            procfs::descendants(pid).into_iter().flat_map(|pid| procfs::socket_inodes(pid).unwrap_or_default()).collect();
+        let lines = procfs::listeners(Some(pid)).ok()?;
+        let unheard = lines.iter().find(|line| inodes.contains(&line.inode) && !self.groups.is_ours(line.inode));
+        unheard.map(|line| line.address)
+    }
+
+    /// The pid of a worker in another network namespace than ours, whose files tell of that.
+    fn foreign_namespace(&self, worker: WorkerId) -> Option<i32> {
+        let pid = self.children.get(worker)?.pid;
+        let namespace = procfs::network_namespace(pid).ok();
+        (namespace.is_some() && namespace != self.namespace).then_some(pid)
+    }
+}
+
+pub(super) fn identities(connections: &[Connection]) -> Vec<(u64, u64)> {
+    connections.iter().map(|connection| (connection.cookie, connection.inode)).collect()
+}
+
+fn references_in(place: Option<i32>) -> BTreeMap<u64, u64> {
+    let lines = procfs::listeners(place).unwrap_or_default();
+    lines.iter().map(|line| (line.inode, u64::from(line.references))).collect()
+}

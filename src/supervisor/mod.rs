@@ -1,0 +1,180 @@
+//! Does. One loop turns readiness into events, asks the [fleet](crate::fleet) what to do, and does
+//! it. It holds no rules.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `event_loop` | waits, hands every event to the fleet, performs the effects |
+//! | `perform` | one arm an effect |
+//! | `sources` | what the loop waits for |
+//! | `children` | starts executors; which pid is which worker |
+//! | `environment` | what a worker sees |
+//! | `intercept` | answers the workers' bind and listen |
+//! | `groups` | listeners, steering, leaving a group |
+//! | `measure` | queues and connections of retired workers |
+//! | `probe` | asks a worker whether it is ready |
+//! | `notify` | hears workers' `READY=1`; speaks to the service manager |
+//! | `control` | clients of `reuseport-ctl` |
+//! | `status` | what `status` shows |
+//! | `narrative` | what the log and the clients are told |
+//! | `output` | the workers' output and our log |
+
+mod children;
+mod control;
+mod environment;
+mod event_loop;
+mod groups;
+mod intercept;
+mod measure;
+mod narrative;
+mod notify;
+mod output;
+mod perform;
+mod probe;
+mod sources;
+mod status;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::Path;
+use std::time::Instant;
+
+use mio::{Interest, Poll};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2};
+use signal_hook_mio::v1_0::Signals;
+
+use crate::config::{Config, CrashLoop, MAX_WORKERS, Readiness, Steering};
+use crate::fleet::{Event, Fleet, Outcome, Policy, ReadyWhen, Time, WorkerId};
+use crate::sys::{pidfd, process, procfs, socket};
+use children::{Children, Nursery};
+use control::Control;
+use groups::Groups;
+use measure::Measures;
+use notify::Notify;
+pub use output::LogQueue;
+use output::Output;
+use probe::Probe;
+use sources::{Source, Sources};
+
+/// Why there is no supervisor.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The control socket cannot be had.
+    #[error(transparent)]
+    Control(#[from] socket::BindError),
+    /// The system refused something that we cannot do without.
+    #[error("cannot {operation}: {source}")]
+    System {
+        /// What was tried.
+        operation: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+fn system(operation: &'static str) -> impl FnOnce(io::Error) -> StartError {
+    move |source| StartError::System { operation, source }
+}
+
+/// Everything that one supervisor has.
+struct Supervisor {
+    config: Config,
+    start: Instant,
+    namespace: Option<u64>,
+    poll: Poll,
+    sources: Sources,
+    signals: Signals,
+    fleet: Fleet,
+    inbox: VecDeque<Event>,
+    children: Children,
+    nursery: Nursery,
+    groups: Groups,
+    measures: Measures,
+    probes: BTreeMap<WorkerId, Probe>,
+    control: Control,
+    notify: Notify,
+    output: Output,
+    outcome: Option<Outcome>,
+}
+
+/// Runs the command as `config` says until it is told to stop, and says how it ended. `control` is
+/// where the control socket shall be; `log` is where the log goes.
+///
+/// # Errors
+/// See [`StartError`]; once workers run, nothing is an error any more but an event.
+pub fn run(config: Config, control: &Path, log: LogQueue) -> Result<Outcome, StartError> {
+    let mut supervisor = Supervisor::new(config, control, log)?;
+    let outcome = supervisor.run_to_end();
+    supervisor.output.finish(&mut supervisor.sources);
+    outcome.map_err(system("wait for events"))
+}
+
+impl Supervisor {
+    fn new(config: Config, control: &Path, log: LogQueue) -> Result<Self, StartError> {
+        let poll = Poll::new().map_err(system("make an epoll instance"))?;
+        let mut sources = Sources::new(poll.registry().try_clone().map_err(system("duplicate the epoll instance"))?);
+        let file_limit = process::raise_file_limit().map_err(system("raise the limit on open files"))?;
+        process::become_subreaper().map_err(system("become the reaper of orphans"))?;
+        let signals = handle_signals(&mut sources).map_err(system("handle signals"))?;
+        let control = Control::open(control, &mut sources)?;
+        let notify = Notify::open(control.path(), &mut sources)?;
+        let pid = i32::try_from(std::process::id()).map_err(|error| system("read the own pid")(io::Error::other(error)))?;
+        Ok(Self {
+            start: Instant::now(),
+            namespace: procfs::network_namespace(pid).ok(),
+            fleet: Fleet::new(policy(&config)),
+            inbox: VecDeque::from([Event::Opened]),
+            children: Children::default(),
+            nursery: Nursery { supervisor: pid, file_limit, can_fetch: can_fetch(pid) },
+            groups: Groups::new(config.steering == Steering::Bpf),
+            measures: Measures::default(),
+            probes: BTreeMap::new(),
+            output: Output::new(log),
+            outcome: None,
+            config,
+            poll,
+            sources,
+            signals,
+            control,
+            notify,
+        })
+    }
+
+    fn now(&self) -> Time {
+        Time(self.start.elapsed())
+    }
+}
+
+fn handle_signals(sources: &mut Sources) -> io::Result<Signals> {
+    let mut signals =
+        Signals::new([SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGQUIT, SIGTTIN, SIGTTOU, SIGCHLD])?;
+    let token = sources.token(Source::Signals);
+    sources.registry().register(&mut signals, token, Interest::READABLE)?;
+    Ok(signals)
+}
+
+/// Whether the system call that fetches sockets is there at all: containers often forbid it, and
+/// then they forbid it for our own process too.
+fn can_fetch(own: i32) -> bool {
+    pidfd::pidfd_open(own).and_then(|process| pidfd::pidfd_getfd(&process, 2)).is_ok()
+}
+
+fn policy(config: &Config) -> Policy {
+    Policy {
+        workers: config.workers,
+        most_workers: MAX_WORKERS,
+        ready: match config.ready {
+            Readiness::Listen => ReadyWhen::Listening,
+            Readiness::Notify => ReadyWhen::Notified,
+            Readiness::Http(_) => ReadyWhen::Probed,
+        },
+        steering: config.steering == Steering::Bpf,
+        start_timeout: config.start_timeout,
+        settle_timeout: config.settle_timeout,
+        quiet_timeout: config.quiet_timeout,
+        drain_timeout: config.drain_timeout,
+        pre_stop: config.pre_stop,
+        max_restarts: config.max_restarts,
+        restart_window: config.restart_window,
+        crash_loop_ends_all: config.crash_loop == CrashLoop::Exit,
+    }
+}
