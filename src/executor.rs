@@ -64,7 +64,7 @@ pub enum Intercept {
 
 /// Becomes the command; comes back only with the exit code of a failure, which has been told to
 /// the supervisor.
-pub fn run() -> i32 {
+pub fn run() -> u8 {
     let Ok(channel) = take_channel() else {
         eprintln!("{NAME} is started by reuseport-run, not by hand");
         return 2;
@@ -120,7 +120,9 @@ fn tie_to_supervisor(plan: &Plan) -> Result<(), String> {
     match process::follow_parent(plan.supervisor, plan.stop_signal) {
         Ok(true) => Ok(()),
         Ok(false) => Err("the supervisor has died".into()),
-        Err(error) => Err(format!("cannot ask for a signal at the supervisor's death: {error}")),
+        Err(error) => Err(format!(
+            "cannot ask for a signal at the supervisor's death: {error}"
+        )),
     }
 }
 

@@ -3,19 +3,58 @@
 use std::env;
 use std::process::ExitCode;
 
-use reuseport_run::cli::{Exit, run};
+use reuseport_run::cli::{Exit, place, run};
 use reuseport_run::config::Config;
+use reuseport_run::executor;
+use reuseport_run::fleet::Outcome;
+use reuseport_run::supervisor::{self, LogQueue};
 
 fn main() -> ExitCode {
+    if env::args_os()
+        .next()
+        .is_some_and(|name| name == executor::NAME)
+    {
+        return ExitCode::from(executor::run());
+    }
     match run::parse(env::args_os(), &|name| env::var_os(name)) {
         Ok(config) => supervise(config),
         Err(exit) => exit.report("reuseport-run"),
     }
 }
 
-/// The place for the supervisor: `reuseport_run::supervisor::run(config)`, its outcome mapped to
-/// an exit code.
 fn supervise(config: Config) -> ExitCode {
-    let name = config.name;
-    Exit::absent(format!("{name}: this build has no supervisor")).report("reuseport-run")
+    let log = LogQueue::default();
+    start_log(log.clone());
+    let control = place::control_path(&config);
+    if config.control.is_none()
+        && let Some(directory) = control.parent()
+        && let Err(sentence) = place::make_directory(directory)
+    {
+        return Exit::absent(sentence).report("reuseport-run");
+    }
+    match supervisor::run(config, &control, log) {
+        Ok(outcome) => ExitCode::from(code(&outcome)),
+        Err(error) => Exit::absent(error.to_string()).report("reuseport-run"),
+    }
+}
+
+/// One line an event, on standard error. The time is left out where the reader adds its own.
+fn start_log(queue: LogQueue) {
+    let wants_time = env::var_os("JOURNAL_STREAM").is_none();
+    let settings = env_logger::Env::new().filter_or("REUSEPORT_LOG", "info");
+    let mut builder = env_logger::Builder::from_env(settings);
+    builder.target(env_logger::Target::Pipe(Box::new(queue)));
+    if !wants_time {
+        builder.format_timestamp(None);
+    }
+    builder.init();
+}
+
+/// The exit code for how it ended.
+fn code(outcome: &Outcome) -> u8 {
+    match outcome {
+        Outcome::Stopped => 0,
+        Outcome::StartFailed => 3,
+        Outcome::CrashLoop => 4,
+    }
 }

@@ -5,6 +5,7 @@
 //! reload, scale), `retirement` (settle, quiesce, drain) and `respawn` (crashes). [`steering`] is
 //! the pure part of how new connections find the listeners that shall have them.
 
+pub mod census;
 mod change;
 #[allow(clippy::module_inception)]
 mod fleet;

@@ -88,13 +88,19 @@ impl Fleet {
 
     /// The listeners that a worker has; none for one that has ended.
     pub fn listeners_of(&self, worker: WorkerId) -> Vec<ListenerId> {
-        self.workers.get(&worker).map(|worker| worker.listeners.keys().copied().collect()).unwrap_or_default()
+        self.workers
+            .get(&worker)
+            .map(|worker| worker.listeners.keys().copied().collect())
+            .unwrap_or_default()
     }
 
     /// The first of a worker's listeners that it was given and that it is not known to use.
     pub fn unused_listener(&self, worker: WorkerId) -> Option<ListenerId> {
         let listeners = &self.workers.get(&worker)?.listeners;
-        listeners.iter().find(|(_, listener)| listener.passed && !listener.listening).map(|(id, _)| *id)
+        listeners
+            .iter()
+            .find(|(_, listener)| listener.passed && !listener.listening)
+            .map(|(id, _)| *id)
     }
 
     fn restarts(&self, now: Time, slot: Slot) -> u32 {

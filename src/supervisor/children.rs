@@ -109,7 +109,13 @@ impl Child {
 
 impl Nursery {
     /// Starts a worker's executor.
-    pub(super) fn start(&self, config: &Config, sources: &mut Sources, output: &mut Output, birth: Birth<'_>) -> io::Result<Child> {
+    pub(super) fn start(
+        &self,
+        config: &Config,
+        sources: &mut Sources,
+        output: &mut Output,
+        birth: Birth<'_>,
+    ) -> io::Result<Child> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let passed: Vec<i32> = birth.passed.iter().map(|(_, number)| *number).collect();
@@ -117,11 +123,17 @@ impl Nursery {
             channel::send(&ours.as_raw_fd(), &[0], &passed)?;
         }
         let errors = output.open(sources, &birth, Stream::Errors, config.log_prefix)?;
-        let written = if config.log_prefix { Some(output.open(sources, &birth, Stream::Output, true)?) } else { None };
+        let written = if config.log_prefix {
+            Some(output.open(sources, &birth, Stream::Output, true)?)
+        } else {
+            None
+        };
         let pid = process::spawn(process::Spawn {
             name: executor::NAME,
             arguments: self.arguments(config, &birth),
-            environment: birth.seat(&birth.endpoints()).environment(std::env::vars_os()),
+            environment: birth
+                .seat(&birth.endpoints())
+                .environment(std::env::vars_os()),
             input: theirs.into(),
             output: written,
             errors: Some(errors),
@@ -140,7 +152,11 @@ impl Nursery {
 
     fn arguments(&self, config: &Config, birth: &Birth<'_>) -> Vec<std::ffi::OsString> {
         let v6_only = !self.can_fetch;
-        let intercept = if config.listen.is_empty() { Intercept::Needed { v6_only } } else { Intercept::Wanted { v6_only } };
+        let intercept = if config.listen.is_empty() {
+            Intercept::Needed { v6_only }
+        } else {
+            Intercept::Wanted { v6_only }
+        };
         let plan = Plan {
             supervisor: self.supervisor,
             stop_signal: config.stop_signal,
@@ -162,15 +178,28 @@ impl Birth<'_> {
     }
 
     fn seat<'a>(&'a self, passed: &'a [Endpoint]) -> Seat<'a> {
-        Seat { slot: self.slot, generation: self.generation, workers: self.workers, passed, notify: self.notify }
+        Seat {
+            slot: self.slot,
+            generation: self.generation,
+            workers: self.workers,
+            passed,
+            notify: self.notify,
+        }
     }
 }
 
 impl Output {
     /// A worker's end of a stream that we read.
-    fn open(&mut self, sources: &mut Sources, birth: &Birth<'_>, stream: Stream, prefixed: bool) -> io::Result<OwnedFd> {
+    fn open(
+        &mut self,
+        sources: &mut Sources,
+        birth: &Birth<'_>,
+        stream: Stream,
+        prefixed: bool,
+    ) -> io::Result<OwnedFd> {
         let (ours, theirs) = pipe()?;
-        let prefix = prefixed.then(|| format!("[{}.{}] ", birth.generation, birth.slot).into_bytes());
+        let prefix =
+            prefixed.then(|| format!("[{}.{}] ", birth.generation, birth.slot).into_bytes());
         self.add(sources, ours, birth.worker, stream, prefix)?;
         Ok(theirs)
     }

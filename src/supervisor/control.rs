@@ -53,8 +53,15 @@ impl Control {
     pub(super) fn open(path: &Path, sources: &mut Sources) -> Result<Self, StartError> {
         let listener = socket::bind_control(path)?;
         let added = sources.add(&listener.socket, Source::Control, Interest::READABLE);
-        added.map_err(|source| StartError::System { operation: "wait for clients", source })?;
-        Ok(Self { listener, clients: BTreeMap::new(), next_asker: 0 })
+        added.map_err(|source| StartError::System {
+            operation: "wait for clients",
+            source,
+        })?;
+        Ok(Self {
+            listener,
+            clients: BTreeMap::new(),
+            next_asker: 0,
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -67,7 +74,9 @@ impl Control {
                 Ok((stream, _)) => self.admit(sources, stream),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return warn!("cannot accept a client of the control socket: {error}"),
+                Err(error) => {
+                    return warn!("cannot accept a client of the control socket: {error}");
+                }
             }
         }
     }
@@ -76,8 +85,12 @@ impl Control {
         let ours = nix::unistd::geteuid().as_raw();
         match socket::peer_user(&stream) {
             Ok(user) if user == ours || user == 0 => {}
-            Ok(user) => return warn!("a client of user {user} was turned away from the control socket"),
-            Err(error) => return warn!("cannot tell who a client of the control socket is: {error}"),
+            Ok(user) => {
+                return warn!("a client of user {user} was turned away from the control socket");
+            }
+            Err(error) => {
+                return warn!("cannot tell who a client of the control socket is: {error}");
+            }
         }
         if let Err(error) = stream.set_nonblocking(true) {
             return warn!("cannot make a client nonblocking: {error}");
@@ -85,12 +98,22 @@ impl Control {
         self.make_room(sources);
         let token = sources.token(Source::Client);
         let mut stream = UnixStream::from_std(stream);
-        if let Err(error) = sources.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE) {
+        if let Err(error) =
+            sources
+                .registry()
+                .register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)
+        {
             return warn!("cannot wait for a client of the control socket: {error}");
         }
         let asker = Asker(self.next_asker);
         self.next_asker += 1;
-        let client = Client { stream, asker, request: Vec::new(), unread: Vec::new(), state: State::Asking };
+        let client = Client {
+            stream,
+            asker,
+            request: Vec::new(),
+            unread: Vec::new(),
+            state: State::Asking,
+        };
         self.clients.insert(token, client);
     }
 
@@ -99,7 +122,11 @@ impl Control {
         if self.clients.len() < MOST {
             return;
         }
-        let idle = self.clients.iter().find(|(_, client)| client.state != State::Waiting).map(|(token, _)| *token);
+        let idle = self
+            .clients
+            .iter()
+            .find(|(_, client)| client.state != State::Waiting)
+            .map(|(token, _)| *token);
         if let Some(token) = idle.or_else(|| self.clients.keys().next().copied()) {
             debug!("too many clients of the control socket; the oldest is hung up on");
             self.hang_up(sources, token);
@@ -113,7 +140,13 @@ impl Control {
     }
 
     fn reply(&mut self, sources: &mut Sources, asker: Asker, reply: &Reply) {
-        let Some((token, client)) = self.clients.iter_mut().find(|(_, client)| client.asker == asker) else { return };
+        let Some((token, client)) = self
+            .clients
+            .iter_mut()
+            .find(|(_, client)| client.asker == asker)
+        else {
+            return;
+        };
         let token = *token;
         client.unread.extend(reply_line(reply));
         if reply.is_final() {
@@ -165,7 +198,9 @@ impl Client {
 
 impl Supervisor {
     pub(super) fn client_ready(&mut self, token: Token) {
-        let Some(client) = self.control.clients.get_mut(&token) else { return };
+        let Some(client) = self.control.clients.get_mut(&token) else {
+            return;
+        };
         if !client.flush() {
             return self.control.hang_up(&mut self.sources, token);
         }
@@ -194,8 +229,14 @@ impl Supervisor {
             }
             Request::Reload => Event::ReloadAsked { asker },
             Request::Stop { now } => Event::StopAsked { asker, now },
-            Request::Restart { worker } => Event::RestartAsked { asker, worker: WorkerId(worker) },
-            Request::Scale { to } => Event::ScaleAsked { asker, to: scale(to) },
+            Request::Restart { worker } => Event::RestartAsked {
+                asker,
+                worker: WorkerId(worker),
+            },
+            Request::Scale { to } => Event::ScaleAsked {
+                asker,
+                to: scale(to),
+            },
         };
         self.inbox.push_back(event);
     }

@@ -56,8 +56,14 @@ impl Supervisor {
     /// How long to wait: for ever, when nothing is timed.
     fn patience(&self) -> Option<Duration> {
         let fleet = self.fleet.next_deadline().map(|at| at.since(self.now()));
-        let output = self.output.deadline().map(|at| at.saturating_duration_since(Instant::now()));
-        let watchdog = self.notify.watchdog().map(|at| at.saturating_duration_since(Instant::now()));
+        let output = self
+            .output
+            .deadline()
+            .map(|at| at.saturating_duration_since(Instant::now()));
+        let watchdog = self
+            .notify
+            .watchdog()
+            .map(|at| at.saturating_duration_since(Instant::now()));
         [fleet, output, watchdog].into_iter().flatten().min()
     }
 
@@ -82,12 +88,26 @@ impl Supervisor {
         for signal in pending {
             match signal {
                 SIGHUP | SIGUSR2 => self.inbox.push_back(Event::ReloadAsked { asker: None }),
-                SIGTERM | SIGINT => self.inbox.push_back(Event::StopAsked { asker: None, now: false }),
-                SIGQUIT => self.inbox.push_back(Event::StopAsked { asker: None, now: true }),
-                SIGTTIN => self.inbox.push_back(Event::ScaleAsked { asker: None, to: ScaleTo::By(1) }),
-                SIGTTOU => self.inbox.push_back(Event::ScaleAsked { asker: None, to: ScaleTo::By(-1) }),
+                SIGTERM | SIGINT => self.inbox.push_back(Event::StopAsked {
+                    asker: None,
+                    now: false,
+                }),
+                SIGQUIT => self.inbox.push_back(Event::StopAsked {
+                    asker: None,
+                    now: true,
+                }),
+                SIGTTIN => self.inbox.push_back(Event::ScaleAsked {
+                    asker: None,
+                    to: ScaleTo::By(1),
+                }),
+                SIGTTOU => self.inbox.push_back(Event::ScaleAsked {
+                    asker: None,
+                    to: ScaleTo::By(-1),
+                }),
                 SIGCHLD => self.reap(),
-                other => info!("signal {other} has no meaning here: the log goes to standard error, there is no file to reopen"),
+                other => info!(
+                    "signal {other} has no meaning here: the log goes to standard error, there is no file to reopen"
+                ),
             }
         }
     }
@@ -123,7 +143,9 @@ impl Supervisor {
         self.executor_ready(worker);
         self.output.worker_ended(&mut self.sources, worker);
         self.end_probe(worker);
-        let Some(child) = self.children.get_mut(worker) else { return };
+        let Some(child) = self.children.get_mut(worker) else {
+            return;
+        };
         let exit = match (child.failure.take(), ended) {
             (Some(reason), _) => Exit::NotStarted(reason),
             (None, Ended::Code(code)) => Exit::Code(code),
@@ -137,8 +159,12 @@ impl Supervisor {
     fn executor_ready(&mut self, worker: WorkerId) {
         let mut bytes = [0; 4096];
         loop {
-            let Some(child) = self.children.get_mut(worker) else { return };
-            let Some((stream, _)) = &child.executor else { return };
+            let Some(child) = self.children.get_mut(worker) else {
+                return;
+            };
+            let Some((stream, _)) = &child.executor else {
+                return;
+            };
             match channel::receive(stream, &mut bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) | Ok((0, _)) => return child.close_executor(&mut self.sources),
@@ -147,7 +173,9 @@ impl Supervisor {
                     match bytes[0] {
                         executor::FAILED => child.failure = Some(text()),
                         executor::NOT_INTERCEPTED => log::warn!("worker {worker}: {}", text()),
-                        _ => descriptors.into_iter().for_each(|calls| self.take_calls(worker, calls)),
+                        _ => descriptors
+                            .into_iter()
+                            .for_each(|calls| self.take_calls(worker, calls)),
                     }
                 }
             }
@@ -155,10 +183,17 @@ impl Supervisor {
     }
 
     fn take_calls(&mut self, worker: WorkerId, calls: std::os::fd::OwnedFd) {
-        let Some(child) = self.children.get_mut(worker) else { return };
-        match self.sources.add(&calls, Source::Calls(worker), mio::Interest::READABLE) {
+        let Some(child) = self.children.get_mut(worker) else {
+            return;
+        };
+        match self
+            .sources
+            .add(&calls, Source::Calls(worker), mio::Interest::READABLE)
+        {
             Ok(token) => child.calls = Some((calls, token)),
-            Err(error) => log::error!("worker {worker}: cannot hear its calls of bind and listen: {error}"),
+            Err(error) => {
+                log::error!("worker {worker}: cannot hear its calls of bind and listen: {error}")
+            }
         }
     }
 }

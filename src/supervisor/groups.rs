@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{BorrowedFd, AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use log::{debug, error, warn};
 
@@ -56,7 +56,12 @@ struct ProbeSource {
 impl Groups {
     /// No groups. `steered`: a program decides who gets new connections.
     pub(super) fn new(steered: bool) -> Self {
-        Self { listeners: BTreeMap::new(), groups: BTreeMap::new(), next: 0, steered }
+        Self {
+            listeners: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            next: 0,
+            steered,
+        }
     }
 
     /// Takes in a socket that has just begun to listen.
@@ -64,19 +69,35 @@ impl Groups {
         let inode = listener::inode(&socket)?;
         let id = ListenerId(self.next);
         self.next += 1;
-        self.listeners.insert(id, Listener { socket, endpoint, inode });
+        self.listeners.insert(
+            id,
+            Listener {
+                socket,
+                endpoint,
+                inode,
+            },
+        );
         let group = self.groups.entry(endpoint).or_default();
         group.layout.joined(id);
         if !group.is_attached && self.steered {
             // From the first listener on, so that none that joins gets anything before its time.
-            self.attach(&endpoint, &[Target { index: 0, weight: 1 }]);
+            self.attach(
+                &endpoint,
+                &[Target {
+                    index: 0,
+                    weight: 1,
+                }],
+            );
         }
         Ok(id)
     }
 
     /// The listener that is this socket.
     pub(super) fn by_inode(&self, inode: u64) -> Option<ListenerId> {
-        self.listeners.iter().find(|(_, listener)| listener.inode == inode).map(|(id, _)| *id)
+        self.listeners
+            .iter()
+            .find(|(_, listener)| listener.inode == inode)
+            .map(|(id, _)| *id)
     }
 
     /// Whether any listener of ours serves this endpoint.
@@ -86,7 +107,11 @@ impl Groups {
 
     /// Whether a socket is one of our listeners, present or stray.
     pub(super) fn is_ours(&self, inode: u64) -> bool {
-        self.by_inode(inode).is_some() || self.groups.values().any(|group| group.stray.values().any(|stray| *stray == inode))
+        self.by_inode(inode).is_some()
+            || self
+                .groups
+                .values()
+                .any(|group| group.stray.values().any(|stray| *stray == inode))
     }
 
     pub(super) fn endpoint(&self, id: ListenerId) -> Option<Endpoint> {
@@ -94,7 +119,9 @@ impl Groups {
     }
 
     pub(super) fn socket(&self, id: ListenerId) -> Option<BorrowedFd<'_>> {
-        self.listeners.get(&id).map(|listener| listener.socket.as_fd())
+        self.listeners
+            .get(&id)
+            .map(|listener| listener.socket.as_fd())
     }
 
     pub(super) fn inode(&self, id: ListenerId) -> Option<u64> {
@@ -103,23 +130,37 @@ impl Groups {
 
     /// Endpoints, and how many listeners each has.
     pub(super) fn endpoints(&self) -> impl Iterator<Item = (&Endpoint, usize)> {
-        self.groups.iter().map(|(endpoint, group)| (endpoint, group.layout.len()))
+        self.groups
+            .iter()
+            .map(|(endpoint, group)| (endpoint, group.layout.len()))
     }
 
     /// The listener that the present program gives to a connection from this source.
-    pub(super) fn chosen(&self, endpoint: &Endpoint, source: IpAddr, port: u16) -> Option<ListenerId> {
+    pub(super) fn chosen(
+        &self,
+        endpoint: &Endpoint,
+        source: IpAddr,
+        port: u16,
+    ) -> Option<ListenerId> {
         let group = self.groups.get(endpoint)?;
         let targets = group.layout.targets(&group.live);
-        group.layout.listener_at(crate::fleet::steering::choose(&targets, source, port)?)
+        group
+            .layout
+            .listener_at(crate::fleet::steering::choose(&targets, source, port)?)
     }
 
     /// Gives new connections to these listeners and to no others.
     pub(super) fn steer(&mut self, live: &BTreeMap<ListenerId, u32>) {
         for endpoint in self.groups.keys().copied().collect::<Vec<_>>() {
-            let Some(group) = self.groups.get_mut(&endpoint) else { continue };
+            let Some(group) = self.groups.get_mut(&endpoint) else {
+                continue;
+            };
             let members: BTreeSet<ListenerId> = group.layout.members().collect();
-            let here: BTreeMap<ListenerId, u32> =
-                live.iter().filter(|(id, _)| members.contains(id)).map(|(id, weight)| (*id, *weight)).collect();
+            let here: BTreeMap<ListenerId, u32> = live
+                .iter()
+                .filter(|(id, _)| members.contains(id))
+                .map(|(id, weight)| (*id, *weight))
+                .collect();
             if here.is_empty() || here == group.live {
                 continue;
             }
@@ -130,7 +171,9 @@ impl Groups {
 
     /// Lets connections from one source reach one listener, whoever is live.
     pub(super) fn probe_from(&mut self, id: ListenerId, source: IpAddr, port: u16) {
-        let Some(endpoint) = self.endpoint(id) else { return };
+        let Some(endpoint) = self.endpoint(id) else {
+            return;
+        };
         let address = match source {
             IpAddr::V4(address) => u32::from(address),
             IpAddr::V6(address) => u128::from(address) as u32, // the last 32 bits are what a program compares
@@ -151,12 +194,26 @@ impl Groups {
 
     /// Takes a listener out of its group and closes it.
     pub(super) fn close(&mut self, id: ListenerId) {
-        let Some(Listener { socket, endpoint, inode }) = self.listeners.remove(&id) else { return };
+        let Some(Listener {
+            socket,
+            endpoint,
+            inode,
+        }) = self.listeners.remove(&id)
+        else {
+            return;
+        };
         self.reconcile(&endpoint);
-        let Some(group) = self.groups.get_mut(&endpoint) else { return };
+        let Some(group) = self.groups.get_mut(&endpoint) else {
+            return;
+        };
         group.probes.remove(&id);
         group.live.remove(&id);
-        let removal = group.layout.index_of(id).is_some().then(|| group.layout.removal(id, &group.live)).flatten();
+        let removal = group
+            .layout
+            .index_of(id)
+            .is_some()
+            .then(|| group.layout.removal(id, &group.live))
+            .flatten();
         if let Some(removal) = &removal {
             self.attach(&endpoint, &removal.before);
         }
@@ -166,7 +223,10 @@ impl Groups {
                 group.layout.left(&[id]);
             }
         } else {
-            warn!("{endpoint}: a listener that was closed is still held by {}; it gets no connections", holder(inode));
+            warn!(
+                "{endpoint}: a listener that was closed is still held by {}; it gets no connections",
+                holder(inode)
+            );
             if let Some(group) = self.groups.get_mut(&endpoint) {
                 group.stray.insert(id, inode);
             }
@@ -178,16 +238,27 @@ impl Groups {
     /// Whether the socket is gone. While no other listener is live it does not matter, and asking
     /// takes a look at every listener of the machine.
     fn left_group(&self, endpoint: &Endpoint, inode: u64) -> bool {
-        let is_alone = self.groups.get(endpoint).is_none_or(|group| group.live.is_empty());
-        is_alone || procfs::listeners(None).map_or(true, |lines| lines.iter().all(|line| line.inode != inode))
+        let is_alone = self
+            .groups
+            .get(endpoint)
+            .is_none_or(|group| group.live.is_empty());
+        is_alone
+            || procfs::listeners(None)
+                .map_or(true, |lines| lines.iter().all(|line| line.inode != inode))
     }
 
     /// Looks which listeners left the group by themselves since the last look.
     fn reconcile(&mut self, endpoint: &Endpoint) {
-        let Some(group) = self.groups.get_mut(endpoint) else { return };
+        let Some(group) = self.groups.get_mut(endpoint) else {
+            return;
+        };
         let mut left: Vec<ListenerId> = Vec::new();
         for id in group.layout.members() {
-            if self.listeners.get(&id).is_some_and(|held| !listener::is_listening(&held.socket)) {
+            if self
+                .listeners
+                .get(&id)
+                .is_some_and(|held| !listener::is_listening(&held.socket))
+            {
                 left.push(id);
             }
         }
@@ -195,11 +266,20 @@ impl Groups {
             && let Ok(lines) = procfs::listeners(None)
         {
             let present: BTreeSet<u64> = lines.iter().map(|line| line.inode).collect();
-            left.extend(group.stray.iter().filter(|(_, inode)| !present.contains(inode)).map(|(id, _)| *id));
+            left.extend(
+                group
+                    .stray
+                    .iter()
+                    .filter(|(_, inode)| !present.contains(inode))
+                    .map(|(id, _)| *id),
+            );
             group.stray.retain(|_, inode| present.contains(inode));
         }
         if !left.is_empty() {
-            debug!("{endpoint}: {} listeners left their group by themselves", left.len());
+            debug!(
+                "{endpoint}: {} listeners left their group by themselves",
+                left.len()
+            );
             group.layout.left(&left);
             group.live.retain(|id, _| !left.contains(id));
         }
@@ -208,7 +288,9 @@ impl Groups {
     /// Attaches the program for the group as it is now.
     fn reattach(&mut self, endpoint: &Endpoint) {
         self.reconcile(endpoint);
-        let Some(group) = self.groups.get(endpoint) else { return };
+        let Some(group) = self.groups.get(endpoint) else {
+            return;
+        };
         let targets = group.layout.targets(&group.live);
         self.attach(endpoint, &targets);
     }
@@ -219,10 +301,16 @@ impl Groups {
         if !self.steered || targets.is_empty() {
             return;
         }
-        let Some(group) = self.groups.get_mut(endpoint) else { return };
+        let Some(group) = self.groups.get_mut(endpoint) else {
+            return;
+        };
         let probes = group.probes.iter().filter_map(|(id, source)| {
             let index = group.layout.index_of(*id)?;
-            Some(Probe { port: source.port, address: source.address, index })
+            Some(Probe {
+                port: source.port,
+                address: source.address,
+                index,
+            })
         });
         let probes: Vec<Probe> = probes.collect();
         let program = match compile(targets, &probes) {
@@ -230,7 +318,10 @@ impl Groups {
             Err(unfit) => return error!("{endpoint}: cannot steer new connections: {unfit}"),
         };
         // Through any member: the program belongs to the group.
-        let member = group.layout.members().find_map(|id| self.listeners.get(&id));
+        let member = group
+            .layout
+            .members()
+            .find_map(|id| self.listeners.get(&id));
         match member.map(|member| steering::attach(&member.socket, &program)) {
             Some(Ok(())) => group.is_attached = true,
             Some(Err(error)) => error!(
@@ -243,5 +334,8 @@ impl Groups {
 }
 
 fn holder(inode: u64) -> String {
-    procfs::holder_of(inode).map_or_else(|| "another process".to_owned(), |(pid, name)| format!("{name} (pid {pid})"))
+    procfs::holder_of(inode).map_or_else(
+        || "another process".to_owned(),
+        |(pid, name)| format!("{name} (pid {pid})"),
+    )
 }

@@ -42,7 +42,13 @@ pub(super) struct Desk {
 
 impl Desk {
     pub(super) fn new(kept: Vec<(ListenerId, Endpoint)>) -> Self {
-        Self { kept, bound: BTreeSet::new(), made: BTreeMap::new(), v6_only: BTreeMap::new(), is_blind: false }
+        Self {
+            kept,
+            bound: BTreeSet::new(),
+            made: BTreeMap::new(),
+            v6_only: BTreeMap::new(),
+            is_blind: false,
+        }
     }
 }
 
@@ -68,20 +74,30 @@ struct Waiting<'a> {
 enum Subject {
     /// Fetched: the worker's own.
     Own(OwnedFd),
-    /// It cannot be fetched; this is what /proc says of it.
-    Unseen(SocketKind),
+    /// It cannot be fetched, but /proc says that it is one of TCP.
+    Unseen,
 }
 
 impl Supervisor {
     /// Answers all calls that wait.
     pub(super) fn calls_ready(&mut self, worker: WorkerId) {
         loop {
-            let Some(child) = self.children.get_mut(worker) else { return };
-            let Some((calls, _)) = &child.calls else { return };
+            let Some(child) = self.children.get_mut(worker) else {
+                return;
+            };
+            let Some((calls, _)) = &child.calls else {
+                return;
+            };
             let calls = calls.as_fd();
             match seccomp::receive(calls) {
                 Ok(Some(notification)) => {
-                    let listened = serve(worker, calls, &mut child.desk, &mut self.groups, notification);
+                    let listened = serve(
+                        worker,
+                        calls,
+                        &mut child.desk,
+                        &mut self.groups,
+                        notification,
+                    );
                     self.inbox.extend(listened);
                 }
                 Ok(None) => return,
@@ -95,21 +111,42 @@ impl Supervisor {
 }
 
 /// Deals with one call; a listen that succeeded is an event.
-fn serve(worker: WorkerId, calls: BorrowedFd<'_>, desk: &mut Desk, groups: &mut Groups, call: Notification) -> Option<Event> {
+fn serve(
+    worker: WorkerId,
+    calls: BorrowedFd<'_>,
+    desk: &mut Desk,
+    groups: &mut Groups,
+    call: Notification,
+) -> Option<Event> {
     let pid = procfs::tgid(call.thread).unwrap_or(call.thread);
-    let waiting = Waiting { calls, id: call.id, pid, worker };
+    let waiting = Waiting {
+        calls,
+        id: call.id,
+        pid,
+        worker,
+    };
     let mut event = None;
     let answer = match resolved(pid, call.call) {
-        Call::Bind { fd, address, length } => waiting.bind(desk, groups, fd, address, length),
+        Call::Bind {
+            fd,
+            address,
+            length,
+        } => waiting.bind(desk, groups, fd, address, length),
         Call::Listen { fd, backlog } => match waiting.listen(desk, groups, fd, backlog) {
             Ok(Some((listener, endpoint))) => {
-                event = Some(Event::Listened { worker, listener, endpoint });
+                event = Some(Event::Listened {
+                    worker,
+                    listener,
+                    endpoint,
+                });
                 Answer::Result(Ok(()))
             }
             Ok(None) => Answer::Pass,
             Err(error) => Answer::Result(Err(error)),
         },
-        Call::SetV6Only { fd, value_address, .. } => {
+        Call::SetV6Only {
+            fd, value_address, ..
+        } => {
             waiting.note_v6_only(desk, fd, value_address);
             Answer::Pass
         }
@@ -121,11 +158,19 @@ fn serve(worker: WorkerId, calls: BorrowedFd<'_>, desk: &mut Desk, groups: &mut 
 
 /// 32-bit x86 programs have one system call for all that is about sockets.
 fn resolved(pid: i32, call: Call) -> Call {
-    let Call::Socketcall { which, arguments_address } = call else { return call };
+    let Call::Socketcall {
+        which,
+        arguments_address,
+    } = call
+    else {
+        return call;
+    };
     let mut bytes = [0; 12];
     match procfs::read_memory(pid, arguments_address, &mut bytes) {
         Ok(12) => {
-            let word = |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+            let word = |at: usize| {
+                u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+            };
             seccomp::decode_socketcall(which, [word(0), word(4), word(8)])
         }
         _ => Call::Other,
@@ -136,12 +181,19 @@ impl Waiting<'_> {
     fn answer(&self, answer: Answer) {
         let sent = match answer {
             Answer::Result(Ok(())) => seccomp::answer(self.calls, self.id, Ok(0)),
-            Answer::Result(Err(error)) => seccomp::answer(self.calls, self.id, Err(error.raw_os_error().unwrap_or(libc::EIO))),
+            Answer::Result(Err(error)) => seccomp::answer(
+                self.calls,
+                self.id,
+                Err(error.raw_os_error().unwrap_or(libc::EIO)),
+            ),
             Answer::Pass => seccomp::pass(self.calls, self.id),
             Answer::None => return,
         };
         if let Err(error) = sent {
-            warn!("worker {}: cannot answer its bind or listen: {error}", self.worker);
+            warn!(
+                "worker {}: cannot answer its bind or listen: {error}",
+                self.worker
+            );
         }
     }
 
@@ -149,7 +201,14 @@ impl Waiting<'_> {
         seccomp::still_valid(self.calls, self.id)
     }
 
-    fn bind(&self, desk: &mut Desk, groups: &mut Groups, fd: i32, address: u64, length: u32) -> Answer {
+    fn bind(
+        &self,
+        desk: &mut Desk,
+        groups: &mut Groups,
+        fd: i32,
+        address: u64,
+        length: u32,
+    ) -> Answer {
         let address = match self.read_address(address, length) {
             Ok(Some(address)) if address.port() != 0 => address,
             Ok(_) => return Answer::Pass,
@@ -166,14 +225,28 @@ impl Waiting<'_> {
         match self.bind_socket(desk, groups, fd, address, subject) {
             Ok(()) => Answer::Result(Ok(())),
             Err(error) => {
-                warn!("worker {}: {}", self.worker, cannot_listen(&address, &error));
+                warn!(
+                    "worker {}: {}",
+                    self.worker,
+                    cannot_listen(&address, &error)
+                );
                 Answer::Result(Err(error))
             }
         }
     }
 
-    fn bind_socket(&self, desk: &mut Desk, groups: &Groups, fd: i32, address: SocketAddr, subject: Subject) -> io::Result<()> {
-        let endpoint = Endpoint { address, v6_only: self.v6_only(desk, &subject, fd, &address) };
+    fn bind_socket(
+        &self,
+        desk: &mut Desk,
+        groups: &Groups,
+        fd: i32,
+        address: SocketAddr,
+        subject: Subject,
+    ) -> io::Result<()> {
+        let endpoint = Endpoint {
+            address,
+            v6_only: self.v6_only(desk, &subject, fd, &address),
+        };
         let own_inode = subject.inode(self.pid, fd);
         if own_inode.is_some_and(|inode| desk.bound.contains(&inode)) {
             return Ok(());
@@ -199,7 +272,7 @@ impl Waiting<'_> {
                 listener::bind_shared(&made, &address)?;
                 self.put_in_place(fd, made.as_fd(), &subject)?;
                 let inode = listener::inode(&made)?;
-                if matches!(subject, Subject::Unseen(_)) {
+                if matches!(subject, Subject::Unseen) {
                     desk.made.insert(inode, made);
                 }
                 Some(inode)
@@ -210,11 +283,16 @@ impl Waiting<'_> {
     }
 
     /// Puts a socket in the place of the worker's, with the worker's flags.
-    fn put_in_place(&self, fd: i32, socket: BorrowedFd<'_>, instead_of: &Subject) -> io::Result<()> {
+    fn put_in_place(
+        &self,
+        fd: i32,
+        socket: BorrowedFd<'_>,
+        instead_of: &Subject,
+    ) -> io::Result<()> {
         let flags = procfs::fd_flags(self.pid, fd);
         let nonblocking = match instead_of {
             Subject::Own(own) => descriptor::is_nonblocking(own)?,
-            Subject::Unseen(_) => flags.as_ref().is_ok_and(|flags| flags.nonblocking),
+            Subject::Unseen => flags.as_ref().is_ok_and(|flags| flags.nonblocking),
         };
         descriptor::set_nonblocking(&socket, nonblocking)?;
         let close_on_exec = flags.is_ok_and(|flags| flags.close_on_exec);
@@ -223,15 +301,27 @@ impl Waiting<'_> {
     }
 
     /// Makes the socket listen if it is one that we have bound; none if it is not ours to manage.
-    fn listen(&self, desk: &mut Desk, groups: &mut Groups, fd: i32, backlog: i32) -> io::Result<Option<(ListenerId, Endpoint)>> {
-        let Ok(socket) = self.bound_socket(desk, fd) else { return Ok(None) };
-        let Some(socket) = socket else { return Ok(None) };
+    fn listen(
+        &self,
+        desk: &mut Desk,
+        groups: &mut Groups,
+        fd: i32,
+        backlog: i32,
+    ) -> io::Result<Option<(ListenerId, Endpoint)>> {
+        let Ok(socket) = self.bound_socket(desk, fd) else {
+            return Ok(None);
+        };
+        let Some(socket) = socket else {
+            return Ok(None);
+        };
         let inode = listener::inode(&socket)?;
         let known = groups.by_inode(inode);
         if !(desk.bound.contains(&inode) || known.is_some()) || !self.still_waits() {
             return Ok(None);
         }
-        let Some(endpoint) = listener::endpoint(&socket)? else { return Ok(None) };
+        let Some(endpoint) = listener::endpoint(&socket)? else {
+            return Ok(None);
+        };
         listener::listen(&socket, backlog)?;
         let id = match known {
             Some(id) => id,
@@ -243,7 +333,8 @@ impl Waiting<'_> {
     /// The socket to listen on: fetched, or one that we made.
     fn bound_socket(&self, desk: &mut Desk, fd: i32) -> io::Result<Option<OwnedFd>> {
         if !desk.made.is_empty()
-            && let Some(made) = procfs::socket_inode_of(self.pid, fd).and_then(|inode| desk.made.remove(&inode))
+            && let Some(made) =
+                procfs::socket_inode_of(self.pid, fd).and_then(|inode| desk.made.remove(&inode))
         {
             return Ok(Some(made));
         }
@@ -263,14 +354,16 @@ impl Waiting<'_> {
             Err(error) if error.raw_os_error() == Some(libc::EBADF) => Ok(None),
             Err(_) => Ok(match procfs::socket_kind(self.pid, fd)? {
                 SocketKind::Other => None,
-                kind => Some(Subject::Unseen(kind)),
+                _ => Some(Subject::Unseen),
             }),
         }
     }
 
     fn read_address(&self, address: u64, length: u32) -> io::Result<Option<SocketAddr>> {
         let mut bytes = [0; 28];
-        let wanted = usize::try_from(length).unwrap_or(usize::MAX).min(bytes.len());
+        let wanted = usize::try_from(length)
+            .unwrap_or(usize::MAX)
+            .min(bytes.len());
         let read = procfs::read_memory(self.pid, address, &mut bytes[..wanted])?;
         Ok(socket_address(&bytes[..read]))
     }
@@ -286,7 +379,11 @@ impl Waiting<'_> {
         match subject {
             _ if address.is_ipv4() => false,
             Subject::Own(socket) => listener::is_v6_only(socket).unwrap_or(false),
-            Subject::Unseen(_) => desk.v6_only.get(&(self.pid, fd)).copied().unwrap_or_else(procfs::v6_only_by_default),
+            Subject::Unseen => desk
+                .v6_only
+                .get(&(self.pid, fd))
+                .copied()
+                .unwrap_or_else(procfs::v6_only_by_default),
         }
     }
 
@@ -301,14 +398,13 @@ impl Waiting<'_> {
         }
         Answer::Pass
     }
-
 }
 
 impl Subject {
     fn inode(&self, pid: i32, fd: i32) -> Option<u64> {
         match self {
             Self::Own(socket) => listener::inode(socket).ok(),
-            Self::Unseen(_) => procfs::socket_inode_of(pid, fd),
+            Self::Unseen => procfs::socket_inode_of(pid, fd),
         }
     }
 }
@@ -320,15 +416,23 @@ pub(super) fn refuse_stranger(groups: &Groups, endpoint: &Endpoint) -> io::Resul
         return Ok(());
     }
     let lines = procfs::listeners(None).unwrap_or_default();
-    let is_stranger = lines.iter().any(|line| line.address == endpoint.address && !groups.is_ours(line.inode));
-    if is_stranger { Err(io::Error::from_raw_os_error(libc::EADDRINUSE)) } else { Ok(()) }
+    let is_stranger = lines
+        .iter()
+        .any(|line| line.address == endpoint.address && !groups.is_ours(line.inode));
+    if is_stranger {
+        Err(io::Error::from_raw_os_error(libc::EADDRINUSE))
+    } else {
+        Ok(())
+    }
 }
 
 /// Why there is no listener, and what to do.
 pub(super) fn cannot_listen(address: &SocketAddr, error: &io::Error) -> String {
     let advice = match error.raw_os_error() {
         Some(libc::EADDRINUSE) => return format!("cannot bind {address}: {}", in_use(address)),
-        Some(libc::EACCES) => "; ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE",
+        Some(libc::EACCES) => {
+            "; ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE"
+        }
         Some(libc::EADDRNOTAVAIL) => "; this machine has no such address",
         _ => "",
     };
@@ -338,11 +442,18 @@ pub(super) fn cannot_listen(address: &SocketAddr, error: &io::Error) -> String {
 /// Who is in the way.
 fn in_use(address: &SocketAddr) -> String {
     let lines = procfs::listeners(None).unwrap_or_default();
-    let in_the_way = lines.iter().find(|line| line.address.port() == address.port());
+    let in_the_way = lines
+        .iter()
+        .find(|line| line.address.port() == address.port());
     let holder = in_the_way.and_then(|line| procfs::holder_of(line.inode));
     match (holder, in_the_way) {
-        (Some((pid, name)), _) => format!("it is in use by {name} (pid {pid}); stop that or take another port"),
-        (None, Some(line)) => format!("it is in use by a process of user {}; stop that or take another port", line.uid),
+        (Some((pid, name)), _) => {
+            format!("it is in use by {name} (pid {pid}); stop that or take another port")
+        }
+        (None, Some(line)) => format!(
+            "it is in use by a process of user {}; stop that or take another port",
+            line.uid
+        ),
         (None, None) => "it is in use; stop what uses it or take another port".to_owned(),
     }
 }
@@ -359,7 +470,10 @@ fn socket_address(bytes: &[u8]) -> Option<SocketAddr> {
         libc::AF_INET6 => {
             let address: [u8; 16] = bytes.get(8..24)?.try_into().ok()?;
             // The flow label is nothing to a listener, and the oldest form has no scope.
-            let scope = bytes.get(24..28).and_then(|scope| scope.try_into().ok()).map_or(0, u32::from_ne_bytes);
+            let scope = bytes
+                .get(24..28)
+                .and_then(|scope| scope.try_into().ok())
+                .map_or(0, u32::from_ne_bytes);
             Some(SocketAddrV6::new(Ipv6Addr::from(address), port, 0, scope).into())
         }
         _ => None,

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Supervisor;
-use crate::fleet::census::{Census, Suspects, attribute};
+use crate::fleet::census::{Census, OpenConnection, Suspects, attribute};
 use crate::fleet::{Event, ListenerId, WorkerId};
 use crate::sys::{diag, procfs};
 use crate::wire::diag::{Connection, States};
@@ -30,30 +30,53 @@ impl Supervisor {
         let mut references: BTreeMap<Option<i32>, BTreeMap<u64, u64>> = BTreeMap::new();
         let pending = workers.iter().map(|worker| {
             let place = self.foreign_namespace(*worker);
-            let lines = references.entry(place).or_insert_with(|| references_in(place));
-            let inodes = self.listeners_of(*worker).into_iter().filter_map(|id| self.groups.inode(id));
+            let lines = references
+                .entry(place)
+                .or_insert_with(|| references_in(place));
+            let inodes = self
+                .listeners_of(*worker)
+                .into_iter()
+                .filter_map(|id| self.groups.inode(id));
             // One that is missing left its group by itself, with whatever it had.
-            let pending = inodes.filter_map(|inode| lines.get(&inode)).map(|references| references.saturating_sub(1)).sum();
+            let pending = inodes
+                .filter_map(|inode| lines.get(&inode))
+                .map(|references| references.saturating_sub(1))
+                .sum();
             (*worker, pending)
         });
-        Event::QueueMeasured { pending: pending.collect() }
+        Event::QueueMeasured {
+            pending: pending.collect(),
+        }
     }
 
     /// Half-open and unaccepted connections of one listener.
     pub(super) fn pending_on(&self, listener: ListenerId) -> u64 {
-        let references = self.groups.inode(listener).and_then(|inode| references_in(None).get(&inode).copied());
+        let references = self
+            .groups
+            .inode(listener)
+            .and_then(|inode| references_in(None).get(&inode).copied());
         references.map_or(0, |references| references.saturating_sub(1))
     }
 
     pub(super) fn measure_connections(&mut self, workers: &[WorkerId]) -> Event {
         let quiet = match self.open_connections() {
             Ok(open) => {
-                let census = if open.is_empty() { Census::default() } else { attribute(&identities(&open), &self.owners()) };
-                let cookies: BTreeSet<u64> = open.iter().map(|connection| connection.cookie).collect();
-                workers.iter().map(|worker| (*worker, self.is_quiet(*worker, &census, &cookies))).collect()
+                let census = if open.is_empty() {
+                    Census::default()
+                } else {
+                    attribute(&identities(&open), &self.owners())
+                };
+                let cookies: BTreeSet<u64> =
+                    open.iter().map(|connection| connection.cookie).collect();
+                workers
+                    .iter()
+                    .map(|worker| (*worker, self.is_quiet(*worker, &census, &cookies)))
+                    .collect()
             }
             Err(error) => {
-                log::warn!("cannot list connections: {error}; waiting for the quiet time-out instead");
+                log::warn!(
+                    "cannot list connections: {error}; waiting for the quiet time-out instead"
+                );
                 workers.iter().map(|worker| (*worker, false)).collect()
             }
         };
@@ -64,9 +87,13 @@ impl Supervisor {
         if self.foreign_namespace(worker).is_some() {
             return false; // its connections cannot be seen from here
         }
-        let suspects = self.measures.suspects.entry(worker).or_insert_with(|| Suspects::at_settling(open.iter().copied()));
-        suspects.observe(census, open);
-        suspects.is_clear() && census.open.get(&worker).is_none_or(|count| *count == 0)
+        let suspects = self
+            .measures
+            .suspects
+            .entry(worker)
+            .or_insert_with(|| Suspects::at_settling(open.iter().copied()));
+        suspects.observe(census, open.iter().copied());
+        suspects.is_clear() && census.open_of(worker) == 0
     }
 
     /// Every connection on the managed endpoints that some process has or may yet accept.
@@ -77,7 +104,11 @@ impl Supervisor {
     }
 
     pub(super) fn connections(&self, states: States) -> std::io::Result<Vec<Connection>> {
-        let ports: BTreeSet<u16> = self.groups.endpoints().map(|(endpoint, _)| endpoint.address.port()).collect();
+        let ports: BTreeSet<u16> = self
+            .groups
+            .endpoints()
+            .map(|(endpoint, _)| endpoint.address.port())
+            .collect();
         let mut all = Vec::new();
         for port in ports {
             all.extend(diag::connections(port, states)?);
@@ -108,10 +139,14 @@ impl Supervisor {
     /// An address on which a worker listens without our having heard of it.
     pub(super) fn unheard_listener(&self, worker: WorkerId) -> Option<std::net::SocketAddr> {
         let pid = self.children.get(worker)?.pid;
-        let inodes: BTreeSet<u64> =
-            procfs::descendants(pid).into_iter().flat_map(|pid| procfs::socket_inodes(pid).unwrap_or_default()).collect();
+        let inodes: BTreeSet<u64> = procfs::descendants(pid)
+            .into_iter()
+            .flat_map(|pid| procfs::socket_inodes(pid).unwrap_or_default())
+            .collect();
         let lines = procfs::listeners(Some(pid)).ok()?;
-        let unheard = lines.iter().find(|line| inodes.contains(&line.inode) && !self.groups.is_ours(line.inode));
+        let unheard = lines
+            .iter()
+            .find(|line| inodes.contains(&line.inode) && !self.groups.is_ours(line.inode));
         unheard.map(|line| line.address)
     }
 
@@ -123,11 +158,18 @@ impl Supervisor {
     }
 }
 
-pub(super) fn identities(connections: &[Connection]) -> Vec<(u64, u64)> {
-    connections.iter().map(|connection| (connection.cookie, connection.inode)).collect()
+pub(super) fn identities(connections: &[Connection]) -> Vec<OpenConnection> {
+    let identity = |connection: &Connection| OpenConnection {
+        cookie: connection.cookie,
+        inode: connection.inode,
+    };
+    connections.iter().map(identity).collect()
 }
 
 fn references_in(place: Option<i32>) -> BTreeMap<u64, u64> {
     let lines = procfs::listeners(place).unwrap_or_default();
-    lines.iter().map(|line| (line.inode, u64::from(line.references))).collect()
+    lines
+        .iter()
+        .map(|line| (line.inode, u64::from(line.references)))
+        .collect()
 }

@@ -39,7 +39,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use mio::{Interest, Poll};
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{
+    SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2,
+};
 use signal_hook_mio::v1_0::Signals;
 
 use crate::config::{Config, CrashLoop, MAX_WORKERS, Readiness, Steering};
@@ -111,20 +113,30 @@ pub fn run(config: Config, control: &Path, log: LogQueue) -> Result<Outcome, Sta
 impl Supervisor {
     fn new(config: Config, control: &Path, log: LogQueue) -> Result<Self, StartError> {
         let poll = Poll::new().map_err(system("make an epoll instance"))?;
-        let mut sources = Sources::new(poll.registry().try_clone().map_err(system("duplicate the epoll instance"))?);
-        let file_limit = process::raise_file_limit().map_err(system("raise the limit on open files"))?;
+        let mut sources = Sources::new(
+            poll.registry()
+                .try_clone()
+                .map_err(system("duplicate the epoll instance"))?,
+        );
+        let file_limit =
+            process::raise_file_limit().map_err(system("raise the limit on open files"))?;
         process::become_subreaper().map_err(system("become the reaper of orphans"))?;
         let signals = handle_signals(&mut sources).map_err(system("handle signals"))?;
         let control = Control::open(control, &mut sources)?;
         let notify = Notify::open(control.path(), &mut sources)?;
-        let pid = i32::try_from(std::process::id()).map_err(|error| system("read the own pid")(io::Error::other(error)))?;
+        let pid = i32::try_from(std::process::id())
+            .map_err(|error| system("read the own pid")(io::Error::other(error)))?;
         Ok(Self {
             start: Instant::now(),
             namespace: procfs::network_namespace(pid).ok(),
             fleet: Fleet::new(policy(&config)),
             inbox: VecDeque::from([Event::Opened]),
             children: Children::default(),
-            nursery: Nursery { supervisor: pid, file_limit, can_fetch: can_fetch(pid) },
+            nursery: Nursery {
+                supervisor: pid,
+                file_limit,
+                can_fetch: can_fetch(pid),
+            },
             groups: Groups::new(config.steering == Steering::Bpf),
             measures: Measures::default(),
             probes: BTreeMap::new(),
@@ -145,17 +157,22 @@ impl Supervisor {
 }
 
 fn handle_signals(sources: &mut Sources) -> io::Result<Signals> {
-    let mut signals =
-        Signals::new([SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGQUIT, SIGTTIN, SIGTTOU, SIGCHLD])?;
+    let mut signals = Signals::new([
+        SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGQUIT, SIGTTIN, SIGTTOU, SIGCHLD,
+    ])?;
     let token = sources.token(Source::Signals);
-    sources.registry().register(&mut signals, token, Interest::READABLE)?;
+    sources
+        .registry()
+        .register(&mut signals, token, Interest::READABLE)?;
     Ok(signals)
 }
 
 /// Whether the system call that fetches sockets is there at all: containers often forbid it, and
 /// then they forbid it for our own process too.
 fn can_fetch(own: i32) -> bool {
-    pidfd::pidfd_open(own).and_then(|process| pidfd::pidfd_getfd(&process, 2)).is_ok()
+    pidfd::pidfd_open(own)
+        .and_then(|process| pidfd::pidfd_getfd(&process, 2))
+        .is_ok()
 }
 
 fn policy(config: &Config) -> Policy {

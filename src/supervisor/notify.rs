@@ -41,10 +41,17 @@ impl Notify {
         path.push(".notify");
         let workers = socket::bind_notify(Path::new(&path))?;
         let added = sources.add(&workers.socket, Source::Notify, Interest::READABLE);
-        added.map_err(|source| StartError::System { operation: "wait for the workers' notifications", source })?;
+        added.map_err(|source| StartError::System {
+            operation: "wait for the workers' notifications",
+            source,
+        })?;
         let manager = std::env::var_os("NOTIFY_SOCKET").map(PathBuf::from);
         let watchdog = manager.as_ref().and_then(|_| Watchdog::asked_for());
-        Ok(Self { workers, manager, watchdog })
+        Ok(Self {
+            workers,
+            manager,
+            watchdog,
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -59,13 +66,20 @@ impl Notify {
     pub(super) fn tell_manager(&self, notices: &[(&str, &str)]) {
         let Some(manager) = &self.manager else { return };
         if let Err(error) = socket::send_notification(manager, &compose(notices)) {
-            warn!("cannot tell the service manager at {}: {error}", manager.display());
+            warn!(
+                "cannot tell the service manager at {}: {error}",
+                manager.display()
+            );
         }
     }
 
     pub(super) fn check_watchdog(&mut self) {
         let now = Instant::now();
-        if let Some(watchdog) = self.watchdog.as_mut().filter(|watchdog| watchdog.next <= now) {
+        if let Some(watchdog) = self
+            .watchdog
+            .as_mut()
+            .filter(|watchdog| watchdog.next <= now)
+        {
             watchdog.next = now + watchdog.every;
             self.tell_manager(&[("WATCHDOG", "1")]);
         }
@@ -77,7 +91,10 @@ impl Watchdog {
         let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
         let is_ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
         let every = Duration::from_micros(number("WATCHDOG_USEC")? / 2);
-        (is_ours && !every.is_zero()).then(|| Self { every, next: Instant::now() + every })
+        (is_ours && !every.is_zero()).then(|| Self {
+            every,
+            next: Instant::now() + every,
+        })
     }
 }
 
@@ -95,7 +112,10 @@ impl Supervisor {
 
     fn notified(&mut self, datagram: &[u8], sender: Option<i32>) {
         let Some(worker) = sender.and_then(|pid| self.worker_of(pid)) else {
-            return warn!("a notification came from pid {}, which is no worker's", sender.unwrap_or(0));
+            return warn!(
+                "a notification came from pid {}, which is no worker's",
+                sender.unwrap_or(0)
+            );
         };
         for notice in parse(datagram) {
             match notice {
@@ -108,10 +128,17 @@ impl Supervisor {
 
     /// The worker that a process belongs to.
     fn worker_of(&self, pid: i32) -> Option<WorkerId> {
-        let direct = self.children.by_pid(pid).or_else(|| self.children.by_pid(procfs::process_group(pid)?));
+        let direct = self
+            .children
+            .by_pid(pid)
+            .or_else(|| self.children.by_pid(procfs::process_group(pid)?));
         direct.or_else(|| {
-            let is_descendant = |child: &super::children::Child| procfs::descendants(child.pid).contains(&pid);
-            self.children.iter().find(|(_, child)| is_descendant(child)).map(|(worker, _)| worker)
+            let is_descendant =
+                |child: &super::children::Child| procfs::descendants(child.pid).contains(&pid);
+            self.children
+                .iter()
+                .find(|(_, child)| is_descendant(child))
+                .map(|(worker, _)| worker)
         })
     }
 }

@@ -51,7 +51,10 @@ impl Write for LogQueue {
 
 impl LogQueue {
     fn take(&self) -> Vec<u8> {
-        self.0.lock().map(|mut queue| std::mem::take(&mut *queue)).unwrap_or_default()
+        self.0
+            .lock()
+            .map(|mut queue| std::mem::take(&mut *queue))
+            .unwrap_or_default()
     }
 }
 
@@ -95,7 +98,12 @@ struct Pipe {
 impl Output {
     pub(super) fn new(log: LogQueue) -> Self {
         let sinks = [Stream::Output, Stream::Errors].map(Sink::new);
-        Self { log, sinks, pipes: BTreeMap::new(), tails: BTreeMap::new() }
+        Self {
+            log,
+            sinks,
+            pipes: BTreeMap::new(),
+            tails: BTreeMap::new(),
+        }
     }
 
     /// Takes a worker's stream over: `end` is nonblocking.
@@ -108,12 +116,23 @@ impl Output {
         prefix: Option<Vec<u8>>,
     ) -> io::Result<()> {
         let token = sources.add(&end, Source::Pipe, Interest::READABLE)?;
-        self.pipes.insert(token, Pipe { end, worker, stream, prefix, line: Vec::new() });
+        self.pipes.insert(
+            token,
+            Pipe {
+                end,
+                worker,
+                stream,
+                prefix,
+                line: Vec::new(),
+            },
+        );
         Ok(())
     }
 
     pub(super) fn pipe_ready(&mut self, sources: &mut Sources, token: Token) {
-        let Some(pipe) = self.pipes.get_mut(&token) else { return };
+        let Some(pipe) = self.pipes.get_mut(&token) else {
+            return;
+        };
         let sink = &mut self.sinks[pipe.stream as usize];
         let tail = self.tails.entry(pipe.worker).or_default();
         if !pipe.drain(sink, tail, token) {
@@ -134,10 +153,24 @@ impl Output {
     /// The last lines that a worker wrote, for a report.
     pub(super) fn last_lines(&self, worker: WorkerId) -> Vec<String> {
         const LINES: usize = 5;
-        let bytes: Vec<u8> = self.tails.get(&worker).into_iter().flatten().copied().collect();
+        let bytes: Vec<u8> = self
+            .tails
+            .get(&worker)
+            .into_iter()
+            .flatten()
+            .copied()
+            .collect();
         let text = String::from_utf8_lossy(&bytes);
-        let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
-        lines.iter().skip(lines.len().saturating_sub(LINES)).map(|line| printable(line)).collect()
+        let lines: Vec<&str> = text
+            .lines()
+            .map(str::trim_end)
+            .filter(|line| !line.is_empty())
+            .collect();
+        lines
+            .iter()
+            .skip(lines.len().saturating_sub(LINES))
+            .map(|line| printable(line))
+            .collect()
     }
 
     pub(super) fn forget(&mut self, worker: WorkerId) {
@@ -158,7 +191,10 @@ impl Output {
     /// When [`Self::flush`] is due at the latest.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let waiting = self.sinks.iter().filter(|sink| !sink.paused.is_empty());
-        waiting.filter_map(|sink| sink.stuck).map(|since| since + PATIENCE).min()
+        waiting
+            .filter_map(|sink| sink.stuck)
+            .map(|since| since + PATIENCE)
+            .min()
     }
 
     /// Writes everything, but does not wait longer than [`PATIENCE`] for a slow reader.
@@ -167,7 +203,9 @@ impl Output {
         loop {
             self.flush(sources, Instant::now());
             let left = until.saturating_duration_since(Instant::now());
-            let Some(sink) = self.sinks.iter().find(|sink| !sink.queue.is_empty()) else { return };
+            let Some(sink) = self.sinks.iter().find(|sink| !sink.queue.is_empty()) else {
+                return;
+            };
             if left.is_zero() || !is_writable(sink.stream, left) {
                 return;
             }
@@ -220,7 +258,9 @@ impl Pipe {
 
     /// Passes on the line that there is, even if it has no end yet.
     fn finish(&mut self, sink: &mut Sink) {
-        let (Some(prefix), false) = (&self.prefix, self.line.is_empty()) else { return };
+        let (Some(prefix), false) = (&self.prefix, self.line.is_empty()) else {
+            return;
+        };
         let mut line = prefix.clone();
         line.append(&mut self.line);
         if !line.ends_with(b"\n") {
@@ -232,7 +272,15 @@ impl Pipe {
 
 impl Sink {
     fn new(stream: Stream) -> Self {
-        Self { stream, queue: VecDeque::new(), paused: BTreeSet::new(), stuck: None, token: None, lost: 0, is_closed: false }
+        Self {
+            stream,
+            queue: VecDeque::new(),
+            paused: BTreeSet::new(),
+            stuck: None,
+            token: None,
+            lost: 0,
+            is_closed: false,
+        }
     }
 
     fn has_room(&self) -> bool {
@@ -261,7 +309,9 @@ impl Sink {
             let piece = &front[..front.len().min(PIECE)];
             match nix::unistd::write(descriptor(self.stream), piece) {
                 Ok(count) => drop(self.queue.drain(..count)),
-                Err(nix::errno::Errno::EINTR | nix::errno::Errno::EAGAIN) => return self.wait(sources),
+                Err(nix::errno::Errno::EINTR | nix::errno::Errno::EAGAIN) => {
+                    return self.wait(sources);
+                }
                 Err(_) => return self.close(),
             }
             self.unstuck();
@@ -278,7 +328,9 @@ impl Sink {
         self.stuck = None;
         if self.lost > 0 {
             let lost = std::mem::take(&mut self.lost);
-            let notice = format!("reuseport-run: {lost} lines of output were lost here: their reader was too slow\n");
+            let notice = format!(
+                "reuseport-run: {lost} lines of output were lost here: their reader was too slow\n"
+            );
             self.queue.extend(notice.as_bytes());
         }
     }
@@ -286,7 +338,13 @@ impl Sink {
     fn wait(&mut self, sources: &mut Sources) {
         if self.token.is_none() {
             // A regular file cannot be waited for; it is always writable.
-            self.token = sources.add(&descriptor(self.stream), Source::Sink(self.stream as usize), Interest::WRITABLE).ok();
+            self.token = sources
+                .add(
+                    &descriptor(self.stream),
+                    Source::Sink(self.stream as usize),
+                    Interest::WRITABLE,
+                )
+                .ok();
         }
     }
 }
@@ -316,7 +374,10 @@ fn remember(tail: &mut VecDeque<u8>, bytes: &[u8]) {
 
 /// Without what could confuse a terminal.
 fn printable(line: &str) -> String {
-    line.chars().take(200).map(|char| if char.is_control() { ' ' } else { char }).collect()
+    line.chars()
+        .take(200)
+        .map(|char| if char.is_control() { ' ' } else { char })
+        .collect()
 }
 
 /// Both ends of a pipe: ours, which is nonblocking, and the worker's.

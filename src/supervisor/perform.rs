@@ -14,19 +14,34 @@ use crate::sys::{listener, process, steering};
 impl Supervisor {
     pub(super) fn perform(&mut self, effect: Effect) -> Vec<Event> {
         match effect {
-            Effect::Spawn { worker, generation, slot, workers, adopt } => {
+            Effect::Spawn {
+                worker,
+                generation,
+                slot,
+                workers,
+                adopt,
+            } => {
                 return self.spawn(worker, generation, slot, workers, &adopt);
             }
             Effect::Steer { live } => self.groups.steer(&live),
             Effect::Fence => return vec![fence()],
             Effect::MeasureQueues { workers } => return vec![self.measure_queues(&workers)],
-            Effect::MeasureConnections { workers } => return vec![self.measure_connections(&workers)],
+            Effect::MeasureConnections { workers } => {
+                return vec![self.measure_connections(&workers)];
+            }
             Effect::Probe { worker } => return self.probe(worker),
             Effect::Signal { worker } => self.signal(worker),
             Effect::Kill { worker } => self.kill(worker),
             Effect::Close { listener } => self.close(listener),
             Effect::Log(note) => self.log(&note),
-            Effect::Report { asker, after, milestone, kind, generation, workers } => {
+            Effect::Report {
+                asker,
+                after,
+                milestone,
+                kind,
+                generation,
+                workers,
+            } => {
                 self.report(asker, after, milestone, kind, generation, workers);
             }
             Effect::Tell { asker, verdict } => self.tell(asker, &verdict),
@@ -35,41 +50,79 @@ impl Supervisor {
         Vec::new()
     }
 
-    fn spawn(&mut self, worker: WorkerId, generation: Generation, slot: Slot, workers: u32, adopt: &[ListenerId]) -> Vec<Event> {
+    fn spawn(
+        &mut self,
+        worker: WorkerId,
+        generation: Generation,
+        slot: Slot,
+        workers: u32,
+        adopt: &[ListenerId],
+    ) -> Vec<Event> {
         let mut events = Vec::new();
         let passed = match self.passed_listeners(worker, adopt, &mut events) {
             Ok(passed) => passed,
-            Err(reason) => return events.into_iter().chain([Event::SpawnFailed { worker, reason }]).collect(),
+            Err(reason) => {
+                return events
+                    .into_iter()
+                    .chain([Event::SpawnFailed { worker, reason }])
+                    .collect();
+            }
         };
-        let numbered = passed.iter().filter_map(|id| Some((self.groups.endpoint(*id)?, self.groups.socket(*id)?.as_raw_fd())));
-        let kept = adopt.iter().chain(passed.iter().filter(|id| !adopt.contains(id)));
+        let numbered = passed.iter().filter_map(|id| {
+            Some((
+                self.groups.endpoint(*id)?,
+                self.groups.socket(*id)?.as_raw_fd(),
+            ))
+        });
+        let kept = adopt
+            .iter()
+            .chain(passed.iter().filter(|id| !adopt.contains(id)));
         let birth = Birth {
             worker,
             slot,
             generation,
             workers,
             passed: numbered.collect(),
-            kept: kept.filter_map(|id| Some((*id, self.groups.endpoint(*id)?))).collect(),
+            kept: kept
+                .filter_map(|id| Some((*id, self.groups.endpoint(*id)?)))
+                .collect(),
             notify: self.notify.path(),
         };
-        match self.nursery.start(&self.config, &mut self.sources, &mut self.output, birth) {
+        match self
+            .nursery
+            .start(&self.config, &mut self.sources, &mut self.output, birth)
+        {
             Ok(child) => self.children.insert(worker, child),
-            Err(error) => events.push(Event::SpawnFailed { worker, reason: cannot_start(&error) }),
+            Err(error) => events.push(Event::SpawnFailed {
+                worker,
+                reason: cannot_start(&error),
+            }),
         }
         events
     }
 
     /// The listeners of `--listen` for a new worker: kept ones, else new ones.
-    fn passed_listeners(&mut self, worker: WorkerId, adopt: &[ListenerId], events: &mut Vec<Event>) -> Result<Vec<ListenerId>, String> {
+    fn passed_listeners(
+        &mut self,
+        worker: WorkerId,
+        adopt: &[ListenerId],
+        events: &mut Vec<Event>,
+    ) -> Result<Vec<ListenerId>, String> {
         let mut passed = Vec::new();
         for endpoint in self.config.listen.clone() {
-            let kept = adopt.iter().find(|id| self.groups.endpoint(**id) == Some(endpoint));
+            let kept = adopt
+                .iter()
+                .find(|id| self.groups.endpoint(**id) == Some(endpoint));
             let id = match kept {
                 Some(id) => *id,
                 None => self.open_listener(&endpoint)?,
             };
             if kept.is_none() {
-                events.push(Event::Prepared { worker, listener: id, endpoint });
+                events.push(Event::Prepared {
+                    worker,
+                    listener: id,
+                    endpoint,
+                });
             }
             passed.push(id);
         }
@@ -84,31 +137,49 @@ impl Supervisor {
     }
 
     fn signal(&mut self, worker: WorkerId) {
-        let Some(child) = self.children.get(worker) else { return };
+        let Some(child) = self.children.get(worker) else {
+            return;
+        };
         if let Err(error) = process::signal(child.pid, self.config.stop_signal) {
-            error!("worker {worker}: cannot tell pid {} to stop: {error}", child.pid);
+            error!(
+                "worker {worker}: cannot tell pid {} to stop: {error}",
+                child.pid
+            );
         }
     }
 
     fn kill(&mut self, worker: WorkerId) {
-        let Some(child) = self.children.get(worker) else { return };
+        let Some(child) = self.children.get(worker) else {
+            return;
+        };
         if let Err(error) = process::kill_group(child.pid) {
-            error!("worker {worker}: cannot kill process group {}: {error}", child.pid);
+            error!(
+                "worker {worker}: cannot kill process group {}: {error}",
+                child.pid
+            );
         }
     }
 
     fn close(&mut self, listener: ListenerId) {
         let pending = self.pending_on(listener);
         if pending > 0 && self.config.steering == Steering::Bpf {
-            let place = self.groups.endpoint(listener).map_or_else(String::new, |endpoint| endpoint.to_string());
-            log::warn!("{place}: {pending} connections that nobody accepted are reset with their listener");
+            let place = self
+                .groups
+                .endpoint(listener)
+                .map_or_else(String::new, |endpoint| endpoint.to_string());
+            log::warn!(
+                "{place}: {pending} connections that nobody accepted are reset with their listener"
+            );
         }
         self.groups.close(listener);
     }
 
     /// Forgets what is only kept until the log has told of a worker's end.
     pub(super) fn forget_ended(&mut self, note: &Note) {
-        if let Note::Crashed { worker, .. } | Note::GivenUp { worker, .. } | Note::Gone { worker, .. } = note {
+        if let Note::Crashed { worker, .. }
+        | Note::GivenUp { worker, .. }
+        | Note::Gone { worker, .. } = note
+        {
             self.forget_worker(*worker);
         }
     }
@@ -132,8 +203,12 @@ fn fence() -> Event {
 
 fn cannot_start(error: &io::Error) -> String {
     let advice = match error.raw_os_error() {
-        Some(libc::EMFILE | libc::ENFILE) => "; raise the limit on open files (ulimit -n) or run fewer workers",
-        Some(libc::EAGAIN) => "; raise the limit on processes (ulimit -u, pids.max) or run fewer workers",
+        Some(libc::EMFILE | libc::ENFILE) => {
+            "; raise the limit on open files (ulimit -n) or run fewer workers"
+        }
+        Some(libc::EAGAIN) => {
+            "; raise the limit on processes (ulimit -u, pids.max) or run fewer workers"
+        }
         Some(libc::ENOMEM) => "; there is not enough memory for another process",
         Some(libc::E2BIG) => "; the arguments and the environment are too long",
         _ => "",

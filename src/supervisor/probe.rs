@@ -62,12 +62,20 @@ impl Supervisor {
         }
         self.end_probe(worker);
         let endpoint = self.groups.endpoint(listener);
-        endpoint.map(|endpoint| Event::Listened { worker, listener, endpoint }).into_iter().collect()
+        endpoint
+            .map(|endpoint| Event::Listened {
+                worker,
+                listener,
+                endpoint,
+            })
+            .into_iter()
+            .collect()
     }
 
     /// Our connection is established and waits in no queue: somebody has it.
     fn is_accepted(&self, probe: &Probe) -> bool {
-        listener::is_established(&probe.socket).unwrap_or(false) && self.pending_on(probe.listener) == 0
+        listener::is_established(&probe.socket).unwrap_or(false)
+            && self.pending_on(probe.listener) == 0
     }
 
     fn begin_probe(&mut self, worker: WorkerId) -> io::Result<()> {
@@ -79,11 +87,22 @@ impl Supervisor {
             Some(_) => self.listeners_of(worker).first().copied(),
             None => self.fleet.unused_listener(worker),
         };
-        let Some((listener, endpoint)) = listener.and_then(|id| Some((id, self.groups.endpoint(id)?))) else { return Ok(()) };
+        let Some((listener, endpoint)) =
+            listener.and_then(|id| Some((id, self.groups.endpoint(id)?)))
+        else {
+            return Ok(());
+        };
         let target = reachable(&endpoint);
-        let socket = Socket::new(Domain::for_address(target), Type::STREAM.nonblocking(), None)?;
+        let socket = Socket::new(
+            Domain::for_address(target),
+            Type::STREAM.nonblocking(),
+            None,
+        )?;
         socket.bind(&SocketAddr::new(target.ip(), 0).into())?;
-        let source = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let source = socket
+            .local_addr()?
+            .as_socket()
+            .ok_or(io::ErrorKind::AddrNotAvailable)?;
         self.groups.probe_from(listener, source.ip(), source.port());
         match socket.connect(&target.into()) {
             Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
@@ -93,22 +112,46 @@ impl Supervisor {
             Some(path) => Some(self.ask(worker, &socket, &path, &endpoint)?),
             None => None,
         };
-        self.probes.insert(worker, Probe { listener, socket, since: Instant::now(), question });
+        self.probes.insert(
+            worker,
+            Probe {
+                listener,
+                socket,
+                since: Instant::now(),
+                question,
+            },
+        );
         Ok(())
     }
 
-    fn ask(&mut self, worker: WorkerId, socket: &Socket, path: &str, endpoint: &Endpoint) -> io::Result<Question> {
+    fn ask(
+        &mut self,
+        worker: WorkerId,
+        socket: &Socket,
+        path: &str,
+        endpoint: &Endpoint,
+    ) -> io::Result<Question> {
         let interest = Interest::READABLE | Interest::WRITABLE;
-        let token = self.sources.add(socket, super::Source::Probe(worker), interest)?;
+        let token = self
+            .sources
+            .add(socket, super::Source::Probe(worker), interest)?;
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {endpoint}\r\nUser-Agent: reuseport-run\r\nAccept: */*\r\nConnection: close\r\n\r\n"
         );
-        Ok(Question { token, unsent: request.into_bytes(), answer: Vec::new() })
+        Ok(Question {
+            token,
+            unsent: request.into_bytes(),
+            answer: Vec::new(),
+        })
     }
 
     pub(super) fn probe_ready(&mut self, worker: WorkerId) {
-        let Some(probe) = self.probes.get_mut(&worker) else { return };
-        let Some(question) = &mut probe.question else { return };
+        let Some(probe) = self.probes.get_mut(&worker) else {
+            return;
+        };
+        let Some(question) = &mut probe.question else {
+            return;
+        };
         match question.advance(&probe.socket) {
             Ok(None) => {}
             Ok(Some(status)) => {
@@ -126,7 +169,9 @@ impl Supervisor {
     }
 
     pub(super) fn end_probe(&mut self, worker: WorkerId) {
-        let Some(probe) = self.probes.remove(&worker) else { return };
+        let Some(probe) = self.probes.remove(&worker) else {
+            return;
+        };
         self.groups.probe_ended(probe.listener);
         if let Some(question) = probe.question {
             self.sources.remove(&probe.socket, question.token);

@@ -42,7 +42,11 @@ pub(super) struct Sources {
 
 impl Sources {
     pub(super) fn new(registry: Registry) -> Self {
-        Self { registry, known: BTreeMap::new(), next: 0 }
+        Self {
+            registry,
+            known: BTreeMap::new(),
+            next: 0,
+        }
     }
 
     pub(super) fn get(&self, token: Token) -> Option<Source> {
@@ -61,10 +65,17 @@ impl Sources {
         &self.registry
     }
 
-    pub(super) fn add(&mut self, descriptor: &impl AsFd, source: Source, interest: Interest) -> io::Result<Token> {
+    pub(super) fn add(
+        &mut self,
+        descriptor: &impl AsFd,
+        source: Source,
+        interest: Interest,
+    ) -> io::Result<Token> {
         let token = self.token(source);
         let number = descriptor.as_fd().as_raw_fd();
-        let registered = self.registry.register(&mut SourceFd(&number), token, interest);
+        let registered = self
+            .registry
+            .register(&mut SourceFd(&number), token, interest);
         if registered.is_err() {
             self.known.remove(&token);
         }

@@ -6,6 +6,7 @@
 
 pub mod channel;
 pub mod descriptor;
+pub mod diag;
 pub mod listener;
 pub mod pidfd;
 pub mod process;

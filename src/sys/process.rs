@@ -172,5 +172,6 @@ pub fn set_file_limit(soft: u64) -> io::Result<()> {
 /// The time of CLOCK_MONOTONIC in microseconds, as service managers want it (sd_notify(3)).
 pub fn monotonic_microseconds() -> i64 {
     use nix::sys::time::TimeValLike;
-    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map_or(0, |now| now.num_microseconds())
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
+        .map_or(0, |now| now.num_microseconds())
 }

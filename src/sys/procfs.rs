@@ -163,8 +163,19 @@ fn closure(root: i32, children: impl Fn(i32) -> Vec<i32>) -> Vec<i32> {
 
 /// The children of all threads of a process; a child belongs to the thread that started it.
 fn children(pid: i32) -> Vec<i32> {
-    let lists = entries(&format!("/proc/{pid}/task"))
-        .filter_map(|tid| fs::read_to_string(format!("/proc/{pid}/task/{tid}/children")).ok());
+    let threads: Vec<i32> = entries(&format!("/proc/{pid}/task")).collect();
+    let mut found = children_of_threads(pid, &threads);
+    if threads.len() > 1 {
+        // A thread that ends gives its children to one that goes on, whose list we may have read by
+        // then; the second look finds them there.
+        found.extend(children_of_threads(pid, &threads));
+    }
+    found
+}
+
+fn children_of_threads(pid: i32, threads: &[i32]) -> Vec<i32> {
+    let list = |tid| fs::read_to_string(format!("/proc/{pid}/task/{tid}/children")).ok();
+    let lists = threads.iter().filter_map(list);
     lists.flat_map(|list| numbers(&list)).collect()
 }
 

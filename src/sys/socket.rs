@@ -1,11 +1,11 @@
 //! Unix sockets in the file system: the control socket and the workers' `NOTIFY_SOCKET`.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -60,9 +60,6 @@ pub enum BindError {
     /// It is too long for the kernel.
     #[error("the socket path {} has {} bytes and a socket's path can have {LONGEST_PATH}; give a shorter --control", .0.display(), .0.as_os_str().len())]
     TooLong(PathBuf),
-    /// The directory is somebody else's.
-    #[error("the directory {} belongs to another user; give a --control elsewhere", .0.display())]
-    Foreign(PathBuf),
     /// The kernel said no.
     #[error("cannot {operation} {}: {source}; give a --control PATH in a directory that can be written", .path.display())]
     Os {
@@ -76,7 +73,7 @@ pub enum BindError {
 }
 
 /// A listening stream socket at `path`, mode 0600. A stale one there is replaced, a live one is
-/// not. The directory is made, mode 0700, if only it is missing.
+/// not.
 ///
 /// # Errors
 /// See [`BindError`].
@@ -126,7 +123,6 @@ fn bind(path: &Path, kind: Type) -> Result<(Socket, Place), BindError> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    make_directory(directory)?;
     // Two that start at once must not both find the same stale socket and remove each other's.
     let _lock = File::open(directory)
         .and_then(lock)
@@ -153,37 +149,6 @@ fn bind(path: &Path, kind: Type) -> Result<(Socket, Place), BindError> {
 
 fn lock(directory: File) -> io::Result<Flock<File>> {
     Flock::lock(directory, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
-}
-
-fn make_directory(directory: &Path) -> Result<(), BindError> {
-    let fail = |operation, source| BindError::Os {
-        operation,
-        path: directory.to_owned(),
-        source,
-    };
-    match DirBuilder::new().mode(0o700).create(directory) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_owner(directory),
-        Err(error) => Err(fail("make the directory", error)),
-    }
-}
-
-/// In a directory that anybody may write to, like the temp directory, a stranger may have made
-/// ours before us, to give our clients a socket of his own.
-fn check_owner(directory: &Path) -> Result<(), BindError> {
-    let fail = |source| BindError::Os {
-        operation: "look at the directory",
-        path: directory.to_owned(),
-        source,
-    };
-    let found = fs::metadata(directory).map_err(fail)?;
-    let ours = nix::unistd::geteuid().as_raw();
-    let is_safe = found.uid() == ours || found.uid() == 0 || ours == 0;
-    if is_safe {
-        Ok(())
-    } else {
-        Err(BindError::Foreign(directory.to_owned()))
-    }
 }
 
 fn remove_stale(path: &Path) -> Result<(), BindError> {

@@ -25,7 +25,10 @@ mod tests {
     #[test]
     fn the_status_is_known_as_soon_as_its_line_is() {
         assert_eq!(status(b"HTTP/1.1 2").unwrap(), None);
-        assert_eq!(status(b"HTTP/1.1 204 No Content\r\nX: ").unwrap(), Some(204));
+        assert_eq!(
+            status(b"HTTP/1.1 204 No Content\r\nX: ").unwrap(),
+            Some(204)
+        );
         assert_eq!(status(b"HTTP/1.0 503 \r\n\r\n").unwrap(), Some(503));
         assert!(status(b"SSH-2.0-OpenSSH\r\n").is_err());
     }

@@ -1,5 +1,7 @@
 //! Bytes to types and back. Pure; the parsers are total: no input makes them panic.
 
 pub mod control;
+pub mod diag;
 pub mod http;
+pub mod notify;
 pub mod proc_net;

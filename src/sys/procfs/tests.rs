@@ -64,7 +64,8 @@ fn a_thread_belongs_to_its_process() {
 
 /// A process with a child, both waiting until their input ends.
 fn family() -> (Child, i32) {
-    let script = "cat <&0 & echo $!; wait";
+    // What a shell starts in the background reads from /dev/null, unless told otherwise.
+    let script = "exec 3<&0; cat <&3 & echo $!; wait";
     let mut shell = Command::new("sh");
     shell
         .args(["-c", script])

@@ -1,0 +1,231 @@
+//! Which TCP sockets a port has, from the kernel's sock_diag(7): no privilege, and no need to look into
+//! any process.
+//!
+//! It sees the calling thread's network namespace. Finding the sockets costs a walk over the kernel's
+//! whole table of connections, whatever the port; so it is for the moments that matter, not for a loop.
+
+use crate::wire::diag::{Connection, Family, Message, States, parse, request};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recvfrom, sendto,
+    socket,
+};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+/// More than the kernel puts in one datagram of a dump (32 KiB; netlink(7)).
+const LONGEST_ANSWER: usize = 64 * 1024;
+
+/// All sockets with local port `port` in one of `states`, of both address families. Orphans are left
+/// out: no process has them, and none will. What opens or closes meanwhile may be missing.
+///
+/// # Errors
+/// A sentence, when there is no such socket family (a filter around us, a kernel without `inet_diag`),
+/// or when the answer was not understood.
+pub fn connections(port: u16, states: States) -> io::Result<Vec<Connection>> {
+    let socket = open().map_err(failed)?;
+    let mut found = Vec::new();
+    for (sequence, family) in [(1, Family::V4), (2, Family::V6)] {
+        dump(
+            &socket,
+            &request(family, states, port, sequence),
+            sequence,
+            &mut found,
+        )
+        .map_err(failed)?;
+    }
+    found.retain(|connection| !connection.is_orphan());
+    Ok(found)
+}
+
+fn open() -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let protocol = SockProtocol::NetlinkSockDiag;
+    Ok(socket(
+        AddressFamily::Netlink,
+        SockType::Datagram,
+        flags,
+        protocol,
+    )?)
+}
+
+/// Sends one request and reads its answer to the end.
+fn dump(
+    socket: &OwnedFd,
+    request: &[u8],
+    sequence: u32,
+    found: &mut Vec<Connection>,
+) -> io::Result<()> {
+    let kernel = NetlinkAddr::new(0, 0);
+    sendto(socket.as_raw_fd(), request, &kernel, MsgFlags::empty())?;
+    let mut buffer = vec![0; LONGEST_ANSWER];
+    loop {
+        for message in parse(receive(socket, &mut buffer)?, sequence) {
+            match message {
+                Message::Connection(connection) => found.push(connection),
+                Message::Done => return Ok(()),
+                Message::Failed(errno) => return Err(io::Error::from_raw_os_error(errno)),
+                Message::Other => {}
+                Message::Malformed => return Err(not_understood()),
+            }
+        }
+    }
+}
+
+/// The next datagram from the kernel. It does not wait long: the kernel makes up the next part of the
+/// answer while it hands out this one.
+fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    loop {
+        let (length, sender) = match recvfrom::<NetlinkAddr>(socket.as_raw_fd(), buffer) {
+            Err(nix::Error::EINTR) => continue,
+            result => result?,
+        };
+        // Any process may send to this socket, but only the kernel has the address 0.
+        if sender.is_some_and(|sender| sender.pid() == 0) {
+            return buffer.get(..length).ok_or_else(not_understood);
+        }
+    }
+}
+
+fn not_understood() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "the kernel's answer was cut off",
+    )
+}
+
+fn failed(error: io::Error) -> io::Error {
+    let why = format!("cannot ask the kernel for the TCP sockets of a port (sock_diag): {error}");
+    io::Error::new(error.kind(), why)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::sys::procfs::socket_inodes;
+    use crate::wire::diag::TcpState;
+    use std::io::Read;
+    use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+    use std::time::{Duration, Instant};
+
+    /// The server's side of the connection with this client.
+    fn of(client: &TcpStream, states: States) -> Vec<Connection> {
+        let (local, remote) = (client.peer_addr().unwrap(), client.local_addr().unwrap());
+        let found = connections(local.port(), states).unwrap();
+        let is_it = |c: &Connection| canonical(remote) == c.remote;
+        found.into_iter().filter(is_it).collect()
+    }
+
+    fn canonical(address: SocketAddr) -> SocketAddr {
+        SocketAddr::new(address.ip().to_canonical(), address.port())
+    }
+
+    fn serve(address: &str) -> Option<(TcpListener, TcpStream)> {
+        let listener = TcpListener::bind(address).ok()?;
+        let port = listener.local_addr().unwrap().port();
+        let client =
+            TcpStream::connect(("127.0.0.1", port)).or_else(|_| TcpStream::connect(("::1", port)));
+        Some((listener, client.unwrap()))
+    }
+
+    /// What `look` sees, once the kernel has handled the packets that lead to it.
+    fn eventually<T>(look: impl Fn() -> Option<T>) -> T {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < deadline {
+            if let Some(seen) = look() {
+                return seen;
+            }
+        }
+        panic!("it did not come to be in time");
+    }
+
+    #[test]
+    fn a_connection_is_followed_through_its_life() {
+        let (listener, mut client) = serve("127.0.0.1:0").unwrap();
+        let waiting = eventually(|| of(&client, States::OPEN).pop());
+        assert_eq!((waiting.inode, waiting.state), (0, TcpState::ESTABLISHED));
+        let server = listener.accept().unwrap().0;
+        let accepted = of(&client, States::OPEN)[0];
+        assert_eq!(accepted.cookie, waiting.cookie);
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert!(socket_inodes(own).unwrap().contains(&accepted.inode));
+        assert_eq!(
+            socket2::SockRef::from(&server).cookie().unwrap(),
+            accepted.cookie
+        );
+        server.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        // It may still be reading: not an orphan.
+        assert_eq!(of(&client, States::OPEN)[0].inode, accepted.inode);
+        drop(server);
+        assert_eq!(of(&client, States::OPEN), []);
+    }
+
+    #[test]
+    fn what_the_client_has_ended_is_open() {
+        let (listener, client) = serve("127.0.0.1:0").unwrap();
+        let mut server = listener.accept().unwrap().0;
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(server.read(&mut [0]).unwrap(), 0);
+        assert_eq!(of(&client, States::OPEN)[0].state, TcpState::CLOSE_WAIT);
+    }
+
+    #[test]
+    fn what_was_closed_is_remembered() {
+        let (listener, mut client) = serve("127.0.0.1:0").unwrap();
+        drop(listener.accept().unwrap());
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        let port = listener.local_addr().unwrap().port();
+        drop(client);
+        let closed = eventually(|| connections(port, States::CLOSED_RECENTLY).unwrap().pop());
+        assert_eq!(
+            (closed.state, closed.local.port()),
+            (TcpState::TIME_WAIT, port)
+        );
+    }
+
+    #[test]
+    fn a_listener_tells_its_queue_and_its_cookie() {
+        let (listener, _client) = serve("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let with_a_queue = || {
+            let found = connections(address.port(), States::LISTENING).unwrap();
+            assert_eq!(found.len(), 1);
+            found.into_iter().find(|c| c.receive_queue == 1)
+        };
+        let found = eventually(with_a_queue);
+        assert_eq!(found.local, address);
+        assert_eq!(
+            socket2::SockRef::from(&listener).cookie().unwrap(),
+            found.cookie
+        );
+    }
+
+    #[test]
+    fn a_socket_of_both_families_has_plain_addresses() {
+        let Some((listener, client)) = serve("[::]:0") else {
+            println!("skipped: a_socket_of_both_families_has_plain_addresses needs IPv6");
+            return;
+        };
+        let _server = listener.accept().unwrap();
+        let found = of(&client, States::OPEN);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].local, client.peer_addr().unwrap());
+    }
+
+    #[test]
+    fn a_long_answer_is_read_to_its_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let connect = |_| {
+            (
+                TcpStream::connect(address).unwrap(),
+                listener.accept().unwrap(),
+            )
+        };
+        let held: Vec<_> = (0..400).map(connect).collect();
+        let found = connections(address.port(), States::OPEN | States::LISTENING).unwrap();
+        assert_eq!(found.len(), held.len() + 1);
+        assert!(found.iter().all(|c| c.local == address));
+    }
+}

@@ -1,0 +1,402 @@
+//! sock_diag(7): asking the kernel for the TCP sockets of one port, and reading its answers.
+//!
+//! One [request] asks for one address family. The kernel answers it with several datagrams, each of
+//! several messages, the last of which is [`Message::Done`] or [`Message::Failed`]. All numbers are in
+//! the machine's byte order, except for addresses and ports.
+//!
+//! The hazard is in what an answer means: it is a walk over the kernel's tables, not a picture of one
+//! moment. A connection that is opened or closed meanwhile may or may not be in it.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::ops::BitOr;
+
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Sockets of IPv4.
+    V4 = 2,
+    /// Sockets of IPv6; the IPv4 connections that they have are among theirs.
+    V6 = 10,
+}
+
+/// The state of a TCP socket, by the kernel's number for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TcpState(pub u8);
+
+impl TcpState {
+    /// Both sides may send.
+    pub const ESTABLISHED: Self = Self(1);
+    /// This side has ended its sending, and the other has not confirmed that.
+    pub const FIN_WAIT1: Self = Self(4);
+    /// This side has ended its sending, and the other has confirmed it and may still send.
+    pub const FIN_WAIT2: Self = Self(5);
+    /// Closed by this side, and remembered for a minute.
+    pub const TIME_WAIT: Self = Self(6);
+    /// The other side has ended its sending.
+    pub const CLOSE_WAIT: Self = Self(8);
+    /// Both sides have ended, the other first; it has not confirmed that.
+    pub const LAST_ACK: Self = Self(9);
+    /// A listener.
+    pub const LISTEN: Self = Self(10);
+    /// Both sides have ended at the same time.
+    pub const CLOSING: Self = Self(11);
+}
+
+/// A set of states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct States(u32);
+
+impl States {
+    /// Connections on which something can still be lost, accepted or waiting to be accepted.
+    ///
+    /// In CLOSE_WAIT the client has sent all that it will, and waits for the answer. In FIN_WAIT1 and 2
+    /// the server has sent its answer, but may still be reading, to let the client take the answer in
+    /// peace: if its process ends, what the client goes on sending is answered with a reset, and the
+    /// answer may be lost with it. (Without a process these two are [orphans](Connection::is_orphan),
+    /// and nothing can be lost any more that its end would save.)
+    ///
+    /// LAST_ACK and CLOSING are out: both sides have ended, and the kernel delivers the rest alone. So
+    /// is SYN_RECV: a handshake is its listener's, and has no owner yet.
+    pub const OPEN: Self = Self::of(TcpState::ESTABLISHED)
+        .and(TcpState::FIN_WAIT1)
+        .and(TcpState::FIN_WAIT2)
+        .and(TcpState::CLOSE_WAIT);
+    /// Connections that this side closed within the last minute.
+    pub const CLOSED_RECENTLY: Self = Self::of(TcpState::TIME_WAIT);
+    /// Listeners.
+    pub const LISTENING: Self = Self::of(TcpState::LISTEN);
+
+    /// The set of one state.
+    pub const fn of(state: TcpState) -> Self {
+        Self(1_u32.wrapping_shl(state.0 as u32))
+    }
+
+    const fn and(self, state: TcpState) -> Self {
+        Self(self.0 | Self::of(state).0)
+    }
+}
+
+impl BitOr for States {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// A TCP socket, of a connection or of a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// This side. An IPv4 address that an IPv6 socket has is given in IPv4.
+    pub local: SocketAddr,
+    /// The other side; unspecified for a listener.
+    pub remote: SocketAddr,
+    /// Its state.
+    pub state: TcpState,
+    /// Names the socket among descriptors, as in /proc/PID/fd. 0 for one that nobody has a descriptor
+    /// of: not yet accepted, or an orphan.
+    pub inode: u64,
+    /// Names the socket, and no other, as long as the machine runs (`SO_COOKIE`).
+    pub cookie: u64,
+    /// The user whose socket it is; 0 without a descriptor.
+    pub uid: u32,
+    /// Bytes that were received and not read. For a listener: connections that wait to be accepted.
+    pub receive_queue: u32,
+    /// Bytes that were written and not confirmed. For a listener: how many connections may wait.
+    pub send_queue: u32,
+}
+
+impl Connection {
+    /// Whether its process has closed it or ended, and the kernel alone sees to the rest. A connection
+    /// that waits to be accepted has no inode either; it is in a state that no closed one is in.
+    pub fn is_orphan(&self) -> bool {
+        let ended = [
+            TcpState::FIN_WAIT1,
+            TcpState::FIN_WAIT2,
+            TcpState::LAST_ACK,
+            TcpState::CLOSING,
+        ];
+        self.inode == 0 && ended.contains(&self.state)
+    }
+}
+
+/// One part of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// A socket.
+    Connection(Connection),
+    /// All sockets have been told.
+    Done,
+    /// There are no more, because of this errno.
+    Failed(i32),
+    /// The answer to another request, or of a kind that is not known.
+    Other,
+    /// The datagram ends in the middle of a message, or a message is too short for what it says it is.
+    Malformed,
+}
+
+/// Lengths, message types and flags, from linux/netlink.h, linux/sock_diag.h and linux/inet_diag.h.
+const HEADER: usize = 16;
+const REQUEST: usize = HEADER + 8 + 48;
+const SOCKET: usize = 72;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const NLM_F_REQUEST: u16 = 1;
+const NLM_F_DUMP: u16 = 0x300;
+const IPPROTO_TCP: u8 = 6;
+
+/// The condition "local port = p" as the kernel's small filter language has it: at least p, and at most
+/// p. Each comparison is followed by its operand, and says how far to go on when it is true and when
+/// it is false; "false" leads one word past the end, which means "leave it out".
+const INET_DIAG_REQ_BYTECODE: u16 = 1;
+const CONDITION: usize = 16;
+const SOURCE_AT_LEAST: u8 = 2;
+const SOURCE_AT_MOST: u8 = 3;
+
+/// Asks for the sockets of one family, in one of `states`, whose local port is `port`. `sequence` comes
+/// back in the answers.
+pub fn request(family: Family, states: States, port: u16, sequence: u32) -> Vec<u8> {
+    let mut out = Vec::with_capacity(REQUEST + 4 + CONDITION);
+    out.extend(((REQUEST + 4 + CONDITION) as u32).to_ne_bytes());
+    out.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    out.extend((NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+    out.extend(sequence.to_ne_bytes());
+    out.extend([0; 4]); // to the kernel
+    out.extend([family as u8, IPPROTO_TCP, 0, 0]);
+    out.extend(states.0.to_ne_bytes());
+    out.resize(REQUEST, 0); // no socket in particular
+    out.extend(((4 + CONDITION) as u16).to_ne_bytes());
+    out.extend(INET_DIAG_REQ_BYTECODE.to_ne_bytes());
+    let mut left = CONDITION as u16;
+    for comparison in [SOURCE_AT_LEAST, SOURCE_AT_MOST] {
+        out.extend([comparison, 8]);
+        out.extend((left + 4).to_ne_bytes());
+        out.extend([0, 0]);
+        out.extend(port.to_ne_bytes());
+        left -= 8;
+    }
+    out
+}
+
+/// Reads the messages of one datagram. `sequence` is that of the request.
+pub fn parse(datagram: &[u8], sequence: u32) -> Vec<Message> {
+    let mut messages = Vec::new();
+    let mut rest = datagram;
+    while !rest.is_empty() {
+        let Some((message, tail)) = split_message(rest) else {
+            messages.push(Message::Malformed);
+            break;
+        };
+        messages.push(parse_message(message, sequence).unwrap_or(Message::Malformed));
+        rest = tail;
+    }
+    messages
+}
+
+/// The first message, header and all, and what follows it: at the next multiple of four.
+fn split_message(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let length = usize::try_from(word(bytes, 0)?).ok()?;
+    let message = bytes.get(..length).filter(|_| length >= HEADER)?;
+    let tail = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+    Some((message, tail))
+}
+
+fn parse_message(message: &[u8], sequence: u32) -> Option<Message> {
+    if word(message, 8)? != sequence {
+        return Some(Message::Other);
+    }
+    let body = message.get(HEADER..)?;
+    match half(message, 4)? {
+        SOCK_DIAG_BY_FAMILY => parse_socket(body).map(Message::Connection),
+        // Both carry a negative errno, or 0: older kernels leave it out of the first.
+        NLMSG_DONE => Some(outcome(word(body, 0).unwrap_or(0))),
+        NLMSG_ERROR => Some(outcome(word(body, 0)?)),
+        _ => Some(Message::Other),
+    }
+}
+
+fn outcome(error: u32) -> Message {
+    match error.cast_signed() {
+        0 => Message::Done,
+        negative => Message::Failed(negative.saturating_neg()),
+    }
+}
+
+/// `struct inet_diag_msg`.
+fn parse_socket(body: &[u8]) -> Option<Connection> {
+    let body = body.get(..SOCKET)?;
+    let family = body[0];
+    Some(Connection {
+        local: SocketAddr::new(address(family, body, 8)?, port(body, 4)?),
+        remote: SocketAddr::new(address(family, body, 24)?, port(body, 6)?),
+        state: TcpState(body[1]),
+        cookie: u64::from(word(body, 44)?) | u64::from(word(body, 48)?) << 32,
+        receive_queue: word(body, 56)?,
+        send_queue: word(body, 60)?,
+        uid: word(body, 64)?,
+        inode: word(body, 68)?.into(),
+    })
+}
+
+fn address(family: u8, body: &[u8], at: usize) -> Option<IpAddr> {
+    let octets = body.get(at..at + 16)?;
+    if family == Family::V4 as u8 {
+        let octets: [u8; 4] = octets.get(..4)?.try_into().ok()?;
+        return Some(Ipv4Addr::from(octets).into());
+    }
+    let octets: [u8; 16] = octets.try_into().ok()?;
+    let is_v6 = family == Family::V6 as u8;
+    is_v6.then(|| IpAddr::from(Ipv6Addr::from(octets)).to_canonical())
+}
+
+fn port(bytes: &[u8], at: usize) -> Option<u16> {
+    half(bytes, at).map(u16::from_be)
+}
+
+fn half(bytes: &[u8], at: usize) -> Option<u16> {
+    let bytes = bytes.get(at..at + 2)?.try_into().ok()?;
+    Some(u16::from_ne_bytes(bytes))
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..at + 4)?.try_into().ok()?;
+    Some(u32::from_ne_bytes(bytes))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn message(kind: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
+        let mut out = ((HEADER + body.len()) as u32).to_ne_bytes().to_vec();
+        out.extend(kind.to_ne_bytes());
+        out.extend([2, 0]);
+        out.extend(sequence.to_ne_bytes());
+        out.extend([0; 4]);
+        out.extend(body);
+        out
+    }
+
+    fn socket(family: u8, local: &[u8], remote: &[u8]) -> Vec<u8> {
+        let mut body = vec![family, 1, 0, 0, 0x1f, 0x90, 0xc0, 0x01];
+        body.extend(local);
+        body.resize(24, 0);
+        body.extend(remote);
+        body.resize(44, 0);
+        // Cookie, expiry, queues, user, inode.
+        for word in [0x5566_7788_u32, 0x1122_3344, 9, 3, 4, 1000, 77] {
+            body.extend(word.to_ne_bytes());
+        }
+        body
+    }
+
+    fn connection(body: &[u8]) -> Connection {
+        let datagram = message(SOCK_DIAG_BY_FAMILY, 5, body);
+        match parse(&datagram, 5)[..] {
+            [Message::Connection(connection)] => connection,
+            ref other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_socket_is_read() {
+        let found = connection(&socket(2, &[127, 0, 0, 1], &[10, 0, 0, 9]));
+        let expected = Connection {
+            local: "127.0.0.1:8080".parse().unwrap(),
+            remote: "10.0.0.9:49153".parse().unwrap(),
+            state: TcpState::ESTABLISHED,
+            inode: 77,
+            cookie: 0x1122_3344_5566_7788,
+            uid: 1000,
+            receive_queue: 3,
+            send_queue: 4,
+        };
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_mapped_address_is_plain() {
+        let mapped = Ipv4Addr::new(10, 1, 2, 3).to_ipv6_mapped().octets();
+        let other = "2001:db8::1".parse::<Ipv6Addr>().unwrap().octets();
+        let found = connection(&socket(10, &mapped, &other));
+        assert_eq!(found.local, "10.1.2.3:8080".parse().unwrap());
+        assert_eq!(found.remote, "[2001:db8::1]:49153".parse().unwrap());
+    }
+
+    #[test]
+    fn an_orphan_is_not_a_connection_that_waits() {
+        let mut connection = connection(&socket(2, &[], &[]));
+        for (state, inode, orphan) in [
+            (TcpState::FIN_WAIT2, 0, true),
+            (TcpState::FIN_WAIT2, 77, false),
+            (TcpState::ESTABLISHED, 0, false),
+            (TcpState::CLOSE_WAIT, 0, false),
+        ] {
+            (connection.state, connection.inode) = (state, inode);
+            assert_eq!(connection.is_orphan(), orphan, "{state:?} {inode}");
+        }
+    }
+
+    #[test]
+    fn several_messages_are_read_and_the_end_is_seen() {
+        let mut datagram = message(SOCK_DIAG_BY_FAMILY, 5, &socket(2, &[], &[]));
+        datagram.extend(message(SOCK_DIAG_BY_FAMILY, 4, &socket(2, &[], &[])));
+        datagram.extend(message(99, 5, b"odd"));
+        datagram.extend([0]);
+        datagram.extend(message(NLMSG_DONE, 5, &[0; 4]));
+        let messages = parse(&datagram, 5);
+        assert!(matches!(messages[0], Message::Connection(_)));
+        assert_eq!(
+            messages[1..],
+            [Message::Other, Message::Other, Message::Done]
+        );
+    }
+
+    #[test]
+    fn an_error_is_told() {
+        let refused = (-13_i32).to_ne_bytes();
+        for kind in [NLMSG_ERROR, NLMSG_DONE] {
+            assert_eq!(parse(&message(kind, 5, &refused), 5), [Message::Failed(13)]);
+        }
+        assert_eq!(parse(&message(NLMSG_DONE, 5, &[]), 5), [Message::Done]);
+        assert_eq!(
+            parse(&message(NLMSG_ERROR, 5, &[]), 5),
+            [Message::Malformed]
+        );
+        let least = i32::MIN.to_ne_bytes();
+        assert_eq!(
+            parse(&message(NLMSG_ERROR, 5, &least), 5),
+            [Message::Failed(i32::MAX)]
+        );
+    }
+
+    #[test]
+    fn what_is_cut_off_is_malformed() {
+        let whole = message(SOCK_DIAG_BY_FAMILY, 5, &socket(2, &[], &[]));
+        for length in 1..whole.len() {
+            assert_eq!(parse(&whole[..length], 5), [Message::Malformed], "{length}");
+        }
+        // A length that does not even cover the header must not be believed, nor loop for ever.
+        assert_eq!(parse(&[0; 64], 0), [Message::Malformed]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in any::<Vec<u8>>()) {
+            parse(&bytes, 0);
+        }
+
+        #[test]
+        fn no_broken_answer_makes_it_panic(at in 0..180usize, with in any::<[u8; 4]>(), cut in 0..200usize) {
+            let mut datagram = message(SOCK_DIAG_BY_FAMILY, 5, &socket(10, &[], &[]));
+            datagram.extend(message(SOCK_DIAG_BY_FAMILY, 5, &socket(2, &[], &[])));
+            let at = at.min(datagram.len() - 4);
+            datagram.splice(at..at + 4, with);
+            datagram.truncate(cut);
+            parse(&datagram, 5);
+        }
+    }
+}
