@@ -225,6 +225,7 @@ mod tests {
         let (mut client, _other) = pair();
         let deadline = Instant::now() + Duration::from_millis(20);
         assert!(matches!(client.receive(Some(deadline)), Err(Loss::Late)));
+        assert!(Instant::now() < deadline + PATIENCE);
     }
 
     #[test]
