@@ -8,8 +8,8 @@
 //! `client` talks to it, [`table`] prints its status. Both agree on [`place`], where control
 //! sockets are, on [`exit`], how a program ends, and on `generate`, manual pages and completions.
 //!
-//! Rule of this layer: it never prints and never ends the process, it returns an
-//! [`Exit`]. So that all of it can be tested without a process.
+//! Rule of this layer: it never ends the process and writes only where it is told to; it returns
+//! an [`Exit`], which `main` [reports](Exit::report). So all of it is tested without a process.
 
 mod client;
 pub mod ctl;
