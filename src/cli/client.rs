@@ -162,3 +162,80 @@ pub(crate) fn answers(path: &Path, within: Duration) -> bool {
     };
     client.send(&Request::Status).is_ok() && client.receive(Some(deadline)).is_ok()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::wire::control::reply_line;
+
+    fn pair() -> (Client, UnixStream) {
+        let (stream, other) = UnixStream::pair().unwrap();
+        let path = PathBuf::from("/s");
+        let client = Client {
+            stream,
+            buffer: Vec::new(),
+            searched: 0,
+            path,
+        };
+        (client, other)
+    }
+
+    fn done(message: &str) -> Reply {
+        Reply::Done {
+            message: message.to_owned(),
+        }
+    }
+
+    #[test]
+    fn lines_come_in_any_pieces() {
+        let (mut client, mut other) = pair();
+        let bytes = [reply_line(&done("a")), reply_line(&done("b"))].concat();
+        let writer = thread::spawn(move || {
+            for byte in bytes {
+                other.write_all(&[byte]).unwrap();
+            }
+        });
+        assert_eq!(client.receive(None).unwrap(), done("a"));
+        assert_eq!(client.receive(None).unwrap(), done("b"));
+        assert!(matches!(client.receive(None), Err(Loss::Gone)));
+        writer.join().unwrap();
+    }
+
+    #[test]
+    fn a_drip_of_bytes_does_not_move_the_deadline() {
+        let (mut client, mut other) = pair();
+        let deadline = Instant::now() + Duration::from_millis(100);
+        // Each byte would start a time-out of its own anew; it ends when the client is dropped.
+        let writer = thread::spawn(move || {
+            while other.write_all(b"x").is_ok() {
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+        assert!(matches!(client.receive(Some(deadline)), Err(Loss::Late)));
+        assert!(Instant::now() >= deadline);
+        drop(client);
+        writer.join().unwrap();
+    }
+
+    #[test]
+    fn silence_is_late() {
+        let (mut client, _other) = pair();
+        let deadline = Instant::now() + Duration::from_millis(20);
+        assert!(matches!(client.receive(Some(deadline)), Err(Loss::Late)));
+        assert!(Instant::now() < deadline + PATIENCE);
+    }
+
+    #[test]
+    fn a_line_without_end_is_not_kept() {
+        let (mut client, mut other) = pair();
+        let writer = thread::spawn(move || while other.write_all(&[b'x'; CHUNK]).is_ok() {});
+        let loss = client.receive(None).unwrap_err();
+        assert!(matches!(&loss, Loss::Garbage(reason) if reason.contains("16777216 bytes")));
+        assert!(client.buffer.len() <= LONGEST_LINE + CHUNK);
+        drop(client);
+        writer.join().unwrap();
+    }
+}

@@ -48,7 +48,7 @@ impl Exit {
     pub fn report(&self, program: &str) -> ExitCode {
         let printed = match self.code {
             0 => io::stdout().write_all(self.text.as_bytes()),
-            _ => writeln!(io::stderr(), "{program}: {}", self.text),
+            _ => writeln!(io::stderr(), "{program}: {}", printable(&self.text)),
         };
         match printed {
             Err(error) if self.code == 0 && error.kind() != io::ErrorKind::BrokenPipe => {
@@ -129,4 +129,32 @@ fn first_paragraph(error: &clap::Error) -> String {
     paragraph
         .strip_prefix("error: ")
         .map_or(paragraph.clone(), str::to_owned)
+}
+
+/// Without control characters: replies quote what workers print, complaints quote what was typed,
+/// and neither must steer the terminal.
+pub(crate) fn printable(text: &str) -> String {
+    let safe = |c: char| c == '\n' || c == '\t' || !c.is_control();
+    text.chars()
+        .map(|c| {
+            if safe(c) {
+                c
+            } else {
+                char::REPLACEMENT_CHARACTER
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_cannot_steer_the_terminal() {
+        assert_eq!(
+            printable("a\tb\n\u{1b}[2J\u{9b}c"),
+            "a\tb\n\u{fffd}[2J\u{fffd}c"
+        );
+    }
 }

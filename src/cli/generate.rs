@@ -32,10 +32,13 @@ pub(crate) struct Section {
 
 /// The option itself; not in `-h`, since it is needed once, when the program is packaged.
 pub(crate) fn argument() -> Arg {
+    let help = "Print a manual page or shell completions, and exit: man, bash, zsh or fish";
     Arg::new("generate")
         .long("generate")
         .value_name("WHAT")
-        .help("Print a manual page or shell completions, and exit")
+        .help(help)
+        .long_help(help)
+        .hide_possible_values(true)
         .value_parser(EnumValueParser::<Artefact>::new())
         .hide_short_help(true)
 }

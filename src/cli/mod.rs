@@ -1,15 +1,15 @@
 //! What people type and read: options, verbs, help, tables.
 //!
-//! `reuseport-run`: [`options`] say what there is, [`settings`] ask the command line, the
-//! environment, a [`file`] and the defaults for it in this order, [`value`] and [`duration`] turn
+//! `reuseport-run`: `options` say what there is, `settings` ask the command line, the
+//! environment, a `file` and the defaults for it in this order, `value` and `duration` turn
 //! text into meaning, and [`run`] puts the [`Config`](crate::config::Config) together.
 //!
-//! `reuseport-ctl`: [`ctl`] knows the verbs, [`find`] finds the supervisor that is meant,
-//! [`client`] talks to it, [`table`] prints its status. Both agree on [`place`], where control
-//! sockets are, on [`exit`], how a program ends, and on [`generate`], manual pages and completions.
+//! `reuseport-ctl`: [`ctl`] knows the verbs, `find` finds the supervisor that is meant,
+//! `client` talks to it, [`table`] prints its status. Both agree on [`place`], where control
+//! sockets are, on [`exit`], how a program ends, and on `generate`, manual pages and completions.
 //!
-//! Rule of this layer: it never prints and never ends the process, it returns an
-//! [`Exit`](exit::Exit). So that all of it can be tested without a process.
+//! Rule of this layer: it never ends the process and writes only where it is told to; it returns
+//! an [`Exit`], which `main` [reports](Exit::report). So all of it is tested without a process.
 
 mod client;
 pub mod ctl;

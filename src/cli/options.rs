@@ -75,9 +75,9 @@ pub(crate) const OPTIONS: &[Opt] = &[
         default: Some("listen"),
         choices: &["listen", "notify", "http:/"],
         help: "When a worker is ready: listen, notify, http:/PATH",
-        more: "listen: it listens on every address that the generation before serves. notify: \
-               that, and it sent READY=1 to $NOTIFY_SOCKET. http:/PATH: that, and it answers GET \
-               of the path with a status from 200 to 399.",
+        more: "listen: it listens on every address that the generation before serves.\n\
+               notify: that, and it sent READY=1 to $NOTIFY_SOCKET.\n\
+               http:/PATH: that, and it answers GET of the path with a status from 200 to 399.",
         ..PLAIN
     },
     Opt {
@@ -106,9 +106,9 @@ pub(crate) const OPTIONS: &[Opt] = &[
         default: Some("bpf"),
         choices: &["bpf", "none"],
         help: "How new connections are kept from old workers: bpf or none",
-        more: "bpf: a classic BPF program on the sockets; needs no privilege. none: every \
-               generation shares the same sockets, and old workers take connections until they \
-               stop.",
+        more: "bpf: a classic BPF program on the sockets; needs no privilege.\n\
+               none: all generations share the sockets, and old workers take connections until \
+               they stop.",
         ..PLAIN
     },
     Opt {
@@ -176,7 +176,8 @@ pub(crate) const OPTIONS: &[Opt] = &[
         choices: &["hold", "exit"],
         help: "What a crash loop leads to: hold or exit",
         more: "hold: the place stays empty until the next reload or restart, and the others serve \
-               on; when all are empty, exit. exit: stop everything and exit with code 4.",
+               on; when all are empty, exit.\n\
+               exit: stop everything and exit with code 4.",
         ..PLAIN
     },
     Opt {
@@ -289,6 +290,13 @@ pub(crate) fn command() -> Command {
     Command::new("reuseport-run")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Runs n copies of any server on one port, replaces them without losing a connection")
+        .long_about(
+            "Runs n copies of any server on one port, replaces them without losing a connection.\n\n\
+             Every copy listens with a socket of its own, and the kernel spreads the connections. \
+             A reload starts new copies beside the old ones; when all of them are ready, new \
+             connections go to them, and the old ones finish what they have. The server needs no \
+             change, and nothing here needs root.",
+        )
         .override_usage("reuseport-run [OPTIONS] [--] COMMAND [ARGS]...")
         .after_help("--help says more: values, signals, exit codes, files, examples.")
         .after_long_help(generate::as_help(SECTIONS))
@@ -330,7 +338,7 @@ fn argument(opt: &Opt) -> Arg {
         .value_name(opt.value)
         .help_heading(opt.group)
         .help(opt.help)
-        .long_help(format!("{}\n{}", opt.help, opt.more).trim().to_owned())
+        .long_help(long_help(opt))
         .value_hint(hint(opt.value))
         .value_parser(Anything(opt.choices))
         .hide_possible_values(true)
@@ -343,6 +351,13 @@ fn argument(opt: &Opt) -> Arg {
             .require_equals(true)
             .default_missing_value("true"),
         _ => arg,
+    }
+}
+
+fn long_help(opt: &Opt) -> String {
+    match opt.more {
+        "" => opt.help.to_owned(),
+        more => format!("{}.\n{more}", opt.help),
     }
 }
 

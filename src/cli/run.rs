@@ -198,3 +198,296 @@ fn check_control(config: &Config, environment: Environment<'_>) -> Result<(), Ex
         )),
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{CrashLoop, Readiness, Steering};
+
+    fn parsed_in(line: &str, environment: &[(&str, &str)]) -> Result<Config, Exit> {
+        let environment: BTreeMap<_, _> = environment.iter().copied().collect();
+        let words = ["reuseport-run"].into_iter().chain(line.split_whitespace());
+        parse(words.map(OsString::from), &|name| {
+            environment.get(name).map(OsString::from)
+        })
+    }
+
+    fn parsed(line: &str) -> Result<Config, Exit> {
+        parsed_in(line, &[])
+    }
+
+    #[test]
+    fn a_command_is_enough() {
+        let config = parsed("./bin/server").unwrap();
+        let expected = Config {
+            command: vec!["./bin/server".into()],
+            workers: available_cpus(),
+            listen: Vec::new(),
+            name: "server".to_owned(),
+            control: None,
+            ready: Readiness::Listen,
+            steering: Steering::Bpf,
+            start_timeout: Duration::from_secs(60),
+            settle_timeout: Duration::from_secs(10),
+            quiet_timeout: Duration::from_secs(2),
+            drain_timeout: Duration::from_secs(30),
+            pre_stop: Duration::ZERO,
+            stop_signal: libc::SIGTERM,
+            max_restarts: 10,
+            restart_window: Duration::from_secs(60),
+            crash_loop: CrashLoop::Hold,
+            log_prefix: false,
+            chdir: None,
+        };
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn every_option() {
+        let line = "-n 3 --listen 80 --listen [::]:81 --name web --control /c --ready http:/up \
+                    --steering none --start-timeout 1s --settle-timeout 2 --quiet-timeout 3s \
+                    --drain-timeout 1m --pre-stop 500ms --stop-signal QUIT --max-restarts 6 \
+                    --restart-window 7s --crash-loop exit --log-prefix --chdir /d -- s -n 9 --name";
+        let endpoint = |address: &str| Endpoint {
+            address: address.parse().unwrap(),
+            v6_only: false,
+        };
+        let expected = Config {
+            command: ["s", "-n", "9", "--name"].map(OsString::from).to_vec(),
+            workers: 3,
+            listen: vec![endpoint("0.0.0.0:80"), endpoint("[::]:81")],
+            name: "web".to_owned(),
+            control: Some("/c".into()),
+            ready: Readiness::Http("/up".to_owned()),
+            steering: Steering::None,
+            start_timeout: Duration::from_secs(1),
+            settle_timeout: Duration::from_secs(2),
+            quiet_timeout: Duration::from_secs(3),
+            drain_timeout: Duration::from_secs(60),
+            pre_stop: Duration::from_millis(500),
+            stop_signal: libc::SIGQUIT,
+            max_restarts: 6,
+            restart_window: Duration::from_secs(7),
+            crash_loop: CrashLoop::Exit,
+            log_prefix: true,
+            chdir: Some("/d".into()),
+        };
+        assert_eq!(parsed(line).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_follows_the_command_is_its_own() {
+        let config = parsed("-n 2 server -n 5 --listen x -- --help").unwrap();
+        assert_eq!(config.workers, 2);
+        assert_eq!(config.command.len(), 7);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_told() {
+        let long = format!("--control /{} s", "c".repeat(107));
+        let long_name = format!("/bin/{}", "n".repeat(65));
+        for (line, words) in [
+            ("", "COMMAND is missing: give the server"),
+            ("-n 0 s", "--workers 0: give a whole number from 1 to 4096"),
+            (
+                "-n 100000 s",
+                "--workers 100000: give a whole number from 1 to 4096",
+            ),
+            ("-n -1 s", "--workers -1: give a whole number"),
+            ("-n four s", "--workers four: give a whole number"),
+            ("-n", "--workers <N>: its value is missing"),
+            (
+                "--wrokers 4 s",
+                "--wrokers is not an option; did you mean --workers?",
+            ),
+            ("--zzz s", "--zzz is not an option; --help lists"),
+            (
+                "--listen localhost:80 s",
+                "--listen localhost:80: give PORT, ADDRESS:PORT",
+            ),
+            ("--listen 0 s", "--listen 0: give a port from 1 to 65535"),
+            (
+                "--listen 80 --listen 0.0.0.0:80 s",
+                "--listen 0.0.0.0:80: it is given twice",
+            ),
+            ("--name a/b s", "--name a/b: give a name of 1 to 64 bytes"),
+            ("--name .. s", "--name ..: give a name"),
+            (&long_name, "cannot be a name: give --name"),
+            ("/", "cannot be a name: give --name"),
+            (
+                &long,
+                "a socket's path may have 107 bytes, this one has 108",
+            ),
+            (
+                "--ready soon s",
+                "--ready soon: give listen, notify or http:/PATH",
+            ),
+            ("--steering ebpf s", "--steering ebpf: give bpf or none"),
+            (
+                "--start-timeout 0 s",
+                "--start-timeout 0: give a time that is longer than 0",
+            ),
+            (
+                "--drain-timeout 8d s",
+                "--drain-timeout 8d: give a time such as",
+            ),
+            (
+                "--drain-timeout -5 s",
+                "--drain-timeout -5: give a time such as",
+            ),
+            (
+                "--stop-signal KILL s",
+                "--stop-signal KILL: no worker can obey",
+            ),
+            (
+                "--max-restarts x s",
+                "--max-restarts x: give a whole number from 0",
+            ),
+            (
+                "--crash-loop wait s",
+                "--crash-loop wait: give hold or exit",
+            ),
+            (
+                "--log-prefix=maybe s",
+                "--log-prefix maybe: give true or false",
+            ),
+            (
+                "--config /nowhere s",
+                "--config /nowhere: it cannot be opened: No such file",
+            ),
+            (
+                "--config / s",
+                "--config /: it cannot be read: Is a directory",
+            ),
+            (
+                "--generate ps",
+                "--generate ps: give one of man, bash, zsh, fish",
+            ),
+            ("-n 1 -n 2 s", "cannot be used multiple times"),
+        ] {
+            let exit = parsed(line).unwrap_err();
+            assert_eq!(exit.code, 2, "{line}");
+            assert!(exit.text.contains(words), "{line}: {}", exit.text);
+            assert!(!exit.text.contains('\n'), "{line}: {}", exit.text);
+        }
+    }
+
+    #[test]
+    fn every_option_from_the_environment() {
+        for opt in OPTIONS {
+            let exit = parsed_in("s", &[(variable(opt.name).as_str(), "\0/")]);
+            let exit = exit.expect_err(opt.name);
+            let place = format!("{}=", variable(opt.name));
+            assert!(exit.text.starts_with(&place), "{}", exit.text);
+        }
+        let config = parsed_in("s", &[("REUSEPORT_LISTEN", "80,[::]:81")]).unwrap();
+        assert_eq!(config.listen.len(), 2);
+        let config = parsed_in("s", &[("REUSEPORT_WORKERS", "")]).unwrap();
+        assert_eq!(config.workers, available_cpus());
+    }
+
+    #[test]
+    fn the_strongest_place_wins() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(
+            &file,
+            "workers = 2\nlisten = [81, 82]\ncommand = [\"f\", \"-x\"]\n",
+        )
+        .unwrap();
+        let path = file.path().to_str().unwrap();
+        let in_environment = [
+            ("REUSEPORT_CONFIG", path),
+            ("REUSEPORT_WORKERS", "3"),
+            ("REUSEPORT_LISTEN", "83"),
+        ];
+
+        let config = parsed_in("", &in_environment[..1]).unwrap();
+        assert_eq!((config.workers, config.listen.len()), (2, 2));
+        assert_eq!((config.command.len(), config.name.as_str()), (2, "f"));
+
+        let config = parsed_in("", &in_environment).unwrap();
+        assert_eq!((config.workers, config.listen.len()), (3, 1));
+
+        let config = parsed_in("-n 4 --listen 84 --listen 85 s", &in_environment).unwrap();
+        assert_eq!((config.workers, config.listen.len()), (4, 2));
+        assert_eq!(config.listen[0].address.port(), 84);
+        assert_eq!(config.command, ["s"]);
+
+        let config = parsed(&format!("--config {path}")).unwrap();
+        assert_eq!(config.workers, 2);
+    }
+
+    #[test]
+    fn the_command_line_can_mend_a_weaker_place() {
+        let broken = [
+            ("REUSEPORT_WORKERS", "none"),
+            ("REUSEPORT_LOG_PREFIX", "true"),
+        ];
+        assert!(
+            parsed_in("s", &broken)
+                .unwrap_err()
+                .text
+                .starts_with("REUSEPORT_WORKERS=none: ")
+        );
+        let config = parsed_in("-n 4 --log-prefix=false s", &broken).unwrap();
+        assert_eq!((config.workers, config.log_prefix), (4, false));
+    }
+
+    #[test]
+    fn what_is_wrong_in_the_file_is_told_with_its_line() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        for (text, words) in [
+            (
+                "workers = 4\nwrokers = 5\n",
+                "line 2: wrokers is not an option",
+            ),
+            (
+                "\n\nworkers = 0\ncommand = [\"s\"]\n",
+                "line 3: workers = 0: give a whole number from 1 to 4096",
+            ),
+            ("command = []\n", "COMMAND is missing"),
+            ("command = [\"\"]\n", "COMMAND is empty"),
+            (
+                "command = [\"a\\u0000\"]\n",
+                "line 1: command = a\0: it has a NUL byte",
+            ),
+        ] {
+            fs::write(&file, text).unwrap();
+            let exit = parsed(&format!("--config {path}")).unwrap_err();
+            assert_eq!(exit.code, 2);
+            assert!(exit.text.contains(words), "{text:?}: {}", exit.text);
+        }
+    }
+
+    #[test]
+    fn help_and_manual_know_every_option() {
+        let asked = [
+            "-h",
+            "--help",
+            "--generate man",
+            "--generate bash",
+            "--generate fish",
+        ];
+        for line in asked.into_iter().chain(["--generate zsh"]) {
+            let exit = parsed(line).unwrap_err();
+            assert_eq!(exit.code, 0);
+            let text = exit.text.replace('\\', "");
+            for name in OPTIONS.iter().map(|opt| opt.name).chain(["config"]) {
+                let fish = format!("-l {name} ");
+                let found = text.contains(&format!("--{name}")) || text.contains(&fish);
+                assert!(found, "{line} does not know --{name}");
+            }
+        }
+        let version = parsed("--version").unwrap_err();
+        assert_eq!(
+            (version.code, version.text.trim()),
+            (0, "reuseport-run 0.1.0")
+        );
+    }
+}
