@@ -88,13 +88,12 @@ fn open(port: u16) -> Vec<OpenConnection> {
 }
 
 /// A census, taken again until there are this many open connections.
-fn census(server: &Server, port: u16, count: usize) -> (Census, Vec<u64>) {
+fn census(server: &Server, port: u16, count: usize) -> Census {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let open = open(port);
         if open.len() == count {
-            let cookies = open.iter().map(|c| c.cookie).collect();
-            return (attribute(&open, &server.owners()), cookies);
+            return attribute(&open, &server.owners());
         }
         assert!(Instant::now() < deadline, "{open:?} are not {count}");
     }
@@ -118,23 +117,23 @@ fn connections_are_found_with_the_process_that_accepted_them() {
     let mut server = Server::start(listener);
     let clients = [(); 3].map(|()| TcpStream::connect(address).unwrap());
 
-    let (queued, cookies) = census(&server, address.port(), clients.len());
+    let queued = census(&server, address.port(), clients.len());
     assert_eq!((queued.open_of(WORKER), queued.unattributed.len()), (0, 3));
-    let mut suspects = Suspects::at_settling(cookies.clone());
-    suspects.observe(&queued, cookies);
+    let mut suspects = Suspects::at_settling(queued.unattributed.clone());
+    suspects.observe(&queued);
     assert!(!suspects.is_clear());
 
     server.perform("accept");
     server.perform("accept");
-    let (two, cookies) = census(&server, address.port(), clients.len());
+    let two = census(&server, address.port(), clients.len());
     assert_eq!((two.open_of(WORKER), two.unattributed.len()), (2, 1));
-    suspects.observe(&two, cookies);
+    suspects.observe(&two);
     assert!(!suspects.is_clear());
 
     server.perform("accept");
     server.perform("close");
-    let (last, cookies) = census(&server, address.port(), clients.len() - 1);
+    let last = census(&server, address.port(), clients.len() - 1);
     assert_eq!((last.open_of(WORKER), last.unattributed.len()), (2, 0));
-    suspects.observe(&last, cookies);
+    suspects.observe(&last);
     assert!(suspects.is_clear());
 }

@@ -1,16 +1,15 @@
-//! Interception from end to end: a process installs the filter, sends the notification descriptor and
-//! executes an ordinary program, for which this one then binds and listens.
+//! Interception from end to end: a process installs the filter, lets us fetch the notification
+//! descriptor and executes an ordinary program, for which this one then binds and listens.
 //!
 //! The process is this test binary again: [`filtered_process`] does nothing unless it is started by
-//! another test, with its standard input as the socket on which the descriptor is sent.
+//! another test, with its standard input as the socket on which it tells the descriptor's number.
 #![allow(clippy::unwrap_used)]
 
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use reuseport_run::sys::pidfd::{pidfd_getfd, pidfd_open};
 use reuseport_run::sys::procfs::{self, SocketKind};
 use reuseport_run::sys::seccomp::{self, Call, Notification};
 use socket2::{Domain, SockAddr, Socket, Type};
-use std::io::{self, IoSlice, IoSliceMut, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -40,10 +39,9 @@ fn filtered_process() {
     let listener = seccomp::install(&seccomp::build_filter(true)).unwrap();
     let flags = nix::fcntl::fcntl(&listener, nix::fcntl::FcntlArg::F_GETFD).unwrap();
     assert_eq!(flags, nix::libc::FD_CLOEXEC);
-    let rights = [listener.as_raw_fd()];
-    let message = [ControlMessage::ScmRights(&rights)];
-    let empty = MsgFlags::empty();
-    sendmsg::<()>(0, &[IoSlice::new(b"x")], &message, empty, None).unwrap();
+    let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned().unwrap());
+    writeln!(&mut &socket, "{}", listener.as_raw_fd()).unwrap();
+    assert_eq!(read_line(&socket), "fetched\n");
     let port = std::env::var("PORT").unwrap_or_default();
     panic!(
         "{}",
@@ -70,7 +68,7 @@ impl Filtered {
             .spawn()
             .unwrap();
         drop(command);
-        let listener = receive_descriptor(&near);
+        let listener = fetch_listener(&near, &child);
         let deadline = Instant::now() + Duration::from_secs(30);
         Self {
             child,
@@ -145,24 +143,25 @@ impl Drop for Filtered {
     }
 }
 
-fn receive_descriptor(socket: &UnixStream) -> OwnedFd {
-    use std::os::fd::FromRawFd;
+/// Fetches the descriptor whose number the process tells.
+fn fetch_listener(socket: &UnixStream, process: &Child) -> OwnedFd {
     socket
         .set_read_timeout(Some(Duration::from_secs(30)))
         .unwrap();
-    let mut byte = [0];
-    let mut bytes = [IoSliceMut::new(&mut byte)];
-    let mut space = nix::cmsg_space!([RawFd; 1]);
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<()>(socket.as_raw_fd(), &mut bytes, Some(&mut space), flags).unwrap();
-    let Some(ControlMessageOwned::ScmRights(fds)) = message.cmsgs().unwrap().next() else {
-        panic!("the filtered process could not install the filter");
-    };
-    // SAFETY: the kernel has just made this descriptor for us.
-    #[allow(unsafe_code)]
-    unsafe {
-        OwnedFd::from_raw_fd(fds[0])
-    }
+    let number = read_line(socket)
+        .trim()
+        .parse()
+        .expect("the filter could not be installed");
+    let pidfd = pidfd_open(i32::try_from(process.id()).unwrap()).unwrap();
+    let listener = pidfd_getfd(&pidfd, number).unwrap();
+    writeln!(&mut &*socket, "fetched").unwrap();
+    listener
+}
+
+fn read_line(socket: &UnixStream) -> String {
+    let mut line = String::new();
+    BufReader::new(socket).read_line(&mut line).unwrap();
+    line
 }
 
 fn read_address(pid: i32, address: u64, length: u32) -> SockAddr {

@@ -82,13 +82,10 @@ impl Suspects {
     }
 
     /// Drops those that have closed, and those that have an owner: one that had one once is out of the
-    /// gap for good, and is counted with its owner from then on. `open` are the cookies of all the
-    /// connections that `census` is about.
-    pub fn observe(&mut self, census: &Census, open: impl IntoIterator<Item = u64>) {
-        let open: BTreeSet<u64> = open.into_iter().collect();
+    /// gap for good, and is counted with its owner from then on. What stays is open and unattributed.
+    pub fn observe(&mut self, census: &Census) {
         let unattributed: BTreeSet<u64> = census.unattributed.iter().copied().collect();
-        self.0
-            .retain(|cookie| open.contains(cookie) && unattributed.contains(cookie));
+        self.0.retain(|cookie| unattributed.contains(cookie));
     }
 
     /// Whether every connection of that time has been seen to be somebody's, or to be closed.
@@ -147,18 +144,18 @@ mod tests {
     fn a_connection_between_queue_and_descriptor_keeps_a_worker_from_being_quiet() {
         let mut suspects = Suspects::at_settling([1, 2]);
         let in_the_gap = attribute(&open(&[(1, 10), (2, 0)]), &owners(&[(10, &[B])]));
-        suspects.observe(&in_the_gap, [1, 2]);
+        suspects.observe(&in_the_gap);
         assert_eq!(in_the_gap.open_of(A), 0);
         assert!(!suspects.is_clear());
         let out_of_it = attribute(&open(&[(2, 11)]), &owners(&[(11, &[A])]));
-        suspects.observe(&out_of_it, [2]);
+        suspects.observe(&out_of_it);
         assert!(suspects.is_clear());
     }
 
     #[test]
     fn a_closed_connection_is_no_suspect() {
         let mut suspects = Suspects::at_settling([1]);
-        suspects.observe(&Census::default(), []);
+        suspects.observe(&Census::default());
         assert!(suspects.is_clear());
     }
 
@@ -166,9 +163,9 @@ mod tests {
     fn one_that_had_an_owner_once_does_not_come_back() {
         let mut suspects = Suspects::at_settling([1]);
         let owned = attribute(&open(&[(1, 10)]), &owners(&[(10, &[A])]));
-        suspects.observe(&owned, [1]);
+        suspects.observe(&owned);
         let disowned = attribute(&open(&[(1, 10)]), &owners(&[]));
-        suspects.observe(&disowned, [1]);
+        suspects.observe(&disowned);
         assert!(suspects.is_clear());
     }
 
@@ -176,7 +173,7 @@ mod tests {
     fn a_later_connection_is_not_suspected() {
         let mut suspects = Suspects::at_settling([1]);
         let census = attribute(&open(&[(2, 0)]), &owners(&[]));
-        suspects.observe(&census, [2]);
+        suspects.observe(&census);
         assert!(suspects.is_clear());
     }
 }

@@ -25,27 +25,22 @@ pub fn connections(port: u16, states: States) -> io::Result<Vec<Connection>> {
     let socket = open().map_err(failed)?;
     let mut found = Vec::new();
     for (sequence, family) in [(1, Family::V4), (2, Family::V6)] {
-        dump(
-            &socket,
-            &request(family, states, port, sequence),
-            sequence,
-            &mut found,
-        )
-        .map_err(failed)?;
+        let request = request(family, states, port, sequence);
+        dump(&socket, &request, sequence, &mut found).map_err(failed)?;
     }
     found.retain(|connection| !connection.is_orphan());
     Ok(found)
 }
 
 fn open() -> io::Result<OwnedFd> {
-    let flags = SockFlag::SOCK_CLOEXEC;
     let protocol = SockProtocol::NetlinkSockDiag;
-    Ok(socket(
+    let socket = socket(
         AddressFamily::Netlink,
         SockType::Datagram,
-        flags,
+        SockFlag::SOCK_CLOEXEC,
         protocol,
-    )?)
+    )?;
+    Ok(socket)
 }
 
 /// Sends one request and reads its answer to the end.

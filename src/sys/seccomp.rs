@@ -8,7 +8,7 @@
 //!    the thread's process, and asks whether the notification is [still valid](still_valid): only then
 //!    was what it looked at really that process, and not one that was given the same pid.
 //! 3. It does the call itself on a duplicate of the socket, or [places](place) another socket, and
-//!    [answers](answer) with the result; or it lets the call [pass](pass) as it is.
+//!    [answers](answer) with the result; or it lets the call [pass] as it is.
 //!
 //! The hazards: a notification may vanish at any moment, because a signal interrupted the call (which
 //! is then made again) or the thread died; so every answer says whether it arrived, and a second `bind`

@@ -74,7 +74,7 @@ pub fn still_valid(listener: BorrowedFd<'_>, id: u64) -> bool {
 pub fn answer(listener: BorrowedFd<'_>, id: u64, result: Result<i64, i32>) -> io::Result<bool> {
     let (val, error) = match result {
         Ok(value) => (value, 0),
-        Err(errno) => (0, -errno),
+        Err(errno) => (0, errno.saturating_neg()),
     };
     send(
         listener,
