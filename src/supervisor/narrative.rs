@@ -7,8 +7,8 @@ use log::{error, info, warn};
 
 use super::Supervisor;
 use crate::fleet::{
-    Asker, ChangeKind, Denial, Endpoint, Exit, Failure, Generation, Milestone, Note, Outcome,
-    Verdict, WorkerId,
+    Asker, ChangeKind, Denial, Endpoint, Exit, Failure, Generation, Milestone, Note, Verdict,
+    WorkerId,
 };
 use crate::wire::control::Reply;
 
