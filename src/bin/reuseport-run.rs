@@ -1,6 +1,7 @@
 //! Runs n copies of any server on one port and replaces them without losing a connection.
 
 use std::env;
+use std::io::Write;
 use std::process::ExitCode;
 
 use reuseport_run::cli::{Exit, place, run};
@@ -42,12 +43,17 @@ fn supervise(config: Config) -> ExitCode {
 fn start_log(queue: LogQueue) {
     let wants_time = env::var_os("JOURNAL_STREAM").is_none();
     let settings = env_logger::Env::new().filter_or("REUSEPORT_LOG", "info");
-    let mut builder = env_logger::Builder::from_env(settings);
-    builder.target(env_logger::Target::Pipe(Box::new(queue)));
-    if !wants_time {
-        builder.format_timestamp(None);
-    }
-    builder.init();
+    env_logger::Builder::from_env(settings)
+        .target(env_logger::Target::Pipe(Box::new(queue)))
+        .format(move |line, record| {
+            let time = if wants_time {
+                format!("{} ", line.timestamp_millis())
+            } else {
+                String::new()
+            };
+            writeln!(line, "{time}{:5} {}", record.level(), record.args())
+        })
+        .init();
 }
 
 /// The exit code for how it ended.

@@ -34,6 +34,8 @@ pub(super) struct Retirement {
     since: Time,
     generation: Generation,
     reported: Milestone,
+    /// Whether there was anybody to retire.
+    has_workers: bool,
 }
 
 /// What signals asked for while a change was under way: a client is told to come again, but
@@ -235,6 +237,7 @@ impl Fleet {
         let mut workers = self.supersede(now, &change.replaced, &change.incoming);
         workers.extend(&outgoing);
         self.retirements.push(Retirement {
+            has_workers: !workers.is_empty(),
             workers,
             kind: change.kind,
             asker: change.asker,
@@ -338,8 +341,7 @@ impl Fleet {
             let workers = &self.workers;
             retirement.workers.retain(|id| workers.contains_key(id));
             let progress = self.progress(retirement);
-            if progress > retirement.reported {
-                retirement.reported = progress;
+            if progress > retirement.reported && retirement.has_workers {
                 self.out.push(Effect::Report {
                     asker: retirement.asker,
                     after: now.since(retirement.since),
@@ -349,6 +351,7 @@ impl Fleet {
                     workers: retirement.workers.len(),
                 });
             }
+            retirement.reported = retirement.reported.max(progress);
             if progress == Milestone::Gone {
                 let verdict = Verdict::Done {
                     kind: retirement.kind,

@@ -17,11 +17,14 @@ use crate::wire::diag::{Connection, States};
 #[derive(Debug, Default)]
 pub(super) struct Measures {
     suspects: BTreeMap<WorkerId, Suspects>,
+    /// Workers that had no connection when they were last looked at.
+    quiet: BTreeSet<WorkerId>,
 }
 
 impl Measures {
     pub(super) fn forget(&mut self, worker: WorkerId) {
         self.suspects.remove(&worker);
+        self.quiet.remove(&worker);
     }
 }
 
@@ -60,17 +63,15 @@ impl Supervisor {
 
     pub(super) fn measure_connections(&mut self, workers: &[WorkerId]) -> Event {
         let quiet = match self.open_connections() {
+            Ok(open) if open.is_empty() => workers
+                .iter()
+                .map(|worker| (*worker, self.can_be_seen(*worker)))
+                .collect(),
             Ok(open) => {
-                let census = if open.is_empty() {
-                    Census::default()
-                } else {
-                    attribute(&identities(&open), &self.owners())
-                };
-                let cookies: BTreeSet<u64> =
-                    open.iter().map(|connection| connection.cookie).collect();
+                let census = attribute(&identities(&open), &self.owners());
                 workers
                     .iter()
-                    .map(|worker| (*worker, self.is_quiet(*worker, &census, &cookies)))
+                    .map(|worker| (*worker, self.is_quiet(*worker, &census, &open)))
                     .collect()
             }
             Err(error) => {
@@ -83,24 +84,33 @@ impl Supervisor {
         Event::ConnectionsMeasured { quiet }
     }
 
-    fn is_quiet(&mut self, worker: WorkerId, census: &Census, open: &BTreeSet<u64>) -> bool {
-        if self.foreign_namespace(worker).is_some() {
-            return false; // its connections cannot be seen from here
-        }
+    /// Twice in a row: a server that forks for each connection may pass one on between the looks
+    /// at its processes, and then it is in no table that we read.
+    fn is_quiet(&mut self, worker: WorkerId, census: &Census, open: &[Connection]) -> bool {
+        let cookies = open.iter().map(|connection| connection.cookie);
         let suspects = self
             .measures
             .suspects
             .entry(worker)
-            .or_insert_with(|| Suspects::at_settling(open.iter().copied()));
-        suspects.observe(census, open.iter().copied());
-        suspects.is_clear() && census.open_of(worker) == 0
+            .or_insert_with(|| Suspects::at_settling(cookies));
+        suspects.observe(census);
+        let is_quiet =
+            suspects.is_clear() && census.open_of(worker) == 0 && self.can_be_seen(worker);
+        let was_quiet = !self.measures.quiet.insert(worker);
+        if !is_quiet {
+            self.measures.quiet.remove(&worker);
+        }
+        is_quiet && was_quiet
+    }
+
+    /// Whether its connections are among those that we can list.
+    fn can_be_seen(&self, worker: WorkerId) -> bool {
+        self.foreign_namespace(worker).is_none()
     }
 
     /// Every connection on the managed endpoints that some process has or may yet accept.
     pub(super) fn open_connections(&self) -> std::io::Result<Vec<Connection>> {
-        let mut open = self.connections(States::OPEN)?;
-        open.retain(|connection| !connection.is_orphan());
-        Ok(open)
+        self.connections(States::OPEN)
     }
 
     pub(super) fn connections(&self, states: States) -> std::io::Result<Vec<Connection>> {
