@@ -5,12 +5,12 @@
 //! writes over its environment, a daemon loses its parent, and a worker has a group of its own.
 #![allow(unsafe_code)]
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Family {
     mark: String,
-    groups: RefCell<BTreeSet<i32>>,
+    groups: Mutex<BTreeSet<i32>>,
 }
 
 impl Family {
@@ -35,7 +35,10 @@ impl Family {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let mark = format!("{}.{number}", std::process::id());
-        Self { mark, groups: RefCell::default() }
+        Self {
+            mark,
+            groups: Mutex::default(),
+        }
     }
 
     /// Makes what `command` starts a member, with a process group of its own so that the starter
@@ -49,7 +52,7 @@ impl Family {
     pub fn members(&self) -> Vec<i32> {
         let mut strangers: Vec<Process> = processes();
         let mut members = BTreeSet::new();
-        let mut groups = self.groups.borrow_mut();
+        let mut groups = self.groups.lock().unwrap();
         let sign = format!("{VARIABLE}={}", self.mark);
         loop {
             let belongs = |p: &mut Process| {
@@ -110,7 +113,9 @@ impl Process {
 
     fn carries(&self, sign: &str) -> bool {
         let environment = fs::read(format!("/proc/{}/environ", self.pid)).unwrap_or_default();
-        environment.split(|&byte| byte == 0).any(|variable| variable == sign.as_bytes())
+        environment
+            .split(|&byte| byte == 0)
+            .any(|variable| variable == sign.as_bytes())
     }
 }
 

@@ -62,11 +62,17 @@ impl Plan {
     }
 
     pub fn keep_alive(self) -> Self {
-        Self { mode: Mode::KeepAlive, ..self }
+        Self {
+            mode: Mode::KeepAlive,
+            ..self
+        }
     }
 
     pub fn connections(self, connections: usize) -> Self {
-        Self { connections, ..self }
+        Self {
+            connections,
+            ..self
+        }
     }
 
     fn request(&self) -> Vec<u8> {
@@ -100,8 +106,14 @@ impl Load {
         let waker = Waker::new(poll.registry(), Token(usize::MAX))?;
         let shared = Arc::new(Shared::default());
         let lane = Lane::new(plan, poll, Arc::clone(&shared));
-        let thread = thread::Builder::new().name("load".into()).spawn(move || lane.run())?;
-        Ok(Self { shared, waker, thread: Some(thread) })
+        let thread = thread::Builder::new()
+            .name("load".into())
+            .spawn(move || lane.run())?;
+        Ok(Self {
+            shared,
+            waker,
+            thread: Some(thread),
+        })
     }
 
     /// Requests that were answered well so far.
@@ -132,7 +144,9 @@ impl Load {
     pub fn stop(mut self) -> Outcome {
         self.signal_stop();
         let thread = self.thread.take();
-        thread.and_then(|thread| thread.join().ok()).expect("the load thread panicked")
+        thread
+            .and_then(|thread| thread.join().ok())
+            .expect("the load thread panicked")
     }
 
     fn signal_stop(&self) {
@@ -168,12 +182,27 @@ struct Ground {
 impl Lane {
     fn new(plan: Plan, poll: Poll, shared: Arc<Shared>) -> Self {
         let now = Instant::now();
-        let clients = (0..plan.connections).map(|n| Client::new(Token(n), now)).collect();
-        let registry = poll.registry().try_clone().expect("an epoll descriptor can be duplicated");
+        let clients = (0..plan.connections)
+            .map(|n| Client::new(Token(n), now))
+            .collect();
+        let registry = poll
+            .registry()
+            .try_clone()
+            .expect("an epoll descriptor can be duplicated");
         let request = plan.request();
-        let ground =
-            Ground { plan, request, registry, tally: Tally::new(now), stopping: false };
-        Self { poll, clients, ground, shared }
+        let ground = Ground {
+            plan,
+            request,
+            registry,
+            tally: Tally::new(now),
+            stopping: false,
+        };
+        Self {
+            poll,
+            clients,
+            ground,
+            shared,
+        }
     }
 
     fn run(mut self) -> Outcome {
@@ -183,7 +212,11 @@ impl Lane {
             self.wake_due();
             self.publish();
             if let Err(error) = self.poll.poll(&mut events, Some(self.patience())) {
-                assert_eq!(error.kind(), io::ErrorKind::Interrupted, "epoll fails: {error}");
+                assert_eq!(
+                    error.kind(),
+                    io::ErrorKind::Interrupted,
+                    "epoll fails: {error}"
+                );
                 continue;
             }
             for event in &events {
@@ -208,14 +241,23 @@ impl Lane {
 
     /// How long nothing has to be done unless something happens; nothing when all have finished.
     fn patience(&self) -> Duration {
-        let deadlines = self.clients.iter().filter_map(|client| client.deadline(&self.ground));
+        let deadlines = self
+            .clients
+            .iter()
+            .filter_map(|client| client.deadline(&self.ground));
         let next = deadlines.min();
-        next.map_or(Duration::ZERO, |next| next.saturating_duration_since(Instant::now()))
+        next.map_or(Duration::ZERO, |next| {
+            next.saturating_duration_since(Instant::now())
+        })
     }
 
     fn publish(&self) {
-        self.shared.answered.store(self.ground.tally.answered(), Ordering::Relaxed);
-        self.shared.failed.store(self.ground.tally.failed(), Ordering::Relaxed);
+        self.shared
+            .answered
+            .store(self.ground.tally.answered(), Ordering::Relaxed);
+        self.shared
+            .failed
+            .store(self.ground.tally.failed(), Ordering::Relaxed);
     }
 }
 

@@ -18,11 +18,13 @@
 //! that run the project's binaries also `#[path = "rig/harness.rs"] mod harness;` (which names
 //! `crate::rig`).
 // Every program uses its own part of this.
-#![allow(dead_code, unreachable_pub, missing_docs)]
+#![allow(dead_code, unused_imports, unreachable_pub, missing_docs)]
 #![allow(clippy::unwrap_used)]
 
+pub mod control;
 pub mod family;
 pub mod load;
 pub mod port;
 pub mod report;
 pub mod server;
+pub mod voice;

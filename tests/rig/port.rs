@@ -28,7 +28,11 @@ impl Reservation {
     }
 
     pub fn port(&self) -> u16 {
-        let address = self.socket.local_addr().ok().and_then(|address| address.as_socket());
+        let address = self
+            .socket
+            .local_addr()
+            .ok()
+            .and_then(|address| address.as_socket());
         address.map_or(0, |address| address.port())
     }
 }

@@ -52,7 +52,11 @@ fn main() -> ExitCode {
         Ok(status) => exit_code(status),
         Err(error) => {
             eprintln!("rig: cannot run {:?}: {error}", options.command[0]);
-            ExitCode::from(if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 })
+            ExitCode::from(if error.kind() == io::ErrorKind::NotFound {
+                127
+            } else {
+                126
+            })
         }
     }
 }
@@ -62,7 +66,9 @@ fn set_up(delay_ms: Option<f64>) -> Result<(), Missing> {
     let loopback = Interface::named("lo").and_then(|lo| lo.bring_up());
     loopback.map_err(|error| format!("needs a loopback interface: {error}"))?;
     namespace::widen_client_ports();
-    let Some(delay_ms) = delay_ms else { return Ok(()) };
+    let Some(delay_ms) = delay_ms else {
+        return Ok(());
+    };
     let delay = Duration::try_from_secs_f64(delay_ms / 1000.0);
     hairpin::start(delay.map_err(|error| format!("needs another delay: {error}"))?)
 }
@@ -84,6 +90,9 @@ fn command(options: &Options) -> Command {
 
 fn exit_code(status: ExitStatus) -> ExitCode {
     let signalled = || status.signal().map(|signal| 128 + signal);
-    let code = status.code().or_else(signalled).and_then(|code| u8::try_from(code).ok());
+    let code = status
+        .code()
+        .or_else(signalled)
+        .and_then(|code| u8::try_from(code).ok());
     code.map_or(ExitCode::FAILURE, ExitCode::from)
 }

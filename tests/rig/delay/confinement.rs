@@ -32,11 +32,17 @@ pub fn refuse_getfd(command: &mut Command) {
 
 fn load(filter: &[sock_filter]) -> io::Result<()> {
     let len = u16::try_from(filter.len()).unwrap_or(u16::MAX);
-    let program = sock_fprog { len, filter: filter.as_ptr().cast_mut() };
+    let program = sock_fprog {
+        len,
+        filter: filter.as_ptr().cast_mut(),
+    };
     let mode = c_ulong::from(libc::SECCOMP_SET_MODE_FILTER);
     // SAFETY: the program points to `len` instructions, which the kernel copies and does not change.
-    let result = unsafe { libc::syscall(libc::SYS_seccomp, mode, 0 as c_ulong, &raw const program) };
-    nix::errno::Errno::result(result).map(drop).map_err(io::Error::from)
+    let result =
+        unsafe { libc::syscall(libc::SYS_seccomp, mode, 0 as c_ulong, &raw const program) };
+    nix::errno::Errno::result(result)
+        .map(drop)
+        .map_err(io::Error::from)
 }
 
 /// A filter that answers EPERM to the calls of these numbers. Numbers of other architectures (32-bit
@@ -54,11 +60,26 @@ fn refusal(calls: &[libc::c_long]) -> Vec<sock_filter> {
         // Past the other comparisons and the instruction that allows.
         let jt = u8::try_from(calls.len() - index).unwrap_or(u8::MAX);
         let k = u32::try_from(call).unwrap_or(u32::MAX);
-        filter.push(sock_filter { code: equal, jt, jf: 0, k });
+        filter.push(sock_filter {
+            code: equal,
+            jt,
+            jf: 0,
+            k,
+        });
     }
     let answer = code(libc::BPF_RET | libc::BPF_K);
     let refuse = libc::SECCOMP_RET_ERRNO | libc::EPERM.unsigned_abs();
-    filter.push(sock_filter { code: answer, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW });
-    filter.push(sock_filter { code: answer, jt: 0, jf: 0, k: refuse });
+    filter.push(sock_filter {
+        code: answer,
+        jt: 0,
+        jf: 0,
+        k: libc::SECCOMP_RET_ALLOW,
+    });
+    filter.push(sock_filter {
+        code: answer,
+        jt: 0,
+        jf: 0,
+        k: refuse,
+    });
     filter
 }

@@ -31,7 +31,11 @@ const ADDRESSES: std::ops::Range<usize> = 12..20;
 pub fn start(delay: Duration) -> Result<(), Missing> {
     let device = open_tun(NAME)?;
     set_up().map_err(|error| format!("needs to set up a TUN interface: {error}"))?;
-    let mut hairpin = Hairpin { device, delay, held: VecDeque::new() };
+    let mut hairpin = Hairpin {
+        device,
+        delay,
+        held: VecDeque::new(),
+    };
     let turn = move || {
         let error = hairpin.turn();
         // Without the hairpin every measurement would be false.
@@ -39,7 +43,9 @@ pub fn start(delay: Duration) -> Result<(), Missing> {
         std::process::exit(70);
     };
     let thread = thread::Builder::new().name("hairpin".into()).spawn(turn);
-    thread.map(drop).map_err(|error| format!("needs a thread: {error}"))
+    thread
+        .map(drop)
+        .map_err(|error| format!("needs a thread: {error}"))
 }
 
 fn set_up() -> io::Result<()> {
@@ -58,7 +64,10 @@ struct Hairpin {
 impl Hairpin {
     fn turn(&mut self) -> io::Error {
         loop {
-            let turned = self.wait().and_then(|()| self.take()).and_then(|()| self.give_back());
+            let turned = self
+                .wait()
+                .and_then(|()| self.take())
+                .and_then(|()| self.give_back());
             if let Err(error) = turned {
                 return error;
             }
@@ -67,7 +76,10 @@ impl Hairpin {
 
     /// Waits for a packet, or until the first that is held is due.
     fn wait(&self) -> io::Result<()> {
-        let due = self.held.front().map(|(due, _)| due.saturating_duration_since(Instant::now()));
+        let due = self
+            .held
+            .front()
+            .map(|(due, _)| due.saturating_duration_since(Instant::now()));
         let mut ready = [PollFd::new(self.device.as_fd(), PollFlags::POLLIN)];
         match ppoll(&mut ready, due.map(TimeSpec::from), None) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),

@@ -26,29 +26,44 @@ pub struct Interface {
 
 impl Interface {
     pub fn named(name: &str) -> io::Result<Self> {
-        let control =
-            socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
-        Ok(Self { control, name: name.into() })
+        let control = socket(
+            AddressFamily::Inet,
+            SockType::Datagram,
+            SockFlag::SOCK_CLOEXEC,
+            None,
+        )?;
+        Ok(Self {
+            control,
+            name: name.into(),
+        })
     }
 
     /// Gives it an address with a 24-bit network.
     pub fn set_address(&self, address: Ipv4Addr) -> io::Result<()> {
-        self.set(libc::SIOCSIFADDR, |request| request.ifr_ifru.ifru_addr = sockaddr(address))?;
+        self.set(libc::SIOCSIFADDR, |request| {
+            request.ifr_ifru.ifru_addr = sockaddr(address)
+        })?;
         let mask = Ipv4Addr::new(255, 255, 255, 0);
-        self.set(libc::SIOCSIFNETMASK, |request| request.ifr_ifru.ifru_netmask = sockaddr(mask))
+        self.set(libc::SIOCSIFNETMASK, |request| {
+            request.ifr_ifru.ifru_netmask = sockaddr(mask)
+        })
     }
 
     /// Sets the packet size and lengthens the queue.
     pub fn set_capacity(&self) -> io::Result<()> {
         let mtu = i32::try_from(MTU).unwrap_or(i32::MAX);
         self.set(libc::SIOCSIFMTU, |request| request.ifr_ifru.ifru_mtu = mtu)?;
-        self.set(libc::SIOCSIFTXQLEN, |request| request.ifr_ifru.ifru_metric = QUEUE)
+        self.set(libc::SIOCSIFTXQLEN, |request| {
+            request.ifr_ifru.ifru_metric = QUEUE
+        })
     }
 
     pub fn bring_up(&self) -> io::Result<()> {
         // Both flags are below 2^7.
         let flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
-        self.set(libc::SIOCSIFFLAGS, |request| request.ifr_ifru.ifru_flags = flags)
+        self.set(libc::SIOCSIFFLAGS, |request| {
+            request.ifr_ifru.ifru_flags = flags
+        })
     }
 
     fn set(&self, code: libc::Ioctl, fill: impl FnOnce(&mut libc::ifreq)) -> io::Result<()> {
@@ -61,7 +76,10 @@ impl Interface {
 /// Makes a TUN interface; its packets are read from and written to the file.
 pub fn open_tun(name: &str) -> Result<File, Missing> {
     let mut options = OpenOptions::new();
-    let options = options.read(true).write(true).custom_flags(libc::O_NONBLOCK);
+    let options = options
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK);
     let device = options.open("/dev/net/tun");
     let device = device.map_err(|error| format!("needs /dev/net/tun: {error}"))?;
     let mut request = request(name);
@@ -76,7 +94,10 @@ fn request(name: &str) -> libc::ifreq {
     // SAFETY: an ifreq is plain data, for which all zeroes is a value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     // The last byte stays zero: it ends the name.
-    for (to, from) in request.ifr_name[..libc::IFNAMSIZ - 1].iter_mut().zip(name.bytes()) {
+    for (to, from) in request.ifr_name[..libc::IFNAMSIZ - 1]
+        .iter_mut()
+        .zip(name.bytes())
+    {
         *to = from as libc::c_char;
     }
     request
@@ -85,7 +106,9 @@ fn request(name: &str) -> libc::ifreq {
 fn configure(on: &impl AsRawFd, code: libc::Ioctl, request: &mut libc::ifreq) -> io::Result<()> {
     // SAFETY: each of these calls reads or writes one ifreq, which `request` is.
     let result = unsafe { libc::ioctl(on.as_raw_fd(), code, std::ptr::from_mut(request)) };
-    nix::errno::Errno::result(result).map(drop).map_err(io::Error::from)
+    nix::errno::Errno::result(result)
+        .map(drop)
+        .map_err(io::Error::from)
 }
 
 fn sockaddr(address: Ipv4Addr) -> libc::sockaddr {
@@ -94,5 +117,8 @@ fn sockaddr(address: Ipv4Addr) -> libc::sockaddr {
     for (to, from) in data[2..].iter_mut().zip(address.octets()) {
         *to = from as libc::c_char;
     }
-    libc::sockaddr { sa_family: libc::AF_INET as libc::sa_family_t, sa_data: data }
+    libc::sockaddr {
+        sa_family: libc::AF_INET as libc::sa_family_t,
+        sa_data: data,
+    }
 }

@@ -67,7 +67,9 @@ impl Answer {
 
     /// Takes the end of the connection; tells whether the answer is complete by that.
     pub(super) fn end(&self) -> bool {
-        self.head.as_ref().is_some_and(|head| matches!(head.body, Body::UntilEof | Body::Ended))
+        self.head
+            .as_ref()
+            .is_some_and(|head| matches!(head.body, Body::UntilEof | Body::Ended))
     }
 
     fn read_head(&mut self) -> Result<(), String> {
@@ -77,7 +79,11 @@ impl Answer {
         let parsed = parsed.map_err(|error| format!("the head is malformed: {error}"))?;
         let httparse::Status::Complete(length) = parsed else {
             let fits = self.pending.len() < LONGEST_HEAD;
-            return if fits { Ok(()) } else { Err("the head does not end".into()) };
+            return if fits {
+                Ok(())
+            } else {
+                Err("the head does not end".into())
+            };
         };
         self.head = Some(Head::from_response(&response)?);
         self.pending.drain(..length);
@@ -85,11 +91,14 @@ impl Answer {
     }
 
     fn read_body(&mut self) -> Result<bool, String> {
-        let Some(head) = &mut self.head else { return Ok(false) };
+        let Some(head) = &mut self.head else {
+            return Ok(false);
+        };
         while let Some((taken, next)) = head.body.read(&self.pending)? {
             let room = NAME.saturating_sub(self.name.len()) + 1;
             if head.body.is_data() && self.name.len() <= NAME {
-                self.name.extend_from_slice(&self.pending[..taken.min(room)]);
+                self.name
+                    .extend_from_slice(&self.pending[..taken.min(room)]);
             }
             self.pending.drain(..taken);
             head.body = next;
@@ -109,17 +118,30 @@ impl Head {
             return Err(format!("the status is {status}"));
         }
         let header = |name: &str| {
-            let named = response.headers.iter().find(|h| h.name.eq_ignore_ascii_case(name));
+            let named = response
+                .headers
+                .iter()
+                .find(|h| h.name.eq_ignore_ascii_case(name));
             named.map(|header| String::from_utf8_lossy(header.value).trim().to_owned())
         };
-        let body = Body::announced(status, header("transfer-encoding"), header("content-length"))?;
-        let connection = header("connection").unwrap_or_default().to_ascii_lowercase();
+        let body = Body::announced(
+            status,
+            header("transfer-encoding"),
+            header("content-length"),
+        )?;
+        let connection = header("connection")
+            .unwrap_or_default()
+            .to_ascii_lowercase();
         let persistent = match response.version {
             Some(1) => connection != "close",
             _ => connection == "keep-alive",
         };
         let persistent = persistent && body != Body::UntilEof;
-        Ok(Self { body, persistent, worker: header("x-worker") })
+        Ok(Self {
+            body,
+            persistent,
+            worker: header("x-worker"),
+        })
     }
 }
 
@@ -135,14 +157,17 @@ impl Body {
             (Some(coding), _) => Err(format!("the transfer coding {coding} is not known")),
             (None, Some(length)) => {
                 let length = length.parse();
-                length.map(Self::Length).map_err(|_| "the content length is no number".into())
+                length
+                    .map(Self::Length)
+                    .map_err(|_| "the content length is no number".into())
             }
             (None, None) => Ok(Self::UntilEof),
         }
     }
 
     fn is_data(self) -> bool {
-        matches!(self, Self::Length(_) | Self::UntilEof) || matches!(self, Self::Chunk(left) if left > 2)
+        matches!(self, Self::Length(_) | Self::UntilEof)
+            || matches!(self, Self::Chunk(left) if left > 2)
     }
 
     /// How much of `pending` is understood, and what comes after that; none if it takes more.

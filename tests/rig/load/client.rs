@@ -118,7 +118,10 @@ impl Client {
 
     fn overdue(&self, ground: &Ground) -> bool {
         let resting = matches!(self.phase, Phase::Resting(_));
-        !resting && self.deadline(ground).is_some_and(|time| time <= Instant::now())
+        !resting
+            && self
+                .deadline(ground)
+                .is_some_and(|time| time <= Instant::now())
     }
 
     fn give_up(&mut self, ground: &mut Ground) {
@@ -133,7 +136,10 @@ impl Client {
 
     fn fail(&mut self, ground: &mut Ground, failure: Failure, detail: String) {
         let detail = match self.local_port() {
-            Some(port) => format!("{detail} (client port {port}, {} answers before)", self.used),
+            Some(port) => format!(
+                "{detail} (client port {port}, {} answers before)",
+                self.used
+            ),
             None => detail,
         };
         ground.tally.count_failure(failure, detail);
@@ -189,7 +195,9 @@ impl Client {
     }
 
     fn connect(&mut self, ground: &mut Ground) -> Result<Step, Trouble> {
-        let Some(stream) = &self.stream else { return Ok(Step::Wait) };
+        let Some(stream) = &self.stream else {
+            return Ok(Step::Wait);
+        };
         if let Ok(Some(error)) = stream.take_error() {
             return Err(connect_trouble(&error));
         }
@@ -202,7 +210,9 @@ impl Client {
     }
 
     fn send(&mut self, ground: &mut Ground) -> Result<Step, Trouble> {
-        let Some(stream) = &mut self.stream else { return Ok(Step::Wait) };
+        let Some(stream) = &mut self.stream else {
+            return Ok(Step::Wait);
+        };
         match stream.write(&ground.request[self.sent..]) {
             Ok(written) => self.sent += written,
             Err(error) if is_pending(&error) => return Ok(Step::Wait),
@@ -215,7 +225,9 @@ impl Client {
     }
 
     fn receive(&mut self, ground: &mut Ground) -> Result<Step, Trouble> {
-        let Some(stream) = &mut self.stream else { return Ok(Step::Wait) };
+        let Some(stream) = &mut self.stream else {
+            return Ok(Step::Wait);
+        };
         let mut buffer = [0; 16 * 1024];
         let complete = match stream.read(&mut buffer) {
             Ok(0) if self.answer.end() => true,
@@ -234,7 +246,9 @@ impl Client {
     }
 
     fn complete(&mut self, ground: &mut Ground) {
-        ground.tally.count_answer(self.since.elapsed(), self.answer.worker());
+        ground
+            .tally
+            .count_answer(self.since.elapsed(), self.answer.worker());
         self.used += 1;
         if ground.plan.mode == Mode::KeepAlive && self.answer.persistent() {
             self.rest_until(Instant::now() + ground.plan.pause);

@@ -88,7 +88,12 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn new(began: Instant) -> Self {
-        Self { began, outcome: Outcome::default(), failed: 0, latencies_us: Vec::new() }
+        Self {
+            began,
+            outcome: Outcome::default(),
+            failed: 0,
+            latencies_us: Vec::new(),
+        }
     }
 
     pub(super) fn answered(&self) -> u64 {
@@ -106,7 +111,8 @@ impl Tally {
     pub(super) fn count_answer(&mut self, latency: Duration, worker: Option<&str>) {
         self.outcome.answered += 1;
         self.outcome.slow += u64::from(latency > SLOW);
-        self.latencies_us.push(u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
+        self.latencies_us
+            .push(u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
         let Some(worker) = worker else { return };
         match self.outcome.workers.get_mut(worker) {
             Some(count) => *count += 1,
@@ -119,7 +125,11 @@ impl Tally {
         *self.outcome.failed.entry(failure).or_default() += 1;
         if self.outcome.first.len() < STORIES {
             let after_ms = self.elapsed_ms();
-            self.outcome.first.push(Setback { after_ms, failure, detail });
+            self.outcome.first.push(Setback {
+                after_ms,
+                failure,
+                detail,
+            });
         }
     }
 
@@ -144,6 +154,8 @@ impl Tally {
         // A position in a list of that length: the cast loses the fraction, as it should.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let position = (last as f64 * part).round() as usize;
-        self.latencies_us.get(position).map_or(0.0, |&us| f64::from(us) / 1000.0)
+        self.latencies_us
+            .get(position)
+            .map_or(0.0, |&us| f64::from(us) / 1000.0)
     }
 }
