@@ -30,7 +30,7 @@ impl From<io::Error> for Unready {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "kebab-case")]
 pub enum Kind {
-    /// tests/fixture/http.py, on Python's http.server.
+    /// tests/fixture/httpd.py, on Python's http.server.
     Python,
     /// `python3 -m http.server`, just so.
     PythonPlain,
@@ -73,7 +73,7 @@ pub struct Wanted<'a> {
     pub directory: &'a Path,
 }
 
-const HTTP_PY: &str = include_str!("../fixture/http.py");
+const HTTPD_PY: &str = include_str!("../fixture/httpd.py");
 const HTTP_JS: &str = include_str!("../fixture/http.js");
 const HTTP_GO: &str = include_str!("../fixture/http.go");
 const STATIC_C: &str = include_str!("../fixture/static.c");
@@ -98,7 +98,7 @@ impl Wanted<'_> {
     }
 
     fn python(&self) -> Result<Vec<String>, Unready> {
-        let script = self.write("http.py", HTTP_PY)?;
+        let script = self.write("httpd.py", HTTPD_PY)?;
         let mut command = vec![
             python_with("http.server")?,
             script,
