@@ -10,8 +10,8 @@ use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Family {
     mark: String,
+    /// The process whose every child belongs.
+    reaper: Option<i32>,
     groups: Mutex<BTreeSet<i32>>,
 }
 
@@ -37,8 +39,19 @@ impl Family {
         let mark = format!("{}.{number}", std::process::id());
         Self {
             mark,
+            reaper: None,
             groups: Mutex::default(),
         }
+    }
+
+    /// A family for a program that starts one thing only: it becomes the parent of every orphan
+    /// among its descendants, so that none can hide.
+    pub fn of_this_process() -> io::Result<Self> {
+        nix::sys::prctl::set_child_subreaper(true)?;
+        Ok(Self {
+            reaper: Some(nix::unistd::getpid().as_raw()),
+            ..Self::new()
+        })
     }
 
     /// Makes what `command` starts a member, with a process group of its own so that the starter
@@ -52,35 +65,59 @@ impl Family {
     pub fn members(&self) -> Vec<i32> {
         let mut strangers: Vec<Process> = processes();
         let mut members = BTreeSet::new();
-        let mut groups = self.groups.lock().unwrap();
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = nix::unistd::getpgrp().as_raw();
         let sign = format!("{VARIABLE}={}", self.mark);
         loop {
             let belongs = |p: &mut Process| {
-                groups.contains(&p.group) || members.contains(&p.parent) || p.carries(&sign)
+                let orphan = self.reaper == Some(p.parent);
+                let kin = groups.contains(&p.group) || members.contains(&p.parent);
+                orphan || kin || p.carries(&sign)
             };
             let found: Vec<Process> = strangers.extract_if(.., belongs).collect();
             if found.is_empty() {
                 return members.into_iter().collect();
             }
-            groups.extend(found.iter().map(|p| p.group));
+            // A client that this program runs for a moment is in this program's own group.
+            groups.extend(found.iter().map(|p| p.group).filter(|&group| group != own));
             members.extend(found.iter().map(|p| p.pid));
         }
     }
 
-    /// Kills the members until there are none.
+    /// Kills all members.
+    ///
+    /// They are stopped first, until a look finds no new one: a process that is killed while it
+    /// forks would leave a child whose parent is gone.
     pub fn kill(&self) {
-        let deadline = Instant::now() + PATIENCE;
+        let mut stopped = BTreeSet::new();
         loop {
             let members = self.members();
-            if members.is_empty() || Instant::now() > deadline {
-                return;
+            let new: Vec<i32> = members
+                .into_iter()
+                .filter(|&pid| stopped.insert(pid))
+                .collect();
+            if new.is_empty() {
+                break;
             }
-            for pid in members {
-                // It may be gone already, which is what is wanted.
-                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-            }
+            send(Signal::SIGSTOP, new);
+        }
+        send(Signal::SIGKILL, stopped);
+        self.wait_gone();
+    }
+
+    /// Killed processes are there until the kernel has taken them apart.
+    fn wait_gone(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.members().is_empty() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(2));
         }
+    }
+}
+
+/// A process that is gone by now is what is wanted, so no failure matters.
+fn send(signal: Signal, pids: impl IntoIterator<Item = i32>) {
+    for pid in pids {
+        let _ = kill(Pid::from_raw(pid), signal);
     }
 }
 

@@ -1,4 +1,5 @@
 //! A server whose every move is written down: for each connection, a function.
+#![allow(unreachable_pub, missing_docs)]
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

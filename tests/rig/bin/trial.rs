@@ -40,7 +40,9 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match run(&options, &end) {
+    let result = run(&options, &end);
+    end.remove_directory();
+    match result {
         Ok(report) => {
             println!("{}", serde_json::to_string(&report).unwrap_or_default());
             ExitCode::SUCCESS
@@ -111,7 +113,7 @@ impl End {
     fn arm(seconds: u64) -> io::Result<Arc<Self>> {
         let directory = TempDir::new()?;
         let end = Arc::new(Self {
-            family: Family::new(),
+            family: Family::of_this_process()?,
             voice: Arc::default(),
             directory,
         });
@@ -140,7 +142,11 @@ impl End {
             eprintln!("| {line}");
         }
         eprintln!("trial: {reason}");
-        // Some ways to end drop nothing.
+        self.remove_directory();
+    }
+
+    /// Where the process exits nothing is dropped, and the directory would stay.
+    fn remove_directory(&self) {
         let _ = fs::remove_dir_all(self.directory.path());
     }
 }

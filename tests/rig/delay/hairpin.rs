@@ -110,7 +110,9 @@ impl Hairpin {
 
     fn give_back(&mut self) -> io::Result<()> {
         let now = Instant::now();
-        while let Some((_, packet)) = self.held.pop_front_if(|(due, _)| *due <= now) {
+        while self.held.front().is_some_and(|(due, _)| *due <= now)
+            && let Some((_, packet)) = self.held.pop_front()
+        {
             self.device.write_all(&packet)?;
         }
         Ok(())
