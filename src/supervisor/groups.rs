@@ -18,7 +18,8 @@ use log::{debug, error, warn};
 
 use crate::fleet::steering::{Layout, Probe, Target, compile};
 use crate::fleet::{Endpoint, ListenerId};
-use crate::sys::{listener, procfs, steering};
+use crate::sys::{diag, listener, procfs, steering};
+use crate::wire::diag::States;
 
 /// All groups.
 #[derive(Debug)]
@@ -235,16 +236,13 @@ impl Groups {
         self.groups.retain(|_, group| !group.layout.is_empty());
     }
 
-    /// Whether the socket is gone. While no other listener is live it does not matter, and asking
-    /// takes a look at every listener of the machine.
+    /// Whether the socket is gone. While no other listener is live it does not matter.
     fn left_group(&self, endpoint: &Endpoint, inode: u64) -> bool {
         let is_alone = self
             .groups
             .get(endpoint)
             .is_none_or(|group| group.live.is_empty());
-        is_alone
-            || procfs::listeners(None)
-                .map_or(true, |lines| lines.iter().all(|line| line.inode != inode))
+        is_alone || !listening_at(endpoint).contains(&inode)
     }
 
     /// Looks which listeners left the group by themselves since the last look.
@@ -262,10 +260,8 @@ impl Groups {
                 left.push(id);
             }
         }
-        if !group.stray.is_empty()
-            && let Ok(lines) = procfs::listeners(None)
-        {
-            let present: BTreeSet<u64> = lines.iter().map(|line| line.inode).collect();
+        if !group.stray.is_empty() {
+            let present = listening_at(endpoint);
             left.extend(
                 group
                     .stray
@@ -329,6 +325,17 @@ impl Groups {
                  being replaced (--steering none avoids programs)"
             ),
             None => {}
+        }
+    }
+}
+
+/// The inodes of all that listens on the endpoint's port.
+fn listening_at(endpoint: &Endpoint) -> BTreeSet<u64> {
+    match diag::connections(endpoint.address.port(), States::LISTENING) {
+        Ok(listening) => listening.iter().map(|socket| socket.inode).collect(),
+        Err(error) => {
+            warn!("{endpoint}: cannot list its listeners: {error}");
+            BTreeSet::new()
         }
     }
 }

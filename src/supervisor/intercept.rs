@@ -13,18 +13,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use log::{debug, warn};
 
 use super::Supervisor;
 use super::groups::Groups;
+use super::stranger::{cannot_listen, refuse_stranger};
 use crate::fleet::{Endpoint, Event, ListenerId, WorkerId};
 use crate::sys::listener::Kind;
 use crate::sys::procfs::SocketKind;
 use crate::sys::seccomp::{self, Call, Notification};
 use crate::sys::{descriptor, listener, pidfd, procfs};
+use crate::wire::address::socket_address;
 
 /// What one worker's calls have come to so far.
 #[derive(Debug)]
@@ -406,76 +408,5 @@ impl Subject {
             Self::Own(socket) => listener::inode(socket).ok(),
             Self::Unseen => procfs::socket_inode_of(pid, fd),
         }
-    }
-}
-
-/// `SO_REUSEPORT` lets anything of the same user join a port unasked, so a second start of the
-/// same service would silently take half of the first one's connections.
-pub(super) fn refuse_stranger(groups: &Groups, endpoint: &Endpoint) -> io::Result<()> {
-    if groups.has(endpoint) {
-        return Ok(());
-    }
-    let lines = procfs::listeners(None).unwrap_or_default();
-    let is_stranger = lines
-        .iter()
-        .any(|line| line.address == endpoint.address && !groups.is_ours(line.inode));
-    if is_stranger {
-        Err(io::Error::from_raw_os_error(libc::EADDRINUSE))
-    } else {
-        Ok(())
-    }
-}
-
-/// Why there is no listener, and what to do.
-pub(super) fn cannot_listen(address: &SocketAddr, error: &io::Error) -> String {
-    let advice = match error.raw_os_error() {
-        Some(libc::EADDRINUSE) => return format!("cannot bind {address}: {}", in_use(address)),
-        Some(libc::EACCES) => {
-            "; ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE"
-        }
-        Some(libc::EADDRNOTAVAIL) => "; this machine has no such address",
-        _ => "",
-    };
-    format!("cannot bind {address}: {error}{advice}")
-}
-
-/// Who is in the way.
-fn in_use(address: &SocketAddr) -> String {
-    let lines = procfs::listeners(None).unwrap_or_default();
-    let in_the_way = lines
-        .iter()
-        .find(|line| line.address.port() == address.port());
-    let holder = in_the_way.and_then(|line| procfs::holder_of(line.inode));
-    match (holder, in_the_way) {
-        (Some((pid, name)), _) => {
-            format!("it is in use by {name} (pid {pid}); stop that or take another port")
-        }
-        (None, Some(line)) => format!(
-            "it is in use by a process of user {}; stop that or take another port",
-            line.uid
-        ),
-        (None, None) => "it is in use; stop what uses it or take another port".to_owned(),
-    }
-}
-
-/// An address as bind(2) gets it (ip(7), ipv6(7)); none if it is of another family or too short.
-fn socket_address(bytes: &[u8]) -> Option<SocketAddr> {
-    let family = u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?);
-    let port = u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?);
-    match i32::from(family) {
-        libc::AF_INET => {
-            let address: [u8; 4] = bytes.get(4..8)?.try_into().ok()?;
-            Some((Ipv4Addr::from(address), port).into())
-        }
-        libc::AF_INET6 => {
-            let address: [u8; 16] = bytes.get(8..24)?.try_into().ok()?;
-            // The flow label is nothing to a listener, and the oldest form has no scope.
-            let scope = bytes
-                .get(24..28)
-                .and_then(|scope| scope.try_into().ok())
-                .map_or(0, u32::from_ne_bytes);
-            Some(SocketAddrV6::new(Ipv6Addr::from(address), port, 0, scope).into())
-        }
-        _ => None,
     }
 }

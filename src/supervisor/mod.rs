@@ -9,6 +9,7 @@
 //! | `children` | starts executors; which pid is which worker |
 //! | `environment` | what a worker sees |
 //! | `intercept` | answers the workers' bind and listen |
+//! | `stranger` | somebody else on the port |
 //! | `groups` | listeners, steering, leaving a group |
 //! | `measure` | queues and connections of retired workers |
 //! | `probe` | asks a worker whether it is ready |
@@ -32,6 +33,7 @@ mod perform;
 mod probe;
 mod sources;
 mod status;
+mod stranger;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;

@@ -8,7 +8,7 @@
 use crate::wire::proc_net::{Line, ListenLine, parse_line};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, IoSliceMut};
@@ -39,35 +39,45 @@ pub enum SocketKind {
     Other,
 }
 
-/// All listeners in the network namespace of process `pid`, or of the calling thread.
+/// The listeners with these inodes, in the network namespace of process `pid` or of the calling
+/// thread. One that is missing listens no more.
 ///
-/// Each file has the listeners first, and reading stops at the first other line: the cost does not grow
-/// with the number of connections. A machine without IPv6 has no second file, and that is no error.
+/// Each file has the listeners first, and reading stops when all are found, or at the first line that
+/// is no listener's: the cost does not grow with the number of connections. A machine without IPv6
+/// has no second file, and that is no error.
 ///
 /// # Errors
 /// Those of reading /proc/PID/net/tcp and tcp6; `NotFound` when the process is gone.
-pub fn listeners(pid: Option<i32>) -> io::Result<Vec<ListenLine>> {
+pub fn listeners(pid: Option<i32>, wanted: &BTreeSet<u64>) -> io::Result<Vec<ListenLine>> {
     // Not /proc/self: that is the first thread, and a thread may have moved to another namespace.
     let process = pid.map_or_else(|| "thread-self".to_owned(), |pid| pid.to_string());
-    let mut found = listeners_in(File::open(format!("/proc/{process}/net/tcp"))?)?;
+    let mut wanted = wanted.clone();
+    let mut found = listeners_in(File::open(format!("/proc/{process}/net/tcp"))?, &mut wanted)?;
+    if wanted.is_empty() {
+        return Ok(found);
+    }
     match File::open(format!("/proc/{process}/net/tcp6")) {
-        Ok(file) => found.extend(listeners_in(file)?),
+        Ok(file) => found.extend(listeners_in(file, &mut wanted)?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
     Ok(found)
 }
 
-/// The LISTEN lines at the beginning of a table.
-fn listeners_in(table: impl io::Read) -> io::Result<Vec<ListenLine>> {
-    // A page is what the kernel gives per read at most, and it makes up each line only when asked.
-    let mut lines = BufReader::with_capacity(4096, table);
+/// Those of the LISTEN lines at the beginning of a table that are wanted; they are taken out of
+/// `wanted`.
+fn listeners_in(table: impl io::Read, wanted: &mut BTreeSet<u64>) -> io::Result<Vec<ListenLine>> {
+    // The kernel makes up lines until it has as many bytes as were asked for. Past the listeners it
+    // would look through the whole table of connections for one more line, which takes milliseconds
+    // even when that is empty; so no more than a line is asked for at a time.
+    const LESS_THAN_A_LINE: usize = 128;
+    let mut lines = BufReader::with_capacity(LESS_THAN_A_LINE, table);
     let mut found = Vec::new();
     let mut line = Vec::new();
-    while lines.read_until(b'\n', &mut line)? > 0 {
+    while !wanted.is_empty() && lines.read_until(b'\n', &mut line)? > 0 {
         match parse_line(&line) {
-            Line::Listen(listen) => found.push(listen),
-            Line::Header | Line::Malformed => {}
+            Line::Listen(listen) if wanted.remove(&listen.inode) => found.push(listen),
+            Line::Listen(_) | Line::Header | Line::Malformed => {}
             Line::Other => break,
         }
         line.clear();

@@ -1,5 +1,6 @@
 //! Bytes to types and back. Pure; the parsers are total: no input makes them panic.
 
+pub mod address;
 pub mod control;
 pub mod diag;
 pub mod http;
