@@ -44,6 +44,8 @@ pub struct Config {
     pub crash_loop: CrashLoop,
     /// Prefix every line of the workers' output with `[generation.slot]`.
     pub log_prefix: bool,
+    /// Where the log and all output go, and where they go anew at USR1; none: our own streams.
+    pub log_file: Option<PathBuf>,
     /// The directory in which workers are started, looked up anew for each.
     pub chdir: Option<PathBuf>,
 }

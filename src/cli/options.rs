@@ -190,6 +190,14 @@ pub(crate) const OPTIONS: &[Opt] = &[
         ..PLAIN
     },
     Opt {
+        name: "log-file",
+        value: "PATH",
+        group: OUTPUT,
+        help: "Append the log and all output to this file",
+        more: "After it was moved away, the signal USR1 makes a new one.",
+        ..PLAIN
+    },
+    Opt {
         name: "name",
         value: "NAME",
         group: CONTROL,

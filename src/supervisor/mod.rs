@@ -37,7 +37,7 @@ mod stranger;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use mio::{Interest, Poll};
@@ -65,6 +65,14 @@ pub enum StartError {
     /// The control socket cannot be had.
     #[error(transparent)]
     Control(#[from] socket::BindError),
+    /// The log file cannot be opened.
+    #[error("cannot open the log file {}: {source}; give a --log-file that can be written", .path.display())]
+    LogFile {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The system refused something that we cannot do without.
     #[error("cannot {operation}: {source}")]
     System {
@@ -114,6 +122,12 @@ pub fn run(config: Config, control: &Path, log: LogQueue) -> Result<Outcome, Sta
 
 impl Supervisor {
     fn new(config: Config, control: &Path, log: LogQueue) -> Result<Self, StartError> {
+        if let Some(path) = &config.log_file {
+            output::redirect_to(path).map_err(|source| StartError::LogFile {
+                path: path.clone(),
+                source,
+            })?;
+        }
         let poll = Poll::new().map_err(system("make an epoll instance"))?;
         let mut sources = Sources::new(
             poll.registry()
