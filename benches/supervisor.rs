@@ -139,7 +139,14 @@ fn rate(address: SocketAddr, mode: Mode, _server: &Process) -> f64 {
     let (before, since) = (load.answered(), Instant::now());
     std::thread::sleep(WINDOW);
     let rate = (load.answered() - before) as f64 / since.elapsed().as_secs_f64();
-    assert_eq!(load.stop().failures(), 0, "requests failed");
+    let outcome = load.stop();
+    assert_eq!(
+        outcome.failures(),
+        0,
+        "{:?} {:?}",
+        outcome.failed,
+        outcome.first
+    );
     rate
 }
 

@@ -36,7 +36,7 @@ pub struct Config {
     pub pre_stop: Duration,
     /// What tells a worker to stop: a signal's number.
     pub stop_signal: i32,
-    /// So many crashes of one slot within `restart_window` are a crash loop.
+    /// So many restarts of one slot within `restart_window`; a crash more is a crash loop.
     pub max_restarts: u32,
     /// See `max_restarts`.
     pub restart_window: Duration,

@@ -157,7 +157,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
         value: "N",
         group: CRASHES,
         default: Some("10"),
-        help: "So many crashes in one worker's place are a crash loop",
+        help: "Restarts in one worker's place; a crash more is a loop",
         more: "Counted within --restart-window.",
         ..PLAIN
     },
