@@ -27,8 +27,6 @@ pub(super) struct Process {
     pub(super) start_timed_out: bool,
     /// New connections were steered to it once.
     pub(super) was_live: bool,
-    /// When it ceased to get new connections, and whether a fence has passed since.
-    pub(super) retired: Option<(Time, bool)>,
     /// What was measured last: its queues empty, itself quiet.
     pub(super) measured: (bool, bool),
     /// Since when it settles, or quiesces.
@@ -62,7 +60,6 @@ impl Process {
             drain_timed_out: false,
             start_timed_out: false,
             was_live: false,
-            retired: None,
             measured: (false, false),
             phase: ("starting", now),
         }
