@@ -128,6 +128,7 @@ impl Fleet {
             self.check_deadlines(now);
             self.report_retirements(now);
             self.begin_queued(now);
+            self.end_if_hopeless(now);
             self.finish_if_over();
         }
         std::mem::take(&mut self.out)

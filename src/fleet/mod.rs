@@ -15,6 +15,8 @@ mod status;
 pub mod steering;
 pub mod vocabulary;
 mod worker;
+#[cfg(test)]
+mod world;
 
 pub use fleet::{Fleet, Policy, ReadyWhen};
 pub use status::WorkerView;

@@ -90,12 +90,19 @@ impl Fleet {
             .get_mut(&slot)
             .map(|vacancy| std::mem::take(&mut vacancy.kept));
         self.release(kept.unwrap_or_default().into_keys());
-        let is_empty = self.workers.values().all(|worker| worker.is_told())
-            && self
-                .vacancies
-                .values()
-                .all(|vacancy| vacancy.until.is_none());
-        if self.policy.crash_loop_ends_all || is_empty {
+        if self.policy.crash_loop_ends_all {
+            self.begin_stopping(now, Outcome::CrashLoop);
+            self.tell_all(now);
+        }
+    }
+
+    /// Ends everything when every slot is given up. That may be long after the last one was: a
+    /// change or a retired worker was there still, from which something could have come.
+    pub(super) fn end_if_hopeless(&mut self, now: Time) {
+        let nobody = self.workers.values().all(|worker| worker.is_told());
+        let mut slots = self.vacancies.values();
+        let is_hopeless = nobody && slots.all(|vacancy| vacancy.until.is_none());
+        if is_hopeless && self.change.is_none() && !self.vacancies.is_empty() {
             self.begin_stopping(now, Outcome::CrashLoop);
             self.tell_all(now);
         }

@@ -6,8 +6,10 @@
 //! ```
 //! A worker may end in any phase; what that means is for [`super::Fleet`] to say.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::fleet::interval;
 use super::vocabulary::{Endpoint, Generation, ListenerId, Milestone, Slot, Time, WorkerId};
 
 #[derive(Clone, Debug)]
@@ -86,7 +88,9 @@ impl Worker {
             started: now,
             phase: Phase::Starting {
                 deadline,
-                next_probe: now,
+                // Never at once: whoever is started after the deadlines of a step were checked
+                // would be due in the past.
+                next_probe: now.plus(interval(Duration::ZERO)),
             },
             listeners: BTreeMap::new(),
             notified: false,

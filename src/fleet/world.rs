@@ -1,0 +1,655 @@
+//! A simulated world: the fleet runs fake workers under a fake kernel, in virtual time, and after
+//! every step everything that must always hold is checked.
+//!
+//! ```text
+//!  plan ──► agenda ──► event ──► Fleet::step ──► effects ──► performed: processes, kernel
+//!             ▲                                                │
+//!             └──── what a process does later ◄────────────────┴──► consequences, fed back first
+//! ```
+//! What must hold is said of processes, sockets and connections ([`check`]), not of what the fleet
+//! thinks of them. A world that fails is made as small as can be and its history is printed.
+
+mod check;
+mod history;
+mod kernel;
+mod plan;
+mod process;
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError};
+
+use super::{
+    Asker, ChangeKind, Effect, Endpoint, Event, Exit, Fleet, Generation, ListenerId, Milestone,
+    Note, ReadyWhen, ScaleTo, Slot, Time, WorkerId,
+};
+use history::History;
+use kernel::Kernel;
+use plan::{Plan, Script, Start, Wish, plans};
+use process::{Process, State, endpoint, extra};
+
+/// When connections cease, after the last wish.
+const TRAFFIC_ENDS: Duration = Duration::from_millis(1500);
+/// When everything must be in order, after the last wish.
+const CALM: Duration = Duration::from_secs(6);
+/// When everything must be over, after the last wish.
+const END: Duration = Duration::from_secs(9);
+/// A straggler arrives this much after the steering changed.
+const STRAGGLES: Duration = Duration::from_millis(80);
+
+/// What will happen.
+#[derive(Clone, Debug)]
+enum Happening {
+    Listens(WorkerId),
+    ListensExtra(WorkerId),
+    Declares(WorkerId),
+    AnswersProbe(WorkerId),
+    Exits(WorkerId, Exit),
+    Arrives,
+    Straggles(ListenerId),
+    Accepts(ListenerId),
+    Ends(WorkerId),
+    Comes(Wish),
+    Calm,
+}
+
+/// A request and what was heard of it.
+#[derive(Clone, Debug)]
+struct Request {
+    at: Time,
+    heard: Option<Milestone>,
+    is_answered: bool,
+    /// Who ceased to serve when it flipped.
+    leaving: BTreeSet<WorkerId>,
+}
+
+struct World {
+    plan: Plan,
+    now: Time,
+    fleet: Fleet,
+    kernel: Kernel,
+    processes: BTreeMap<WorkerId, Process>,
+    agenda: BTreeMap<(Time, u64), Happening>,
+    scheduled: u64,
+    requests: BTreeMap<Asker, Request>,
+    open_change: Option<ChangeKind>,
+    has_started: bool,
+    was_told_to_stop_now: bool,
+    is_finished: bool,
+    traffic_ends: Time,
+    end: Time,
+    steps_now: usize,
+    history: History,
+}
+
+impl World {
+    fn new(plan: Plan) -> Self {
+        let mut world = Self {
+            now: Time::default(),
+            fleet: Fleet::new(plan.policy.clone()),
+            kernel: Kernel::default(),
+            processes: BTreeMap::new(),
+            agenda: BTreeMap::new(),
+            scheduled: 0,
+            requests: BTreeMap::new(),
+            open_change: None,
+            has_started: false,
+            was_told_to_stop_now: false,
+            is_finished: false,
+            traffic_ends: Time::default(),
+            end: Time::default(),
+            steps_now: 0,
+            history: History::default(),
+            plan,
+        };
+        world.schedule_wishes();
+        world
+    }
+
+    fn schedule_wishes(&mut self) {
+        let mut at = Duration::ZERO;
+        for (pause, wish) in self.plan.wishes.clone() {
+            at += Duration::from_millis(pause);
+            self.schedule(at, Happening::Comes(wish));
+        }
+        self.traffic_ends = Time(at + TRAFFIC_ENDS);
+        self.end = Time(at + END);
+        self.schedule(at + CALM, Happening::Calm);
+        if self.plan.traffic.is_some() {
+            self.schedule(Duration::ZERO, Happening::Arrives);
+        }
+    }
+
+    fn schedule(&mut self, after: Duration, happening: Happening) {
+        self.scheduled += 1;
+        self.agenda
+            .insert((self.now.plus(after), self.scheduled), happening);
+    }
+
+    /// Lives the world to its end. An error is what must not be, with all that led to it.
+    fn run(mut self) -> Result<History, String> {
+        match self.live() {
+            Ok(()) => Ok(self.history),
+            Err(wrong) => Err(format!("{wrong}\n{}", self.history)),
+        }
+    }
+
+    fn live(&mut self) -> Result<(), String> {
+        self.feed(Event::Opened)?;
+        while !self.is_finished {
+            let next = self.agenda.keys().next().map(|(at, _)| *at);
+            let due = self.fleet.next_deadline();
+            let at = next.into_iter().chain(due).min().unwrap_or(self.end);
+            if at >= self.end {
+                return Err("it never ends".to_owned());
+            }
+            if at > self.now {
+                self.steps_now = 0;
+            }
+            self.now = at;
+            match self.agenda.first_entry().filter(|_| next == Some(at)) {
+                Some(entry) => {
+                    let happening = entry.remove();
+                    self.happen(happening)?;
+                }
+                None => self.feed(Event::TimePassed)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands an event to the fleet and does what it says. What that brings about comes first.
+    fn feed(&mut self, event: Event) -> Result<(), String> {
+        let mut inbox = VecDeque::from([event]);
+        while let Some(event) = inbox.pop_front() {
+            self.steps_now += 1;
+            let before = self.snapshot(&event);
+            let effects = self.fleet.step(self.now, event.clone());
+            self.history.push(self.now, event, effects.clone());
+            let mut consequences = Vec::new();
+            for effect in &effects {
+                self.check_effect(effect, &effects, &before)?;
+                consequences.extend(self.perform(effect));
+            }
+            for consequence in consequences.into_iter().rev() {
+                inbox.push_front(consequence);
+            }
+            self.check_state(&before, &effects, inbox.is_empty())?;
+        }
+        Ok(())
+    }
+
+    // ---- what happens by itself ----------------------------------------------------------------
+
+    fn happen(&mut self, happening: Happening) -> Result<(), String> {
+        match happening {
+            Happening::Listens(id) => self.listens(id),
+            Happening::ListensExtra(id) => self.listens_on(id, extra()),
+            Happening::Declares(id) => self.feed_if_alive(id, Event::Notified { worker: id }),
+            Happening::AnswersProbe(id) => self.feed_if_alive(id, Event::Probed { worker: id }),
+            Happening::Exits(id, exit) => self.exits(id, exit),
+            Happening::Arrives => {
+                self.arrives();
+                Ok(())
+            }
+            Happening::Straggles(id) => {
+                if self.kernel.unfenced.remove(&id) {
+                    self.straggles(id);
+                }
+                Ok(())
+            }
+            Happening::Accepts(id) => {
+                self.accepts(id);
+                Ok(())
+            }
+            Happening::Ends(id) => {
+                if let Some(process) = self.processes.get_mut(&id) {
+                    process.connections = process.connections.saturating_sub(1);
+                }
+                Ok(())
+            }
+            Happening::Comes(wish) => self.comes(wish),
+            Happening::Calm => {
+                self.check_calm()?;
+                self.comes(Wish::Stop { signal: false })
+            }
+        }
+    }
+
+    fn feed_if_alive(&mut self, id: WorkerId, event: Event) -> Result<(), String> {
+        if self.alive(id).is_some() {
+            self.feed(event)?;
+        }
+        Ok(())
+    }
+
+    fn alive(&self, id: WorkerId) -> Option<&Process> {
+        self.processes
+            .get(&id)
+            .filter(|process| process.is_alive())
+    }
+
+    fn listens(&mut self, id: WorkerId) -> Result<(), String> {
+        let Some(process) = self.alive(id) else {
+            return Ok(());
+        };
+        let times = if process.script.start == Start::Twice { 2 } else { 1 };
+        let endpoints = process.endpoints(self.plan.two_endpoints, self.plan.slot_ports);
+        for _ in 0..times {
+            for endpoint in &endpoints {
+                self.listens_on(id, *endpoint)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn listens_on(&mut self, id: WorkerId, endpoint: Endpoint) -> Result<(), String> {
+        let Some(process) = self.alive(id) else {
+            return Ok(());
+        };
+        let mut known = process.given.iter().chain(&process.listens_on);
+        let found = known.find(|id| self.kernel.open[id].endpoint == endpoint);
+        // Most that are passed a socket just accept from it: nobody hears of that.
+        let is_silent = self.passed().contains(&endpoint) && process.script.start != Start::Twice;
+        let listener = match found {
+            Some(listener) => *listener,
+            None => self.kernel.open(endpoint),
+        };
+        self.uses(id, listener);
+        if is_silent {
+            return Ok(());
+        }
+        self.feed(Event::Listened {
+            worker: id,
+            listener,
+            endpoint,
+        })
+    }
+
+    fn uses(&mut self, id: WorkerId, listener: ListenerId) {
+        if let Some(process) = self.processes.get_mut(&id) {
+            process.given.remove(&listener);
+            process.listens_on.insert(listener);
+        }
+        if let Some(socket) = self.kernel.open.get_mut(&listener) {
+            socket.listeners.insert(id);
+        }
+        let waiting = self.kernel.open.get(&listener).map_or(0, |it| it.pending);
+        for _ in 0..waiting {
+            self.will_be_accepted(listener);
+        }
+    }
+
+    fn exits(&mut self, id: WorkerId, exit: Exit) -> Result<(), String> {
+        let Some(process) = self.processes.get_mut(&id).filter(|it| it.is_alive()) else {
+            return Ok(());
+        };
+        process.state = State::Dead;
+        process.connections = 0;
+        for socket in self.kernel.open.values_mut() {
+            socket.listeners.remove(&id);
+        }
+        self.feed(Event::Exited { worker: id, exit })
+    }
+
+    // ---- connections ---------------------------------------------------------------------------
+
+    fn arrives(&mut self) {
+        for endpoint in self.kernel.endpoints() {
+            if let Some(listener) = self.kernel.connect(endpoint) {
+                self.will_be_accepted(listener);
+            }
+        }
+        if let Some(pause) = self.plan.traffic.filter(|_| self.now < self.traffic_ends) {
+            self.schedule(Duration::from_millis(pause), Happening::Arrives);
+        }
+    }
+
+    fn straggles(&mut self, listener: ListenerId) {
+        if self.plan.traffic.is_some() {
+            self.kernel.straggle(listener);
+            self.will_be_accepted(listener);
+        }
+    }
+
+    fn will_be_accepted(&mut self, listener: ListenerId) {
+        let listeners = self.kernel.open.get(&listener).map(|it| &it.listeners);
+        let worker = listeners.and_then(|set| set.first());
+        let script = worker.and_then(|id| self.alive(*id)).map(|it| &it.script);
+        if let Some(after) = script.and_then(|script| script.accepts_after) {
+            self.schedule(Duration::from_millis(after), Happening::Accepts(listener));
+        }
+    }
+
+    fn accepts(&mut self, listener: ListenerId) {
+        let Some(socket) = self.kernel.open.get_mut(&listener) else {
+            return;
+        };
+        let Some(id) = socket.listeners.first().filter(|_| socket.pending > 0) else {
+            return;
+        };
+        let Some(process) = self.processes.get_mut(id) else {
+            return;
+        };
+        socket.pending -= 1;
+        process.connections += 1;
+        if let Some(after) = process.script.connection_lasts {
+            let ends = Happening::Ends(*id);
+            self.schedule(Duration::from_millis(after), ends);
+        }
+    }
+
+    // ---- what comes from outside ---------------------------------------------------------------
+
+    fn comes(&mut self, wish: Wish) -> Result<(), String> {
+        let event = match wish {
+            Wish::Reload { signal } => Event::ReloadAsked {
+                asker: self.asker(signal),
+            },
+            Wish::ScaleTo(count) => Event::ScaleAsked {
+                asker: self.asker(false),
+                to: ScaleTo::Exactly(count),
+            },
+            Wish::ScaleBy { by, signal } => Event::ScaleAsked {
+                asker: self.asker(signal),
+                to: ScaleTo::By(by),
+            },
+            Wish::Restart(nth) => Event::RestartAsked {
+                asker: self.asker(false),
+                worker: self.nth_shown(nth),
+            },
+            Wish::RestartUnknown => Event::RestartAsked {
+                asker: self.asker(false),
+                worker: WorkerId(1 << 40),
+            },
+            Wish::Stop { signal } => Event::StopAsked {
+                asker: self.asker(signal),
+                now: false,
+            },
+            Wish::StopNow => {
+                self.was_told_to_stop_now = true;
+                Event::StopAsked {
+                    asker: self.asker(false),
+                    now: true,
+                }
+            }
+            Wish::Crash(nth) => return self.crash(Some(nth)),
+            Wish::CrashAll => return self.crash(None),
+            Wish::Nothing => Event::TimePassed,
+        };
+        self.feed(event)
+    }
+
+    fn asker(&mut self, is_signal: bool) -> Option<Asker> {
+        if is_signal {
+            return None;
+        }
+        let asker = Asker(self.requests.len() as u64);
+        let request = Request {
+            at: self.now,
+            heard: None,
+            is_answered: false,
+            leaving: BTreeSet::new(),
+        };
+        self.requests.insert(asker, request);
+        Some(asker)
+    }
+
+    fn nth_shown(&self, nth: usize) -> WorkerId {
+        let view = self.fleet.view(self.now);
+        view.get(nth % view.len().max(1))
+            .map_or(WorkerId(0), |line| line.worker)
+    }
+
+    /// The nth process dies; all do, if none.
+    fn crash(&mut self, nth: Option<usize>) -> Result<(), String> {
+        let processes = self.processes.iter();
+        let alive: Vec<WorkerId> = processes
+            .filter(|(_, process)| process.is_alive())
+            .map(|(id, _)| *id)
+            .collect();
+        let chosen = nth.map(|nth| nth % alive.len().max(1));
+        for (at, id) in alive.into_iter().enumerate() {
+            if !self.is_finished && chosen.is_none_or(|chosen| chosen == at) {
+                self.exits(id, Exit::Signal(11))?;
+            }
+        }
+        Ok(())
+    }
+
+    // ---- performing ----------------------------------------------------------------------------
+
+    fn perform(&mut self, effect: &Effect) -> Vec<Event> {
+        match effect {
+            Effect::Spawn {
+                worker,
+                generation,
+                slot,
+                adopt,
+                ..
+            } => return self.spawn(*worker, *generation, *slot, adopt),
+            Effect::Steer { live } => self.steer(live.keys().copied().collect()),
+            Effect::Fence => return vec![self.fence()],
+            Effect::MeasureQueues { workers } => return vec![self.measure_queues(workers)],
+            Effect::MeasureConnections { workers } => {
+                return vec![self.measure_connections(workers)];
+            }
+            Effect::Probe { worker } => return self.probe(*worker),
+            Effect::Signal { worker } => self.signal(*worker),
+            Effect::Kill { worker } => self.kill(*worker),
+            Effect::Close { listener } => {
+                self.kernel.close(*listener);
+            }
+            Effect::Log(note) => self.log(note),
+            Effect::Report { .. } | Effect::Tell { .. } => {}
+            Effect::Finish { .. } => self.is_finished = true,
+        }
+        Vec::new()
+    }
+
+    /// The endpoints whose sockets are passed to workers at their start.
+    fn passed(&self) -> Vec<Endpoint> {
+        let all = [80, 443].map(endpoint);
+        let count = match (self.plan.passed, self.plan.two_endpoints) {
+            (false, _) => 0,
+            (true, false) => 1,
+            (true, true) => 2,
+        };
+        all[..count].to_vec()
+    }
+
+    fn spawn(
+        &mut self,
+        id: WorkerId,
+        generation: Generation,
+        slot: Slot,
+        adopt: &[ListenerId],
+    ) -> Vec<Event> {
+        let script = self.plan.scripts[self.processes.len() % self.plan.scripts.len()].clone();
+        let mut process = Process::new(slot, generation, script.clone(), self.now);
+        process.given.extend(adopt);
+        let mut events = Vec::new();
+        for endpoint in self.passed() {
+            let is_kept = adopt
+                .iter()
+                .any(|id| self.kernel.open[id].endpoint == endpoint);
+            if !is_kept {
+                let listener = self.kernel.open(endpoint);
+                process.given.insert(listener);
+                events.push(Event::Prepared {
+                    worker: id,
+                    listener,
+                    endpoint,
+                });
+            }
+        }
+        self.processes.insert(id, process);
+        match script.start {
+            Start::SpawnFails => events.push(Event::SpawnFailed {
+                worker: id,
+                reason: "no process".to_owned(),
+            }),
+            _ => self.schedule_life(id, &script),
+        }
+        events
+    }
+
+    fn schedule_life(&mut self, id: WorkerId, script: &Script) {
+        let first = match script.start {
+            Start::ExecFails => Happening::Exits(id, Exit::NotStarted("no such file".to_owned())),
+            Start::ExitsEarly => Happening::Exits(id, Exit::Code(1)),
+            _ => Happening::Listens(id),
+        };
+        let declares = script
+            .ready_after
+            .filter(|_| self.plan.policy.ready == ReadyWhen::Notified);
+        let crash = Happening::Exits(id, Exit::Signal(6));
+        let life = [
+            (Some(script.listens_after), first),
+            (declares, Happening::Declares(id)),
+            (script.extra_after, Happening::ListensExtra(id)),
+            (script.crashes_after, crash),
+        ];
+        for (after, happening) in life {
+            if let Some(after) = after {
+                self.schedule(Duration::from_millis(after), happening);
+            }
+        }
+    }
+
+    fn steer(&mut self, live: BTreeSet<ListenerId>) {
+        for process in self.processes.values_mut() {
+            process.was_live |= !process.listens_on.is_disjoint(&live);
+        }
+        self.kernel.steer(live);
+        for id in self.kernel.unfenced.clone() {
+            self.schedule(STRAGGLES, Happening::Straggles(id));
+        }
+    }
+
+    fn fence(&mut self) -> Event {
+        if self.plan.fence_refused {
+            return Event::FenceRefused;
+        }
+        for id in std::mem::take(&mut self.kernel.unfenced) {
+            self.straggles(id);
+        }
+        Event::Fenced
+    }
+
+    fn measure_queues(&mut self, workers: &[WorkerId]) -> Event {
+        let mut pending = Vec::new();
+        for id in workers {
+            let listeners = self.fleet.listeners_of(*id);
+            let sockets = listeners.iter().filter_map(|id| self.kernel.open.get(id));
+            let count = sockets.map(|socket| socket.pending).sum();
+            if let Some(process) = self.processes.get_mut(id) {
+                process.measured.0 = count == 0;
+            }
+            pending.push((*id, count));
+        }
+        Event::QueueMeasured { pending }
+    }
+
+    fn measure_connections(&mut self, workers: &[WorkerId]) -> Event {
+        let mut quiet = Vec::new();
+        for id in workers {
+            if let Some(process) = self.processes.get_mut(id) {
+                process.measured.1 = process.connections == 0;
+                quiet.push((*id, process.measured.1));
+            }
+        }
+        Event::ConnectionsMeasured { quiet }
+    }
+
+    fn probe(&mut self, id: WorkerId) -> Vec<Event> {
+        let Some(process) = self.alive(id) else {
+            return Vec::new();
+        };
+        let age = self.now.since(process.started);
+        if self.plan.policy.ready == ReadyWhen::Probed {
+            let ready_after = process.script.ready_after.map(Duration::from_millis);
+            if ready_after.is_some_and(|after| after <= age) && !process.listens_on.is_empty() {
+                self.schedule(Duration::from_millis(1), Happening::AnswersProbe(id));
+            }
+            return Vec::new();
+        }
+        let unused = self.fleet.unused_listener(id);
+        let accepted = unused.filter(|listener| {
+            process.listens_on.contains(listener) && process.script.accepts_after.is_some()
+        });
+        let heard = accepted.map(|listener| Event::Listened {
+            worker: id,
+            listener,
+            endpoint: self.kernel.open[&listener].endpoint,
+        });
+        heard.into_iter().collect()
+    }
+
+    fn signal(&mut self, id: WorkerId) {
+        let Some(process) = self.processes.get_mut(&id).filter(|it| it.is_alive()) else {
+            return;
+        };
+        process.told = Some(self.now);
+        if let Some(after) = process.script.stops_after {
+            let exits = Happening::Exits(id, Exit::Code(0));
+            self.schedule(Duration::from_millis(after), exits);
+        }
+    }
+
+    fn kill(&mut self, id: WorkerId) {
+        let Some(process) = self.processes.get_mut(&id).filter(|it| it.is_alive()) else {
+            return;
+        };
+        process.is_killed = true;
+        let exits = Happening::Exits(id, Exit::Signal(9));
+        let after = Duration::from_millis(process.script.dies_after);
+        self.schedule(after, exits);
+    }
+
+    fn log(&mut self, note: &Note) {
+        let (id, what): (_, fn(&mut Process)) = match note {
+            Note::SettleTimedOut { worker, .. } => (worker, |it| it.settle_timed_out = true),
+            Note::QuietTimedOut { worker } => (worker, |it| it.quiet_timed_out = true),
+            Note::DrainTimedOut { worker } => (worker, |it| it.drain_timed_out = true),
+            Note::StartTimedOut { worker } => (worker, |it| it.start_timed_out = true),
+            _ => return,
+        };
+        if let Some(process) = self.processes.get_mut(id) {
+            what(process);
+        }
+    }
+}
+
+/// How many worlds are tried; `WORLDS` asks for more.
+fn worlds(usual: u32) -> Config {
+    let asked = std::env::var("WORLDS").ok();
+    Config {
+        cases: asked.and_then(|count| count.parse().ok()).unwrap_or(usual),
+        failure_persistence: None,
+        max_shrink_iters: 20_000,
+        ..Config::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(worlds(256))]
+
+    #[test]
+    fn in_no_world_does_anything_go_wrong(plan in plans()) {
+        World::new(plan).run().map_err(TestCaseError::fail)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(worlds(16))]
+
+    #[test]
+    fn the_same_world_has_the_same_history(plan in plans()) {
+        let once = World::new(plan.clone()).run().map_err(TestCaseError::fail)?;
+        let again = World::new(plan).run().map_err(TestCaseError::fail)?;
+        prop_assert_eq!(once.to_string(), again.to_string());
+    }
+}

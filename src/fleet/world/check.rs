@@ -1,0 +1,508 @@
+//! What must always hold.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::process::Process;
+use super::{State, World};
+use crate::fleet::{
+    Asker, ChangeKind, Effect, Event, ListenerId, Milestone, Note, Time, Verdict, WorkerId,
+};
+
+/// A request that was not answered after this long is forgotten. The longest way: a change that
+/// starts late, behind whose flip a replacement is awaited that has to accept what was left.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// So many steps without time passing are a storm.
+const STORM: usize = 120;
+/// The longest that a look at a retired worker may be late, with a refused fence.
+const LATENESS: Duration = Duration::from_millis(160);
+
+type Checked = Result<(), String>;
+
+/// How things were before a step.
+pub(super) struct Before {
+    serving: BTreeSet<WorkerId>,
+    phases: BTreeMap<WorkerId, (&'static str, u32)>,
+    is_stopping: bool,
+    /// Who has ended, if that is the event.
+    ended: Option<WorkerId>,
+}
+
+fn ensure(holds: bool, wrong: impl FnOnce() -> String) -> Checked {
+    if holds { Ok(()) } else { Err(wrong()) }
+}
+
+impl World {
+    pub(super) fn snapshot(&self, event: &Event) -> Before {
+        let ended = match event {
+            Event::Exited { worker, .. } | Event::SpawnFailed { worker, .. } => Some(*worker),
+            _ => None,
+        };
+        let view = self.fleet.view(self.now);
+        Before {
+            serving: self.serving(),
+            phases: view
+                .iter()
+                .map(|line| (line.worker, (line.phase, line.slot.0)))
+                .collect(),
+            is_stopping: self.is_stopping(),
+            ended,
+        }
+    }
+
+    fn serving(&self) -> BTreeSet<WorkerId> {
+        let view = self.fleet.view(self.now);
+        let serving = view.iter().filter(|line| line.phase == "serving");
+        serving.map(|line| line.worker).collect()
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.fleet.phase_name() == "stopping"
+    }
+
+    // ---- effects, before they are performed ----------------------------------------------------
+
+    pub(super) fn check_effect(
+        &mut self,
+        effect: &Effect,
+        batch: &[Effect],
+        before: &Before,
+    ) -> Checked {
+        match effect {
+            Effect::Spawn {
+                worker,
+                slot,
+                adopt,
+                ..
+            } => {
+                ensure(!before.is_stopping, || {
+                    format!("worker {worker} is started while stopping")
+                })?;
+                ensure(!self.processes.contains_key(worker), || {
+                    format!("the id of worker {worker} is used again")
+                })?;
+                ensure(slot.0 < self.plan.policy.most_workers, || {
+                    format!("slot {slot} is beyond the most workers")
+                })?;
+                self.check_adoption(adopt)
+            }
+            Effect::Steer { live } => live.keys().try_for_each(|id| {
+                ensure(self.kernel.open.contains_key(id), || {
+                    format!("new connections go to {id:?}, which is closed")
+                })
+            }),
+            Effect::Signal { worker } => self.check_signal(*worker, batch),
+            Effect::Kill { worker } => self.check_kill(*worker),
+            Effect::Close { listener } => self.check_close(*listener, batch, before),
+            Effect::Report {
+                asker,
+                milestone,
+                kind,
+                ..
+            } => self.check_report(*asker, *milestone, *kind, before),
+            Effect::Tell { asker, verdict } => self.check_verdict(*asker, verdict, before),
+            Effect::Finish { .. } => self.check_finish(),
+            Effect::Probe { worker } => self.process_of(*worker).map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    /// A worker that an effect is for: it has a process, or never had one.
+    fn process_of(&self, id: WorkerId) -> Result<&Process, String> {
+        let process = self.processes.get(&id);
+        process
+            .filter(|process| process.state != State::Dead)
+            .ok_or_else(|| format!("worker {id} has ended, and something is done to it"))
+    }
+
+    fn check_adoption(&self, adopt: &[ListenerId]) -> Checked {
+        for id in adopt {
+            let Some(socket) = self.kernel.open.get(id) else {
+                return Err(format!("{id:?} is given to a new worker, and is closed"));
+            };
+            let is_taken = self.plan.policy.steering
+                && socket.listeners.iter().any(|worker| {
+                    let process = self.processes.get(worker);
+                    process.is_some_and(|process| process.told.is_none())
+                });
+            ensure(!is_taken, || format!("{id:?} is given to a second worker"))?;
+        }
+        Ok(())
+    }
+
+    fn check_signal(&self, id: WorkerId, batch: &[Effect]) -> Checked {
+        let process = self.process_of(id)?;
+        ensure(process.told.is_none(), || format!("{id} is told twice"))?;
+        // With the end everything ends; with shared sockets nothing is lost.
+        if self.is_stopping() || !self.plan.policy.steering {
+            return Ok(());
+        }
+        let sockets = &process.listens_on;
+        ensure(sockets.is_disjoint(&self.kernel.live), || {
+            format!("worker {id} is told to stop while it gets new connections")
+        })?;
+        if batch.iter().any(is_failure) {
+            return ensure(!process.was_live, || {
+                format!("a change failed, and worker {id}, which served, is told to stop")
+            });
+        }
+        ensure(sockets.is_disjoint(&self.kernel.unfenced), || {
+            format!("worker {id} is told while a connection may be on the way to it")
+        })?;
+        ensure(process.measured.0 || process.settle_timed_out, || {
+            format!("worker {id} is told before its queues were seen empty")
+        })?;
+        ensure(process.measured.1 || process.quiet_timed_out, || {
+            format!("worker {id} is told before it was seen quiet")
+        })?;
+        let mut open = sockets.iter().filter_map(|id| self.kernel.open.get(id));
+        let is_excused = process.settle_timed_out || open.any(|socket| socket.is_last_resort);
+        let pending: u64 = self.pending(sockets);
+        ensure(is_excused || pending == 0, || {
+            format!("worker {id} is told while {pending} connections wait for it")
+        })?;
+        ensure(process.quiet_timed_out || process.connections == 0, || {
+            format!("worker {id} is told while it has connections")
+        })
+    }
+
+    fn pending(&self, sockets: &BTreeSet<ListenerId>) -> u64 {
+        let open = sockets.iter().filter_map(|id| self.kernel.open.get(id));
+        open.map(|socket| socket.pending).sum()
+    }
+
+    fn check_kill(&self, id: WorkerId) -> Checked {
+        let process = self.process_of(id)?;
+        let policy = &self.plan.policy;
+        let has_drained = process
+            .told
+            .is_some_and(|at| self.now.since(at) >= policy.drain_timeout);
+        let has_started = self.now.since(process.started) >= policy.start_timeout;
+        let is_late =
+            process.drain_timed_out && has_drained || process.start_timed_out && has_started;
+        let is_end = self.was_told_to_stop_now;
+        ensure(
+            is_late || is_end || process.state == State::Unborn,
+            || format!("worker {id} is killed for no reason"),
+        )
+    }
+
+    fn check_close(&self, id: ListenerId, batch: &[Effect], before: &Before) -> Checked {
+        let Some(socket) = self.kernel.open.get(&id) else {
+            return Err(format!("{id:?} is closed, and is not open"));
+        };
+        ensure(socket.listeners.is_empty(), || {
+            format!("{id:?} is closed while {:?} serve from it", socket.listeners)
+        })?;
+        let is_given_up = batch
+            .iter()
+            .any(|effect| matches!(effect, Effect::Log(Note::GivenUp { .. })));
+        let is_excused = self.is_stopping()
+            || is_given_up
+            || !self.plan.policy.steering
+            || !socket.was_live
+            || before.ended.is_some_and(|worker| self.is_excused(worker, socket.is_last_resort, before));
+        ensure(is_excused || socket.pending == 0, || {
+            format!("{id:?} is closed with {} connections", socket.pending)
+        })
+    }
+
+    /// Whether what a worker leaves behind when it ends may be lost.
+    fn is_excused(&self, id: WorkerId, is_last_resort: bool, before: &Before) -> bool {
+        let Some(process) = self.processes.get(&id) else {
+            return false;
+        };
+        let Some((phase, slot)) = before.phases.get(&id) else {
+            return false;
+        };
+        // It came to a group that the present workers do not serve.
+        let is_orphan = process.told.is_some() && is_last_resort;
+        let has_crashed_late = matches!(*phase, "settling" | "quiescing");
+        let is_superseded = *slot >= self.fleet.workers_wanted()
+            || before.serving.iter().any(|other| {
+                before.phases.get(other).is_some_and(|(_, its)| its == slot)
+            });
+        process.settle_timed_out || is_orphan || has_crashed_late || is_superseded
+    }
+
+    fn check_report(
+        &mut self,
+        asker: Option<Asker>,
+        milestone: Milestone,
+        kind: ChangeKind,
+        before: &Before,
+    ) -> Checked {
+        match milestone {
+            Milestone::Starting => {
+                ensure(self.open_change.is_none(), || {
+                    format!("a {kind} begins before the flip of another change")
+                })?;
+                self.open_change = Some(kind);
+            }
+            Milestone::Serving => {
+                self.open_change = None;
+                self.has_started = true;
+            }
+            _ => {}
+        }
+        let leaving = &before.serving - &self.serving();
+        let Some(request) = asker.and_then(|asker| self.requests.get_mut(&asker)) else {
+            return Ok(());
+        };
+        ensure(!request.is_answered, || format!("{asker:?} hears more after the end"))?;
+        ensure(request.heard < Some(milestone), || {
+            format!("{asker:?} hears of {milestone} after {:?}", request.heard)
+        })?;
+        request.heard = Some(milestone);
+        if milestone == Milestone::Serving {
+            request.leaving = leaving;
+        }
+        Ok(())
+    }
+
+    fn check_verdict(
+        &mut self,
+        asker: Option<Asker>,
+        verdict: &Verdict,
+        before: &Before,
+    ) -> Checked {
+        if let Verdict::Failed { kind, failure } = verdict {
+            self.open_change = None;
+            let is_kept = before.serving.is_subset(&self.serving());
+            ensure(is_kept || self.is_stopping(), || {
+                format!("the {kind} failed ({failure:?}) and who served does not any more")
+            })?;
+        }
+        let Some(asker) = asker else {
+            return Ok(());
+        };
+        let Some(request) = self.requests.get_mut(&asker) else {
+            return Err(format!("{asker:?} has asked for nothing"));
+        };
+        ensure(!request.is_answered, || format!("{asker:?} is answered twice"))?;
+        request.is_answered = true;
+        ensure(self.now.since(request.at) < PATIENCE, || {
+            format!("{asker:?} is answered late")
+        })?;
+        let is_done = matches!(verdict, Verdict::Done { .. });
+        let here = |id: &&WorkerId| {
+            let process = self.processes.get(id);
+            process.is_some_and(Process::is_alive)
+        };
+        let left = request.leaving.iter().find(here);
+        ensure(left.is_none() || !is_done, || {
+            format!("{asker:?} hears that all is done, and worker {left:?} is here")
+        })
+    }
+
+    fn check_finish(&self) -> Checked {
+        let mut alive = self.processes.iter().filter(|(_, it)| it.is_alive());
+        let left = alive.next().map(|(id, _)| id);
+        ensure(left.is_none(), || format!("it finishes, and worker {left:?} is here"))?;
+        ensure(self.kernel.open.is_empty(), || {
+            format!("it finishes with open sockets: {:?}", self.kernel.open)
+        })?;
+        self.check_answered()
+    }
+
+    // ---- the state, after a step ---------------------------------------------------------------
+
+    pub(super) fn check_state(
+        &mut self,
+        before: &Before,
+        batch: &[Effect],
+        is_settled: bool,
+    ) -> Checked {
+        ensure(self.steps_now < STORM, || "a storm of events".to_owned())?;
+        let deadline = self.fleet.next_deadline();
+        ensure(deadline.is_none_or(|at| at > self.now), || {
+            format!("the next deadline is not in the future: {deadline:?}")
+        })?;
+        if self.is_finished {
+            return ensure(deadline.is_none(), || "a deadline after the end".to_owned());
+        }
+        self.check_capacity(before)?;
+        self.check_timely()?;
+        if !self.is_stopping() {
+            self.check_steering()?;
+            self.check_generation(batch)?;
+        }
+        if is_settled {
+            self.check_books()?;
+        }
+        Ok(())
+    }
+
+    /// Workers cease to serve for no other reason than that there are as many others, or that they
+    /// have crashed, or that fewer are wanted, or none.
+    fn check_capacity(&self, before: &Before) -> Checked {
+        if self.is_stopping() {
+            return Ok(());
+        }
+        let serving = self.serving();
+        let crashed = before
+            .ended
+            .is_some_and(|id| before.serving.contains(&id));
+        let had = before.serving.len() - usize::from(crashed);
+        let wanted = self.fleet.workers_wanted() as usize;
+        ensure(serving.len() >= had.min(wanted), || {
+            format!("{} workers serve, before {had}, and {wanted} are wanted", serving.len())
+        })
+    }
+
+    /// What is timed is done in its time.
+    fn check_timely(&mut self) -> Checked {
+        let policy = self.plan.policy.clone();
+        let phases: Vec<_> = self
+            .fleet
+            .view(self.now)
+            .into_iter()
+            .map(|line| (line.worker, line.phase))
+            .collect();
+        for (id, phase) in phases {
+            let Some(process) = self.processes.get_mut(&id).filter(|it| it.is_alive()) else {
+                continue;
+            };
+            if process.phase.0 != phase {
+                process.phase = (phase, self.now);
+            }
+            let since = self.now.since(process.phase.1);
+            let is_late = !process.is_killed
+                && match phase {
+                    "starting" => self.now.since(process.started) >= policy.start_timeout,
+                    "settling" => since > policy.settle_timeout + LATENESS,
+                    "quiescing" => since > policy.quiet_timeout + LATENESS,
+                    "draining" => {
+                        process.told.map(|at| self.now.since(at)) >= Some(policy.drain_timeout)
+                    }
+                    _ => false,
+                };
+            ensure(!is_late, || format!("worker {id} is {phase} for too long"))?;
+        }
+        Ok(())
+    }
+
+    /// New connections go to all serving workers, and to nobody else.
+    fn check_steering(&self) -> Checked {
+        if !self.plan.policy.steering {
+            return Ok(());
+        }
+        let mut expected = BTreeSet::new();
+        for id in self.serving() {
+            let process = self.processes.get(&id);
+            let Some(process) = process.filter(|process| process.is_alive()) else {
+                return Err(format!("worker {id} serves and has no process"));
+            };
+            ensure(!process.is_killed && process.told.is_none(), || {
+                format!("worker {id} serves and was told to stop")
+            })?;
+            expected.extend(&process.listens_on);
+        }
+        let live = &self.kernel.live;
+        // Of a socket that is passed and used late nobody hears.
+        let unheard = |id: &&ListenerId| {
+            let endpoint = self.kernel.open.get(id).map(|socket| socket.endpoint);
+            !endpoint.is_some_and(|endpoint| self.passed().contains(&endpoint))
+        };
+        let forgotten = expected.difference(live).find(unheard);
+        ensure(forgotten.is_none(), || {
+            format!("{forgotten:?} of a serving worker gets no connections")
+        })?;
+        let wrong = live.difference(&expected).find(unheard);
+        ensure(wrong.is_none(), || {
+            format!("{wrong:?} gets connections, and nobody serves from it")
+        })
+    }
+
+    /// After the flip of a reload the new generation serves and no other.
+    fn check_generation(&self, batch: &[Effect]) -> Checked {
+        for effect in batch {
+            if let Effect::Report {
+                milestone: Milestone::Serving,
+                kind: ChangeKind::Reload,
+                generation,
+                ..
+            } = effect
+            {
+                let serving = self.serving();
+                let mut of_them = serving.iter().filter_map(|id| self.processes.get(id));
+                ensure(of_them.all(|it| it.generation == *generation), || {
+                    format!("after the flip not only generation {generation} serves")
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that is, is somebody's; nothing piles up.
+    fn check_books(&self) -> Checked {
+        let view = self.fleet.view(self.now);
+        let shown: BTreeSet<WorkerId> = view.iter().map(|line| line.worker).collect();
+        let owned: BTreeSet<ListenerId> = view
+            .iter()
+            .flat_map(|line| line.listeners.iter().map(|(id, _)| *id))
+            .collect();
+        let leaked = self.kernel.open.keys().find(|id| !owned.contains(id));
+        ensure(leaked.is_none(), || format!("{leaked:?} is open and nobody's"))?;
+        let alive = self.processes.iter().filter(|(_, it)| it.is_alive());
+        let mut forgotten = alive.map(|(id, _)| id).filter(|id| !shown.contains(id));
+        let forgotten = forgotten.next();
+        ensure(forgotten.is_none(), || format!("worker {forgotten:?} is forgotten"))?;
+        let pile = self.fleet.retirements.len();
+        ensure(pile <= shown.len() + 1, || format!("{pile} retirements pile up"))?;
+        let most = self.plan.policy.max_restarts as usize + 1;
+        let crashes = self.fleet.crashes.values().map(Vec::len).max().unwrap_or(0);
+        ensure(crashes <= most, || format!("{crashes} crashes are remembered"))?;
+        if self.is_stopping() || !self.has_started {
+            return Ok(());
+        }
+        self.check_slots()
+    }
+
+    /// Every slot has a worker that serves or will, or is known to have none, and not both.
+    fn check_slots(&self) -> Checked {
+        let view = self.fleet.view(self.now);
+        for slot in 0..self.fleet.workers_wanted() {
+            let here: Vec<_> = view.iter().filter(|line| line.slot.0 == slot).collect();
+            let count = |phases: &[&str]| {
+                let lines = here.iter().filter(|line| phases.contains(&line.phase));
+                lines.count()
+            };
+            ensure(count(&["serving", "starting", "waiting", "held"]) > 0, || {
+                format!("slot {slot} is empty and will stay so")
+            })?;
+            ensure(count(&["serving", "waiting", "held"]) <= 1, || {
+                format!("slot {slot} is empty and is not")
+            })?;
+        }
+        let is_dead = view.iter().all(|line| line.phase == "held");
+        ensure(!is_dead, || "all slots are given up, and it goes on".to_owned())
+    }
+
+    fn check_answered(&self) -> Checked {
+        let mut unanswered = self.requests.iter().filter(|(_, it)| !it.is_answered);
+        let unanswered = unanswered.next().map(|(asker, _)| asker);
+        ensure(unanswered.is_none(), || format!("{unanswered:?} is never answered"))
+    }
+
+    /// Long after the last wish everybody has an answer and no change is under way.
+    pub(super) fn check_calm(&self) -> Checked {
+        self.check_answered()?;
+        let under_way = self.open_change;
+        ensure(under_way.is_none(), || format!("a {under_way:?} never ends"))?;
+        let left = self.fleet.retirements.len();
+        ensure(left == 0, || format!("{left} retirements never end"))?;
+        let is_idle = self.fleet.vacancies.values().all(|it| it.until != Some(Time::NEVER));
+        ensure(is_idle, || "a slot waits for ever".to_owned())
+    }
+}
+
+fn is_failure(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::Tell {
+            verdict: Verdict::Failed { .. },
+            ..
+        }
+    )
+}

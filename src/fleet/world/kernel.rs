@@ -1,0 +1,131 @@
+//! The kernel's part: sockets, which of them get new connections, and where these are.
+//!
+//! A group whose targets have all gone falls back to all its sockets, as the kernel's hash does.
+//! A connection that is under way when the steering changes still reaches a socket that got them
+//! before, until a fence has passed: such a *straggler* is what a forgotten fence loses.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::fleet::{Endpoint, ListenerId, WorkerId};
+
+/// A socket that listens, or was made to.
+#[derive(Clone, Debug)]
+pub(super) struct Socket {
+    pub(super) endpoint: Endpoint,
+    /// The workers that listen on it and are alive.
+    pub(super) listeners: BTreeSet<WorkerId>,
+    /// Connections that nobody has accepted.
+    pub(super) pending: u64,
+    /// It was in the steering once.
+    pub(super) was_live: bool,
+    /// Connections came to it although it is not live: its group had no other.
+    pub(super) is_last_resort: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Kernel {
+    pub(super) open: BTreeMap<ListenerId, Socket>,
+    pub(super) closed: BTreeSet<ListenerId>,
+    /// Which sockets of each group get new connections; all if none.
+    targets: BTreeMap<Endpoint, BTreeSet<ListenerId>>,
+    /// What the last steering said.
+    pub(super) live: BTreeSet<ListenerId>,
+    /// Sockets that a connection may be under way to.
+    pub(super) unfenced: BTreeSet<ListenerId>,
+    next: u64,
+    arrivals: usize,
+}
+
+impl Kernel {
+    pub(super) fn open(&mut self, endpoint: Endpoint) -> ListenerId {
+        let id = ListenerId(self.next);
+        self.next += 1;
+        let socket = Socket {
+            endpoint,
+            listeners: BTreeSet::new(),
+            pending: 0,
+            was_live: false,
+            is_last_resort: false,
+        };
+        self.open.insert(id, socket);
+        id
+    }
+
+    pub(super) fn close(&mut self, id: ListenerId) -> Option<Socket> {
+        let socket = self.open.remove(&id)?;
+        self.closed.insert(id);
+        self.unfenced.remove(&id);
+        for targets in self.targets.values_mut() {
+            targets.remove(&id);
+        }
+        Some(socket)
+    }
+
+    pub(super) fn steer(&mut self, live: BTreeSet<ListenerId>) {
+        let before = std::mem::take(&mut self.live);
+        self.unfenced.extend(before.difference(&live));
+        self.unfenced.retain(|id| !live.contains(id));
+        for id in &live {
+            if let Some(socket) = self.open.get_mut(id) {
+                socket.was_live = true;
+            }
+        }
+        for endpoint in self.endpoints() {
+            let here: BTreeSet<ListenerId> = self
+                .members(endpoint)
+                .into_iter()
+                .filter(|id| live.contains(id))
+                .collect();
+            if !here.is_empty() {
+                self.targets.insert(endpoint, here);
+            }
+        }
+        self.live = live;
+    }
+
+    /// A connection arrives at a group: the socket that gets it.
+    pub(super) fn connect(&mut self, endpoint: Endpoint) -> Option<ListenerId> {
+        let steered = self.targets.get(&endpoint).filter(|set| !set.is_empty());
+        let choice = steered.cloned().unwrap_or_else(|| {
+            let members = self.members(endpoint).into_iter();
+            members.filter(|id| self.is_listening(*id)).collect()
+        });
+        let chosen = choice.iter().nth(self.arrivals % choice.len().max(1))?;
+        self.arrivals += 1;
+        self.queue(*chosen);
+        Some(*chosen)
+    }
+
+    /// A connection arrives at this socket.
+    pub(super) fn queue(&mut self, id: ListenerId) {
+        let is_live = self.live.contains(&id);
+        if let Some(socket) = self.open.get_mut(&id) {
+            socket.pending += 1;
+            socket.is_last_resort |= socket.was_live && !is_live;
+        }
+    }
+
+    /// A straggler arrives: not counted as a last resort.
+    pub(super) fn straggle(&mut self, id: ListenerId) {
+        if let Some(socket) = self.open.get_mut(&id) {
+            socket.pending += 1;
+        }
+    }
+
+    pub(super) fn endpoints(&self) -> BTreeSet<Endpoint> {
+        self.open.values().map(|socket| socket.endpoint).collect()
+    }
+
+    fn is_listening(&self, id: ListenerId) -> bool {
+        self.open
+            .get(&id)
+            .is_some_and(|socket| socket.was_live || !socket.listeners.is_empty())
+    }
+
+    fn members(&self, endpoint: Endpoint) -> BTreeSet<ListenerId> {
+        let here = self.open.iter();
+        here.filter(|(_, socket)| socket.endpoint == endpoint)
+            .map(|(id, _)| *id)
+            .collect()
+    }
+}

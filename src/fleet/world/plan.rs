@@ -1,0 +1,248 @@
+//! What happens in one world: the policy, how each worker behaves, and what is asked for when.
+
+use core::fmt;
+use core::time::Duration;
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use crate::fleet::{Policy, ReadyWhen};
+
+/// A whole world, before it is run. Times are milliseconds.
+#[derive(Clone)]
+pub(super) struct Plan {
+    pub(super) policy: Policy,
+    /// Workers get their listeners passed (`--listen`); else they bind by themselves.
+    pub(super) passed: bool,
+    /// Every worker serves a second endpoint.
+    pub(super) two_endpoints: bool,
+    /// Every worker serves a port of its slot's own, too.
+    pub(super) slot_ports: bool,
+    pub(super) fence_refused: bool,
+    /// The nth worker that is started does as the nth script says, over and over.
+    pub(super) scripts: Vec<Script>,
+    /// What comes from outside, and how long after the one before.
+    pub(super) wishes: Vec<(u64, Wish)>,
+    /// A connection comes every so often; none: no connections.
+    pub(super) traffic: Option<u64>,
+}
+
+/// One line each, where the derived form has a hundred.
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            policy,
+            passed,
+            two_endpoints,
+            slot_ports,
+            fence_refused,
+            scripts,
+            wishes,
+            traffic,
+        } = self;
+        writeln!(f, "{policy:?}")?;
+        writeln!(
+            f,
+            "passed {passed}, two endpoints {two_endpoints}, slot ports {slot_ports}, fence refused {fence_refused}, \
+             traffic {traffic:?}"
+        )?;
+        for script in scripts {
+            writeln!(f, "worker: {script:?}")?;
+        }
+        writeln!(f, "wishes: {wishes:?}")
+    }
+}
+
+/// How one worker behaves.
+#[derive(Clone, Debug)]
+pub(super) struct Script {
+    pub(super) start: Start,
+    /// When it listens, after its start.
+    pub(super) listens_after: u64,
+    /// When it says that it is ready, or answers probes, after its start; none: never.
+    pub(super) ready_after: Option<u64>,
+    /// When it opens one more endpoint, after its start.
+    pub(super) extra_after: Option<u64>,
+    pub(super) crashes_after: Option<u64>,
+    /// How long it runs on when told to stop; none: for ever.
+    pub(super) stops_after: Option<u64>,
+    /// How long it runs on when killed.
+    pub(super) dies_after: u64,
+    /// How long a connection waits in its queue; none: for ever.
+    pub(super) accepts_after: Option<u64>,
+    /// How long a connection stays; none: for ever.
+    pub(super) connection_lasts: Option<u64>,
+}
+
+/// How one worker starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    Well,
+    /// It listens a second time on what it listens on.
+    Twice,
+    SpawnFails,
+    ExecFails,
+    ExitsEarly,
+    NeverListens,
+    WrongEndpoint,
+    /// On the first of two.
+    OnlyOne,
+}
+
+/// What comes from outside.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wish {
+    Reload { signal: bool },
+    ScaleTo(u32),
+    ScaleBy { by: i64, signal: bool },
+    /// The nth of what `status` shows.
+    Restart(usize),
+    RestartUnknown,
+    Stop { signal: bool },
+    StopNow,
+    /// The nth process that is there dies.
+    Crash(usize),
+    CrashAll,
+    /// A wake-up for nothing.
+    Nothing,
+}
+
+impl Script {
+    /// A worker that does everything right.
+    pub(super) const GOOD: Self = Self {
+        start: Start::Well,
+        listens_after: 3,
+        ready_after: Some(5),
+        extra_after: None,
+        crashes_after: None,
+        stops_after: Some(10),
+        dies_after: 1,
+        accepts_after: Some(2),
+        connection_lasts: Some(20),
+    };
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    let ready = prop_oneof![
+        3 => Just(ReadyWhen::Listening),
+        1 => Just(ReadyWhen::Notified),
+        1 => Just(ReadyWhen::Probed),
+    ];
+    let span = |options: &'static [u64]| {
+        prop::sample::select(options).prop_map(Duration::from_millis)
+    };
+    let spans = (
+        span(&[150, 400]),
+        span(&[200, 400, 0]),
+        span(&[150, 300, 0]),
+        span(&[200, 400, 0]),
+        span(&[0, 0, 120]),
+    );
+    let loops = (0..5_u32, prop::bool::weighted(0.2));
+    (1..4_u32, ready, prop::bool::weighted(0.75), spans, loops).prop_map(
+        |(workers, ready, steering, spans, (max_restarts, crash_loop_ends_all))| Policy {
+            workers,
+            most_workers: 5,
+            ready,
+            steering,
+            start_timeout: spans.0,
+            settle_timeout: spans.1,
+            quiet_timeout: spans.2,
+            drain_timeout: spans.3,
+            pre_stop: spans.4,
+            max_restarts,
+            restart_window: Duration::from_secs(2),
+            crash_loop_ends_all,
+        },
+    )
+}
+
+fn start() -> impl Strategy<Value = Start> {
+    prop_oneof![
+        12 => Just(Start::Well),
+        2 => Just(Start::Twice),
+        1 => Just(Start::SpawnFails),
+        1 => Just(Start::ExecFails),
+        1 => Just(Start::ExitsEarly),
+        1 => Just(Start::NeverListens),
+        1 => Just(Start::WrongEndpoint),
+        1 => Just(Start::OnlyOne),
+    ]
+}
+
+/// Mostly `Some`; seldom none, where that means trouble.
+fn mostly(range: core::ops::Range<u64>) -> impl Strategy<Value = Option<u64>> {
+    option::weighted(0.93, range)
+}
+
+fn seldom(range: core::ops::Range<u64>) -> impl Strategy<Value = Option<u64>> {
+    option::weighted(0.12, range)
+}
+
+fn script() -> impl Strategy<Value = Script> {
+    let times = (0..40_u64, mostly(0..60), seldom(0..300), seldom(0..400));
+    let ends = (mostly(0..250), 0..60_u64, mostly(0..60), mostly(0..200));
+    (start(), times, ends).prop_map(|(start, times, ends)| Script {
+        start,
+        listens_after: times.0,
+        ready_after: times.1,
+        extra_after: times.2,
+        crashes_after: times.3,
+        stops_after: ends.0,
+        dies_after: ends.1,
+        accepts_after: ends.2,
+        connection_lasts: ends.3,
+    })
+}
+
+fn scripts() -> impl Strategy<Value = Vec<Script>> {
+    // Else most worlds would end before they have begun.
+    let first = prop_oneof![4 => Just(Script::GOOD), 1 => script()];
+    let later = prop_oneof![1 => Just(Script::GOOD), 2 => script()];
+    (vec(first, 3), vec(later, 1..12))
+        .prop_map(|(first, later)| first.into_iter().chain(later).collect())
+}
+
+fn wish() -> impl Strategy<Value = Wish> {
+    prop_oneof![
+        5 => any::<bool>().prop_map(|signal| Wish::Reload { signal }),
+        1 => (0..7_u32).prop_map(Wish::ScaleTo),
+        2 => ((-2..3_i64), any::<bool>()).prop_map(|(by, signal)| Wish::ScaleBy { by, signal }),
+        2 => (0..6_usize).prop_map(Wish::Restart),
+        1 => Just(Wish::RestartUnknown),
+        1 => any::<bool>().prop_map(|signal| Wish::Stop { signal }),
+        1 => Just(Wish::StopNow),
+        4 => (0..8_usize).prop_map(Wish::Crash),
+        1 => Just(Wish::CrashAll),
+        1 => Just(Wish::Nothing),
+    ]
+}
+
+fn wishes() -> impl Strategy<Value = Vec<(u64, Wish)>> {
+    // Most come so soon that they meet what the one before began.
+    let pause = prop_oneof![2 => Just(0), 5 => 1..60_u64, 3 => 60..500_u64];
+    vec((pause, wish()), 0..14)
+}
+
+pub(super) fn plans() -> impl Strategy<Value = Plan> {
+    let flags = (
+        prop::bool::weighted(0.3),
+        prop::bool::weighted(0.3),
+        prop::bool::weighted(0.2),
+        prop::bool::weighted(0.3),
+    );
+    let traffic = option::weighted(0.8, 1..15_u64);
+    (policy(), flags, scripts(), wishes(), traffic).prop_map(
+        |(policy, flags, scripts, wishes, traffic)| Plan {
+            policy,
+            passed: flags.0,
+            two_endpoints: flags.1,
+            slot_ports: flags.2,
+            fence_refused: flags.3,
+            scripts,
+            wishes,
+            traffic,
+        },
+    )
+}

@@ -1,0 +1,100 @@
+//! A fake worker, as the world knows it.
+
+use std::collections::BTreeSet;
+
+use super::plan::{Script, Start};
+use crate::fleet::{Endpoint, Generation, ListenerId, Slot, Time};
+
+#[derive(Clone, Debug)]
+pub(super) struct Process {
+    pub(super) slot: Slot,
+    pub(super) generation: Generation,
+    pub(super) script: Script,
+    pub(super) started: Time,
+    pub(super) state: State,
+    /// Sockets that were kept or made for it, and that it does not use yet.
+    pub(super) given: BTreeSet<ListenerId>,
+    pub(super) listens_on: BTreeSet<ListenerId>,
+    /// Connections that it has accepted and that have not ended.
+    pub(super) connections: u64,
+    /// When it was told to stop.
+    pub(super) told: Option<Time>,
+    pub(super) is_killed: bool,
+    /// What the log said of it.
+    pub(super) settle_timed_out: bool,
+    pub(super) quiet_timed_out: bool,
+    pub(super) drain_timed_out: bool,
+    pub(super) start_timed_out: bool,
+    /// New connections were steered to it once.
+    pub(super) was_live: bool,
+    /// What was measured last: its queues empty, itself quiet.
+    pub(super) measured: (bool, bool),
+    /// Since when it settles, or quiesces.
+    pub(super) phase: (&'static str, Time),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// No process could be made.
+    Unborn,
+    Alive,
+    Dead,
+}
+
+impl Process {
+    pub(super) fn new(slot: Slot, generation: Generation, script: Script, now: Time) -> Self {
+        let is_born = script.start != Start::SpawnFails;
+        Self {
+            slot,
+            generation,
+            script,
+            started: now,
+            state: if is_born { State::Alive } else { State::Unborn },
+            given: BTreeSet::new(),
+            listens_on: BTreeSet::new(),
+            connections: 0,
+            told: None,
+            is_killed: false,
+            settle_timed_out: false,
+            quiet_timed_out: false,
+            drain_timed_out: false,
+            start_timed_out: false,
+            was_live: false,
+            measured: (false, false),
+            phase: ("starting", now),
+        }
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        self.state == State::Alive
+    }
+
+    /// Where it listens by itself.
+    pub(super) fn endpoints(&self, two: bool, slot_ports: bool) -> Vec<Endpoint> {
+        let mut all = vec![endpoint(80)];
+        all.extend(two.then(|| endpoint(443)));
+        all.extend(slot_ports.then(|| slot_port(self.slot)));
+        match self.script.start {
+            Start::WrongEndpoint => vec![endpoint(81)],
+            Start::OnlyOne => all[..1].to_vec(),
+            Start::NeverListens => Vec::new(),
+            _ => all,
+        }
+    }
+}
+
+pub(super) fn endpoint(port: u16) -> Endpoint {
+    Endpoint {
+        address: ([127, 0, 0, 1], port).into(),
+        v6_only: false,
+    }
+}
+
+fn slot_port(slot: Slot) -> Endpoint {
+    endpoint(9000 + u16::try_from(slot.0).unwrap_or_default())
+}
+
+/// One more endpoint that a worker opens late.
+pub(super) fn extra() -> Endpoint {
+    endpoint(9999)
+}
