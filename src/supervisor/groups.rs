@@ -20,6 +20,12 @@ use crate::fleet::steering::{Layout, Probe, Target, compile};
 use crate::fleet::{Endpoint, ListenerId};
 use crate::sys::{listener, procfs, steering};
 
+/// The listener that gets everything before any is live.
+const FIRST: Target = Target {
+    index: 0,
+    weight: 1,
+};
+
 /// All groups.
 #[derive(Debug)]
 pub(super) struct Groups {
@@ -81,13 +87,7 @@ impl Groups {
         group.layout.joined(id);
         if !group.is_attached && self.steered {
             // From the first listener on, so that none that joins gets anything before its time.
-            self.attach(
-                &endpoint,
-                &[Target {
-                    index: 0,
-                    weight: 1,
-                }],
-            );
+            self.attach(&endpoint, &[FIRST]);
         }
         Ok(id)
     }
@@ -291,7 +291,11 @@ impl Groups {
         let Some(group) = self.groups.get(endpoint) else {
             return;
         };
-        let targets = group.layout.targets(&group.live);
+        let mut targets = group.layout.targets(&group.live);
+        if targets.is_empty() && !group.probes.is_empty() {
+            // None is live yet; without a program for it, a probe would reach the first listener.
+            targets.push(FIRST);
+        }
         self.attach(endpoint, &targets);
     }
 
