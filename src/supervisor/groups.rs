@@ -21,6 +21,12 @@ use crate::fleet::{Endpoint, ListenerId};
 use crate::sys::{diag, listener, procfs, steering};
 use crate::wire::diag::States;
 
+/// The listener that gets everything before any is live.
+const FIRST: Target = Target {
+    index: 0,
+    weight: 1,
+};
+
 /// All groups.
 #[derive(Debug)]
 pub(super) struct Groups {
@@ -82,13 +88,7 @@ impl Groups {
         group.layout.joined(id);
         if !group.is_attached && self.steered {
             // From the first listener on, so that none that joins gets anything before its time.
-            self.attach(
-                &endpoint,
-                &[Target {
-                    index: 0,
-                    weight: 1,
-                }],
-            );
+            self.attach(&endpoint, &[FIRST]);
         }
         Ok(id)
     }
@@ -287,7 +287,11 @@ impl Groups {
         let Some(group) = self.groups.get(endpoint) else {
             return;
         };
-        let targets = group.layout.targets(&group.live);
+        let mut targets = group.layout.targets(&group.live);
+        if targets.is_empty() && !group.probes.is_empty() {
+            // None is live yet; without a program for it, a probe would reach the first listener.
+            targets.push(FIRST);
+        }
         self.attach(endpoint, &targets);
     }
 

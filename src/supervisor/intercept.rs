@@ -33,6 +33,8 @@ use crate::wire::address::socket_address;
 pub(super) struct Desk {
     /// Listeners that take the place of the worker's own when it binds.
     kept: Vec<(ListenerId, Endpoint)>,
+    /// Listeners that it has, or had until it closed its descriptor: we still hold them.
+    placed: Vec<(ListenerId, Endpoint)>,
     /// Sockets that we have bound for it. By inode: descriptors' numbers are reused.
     bound: BTreeSet<u64>,
     /// Sockets that we made and put in place; they cannot be fetched again.
@@ -46,10 +48,35 @@ impl Desk {
     pub(super) fn new(kept: Vec<(ListenerId, Endpoint)>) -> Self {
         Self {
             kept,
+            placed: Vec::new(),
             bound: BTreeSet::new(),
             made: BTreeMap::new(),
             v6_only: BTreeMap::new(),
             is_blind: false,
+        }
+    }
+
+    /// The listener that takes the place of the socket which the worker binds to `endpoint`: one
+    /// that was kept for it, or one that it closed. A server may listen to see whether it can, and
+    /// then again in earnest; the first listener would stay live, and nobody would accept from it.
+    fn replacement(&mut self, groups: &Groups, endpoint: &Endpoint) -> Option<ListenerId> {
+        if let Some(at) = self.kept.iter().position(|(_, kept)| kept == endpoint) {
+            let kept = self.kept.remove(at);
+            self.placed.push(kept);
+            return Some(kept.0);
+        }
+        let is_closed = |id| {
+            groups
+                .inode(id)
+                .is_some_and(|inode| !procfs::is_held_elsewhere(inode))
+        };
+        let here = self.placed.iter().filter(|(_, placed)| placed == endpoint);
+        here.map(|(id, _)| *id).find(|id| is_closed(*id))
+    }
+
+    fn listened(&mut self, id: ListenerId, endpoint: Endpoint) {
+        if !self.placed.contains(&(id, endpoint)) {
+            self.placed.push((id, endpoint));
         }
     }
 }
@@ -253,13 +280,12 @@ impl Waiting<'_> {
         if own_inode.is_some_and(|inode| desk.bound.contains(&inode)) {
             return Ok(());
         }
-        if let Some(at) = desk.kept.iter().position(|(_, kept)| *kept == endpoint) {
-            let (id, _) = desk.kept.remove(at);
-            if let Some(kept) = groups.socket(id) {
-                self.put_in_place(fd, kept, &subject)?;
-                desk.bound.extend(groups.inode(id));
-                return Ok(());
-            }
+        if let Some(id) = desk.replacement(groups, &endpoint)
+            && let Some(socket) = groups.socket(id)
+        {
+            self.put_in_place(fd, socket, &subject)?;
+            desk.bound.extend(groups.inode(id));
+            return Ok(());
         }
         refuse_stranger(groups, &endpoint)?;
         let inode = match subject {
@@ -310,7 +336,7 @@ impl Waiting<'_> {
         fd: i32,
         backlog: i32,
     ) -> io::Result<Option<(ListenerId, Endpoint)>> {
-        let Ok(socket) = self.bound_socket(desk, fd) else {
+        let Ok(socket) = self.bound_socket(desk, groups, fd) else {
             return Ok(None);
         };
         let Some(socket) = socket else {
@@ -329,21 +355,39 @@ impl Waiting<'_> {
             Some(id) => id,
             None => groups.join(socket, endpoint)?,
         };
+        desk.listened(id, endpoint);
         Ok(Some((id, endpoint)))
     }
 
-    /// The socket to listen on: fetched, or one that we made.
-    fn bound_socket(&self, desk: &mut Desk, fd: i32) -> io::Result<Option<OwnedFd>> {
-        if !desk.made.is_empty()
-            && let Some(made) =
-                procfs::socket_inode_of(self.pid, fd).and_then(|inode| desk.made.remove(&inode))
-        {
-            return Ok(Some(made));
-        }
+    /// The socket to listen on: fetched, or one that we made or put in place.
+    fn bound_socket(
+        &self,
+        desk: &mut Desk,
+        groups: &Groups,
+        fd: i32,
+    ) -> io::Result<Option<OwnedFd>> {
         match self.subject(fd)? {
             Some(Subject::Own(socket)) => Ok(Some(socket)),
-            _ => Ok(None),
+            Some(Subject::Unseen) => self.socket_of_ours(desk, groups, fd),
+            None => Ok(None),
         }
+    }
+
+    /// The socket of ours that is behind a descriptor that we cannot fetch.
+    fn socket_of_ours(
+        &self,
+        desk: &mut Desk,
+        groups: &Groups,
+        fd: i32,
+    ) -> io::Result<Option<OwnedFd>> {
+        let Some(inode) = procfs::socket_inode_of(self.pid, fd) else {
+            return Ok(None);
+        };
+        if let Some(made) = desk.made.remove(&inode) {
+            return Ok(Some(made));
+        }
+        let known = groups.by_inode(inode).and_then(|id| groups.socket(id));
+        known.map(|socket| socket.try_clone_to_owned()).transpose()
     }
 
     /// The socket behind a descriptor of the worker; none if it is not one of TCP.

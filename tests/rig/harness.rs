@@ -73,11 +73,24 @@ pub struct Builder {
     arguments: Vec<String>,
     command: Vec<String>,
     environment: Vec<(String, String)>,
+    wrapper: Vec<String>,
     directory: TempDir,
     reservation: Reservation,
 }
 
 impl Builder {
+    /// Starts the supervisor through this command, which must become it: the supervisor and its
+    /// arguments are appended.
+    pub fn through<S: Into<String>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
+        self.wrapper = words.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The same with a shell, whose script must end with `exec "$@"`.
+    pub fn through_shell(self, script: &str) -> Self {
+        self.through(["sh", "-c", script, "sh"])
+    }
+
     /// More options of the supervisor. Its control socket is given already.
     pub fn args<S: Into<String>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
         self.arguments.extend(arguments.into_iter().map(Into::into));
@@ -113,6 +126,11 @@ impl Builder {
         self.reservation.port()
     }
 
+    /// Where files for this test can be put: `{dir}`.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Writes a file that the server or the supervisor is to read: `{dir}/NAME`.
     pub fn file(self, name: &str, text: &str) -> Self {
         fs::write(self.directory.path().join(name), self.fill(text)).unwrap();
@@ -122,7 +140,15 @@ impl Builder {
     #[track_caller]
     pub fn start(self) -> Supervisor {
         let socket = self.directory.path().join("ctl.sock");
-        let mut command = Command::new(supervisor_program());
+        let mut words = self.wrapper.iter().map(|word| self.fill(word));
+        let mut command = match words.next() {
+            Some(program) => {
+                let mut command = Command::new(program);
+                command.args(words).arg(supervisor_program());
+                command
+            }
+            None => Command::new(supervisor_program()),
+        };
         command
             .arg("--control")
             .arg(&socket)
@@ -190,6 +216,7 @@ impl Supervisor {
             arguments: Vec::new(),
             command: Vec::new(),
             environment: Vec::new(),
+            wrapper: Vec::new(),
             directory: TempDir::new().unwrap(),
             reservation: Reservation::new().unwrap(),
         }
@@ -201,6 +228,11 @@ impl Supervisor {
 
     pub fn port(&self) -> u16 {
         self.reservation.port()
+    }
+
+    /// The control socket.
+    pub fn control(&self) -> &Path {
+        &self.control.socket
     }
 
     /// Where a client reaches the workers.
