@@ -54,6 +54,7 @@ impl Supervisor {
                 self.inbox.push_front(consequence);
             }
         }
+        self.groups.purge();
     }
 
     /// How long to wait: for ever, when nothing is timed.

@@ -10,7 +10,8 @@
 //! | `environment` | what a worker sees |
 //! | `intercept` | answers the workers' bind and listen |
 //! | `stranger` | somebody else on the port |
-//! | `groups` | listeners, steering, leaving a group |
+//! | `groups` | listeners and steering |
+//! | `departure` | how a listener leaves its group |
 //! | `measure` | queues and connections of retired workers |
 //! | `probe` | asks a worker whether it is ready |
 //! | `notify` | hears workers' `READY=1`; speaks to the service manager |
@@ -21,6 +22,7 @@
 
 mod children;
 mod control;
+mod departure;
 mod environment;
 mod event_loop;
 mod groups;

@@ -167,16 +167,20 @@ pub(crate) fn sockets(pid: i32) -> Vec<u64> {
         .filter_map(|entry| fs::read_link(entry.path()).ok());
     let inode = |target: std::path::PathBuf| {
         let target = target.to_str()?;
-        target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+        target
+            .strip_prefix("socket:[")?
+            .strip_suffix(']')?
+            .parse()
+            .ok()
     };
     targets.filter_map(inode).collect()
 }
 
 /// The inodes of the sockets that listen on a port.
 pub(crate) fn listeners(port: u16) -> Vec<u64> {
-    let lines = reuseport_run::sys::procfs::listeners(None).unwrap();
-    let here = lines.iter().filter(|line| line.address.port() == port);
-    here.map(|line| line.inode).collect()
+    use reuseport_run::wire::diag::States;
+    let here = reuseport_run::sys::diag::connections(port, States::LISTENING).unwrap();
+    here.iter().map(|socket| socket.inode).collect()
 }
 
 /// One field of a process's `/proc/PID/status`.
@@ -194,7 +198,10 @@ pub(crate) fn field(status: &str, name: &str) -> Option<String> {
 pub(crate) fn environment(pid: i32) -> Vec<(String, String)> {
     let bytes = fs::read(format!("/proc/{pid}/environ")).unwrap();
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    let pair = |text: &str| text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let pair = |text: &str| {
+        text.split_once('=')
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    };
     text.split('\0').filter_map(pair).collect()
 }
 
