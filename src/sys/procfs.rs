@@ -116,6 +116,65 @@ pub fn socket_inode_of(pid: i32, fd: i32) -> Option<u64> {
     socket_inode(Path::new(&format!("/proc/{pid}/fd/{fd}")))
 }
 
+/// The sockets that process `pid` has, each with a descriptor's number.
+///
+/// # Errors
+/// `NotFound`: there is no such process. `PermissionDenied`: it is another user's, or not dumpable.
+pub fn socket_descriptors(pid: i32) -> io::Result<Vec<(i32, u64)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        let path = entry?.path();
+        let number = path
+            .file_name()
+            .and_then(|name| name.to_str()?.parse().ok());
+        found.extend(number.zip(socket_inode(&path)));
+    }
+    Ok(found)
+}
+
+/// Whether descriptor `fd` of process `pid` may be the socket `inode`: false only if it is known not
+/// to be.
+pub fn may_hold(pid: i32, fd: i32, inode: u64) -> bool {
+    match fs::read_link(format!("/proc/{pid}/fd/{fd}")) {
+        Ok(target) => target.as_os_str() == format!("socket:[{inode}]").as_str(),
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
+}
+
+/// All processes of the process group `group`.
+pub fn members_of_group(group: i32) -> Vec<i32> {
+    entries("/proc")
+        .filter(|pid| process_group(*pid) == Some(group))
+        .collect()
+}
+
+/// The descriptors that threads of process `pid` sleep in a read of. None if that cannot be seen
+/// (/proc/PID/task/TID/syscall needs the right to trace, and a kernel that has it).
+pub fn descriptors_being_read(pid: i32) -> Vec<i32> {
+    let threads = entries(&format!("/proc/{pid}/task"));
+    let calls = threads
+        .filter_map(|tid| fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).ok());
+    calls.filter_map(|call| being_read(&call)).collect()
+}
+
+/// The first argument of a system call that reads, from its number and its arguments in hexadecimal.
+fn being_read(call: &str) -> Option<i32> {
+    const READS: [libc::c_long; 5] = [
+        libc::SYS_read,
+        libc::SYS_readv,
+        libc::SYS_recvfrom,
+        libc::SYS_recvmsg,
+        libc::SYS_recvmmsg,
+    ];
+    let mut words = call.split_ascii_whitespace();
+    let number = words.next()?.parse().ok()?;
+    let argument = words.next()?.strip_prefix("0x")?;
+    let argument = u64::from_str_radix(argument, 16).ok()?;
+    READS
+        .contains(&number)
+        .then(|| i32::try_from(argument).ok())?
+}
+
 /// The process group of a process; none if there is no such process.
 pub fn process_group(pid: i32) -> Option<i32> {
     let group = nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid)));

@@ -6,3 +6,4 @@ pub mod diag;
 pub mod http;
 pub mod notify;
 pub mod proc_net;
+pub mod rescue;
