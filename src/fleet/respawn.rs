@@ -44,6 +44,11 @@ impl Fleet {
             }));
             return self.release(worker.listeners.into_keys());
         }
+        // A worker of the start serves before its siblings do: the start has had it, and would
+        // wait for it for ever.
+        if let Some(change) = &mut self.change {
+            change.incoming.remove(&id);
+        }
         let crashes = self.count_crash(now, slot);
         let is_loop = crashes > self.policy.max_restarts as usize;
         let delay = delay(crashes);
