@@ -189,7 +189,6 @@ impl Fleet {
         self.check_starting(now);
         self.fill_vacancies(now);
         self.look_at_retired(now);
-        self.check_draining(now);
         if self
             .stopping
             .as_ref()
@@ -198,6 +197,8 @@ impl Fleet {
         {
             self.tell_all(now);
         }
+        // Last: a drain time-out of 0 is over as soon as a worker is told.
+        self.check_draining(now);
     }
 
     fn deadline_of(&self, worker: &Worker) -> Option<Time> {
