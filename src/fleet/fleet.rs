@@ -580,6 +580,10 @@ impl Fleet {
             askers: Vec::new(),
             outcome,
         });
+        // Nobody fills them now, so they must not wake anybody.
+        for vacancy in self.vacancies.values_mut() {
+            vacancy.until = None;
+        }
         if self.change.is_some() {
             self.fail_change(now, Failure::Stopped);
         }
