@@ -102,18 +102,22 @@ impl Fleet {
         }
     }
 
-    /// What a signal asked for while it could not be done.
-    pub(super) fn begin_queued(&mut self, now: Time) {
+    /// Does one thing of what signals asked for while it could not be done; false if there is
+    /// nothing that can be done now. First the number, so that the reload starts the right one.
+    pub(super) fn begin_queued(&mut self, now: Time) -> bool {
         if self.denial().is_some() {
-            return;
+            return false;
         }
-        let queued = std::mem::take(&mut self.queued);
-        if queued.scale_by != 0 {
-            self.queued.reload = queued.reload;
-            self.scale_asked(now, None, ScaleTo::By(queued.scale_by));
-        } else if queued.reload {
+        let scale_by = std::mem::take(&mut self.queued.scale_by);
+        if scale_by != 0 {
+            self.scale_asked(now, None, ScaleTo::By(scale_by));
+            return true;
+        }
+        let reload = std::mem::take(&mut self.queued.reload);
+        if reload {
             self.reload_asked(now, None);
         }
+        reload
     }
 
     /// Why no change can begin now.

@@ -127,7 +127,11 @@ impl Fleet {
             self.handle(now, event);
             self.check_deadlines(now);
             self.report_retirements(now);
-            self.begin_queued(now);
+            while self.begin_queued(now) {
+                // What has begun may be over, or due, at once.
+                self.check_deadlines(now);
+                self.report_retirements(now);
+            }
             self.end_if_hopeless(now);
             self.finish_if_over();
         }
