@@ -170,13 +170,18 @@ impl Fleet {
             workers: slots.len(),
         });
         let before = std::mem::replace(&mut self.wanted, wanted);
-        let replaced: BTreeSet<Slot> = slots.map(Slot).collect();
+        let mut replaced: BTreeSet<Slot> = slots.map(Slot).collect();
         let mut incoming = BTreeSet::new();
         for slot in &replaced {
             let adopt = self.adopted_by(kind, *slot);
             incoming.insert(self.spawn(now, *slot, generation, adopt));
         }
         self.wanted = before;
+        if kind == ChangeKind::Start {
+            // Who serves before its siblings do belongs to the same start, and so does who
+            // replaces it if it crashes.
+            replaced.clear();
+        }
         self.change = Some(Change {
             kind,
             incoming,
@@ -259,11 +264,7 @@ impl Fleet {
             .values()
             .filter(|worker| worker.is_serving() && !change.incoming.contains(&worker.id));
         let replaced = serving.filter(|worker| change.replaced.contains(&worker.slot));
-        if change.kind == ChangeKind::Start {
-            Vec::new()
-        } else {
-            replaced.map(|worker| worker.id).collect()
-        }
+        replaced.map(|worker| worker.id).collect()
     }
 
     /// What is between two lives in these slots is not needed any more, but for one thing: to

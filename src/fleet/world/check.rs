@@ -100,7 +100,7 @@ impl World {
                 kind,
                 ..
             } => self.check_report(*asker, *milestone, *kind, before),
-            Effect::Tell { asker, verdict } => self.check_verdict(*asker, verdict, before),
+            Effect::Tell { asker, verdict } => self.check_verdict(*asker, verdict, batch, before),
             Effect::Finish { .. } => self.check_finish(),
             Effect::Probe { worker } => self.process_of(*worker).map(drop),
             _ => Ok(()),
@@ -264,12 +264,15 @@ impl World {
         &mut self,
         asker: Option<Asker>,
         verdict: &Verdict,
+        batch: &[Effect],
         before: &Before,
     ) -> Checked {
         if let Verdict::Failed { kind, failure } = verdict {
             self.open_change = None;
             let is_kept = before.serving.is_subset(&self.serving());
-            ensure(is_kept || self.is_stopping(), || {
+            // What signals asked for may follow at once: fewer workers.
+            let is_over = self.is_stopping() || batch.iter().any(is_flip);
+            ensure(is_kept || is_over, || {
                 format!("the {kind} failed ({failure:?}) and who served does not any more")
             })?;
         }
@@ -340,12 +343,11 @@ impl World {
             return Ok(());
         }
         let serving = self.serving();
-        let crashed = before
-            .ended
-            .is_some_and(|id| before.serving.contains(&id));
-        let had = before.serving.len() - usize::from(crashed);
-        let wanted = self.fleet.workers_wanted() as usize;
-        ensure(serving.len() >= had.min(wanted), || {
+        let wanted = self.fleet.workers_wanted();
+        let is_wanted = |id: &&WorkerId| before.phases.get(id).is_some_and(|(_, slot)| *slot < wanted);
+        let stays = |id: &&WorkerId| before.ended != Some(**id);
+        let had = before.serving.iter().filter(is_wanted).filter(stays).count();
+        ensure(serving.len() >= had, || {
             format!("{} workers serve, before {had}, and {wanted} are wanted", serving.len())
         })
     }
@@ -495,6 +497,16 @@ impl World {
         let is_idle = self.fleet.vacancies.values().all(|it| it.until != Some(Time::NEVER));
         ensure(is_idle, || "a slot waits for ever".to_owned())
     }
+}
+
+fn is_flip(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::Report {
+            milestone: Milestone::Serving,
+            ..
+        }
+    )
 }
 
 fn is_failure(effect: &Effect) -> bool {
