@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::fleet::Fleet;
+use super::respawn::Vacancy;
 use super::vocabulary::*;
 use super::worker::{Listener, Phase, Worker};
 
@@ -23,6 +24,8 @@ pub(super) struct Change {
     replaced: BTreeSet<Slot>,
     /// The number of workers after the flip.
     wanted: u32,
+    /// The empty slot that a restart fills; it is empty again if the restart fails.
+    filled: Option<(Slot, Vacancy)>,
 }
 
 /// A change after its flip: outgoing workers on their way.
@@ -171,9 +174,11 @@ impl Fleet {
         });
         let before = std::mem::replace(&mut self.wanted, wanted);
         let mut replaced: BTreeSet<Slot> = slots.map(Slot).collect();
+        let filled = self.fill_for(kind, &replaced);
         let mut incoming = BTreeSet::new();
         for slot in &replaced {
-            let adopt = self.adopted_by(kind, *slot);
+            let kept = filled.as_ref().map(|(_, vacancy)| vacancy.kept.clone());
+            let adopt = kept.unwrap_or_else(|| self.shared_with(*slot));
             incoming.insert(self.spawn(now, *slot, generation, adopt));
         }
         self.wanted = before;
@@ -190,18 +195,21 @@ impl Fleet {
             generation,
             replaced,
             wanted,
+            filled,
         });
     }
 
-    /// The listeners that an incoming worker gets. With steering it makes its own; without, it
-    /// shares those of the worker that it replaces.
-    fn adopted_by(&mut self, kind: ChangeKind, slot: Slot) -> BTreeMap<ListenerId, Listener> {
-        if kind == ChangeKind::Restart
-            && let Some(vacancy) = self.vacancies.remove(&slot)
-        {
-            self.crashes.remove(&slot);
-            return vacancy.kept;
-        }
+    /// The empty slot that a restart is about; its crashes are forgotten.
+    fn fill_for(&mut self, kind: ChangeKind, slots: &BTreeSet<Slot>) -> Option<(Slot, Vacancy)> {
+        let slot = slots.first().filter(|_| kind == ChangeKind::Restart)?;
+        let vacancy = self.vacancies.remove(slot)?;
+        self.crashes.remove(slot);
+        Some((*slot, vacancy))
+    }
+
+    /// The listeners of its predecessor that an incoming worker gets. With steering it makes its
+    /// own; without, it shares those of the worker that it replaces.
+    fn shared_with(&self, slot: Slot) -> BTreeMap<ListenerId, Listener> {
         let before = self
             .workers
             .values()
@@ -307,6 +315,7 @@ impl Fleet {
             generation: self.serving,
             replaced,
             wanted: count,
+            filled: None,
         };
         self.flip(now, change);
     }
@@ -323,9 +332,7 @@ impl Fleet {
                 self.tell(now, *id);
             }
         }
-        if change.kind == ChangeKind::Restart {
-            self.hold_if_empty(&change.replaced, change.generation);
-        }
+        self.vacancies.extend(change.filled);
         self.out.push(Effect::Tell {
             asker: change.asker,
             verdict: Verdict::Failed {

@@ -472,23 +472,12 @@ impl Fleet {
         let Some(worker) = self.workers.get(&id) else {
             return;
         };
-        let slot = worker.slot;
         let incoming = self
             .change
             .as_ref()
             .is_some_and(|change| change.incoming.contains(&id));
         match worker.phase {
-            Phase::Starting { .. } | Phase::Ready if incoming => {
-                self.forget(id);
-                self.fail_change(
-                    now,
-                    Failure::Exited {
-                        worker: id,
-                        slot,
-                        exit,
-                    },
-                );
-            }
+            Phase::Starting { .. } | Phase::Ready if incoming => self.incoming_exited(now, id, exit),
             Phase::Starting { .. } | Phase::Ready if worker.superseded => {
                 self.gone(id, exit, false)
             }
@@ -496,6 +485,20 @@ impl Fleet {
             Phase::Settling { .. } | Phase::Quiescing { .. } => self.gone(id, exit, false),
             Phase::Draining { .. } | Phase::Killed => self.gone(id, exit, true),
         }
+    }
+
+    fn incoming_exited(&mut self, now: Time, id: WorkerId, exit: Exit) {
+        let Some(worker) = self.workers.remove(&id) else {
+            return;
+        };
+        let failure = Failure::Exited {
+            worker: id,
+            slot: worker.slot,
+            exit,
+        };
+        // Before anything is closed: it may have been given what an empty slot keeps.
+        self.fail_change(now, failure);
+        self.release(worker.listeners.into_keys());
     }
 
     fn gone(&mut self, id: WorkerId, exit: Exit, told: bool) {
@@ -584,12 +587,12 @@ impl Fleet {
             askers: Vec::new(),
             outcome,
         });
+        if self.change.is_some() {
+            self.fail_change(now, Failure::Stopped);
+        }
         // Nobody fills them now, so they must not wake anybody.
         for vacancy in self.vacancies.values_mut() {
             vacancy.until = None;
-        }
-        if self.change.is_some() {
-            self.fail_change(now, Failure::Stopped);
         }
     }
 
