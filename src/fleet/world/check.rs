@@ -269,7 +269,9 @@ impl World {
     ) -> Checked {
         if let Verdict::Failed { kind, failure } = verdict {
             self.open_change = None;
-            let is_kept = before.serving.is_subset(&self.serving());
+            let serving = self.serving();
+            let mut stays = before.serving.iter().filter(|id| before.ended != Some(**id));
+            let is_kept = stays.all(|id| serving.contains(id));
             // What signals asked for may follow at once: fewer workers.
             let is_over = self.is_stopping() || batch.iter().any(is_flip);
             ensure(is_kept || is_over, || {
