@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::fleet::Fleet;
+use super::respawn::Vacancy;
 use super::vocabulary::*;
 use super::worker::{Listener, Phase, Worker};
 
@@ -23,6 +24,8 @@ pub(super) struct Change {
     replaced: BTreeSet<Slot>,
     /// The number of workers after the flip.
     wanted: u32,
+    /// The empty slot that a restart fills; it is empty again if the restart fails.
+    filled: Option<(Slot, Vacancy)>,
 }
 
 /// A change after its flip: outgoing workers on their way.
@@ -102,18 +105,22 @@ impl Fleet {
         }
     }
 
-    /// What a signal asked for while it could not be done.
-    pub(super) fn begin_queued(&mut self, now: Time) {
+    /// Does one thing of what signals asked for while it could not be done; false if there is
+    /// nothing that can be done now. First the number, so that the reload starts the right one.
+    pub(super) fn begin_queued(&mut self, now: Time) -> bool {
         if self.denial().is_some() {
-            return;
+            return false;
         }
-        let queued = std::mem::take(&mut self.queued);
-        if queued.scale_by != 0 {
-            self.queued.reload = queued.reload;
-            self.scale_asked(now, None, ScaleTo::By(queued.scale_by));
-        } else if queued.reload {
+        let scale_by = std::mem::take(&mut self.queued.scale_by);
+        if scale_by != 0 {
+            self.scale_asked(now, None, ScaleTo::By(scale_by));
+            return true;
+        }
+        let reload = std::mem::take(&mut self.queued.reload);
+        if reload {
             self.reload_asked(now, None);
         }
+        reload
     }
 
     /// Why no change can begin now.
@@ -166,13 +173,20 @@ impl Fleet {
             workers: slots.len(),
         });
         let before = std::mem::replace(&mut self.wanted, wanted);
-        let replaced: BTreeSet<Slot> = slots.map(Slot).collect();
+        let mut replaced: BTreeSet<Slot> = slots.map(Slot).collect();
+        let filled = self.fill_for(kind, &replaced);
         let mut incoming = BTreeSet::new();
         for slot in &replaced {
-            let adopt = self.adopted_by(kind, *slot);
+            let kept = filled.as_ref().map(|(_, vacancy)| vacancy.kept.clone());
+            let adopt = kept.unwrap_or_else(|| self.shared_with(*slot));
             incoming.insert(self.spawn(now, *slot, generation, adopt));
         }
         self.wanted = before;
+        if kind == ChangeKind::Start {
+            // Who serves before its siblings do belongs to the same start, and so does who
+            // replaces it if it crashes.
+            replaced.clear();
+        }
         self.change = Some(Change {
             kind,
             incoming,
@@ -181,18 +195,21 @@ impl Fleet {
             generation,
             replaced,
             wanted,
+            filled,
         });
     }
 
-    /// The listeners that an incoming worker gets. With steering it makes its own; without, it
-    /// shares those of the worker that it replaces.
-    fn adopted_by(&mut self, kind: ChangeKind, slot: Slot) -> BTreeMap<ListenerId, Listener> {
-        if kind == ChangeKind::Restart
-            && let Some(vacancy) = self.vacancies.remove(&slot)
-        {
-            self.crashes.remove(&slot);
-            return vacancy.kept;
-        }
+    /// The empty slot that a restart is about; its crashes are forgotten.
+    fn fill_for(&mut self, kind: ChangeKind, slots: &BTreeSet<Slot>) -> Option<(Slot, Vacancy)> {
+        let slot = slots.first().filter(|_| kind == ChangeKind::Restart)?;
+        let vacancy = self.vacancies.remove(slot)?;
+        self.crashes.remove(slot);
+        Some((*slot, vacancy))
+    }
+
+    /// The listeners of its predecessor that an incoming worker gets. With steering it makes its
+    /// own; without, it shares those of the worker that it replaces.
+    fn shared_with(&self, slot: Slot) -> BTreeMap<ListenerId, Listener> {
         let before = self
             .workers
             .values()
@@ -255,11 +272,7 @@ impl Fleet {
             .values()
             .filter(|worker| worker.is_serving() && !change.incoming.contains(&worker.id));
         let replaced = serving.filter(|worker| change.replaced.contains(&worker.slot));
-        if change.kind == ChangeKind::Start {
-            Vec::new()
-        } else {
-            replaced.map(|worker| worker.id).collect()
-        }
+        replaced.map(|worker| worker.id).collect()
     }
 
     /// What is between two lives in these slots is not needed any more, but for one thing: to
@@ -302,6 +315,7 @@ impl Fleet {
             generation: self.serving,
             replaced,
             wanted: count,
+            filled: None,
         };
         self.flip(now, change);
     }
@@ -318,9 +332,7 @@ impl Fleet {
                 self.tell(now, *id);
             }
         }
-        if change.kind == ChangeKind::Restart {
-            self.hold_if_empty(&change.replaced, change.generation);
-        }
+        self.vacancies.extend(change.filled);
         self.out.push(Effect::Tell {
             asker: change.asker,
             verdict: Verdict::Failed {

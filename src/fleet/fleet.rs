@@ -127,7 +127,11 @@ impl Fleet {
             self.handle(now, event);
             self.check_deadlines(now);
             self.report_retirements(now);
-            self.begin_queued(now);
+            while self.begin_queued(now) {
+                // What has begun may be over, or due, at once.
+                self.check_deadlines(now);
+                self.report_retirements(now);
+            }
             self.end_if_hopeless(now);
             self.finish_if_over();
         }
@@ -189,7 +193,6 @@ impl Fleet {
         self.check_starting(now);
         self.fill_vacancies(now);
         self.look_at_retired(now);
-        self.check_draining(now);
         if self
             .stopping
             .as_ref()
@@ -198,6 +201,8 @@ impl Fleet {
         {
             self.tell_all(now);
         }
+        // Last: a drain time-out of 0 is over as soon as a worker is told.
+        self.check_draining(now);
     }
 
     fn deadline_of(&self, worker: &Worker) -> Option<Time> {
@@ -467,23 +472,12 @@ impl Fleet {
         let Some(worker) = self.workers.get(&id) else {
             return;
         };
-        let slot = worker.slot;
         let incoming = self
             .change
             .as_ref()
             .is_some_and(|change| change.incoming.contains(&id));
         match worker.phase {
-            Phase::Starting { .. } | Phase::Ready if incoming => {
-                self.forget(id);
-                self.fail_change(
-                    now,
-                    Failure::Exited {
-                        worker: id,
-                        slot,
-                        exit,
-                    },
-                );
-            }
+            Phase::Starting { .. } | Phase::Ready if incoming => self.incoming_exited(now, id, exit),
             Phase::Starting { .. } | Phase::Ready if worker.superseded => {
                 self.gone(id, exit, false)
             }
@@ -491,6 +485,20 @@ impl Fleet {
             Phase::Settling { .. } | Phase::Quiescing { .. } => self.gone(id, exit, false),
             Phase::Draining { .. } | Phase::Killed => self.gone(id, exit, true),
         }
+    }
+
+    fn incoming_exited(&mut self, now: Time, id: WorkerId, exit: Exit) {
+        let Some(worker) = self.workers.remove(&id) else {
+            return;
+        };
+        let failure = Failure::Exited {
+            worker: id,
+            slot: worker.slot,
+            exit,
+        };
+        // Before anything is closed: it may have been given what an empty slot keeps.
+        self.fail_change(now, failure);
+        self.release(worker.listeners.into_keys());
     }
 
     fn gone(&mut self, id: WorkerId, exit: Exit, told: bool) {
@@ -581,6 +589,10 @@ impl Fleet {
         });
         if self.change.is_some() {
             self.fail_change(now, Failure::Stopped);
+        }
+        // Nobody fills them now, so they must not wake anybody.
+        for vacancy in self.vacancies.values_mut() {
+            vacancy.until = None;
         }
     }
 

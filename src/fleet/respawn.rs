@@ -6,7 +6,7 @@
 //! can go elsewhere, one that waits for nobody cannot.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::fleet::Fleet;
 use super::vocabulary::*;
@@ -43,6 +43,11 @@ impl Fleet {
                 told: false,
             }));
             return self.release(worker.listeners.into_keys());
+        }
+        // A worker of the start serves before its siblings do: the start has had it, and would
+        // wait for it for ever.
+        if let Some(change) = &mut self.change {
+            change.incoming.remove(&id);
         }
         let crashes = self.count_crash(now, slot);
         let is_loop = crashes > self.policy.max_restarts as usize;
@@ -129,32 +134,6 @@ impl Fleet {
             .iter()
             .find(|(_, vacancy)| vacancy.last == worker)
             .map(|(slot, _)| *slot)
-    }
-
-    /// After a failed restart: slots that have no worker any more are given up as before.
-    pub(super) fn hold_if_empty(&mut self, slots: &BTreeSet<Slot>, generation: Generation) {
-        for slot in slots {
-            let serves = self
-                .workers
-                .values()
-                .any(|worker| worker.slot == *slot && worker.is_serving());
-            if !serves {
-                let last = self
-                    .workers
-                    .values()
-                    .filter(|worker| worker.slot == *slot)
-                    .map(|worker| worker.id)
-                    .next_back();
-                let vacancy = Vacancy {
-                    generation,
-                    kept: BTreeMap::new(),
-                    until: None,
-                    last: last.unwrap_or(WorkerId(0)),
-                    since: Time::default(),
-                };
-                self.vacancies.entry(*slot).or_insert(vacancy);
-            }
-        }
     }
 }
 
