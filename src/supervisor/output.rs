@@ -375,7 +375,7 @@ fn remember(tail: &mut VecDeque<u8>, bytes: &[u8]) {
 /// Without what could confuse a terminal.
 fn printable(line: &str) -> String {
     line.chars()
-        .take(200)
+        .take(400)
         .map(|char| if char.is_control() { ' ' } else { char })
         .collect()
 }
