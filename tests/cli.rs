@@ -139,6 +139,7 @@ fn status() -> Reply {
         reloads_failed: 0,
         generations: Vec::new(),
         workers: Vec::new(),
+        rescues: Vec::new(),
         endpoints: vec![EndpointStatus {
             address: "[::]:80".to_owned(),
             listeners: 0,

@@ -261,6 +261,7 @@ mod tests {
             reloads_failed: 1,
             generations: vec![generation(1, "draining"), generation(2, "serving")],
             workers: vec![worker(2, 1, "draining"), worker(12, 2, "serving"), lost],
+            rescues: Vec::new(),
             endpoints: vec![
                 EndpointStatus {
                     address: "0.0.0.0:8080".to_owned(),
@@ -305,6 +306,7 @@ ADDRESS       LISTENERS  QUEUE  OPEN
             phase: "starting".to_owned(),
             generations: Vec::new(),
             workers: Vec::new(),
+            rescues: Vec::new(),
             endpoints: Vec::new(),
             ..status()
         };

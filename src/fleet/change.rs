@@ -31,6 +31,7 @@ pub(super) struct Change {
 /// A change after its flip: outgoing workers on their way.
 #[derive(Clone, Debug)]
 pub(super) struct Retirement {
+    pub(super) id: RetirementId,
     pub(super) workers: BTreeSet<WorkerId>,
     kind: ChangeKind,
     asker: Option<Asker>,
@@ -253,7 +254,10 @@ impl Fleet {
         self.report(now, &change, Milestone::Serving, change.incoming.len());
         let mut workers = self.supersede(now, &change.replaced, &change.incoming);
         workers.extend(&outgoing);
+        let id = RetirementId(self.next_retirement);
+        self.next_retirement += 1;
         self.retirements.push(Retirement {
+            id,
             has_workers: !workers.is_empty(),
             workers,
             kind: change.kind,

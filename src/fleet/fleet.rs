@@ -30,6 +30,8 @@ pub struct Policy {
     pub ready: ReadyWhen,
     /// Whether groups can be steered; else every generation gets the same sockets.
     pub steering: bool,
+    /// Whether connections that outlive their worker can be held; only with steering.
+    pub rescue: bool,
     /// A worker that is not ready after this has failed.
     pub start_timeout: Duration,
     /// How long a retired listener may take to become empty.
@@ -77,6 +79,7 @@ pub struct Fleet {
     pub(super) stopping: Option<Stopping>,
     pub(super) tally: Tally,
     pub(super) out: Vec<Effect>,
+    pub(super) next_retirement: u64,
     next_worker: u64,
     live: BTreeMap<ListenerId, u32>,
     finished: bool,
@@ -115,6 +118,7 @@ impl Fleet {
             stopping: None,
             tally: Tally::default(),
             out: Vec::new(),
+            next_retirement: 0,
             next_worker: 0,
             live: BTreeMap::new(),
             finished: false,
@@ -178,6 +182,7 @@ impl Fleet {
             Event::FenceRefused => self.fenced(now, false),
             Event::QueueMeasured { pending } => self.queues_measured(now, &pending),
             Event::ConnectionsMeasured { quiet } => self.connections_measured(now, &quiet),
+            Event::Quieted { worker } => self.quieted(now, worker),
             Event::ReloadAsked { asker } => self.reload_asked(now, asker),
             Event::ScaleAsked { asker, to } => self.scale_asked(now, asker, to),
             Event::RestartAsked { asker, worker } => self.restart_asked(now, asker, worker),
@@ -215,7 +220,7 @@ impl Fleet {
                 Some(probe.map_or(deadline, |probe| probe.min(deadline)))
             }
             Phase::Ready | Phase::Serving | Phase::Killed => None,
-            Phase::Settling { .. } | Phase::Quiescing { .. } => worker.next_look(),
+            Phase::Settling { .. } | Phase::Quiescing { .. } | Phase::Held { .. } => worker.next_look(),
             Phase::Draining { deadline } => Some(deadline),
         }
         .filter(|time| *time != Time::NEVER)
@@ -482,7 +487,7 @@ impl Fleet {
                 self.gone(id, exit, false)
             }
             Phase::Starting { .. } | Phase::Ready | Phase::Serving => self.crashed(now, id, exit),
-            Phase::Settling { .. } | Phase::Quiescing { .. } => self.gone(id, exit, false),
+            Phase::Settling { .. } | Phase::Quiescing { .. } | Phase::Held { .. } => self.gone(id, exit, false),
             Phase::Draining { .. } | Phase::Killed => self.gone(id, exit, true),
         }
     }

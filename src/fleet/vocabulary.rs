@@ -43,6 +43,10 @@ pub struct Generation(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ListenerId(pub u64);
 
+/// Workers that retire together. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RetirementId(pub u64);
+
 /// An address and port that is served: one reuseport group.
 ///
 /// `[::]` for IPv6 only and `[::]` for both families are two groups in the kernel
@@ -144,6 +148,11 @@ pub enum Event {
         /// For each worker, whether it has none left.
         quiet: Vec<(WorkerId, bool)>,
     },
+    /// No connection of a worker whose connections are held has a request in flight.
+    Quieted {
+        /// The worker.
+        worker: WorkerId,
+    },
     /// A reload was asked for.
     ReloadAsked {
         /// Who waits; none for a signal.
@@ -228,6 +237,21 @@ pub enum Effect {
     MeasureConnections {
         /// The workers.
         workers: Vec<WorkerId>,
+    },
+    /// Hold the connections of these workers, so that what arrives on them is answered whatever
+    /// the workers do: [`Event::Quieted`] follows for each, at once or later.
+    Hold {
+        /// Workers that retire together are held together.
+        retirement: RetirementId,
+        /// The workers.
+        workers: Vec<WorkerId>,
+    },
+    /// Have somebody else accept what waits in a worker's listeners.
+    HandOver {
+        /// The worker's retirement.
+        retirement: RetirementId,
+        /// The worker.
+        worker: WorkerId,
     },
     /// Try whether a worker is ready: [`Event::Listened`] or [`Event::Probed`] may follow.
     Probe {

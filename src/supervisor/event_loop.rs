@@ -78,6 +78,7 @@ impl Supervisor {
             Some(Source::Client) => self.client_ready(token),
             Some(Source::Notify) => self.notify_ready(),
             Some(Source::Executor(worker)) => self.executor_ready(worker),
+            Some(Source::Rescuer(retirement)) => self.rescuer_ready(retirement),
             Some(Source::Calls(worker)) => self.calls_ready(worker),
             Some(Source::Pipe) => self.output.pipe_ready(&mut self.sources, token),
             Some(Source::Probe(worker)) => self.probe_ready(worker),
@@ -161,6 +162,7 @@ impl Supervisor {
         self.executor_ready(worker);
         self.output.worker_ended(&mut self.sources, worker);
         self.end_probe(worker);
+        self.rescue_ended(worker);
         let Some(child) = self.children.get_mut(worker) else {
             return;
         };

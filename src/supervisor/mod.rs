@@ -14,6 +14,7 @@
 //! | `departure` | how a listener leaves its group |
 //! | `measure` | queues and connections of retired workers |
 //! | `probe` | asks a worker whether it is ready |
+//! | `rescue` | starts rescuers, gives them connections, hears how they did |
 //! | `notify` | hears workers' `READY=1`; speaks to the service manager |
 //! | `control` | clients of `reuseport-ctl` |
 //! | `status` | what `status` shows |
@@ -33,6 +34,7 @@ mod notify;
 mod output;
 mod perform;
 mod probe;
+mod rescue;
 mod sources;
 mod status;
 mod stranger;
@@ -59,6 +61,7 @@ use notify::Notify;
 pub use output::LogQueue;
 use output::Output;
 use probe::Probe;
+use rescue::Rescuers;
 use sources::{Source, Sources};
 
 /// Why there is no supervisor.
@@ -104,6 +107,7 @@ struct Supervisor {
     groups: Groups,
     measures: Measures,
     probes: BTreeMap<WorkerId, Probe>,
+    rescuers: Rescuers,
     control: Control,
     notify: Notify,
     output: Output,
@@ -158,6 +162,7 @@ impl Supervisor {
             groups: Groups::new(config.steering == Steering::Bpf),
             measures: Measures::default(),
             probes: BTreeMap::new(),
+            rescuers: Rescuers::default(),
             output: Output::new(log),
             outcome: None,
             config,
@@ -203,6 +208,7 @@ fn policy(config: &Config) -> Policy {
             Readiness::Http(_) => ReadyWhen::Probed,
         },
         steering: config.steering == Steering::Bpf,
+        rescue: config.rescue && config.steering == Steering::Bpf,
         start_timeout: config.start_timeout,
         settle_timeout: config.settle_timeout,
         quiet_timeout: config.quiet_timeout,

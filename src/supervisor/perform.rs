@@ -29,6 +29,8 @@ impl Supervisor {
             Effect::MeasureConnections { workers } => {
                 return vec![self.measure_connections(&workers)];
             }
+            Effect::Hold { retirement, workers } => return self.hold(retirement, &workers),
+            Effect::HandOver { retirement, worker } => self.hand_over(retirement, worker),
             Effect::Probe { worker } => return self.probe(worker),
             Effect::Signal { worker } => self.signal(worker),
             Effect::Kill { worker } => self.kill(worker),
@@ -45,7 +47,10 @@ impl Supervisor {
                 self.report(asker, after, milestone, kind, generation, workers);
             }
             Effect::Tell { asker, verdict } => self.tell(asker, &verdict),
-            Effect::Finish { outcome } => self.outcome = Some(outcome),
+            Effect::Finish { outcome } => {
+                self.end_rescuers();
+                self.outcome = Some(outcome);
+            }
         }
         Vec::new()
     }
@@ -137,6 +142,7 @@ impl Supervisor {
     }
 
     fn signal(&mut self, worker: WorkerId) {
+        self.about_to_tell(worker);
         let Some(child) = self.children.get(worker) else {
             return;
         };

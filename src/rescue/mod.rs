@@ -1,0 +1,3 @@
+//! Stub.
+/// The argv[0].
+pub const NAME: &str = "reuseport-run-rescuer";

@@ -1,0 +1,353 @@
+//! The rescuers, as the supervisor sees them: one process for all workers that retire together.
+//!
+//! The order: duplicates of a worker's connections go to the rescuer; when it says that no request
+//! is in flight, or when the quiet time-out has passed, those that were accepted late go too, the
+//! rescuer hears that the stop signal comes, and the signal goes out. A rescuer that dies leaves
+//! things as they are without one: nobody waits for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use log::{debug, info, warn};
+use mio::{Interest, Token};
+
+use super::Supervisor;
+use super::sources::{Source, Sources};
+use crate::config::{Config, Forwarding};
+use crate::fleet::{Endpoint, Event, ListenerId, RetirementId, WorkerId};
+use crate::sys::{channel, pidfd, process, procfs};
+use crate::wire::control::RescueStatus;
+use crate::wire::diag::{States, TcpState};
+use crate::wire::rescue::{
+    Configuration, Descriptor, Forwarded, LONGEST, MOST_TAKEN, News, Order, Route, Tally, decode, encode,
+};
+
+/// How long a rescuer may take to take what it is sent.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long rescuers may take when all is over.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// How many retirements are remembered for `status`.
+const REMEMBERED: usize = 8;
+
+/// All rescuers.
+#[derive(Debug, Default)]
+pub(super) struct Rescuers {
+    rescuers: BTreeMap<RetirementId, Rescuer>,
+    ended: BTreeMap<RetirementId, RescueStatus>,
+}
+
+#[derive(Debug)]
+struct Rescuer {
+    pid: i32,
+    channel: OwnedFd,
+    token: Token,
+    /// The workers that it was told of and that have not ended.
+    workers: BTreeSet<WorkerId>,
+    /// Sockets that it has, by inode.
+    taken: BTreeSet<u64>,
+    status: RescueStatus,
+}
+
+impl Rescuers {
+    fn of(&mut self, worker: WorkerId) -> Option<&mut Rescuer> {
+        self.rescuers.values_mut().find(|rescuer| rescuer.workers.contains(&worker))
+    }
+
+    /// What became of the connections of the last retirements, oldest first.
+    pub(super) fn statuses(&self) -> Vec<RescueStatus> {
+        let running = self.rescuers.iter().map(|(id, rescuer)| (*id, &rescuer.status));
+        let all: BTreeMap<RetirementId, &RescueStatus> =
+            self.ended.iter().map(|(id, status)| (*id, status)).chain(running).collect();
+        all.into_values().cloned().collect()
+    }
+
+    fn remember(&mut self, id: RetirementId, mut status: RescueStatus) {
+        status.pid = None;
+        self.ended.insert(id, status);
+        while self.ended.len() > REMEMBERED {
+            self.ended.pop_first();
+        }
+    }
+}
+
+impl Rescuer {
+    fn start(config: &Config, endpoints: Vec<Endpoint>, sources: &mut Sources, id: RetirementId) -> io::Result<Self> {
+        let (ours, theirs) = channel::pair()?;
+        let configuration = configuration(config, &endpoints);
+        let pid = process::spawn(process::Spawn {
+            name: crate::rescue::NAME,
+            arguments: vec![String::from_utf8(encode(&configuration)).unwrap_or_default().into()],
+            environment: Vec::new(),
+            input: theirs,
+            output: None,
+            errors: None,
+        })?;
+        let token = sources.add(&ours, Source::Rescuer(id), Interest::READABLE)?;
+        let status = RescueStatus { retirement: id.0, pid: u32::try_from(pid).ok(), ..RescueStatus::default() };
+        Ok(Self { pid, channel: ours, token, workers: BTreeSet::new(), taken: BTreeSet::new(), status })
+    }
+
+    fn order(&self, order: &Order, descriptors: &[OwnedFd]) -> io::Result<()> {
+        let numbers: Vec<i32> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+        channel::send_patiently(&self.channel, &encode(order), &numbers, PATIENCE)
+    }
+
+    /// Hands over the connections of a worker that it does not have yet.
+    fn take(&mut self, worker: WorkerId, pid: i32, open: &BTreeSet<u64>) -> io::Result<usize> {
+        let wanted = |found: &Descriptor| open.contains(&found.inode);
+        let found: Vec<Descriptor> = sockets_of(pid).into_iter().filter(wanted).collect();
+        let fresh: Vec<Descriptor> = found.into_iter().filter(|found| self.taken.insert(found.inode)).collect();
+        for some in fresh.chunks(MOST_TAKEN) {
+            let (connections, descriptors) = fetch(some)?;
+            self.order(&Order::Take { worker: worker.0, pid, connections }, &descriptors)?;
+        }
+        self.order(&Order::Taken { worker: worker.0 }, &[])?;
+        Ok(fresh.len())
+    }
+}
+
+impl Supervisor {
+    /// Has the connections of these workers held. A worker that has none, or that cannot be looked
+    /// into, is quiet as far as that matters.
+    pub(super) fn hold(&mut self, retirement: RetirementId, workers: &[WorkerId]) -> Vec<Event> {
+        let open = self.established();
+        let quiet = |worker: &WorkerId| Event::Quieted { worker: *worker };
+        let mut events = Vec::new();
+        for worker in workers {
+            match self.hold_one(retirement, *worker, &open) {
+                Ok(true) => {}
+                Ok(false) => events.push(quiet(worker)),
+                Err(error) => {
+                    warn!("{}: its connections cannot be rescued: {error}", self.describe(*worker));
+                    events.push(quiet(worker));
+                }
+            }
+        }
+        events
+    }
+
+    fn hold_one(&mut self, retirement: RetirementId, worker: WorkerId, open: &BTreeSet<u64>) -> io::Result<bool> {
+        let Some(pid) = self.children.get(worker).map(|child| child.pid) else { return Ok(false) };
+        if open.is_empty() || !sockets_of(pid).iter().any(|found| open.contains(&found.inode)) {
+            return Ok(false);
+        }
+        let rescuer = self.rescuer(retirement)?;
+        rescuer.workers.insert(worker);
+        Ok(rescuer.take(worker, pid, open)? > 0)
+    }
+
+    /// The rescuer of a retirement; started if there is none.
+    fn rescuer(&mut self, retirement: RetirementId) -> io::Result<&mut Rescuer> {
+        if !self.rescuers.rescuers.contains_key(&retirement) {
+            let endpoints = self.groups.endpoints().map(|(endpoint, _)| *endpoint).collect();
+            let rescuer = Rescuer::start(&self.config, endpoints, &mut self.sources, retirement)?;
+            debug!("rescuer (pid {}) started for retirement {}", rescuer.pid, retirement.0);
+            self.rescuers.rescuers.insert(retirement, rescuer);
+        }
+        self.rescuers.rescuers.get_mut(&retirement).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// The inodes of the established connections on the managed endpoints.
+    fn established(&self) -> BTreeSet<u64> {
+        match self.connections(States::of(TcpState::ESTABLISHED)) {
+            Ok(open) => open.iter().map(|connection| connection.inode).filter(|inode| *inode != 0).collect(),
+            Err(error) => {
+                warn!("cannot list connections: {error}; none is rescued");
+                BTreeSet::new()
+            }
+        }
+    }
+
+    /// To be called just before the stop signal goes out.
+    pub(super) fn about_to_tell(&mut self, worker: WorkerId) {
+        if self.rescuers.of(worker).is_none() {
+            return;
+        }
+        let open = self.established();
+        let Some(pid) = self.children.get(worker).map(|child| child.pid) else { return };
+        let Some(rescuer) = self.rescuers.of(worker) else { return };
+        let late = rescuer.take(worker, pid, &open);
+        if let Err(error) = late.and_then(|_| rescuer.order(&Order::Told { worker: worker.0 }, &[])) {
+            warn!("worker {worker}: cannot reach its rescuer: {error}");
+        }
+    }
+
+    /// To be called when a worker has ended.
+    pub(super) fn rescue_ended(&mut self, worker: WorkerId) {
+        let Some(rescuer) = self.rescuers.of(worker) else { return };
+        if let Err(error) = rescuer.order(&Order::Gone { worker: worker.0 }, &[]) {
+            debug!("worker {worker}: cannot tell its rescuer that it is gone: {error}");
+        }
+        rescuer.workers.remove(&worker);
+    }
+
+    /// Has a rescuer accept what waits in a worker's listeners.
+    pub(super) fn hand_over(&mut self, retirement: RetirementId, worker: WorkerId) {
+        for listener in self.listeners_of(worker) {
+            self.hand_over_listener(retirement, worker, listener);
+        }
+    }
+
+    /// True when a rescuer has it.
+    pub(super) fn hand_over_listener(&mut self, retirement: RetirementId, worker: WorkerId, listener: ListenerId) -> bool {
+        let Some(endpoint) = self.groups.endpoint(listener) else { return false };
+        let Some(socket) = self.groups.socket(listener).and_then(|socket| socket.try_clone_to_owned().ok()) else { return false };
+        let order = Order::Queue { worker: worker.0, address: endpoint.address };
+        let is_idle = !self.children.get(worker).is_some_and(|child| child.pid > 0);
+        let sent = self.rescuer(retirement).and_then(|rescuer| {
+            rescuer.workers.insert(worker);
+            rescuer.order(&order, &[socket])
+        });
+        match sent {
+            Ok(()) => {
+                info!("{endpoint}: a rescuer accepts what waits in a listener of worker {worker}");
+                if is_idle {
+                    self.rescue_ended(worker);
+                }
+                true
+            }
+            Err(error) => {
+                warn!("{endpoint}: what waits in a listener of worker {worker} cannot be rescued: {error}");
+                false
+            }
+        }
+    }
+
+    pub(super) fn rescuer_ready(&mut self, retirement: RetirementId) {
+        let mut bytes = vec![0; LONGEST];
+        loop {
+            let Some(rescuer) = self.rescuers.rescuers.get_mut(&retirement) else { return };
+            match channel::receive(&rescuer.channel, &mut bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) | Ok((0, _)) => return self.lose_rescuer(retirement),
+                Ok((count, _)) => match decode::<News>(&bytes[..count]) {
+                    Some(news) => self.heard(retirement, news),
+                    None => warn!("a rescuer said something that is not understood"),
+                },
+            }
+        }
+    }
+
+    fn heard(&mut self, retirement: RetirementId, news: News) {
+        match news {
+            News::Holding { worker, held } => debug!("worker {worker}: {held} of its connections are held"),
+            News::Quiet { worker } => self.inbox.push_back(Event::Quieted { worker: WorkerId(worker) }),
+            News::Stuck { worker } => self.kick(WorkerId(worker)),
+            News::Report { worker, tally } => {
+                info!("worker {worker}: {}", sentence(&tally));
+                if let Some(rescuer) = self.rescuers.rescuers.get_mut(&retirement) {
+                    rescuer.status.add(worker, &tally);
+                }
+            }
+        }
+    }
+
+    /// Interrupts the reads in which a worker's threads sleep.
+    fn kick(&mut self, worker: WorkerId) {
+        let Some(child) = self.children.get(worker) else { return };
+        if let Err(error) = process::interrupt_group(child.pid) {
+            warn!("worker {worker}: cannot interrupt its reads: {error}");
+        }
+    }
+
+    /// Its channel has closed: it has done its work, or it died.
+    fn lose_rescuer(&mut self, retirement: RetirementId) {
+        let Some(rescuer) = self.rescuers.rescuers.remove(&retirement) else { return };
+        self.sources.remove(&rescuer.channel, rescuer.token);
+        if !rescuer.workers.is_empty() {
+            warn!(
+                "rescuer (pid {}) ended before the workers that it was for; requests on their connections may be lost",
+                rescuer.pid
+            );
+        }
+        for worker in &rescuer.workers {
+            self.inbox.push_back(Event::Quieted { worker: *worker });
+        }
+        self.rescuers.remember(retirement, rescuer.status);
+    }
+
+    /// Ends all rescuers: there is nobody left to pass a request on to.
+    pub(super) fn end_rescuers(&mut self) {
+        let within_ms = u64::try_from(FAREWELL.as_millis()).unwrap_or(0) / 2;
+        for (_, rescuer) in std::mem::take(&mut self.rescuers.rescuers) {
+            let asked = rescuer.order(&Order::End { within_ms }, &[]);
+            if let Err(error) = asked.and_then(|()| process::wait_or_kill(rescuer.pid, FAREWELL)) {
+                debug!("rescuer (pid {}): {error}", rescuer.pid);
+            }
+        }
+    }
+}
+
+impl RescueStatus {
+    fn add(&mut self, worker: u64, tally: &Tally) {
+        self.workers.push(worker);
+        self.held += tally.held;
+        self.finished += tally.finished;
+        self.rescued += tally.rescued;
+        self.idle += tally.idle;
+        self.given_up += tally.given_up;
+        for (reason, count) in &tally.reasons {
+            *self.reasons.entry(reason.clone()).or_default() += count;
+        }
+    }
+}
+
+fn sentence(tally: &Tally) -> String {
+    let reasons: Vec<String> = tally.reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    let why = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
+    format!(
+        "of {} connections that outlived its stop, it finished {}, {} were idle, {} were given up{why}; {} requests were rescued",
+        tally.held, tally.finished, tally.idle, tally.given_up, tally.rescued
+    )
+}
+
+fn configuration(config: &Config, endpoints: &[Endpoint]) -> Configuration {
+    let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let route = |endpoint: &Endpoint| Route { listen: endpoint.address, connect: super::probe::reachable(endpoint) };
+    Configuration {
+        endpoints: endpoints.iter().map(route).collect(),
+        rescue_timeout_ms: milliseconds(config.rescue_timeout),
+        header_timeout_ms: 10_000,
+        drain_timeout_ms: milliseconds(config.drain_timeout),
+        max: usize::try_from(config.rescue_max).unwrap_or(usize::MAX),
+        forwarded: match config.rescue_forwarded {
+            Forwarding::No => Forwarded::Nothing,
+            Forwarding::Forwarded => Forwarded::Forwarded,
+            Forwarding::XForwardedFor => Forwarded::XForwardedFor,
+        },
+    }
+}
+
+/// The sockets of a process and its descendants, each socket once.
+fn sockets_of(pid: i32) -> Vec<Descriptor> {
+    let mut seen = BTreeSet::new();
+    let of_one = |pid: i32| {
+        let sockets = procfs::socket_descriptors(pid).unwrap_or_default();
+        sockets.into_iter().map(move |(number, inode)| Descriptor { pid, number, inode })
+    };
+    procfs::descendants(pid).into_iter().flat_map(of_one).filter(|found| seen.insert(found.inode)).collect()
+}
+
+/// Duplicates of descriptors of other processes; those that have been closed meanwhile are left out.
+fn fetch(wanted: &[Descriptor]) -> io::Result<(Vec<Descriptor>, Vec<OwnedFd>)> {
+    let mut processes: BTreeMap<i32, OwnedFd> = BTreeMap::new();
+    let (mut found, mut fetched) = (Vec::new(), Vec::new());
+    for descriptor in wanted {
+        if let std::collections::btree_map::Entry::Vacant(vacant) = processes.entry(descriptor.pid) {
+            vacant.insert(pidfd::pidfd_open(descriptor.pid)?);
+        }
+        let Some(process) = processes.get(&descriptor.pid) else { continue };
+        match pidfd::pidfd_getfd(process.as_fd(), descriptor.number) {
+            Ok(duplicate) if crate::sys::listener::inode(&duplicate)? == descriptor.inode => {
+                found.push(*descriptor);
+                fetched.push(duplicate);
+            }
+            Ok(_) => {}
+            Err(error) if error.raw_os_error() == Some(libc::EBADF) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((found, fetched))
+}
