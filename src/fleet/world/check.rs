@@ -99,7 +99,15 @@ impl World {
                 milestone,
                 kind,
                 ..
-            } => self.check_report(*asker, *milestone, *kind, before),
+            } => {
+                let flips = batch.iter().filter(|effect| is_flip(effect)).count();
+                // Of two in one step nobody can tell who left with which.
+                let leaving = match (milestone, flips) {
+                    (Milestone::Serving, 1) => &before.serving - &self.serving(),
+                    _ => BTreeSet::new(),
+                };
+                self.check_report(*asker, *milestone, *kind, leaving)
+            }
             Effect::Tell { asker, verdict } => self.check_verdict(*asker, verdict, batch, before),
             Effect::Finish { .. } => self.check_finish(),
             Effect::Probe { worker } => self.process_of(*worker).map(drop),
@@ -212,17 +220,26 @@ impl World {
         let Some(process) = self.processes.get(&id) else {
             return false;
         };
-        let Some((phase, slot)) = before.phases.get(&id) else {
+        let Some((phase, _)) = before.phases.get(&id) else {
             return false;
         };
         // It came to a group that the present workers do not serve.
         let is_orphan = process.told.is_some() && is_last_resort;
         let has_crashed_late = matches!(*phase, "settling" | "quiescing");
-        let is_superseded = *slot >= self.fleet.workers_wanted()
-            || before.serving.iter().any(|other| {
-                before.phases.get(other).is_some_and(|(_, its)| its == slot)
-            });
+        let is_superseded = self.superseded.contains(&id);
         process.settle_timed_out || is_orphan || has_crashed_late || is_superseded
+    }
+
+    /// Who is starting in a slot that has just got another worker, or is not wanted any more:
+    /// there is nobody to take its place if it fails.
+    fn note_superseded(&mut self) {
+        let view = self.fleet.view(self.now);
+        let wanted = self.fleet.workers_wanted();
+        let serving = view.iter().filter(|line| line.phase == "serving");
+        let taken: BTreeSet<_> = serving.map(|line| line.slot).collect();
+        let starting = view.iter().filter(|line| line.phase == "starting");
+        let superseded = starting.filter(|it| it.slot.0 >= wanted || taken.contains(&it.slot));
+        self.superseded.extend(superseded.map(|line| line.worker));
     }
 
     fn check_report(
@@ -230,7 +247,7 @@ impl World {
         asker: Option<Asker>,
         milestone: Milestone,
         kind: ChangeKind,
-        before: &Before,
+        leaving: BTreeSet<WorkerId>,
     ) -> Checked {
         match milestone {
             Milestone::Starting => {
@@ -242,10 +259,10 @@ impl World {
             Milestone::Serving => {
                 self.open_change = None;
                 self.has_started = true;
+                self.note_superseded();
             }
             _ => {}
         }
-        let leaving = &before.serving - &self.serving();
         let Some(request) = asker.and_then(|asker| self.requests.get_mut(&asker)) else {
             return Ok(());
         };
@@ -254,9 +271,7 @@ impl World {
             format!("{asker:?} hears of {milestone} after {:?}", request.heard)
         })?;
         request.heard = Some(milestone);
-        if milestone == Milestone::Serving {
-            request.leaving = leaving;
-        }
+        request.leaving.extend(leaving);
         Ok(())
     }
 
