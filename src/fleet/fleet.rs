@@ -207,6 +207,7 @@ impl Fleet {
 
     fn deadline_of(&self, worker: &Worker) -> Option<Time> {
         match worker.phase {
+            Phase::Starting { .. } if worker.timed_out => None,
             Phase::Starting {
                 deadline,
                 next_probe,
@@ -297,7 +298,7 @@ impl Fleet {
         };
         if worker.is_serving() {
             self.steer();
-        } else if worker.is_starting() && worker.uses_all_listeners() && self.is_ready(worker) {
+        } else if worker.is_starting() && self.is_ready(worker) {
             self.became_ready(now, id);
         }
     }
@@ -344,7 +345,7 @@ impl Fleet {
         }
     }
 
-    /// Whether a worker that uses all that was given to it may serve.
+    /// Whether a worker may serve.
     fn is_ready(&self, worker: &Worker) -> bool {
         let declared = match self.policy.ready {
             ReadyWhen::Listening => true,
@@ -352,7 +353,11 @@ impl Fleet {
             ReadyWhen::Probed => worker.probed,
         };
         let endpoints = worker.endpoints();
-        declared && !endpoints.is_empty() && self.expected(worker).is_subset(&endpoints)
+        declared
+            && !worker.timed_out
+            && worker.uses_all_listeners()
+            && !endpoints.is_empty()
+            && self.expected(worker).is_subset(&endpoints)
     }
 
     /// The endpoints that a worker has to listen on before it may serve: those that its slot
@@ -401,7 +406,7 @@ impl Fleet {
         let due: Vec<WorkerId> = self
             .workers
             .values()
-            .filter(|worker| worker.is_starting())
+            .filter(|worker| worker.is_starting() && !worker.timed_out)
             .map(|worker| worker.id)
             .collect();
         for id in due {
@@ -456,13 +461,9 @@ impl Fleet {
             self.out
                 .push(Effect::Log(Note::StartTimedOut { worker: id }));
             self.out.push(Effect::Kill { worker: id });
-            self.set_phase(
-                id,
-                Phase::Starting {
-                    deadline: Time::NEVER,
-                    next_probe: Time::NEVER,
-                },
-            );
+            if let Some(worker) = self.workers.get_mut(&id) {
+                worker.timed_out = true;
+            }
         }
     }
 
