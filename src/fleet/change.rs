@@ -199,12 +199,10 @@ impl Fleet {
         });
     }
 
-    /// The empty slot that a restart is about; its crashes are forgotten.
+    /// The empty slot that a restart is about.
     fn fill_for(&mut self, kind: ChangeKind, slots: &BTreeSet<Slot>) -> Option<(Slot, Vacancy)> {
         let slot = slots.first().filter(|_| kind == ChangeKind::Restart)?;
-        let vacancy = self.vacancies.remove(slot)?;
-        self.crashes.remove(slot);
-        Some((*slot, vacancy))
+        Some((*slot, self.vacancies.remove(slot)?))
     }
 
     /// The listeners of its predecessor that an incoming worker gets. With steering it makes its
@@ -248,8 +246,10 @@ impl Fleet {
         self.serving = change.generation;
         if change.kind == ChangeKind::Reload {
             self.tally.reloads += 1;
-            self.crashes.clear();
         }
+        // New workers, new luck.
+        self.crashes
+            .retain(|slot, _| !change.replaced.contains(slot));
         self.report(now, &change, Milestone::Serving, change.incoming.len());
         let mut workers = self.supersede(now, &change.replaced, &change.incoming);
         workers.extend(&outgoing);
