@@ -379,12 +379,10 @@ impl Fleet {
         if let Some(before) = served.iter().find(|other| other.slot == worker.slot) {
             return before.endpoints();
         }
-        if let Some(vacancy) = self.vacancies.get(&worker.slot) {
-            return vacancy
-                .kept
-                .values()
-                .map(|listener| listener.endpoint)
-                .collect();
+        let vacancy = self.vacancies.get(&worker.slot);
+        if let Some(vacancy) = vacancy.filter(|vacancy| !vacancy.kept.is_empty()) {
+            let kept = vacancy.kept.values();
+            return kept.map(|listener| listener.endpoint).collect();
         }
         let mut all = served.iter().map(|other| other.endpoints());
         match (all.next(), served.len()) {
