@@ -251,10 +251,10 @@ impl Fleet {
         self.crashes
             .retain(|slot, _| !change.replaced.contains(slot));
         self.report(now, &change, Milestone::Serving, change.incoming.len());
-        let mut workers = self.supersede(now, &change.replaced, &change.incoming);
-        workers.extend(&outgoing);
+        let superseded = self.supersede(now, &change.replaced, &change.incoming);
+        let workers = superseded.iter().chain(&outgoing).copied().collect();
         self.retirements.push(Retirement {
-            has_workers: !workers.is_empty(),
+            has_workers: !superseded.is_empty() || !outgoing.is_empty(),
             workers,
             kind: change.kind,
             asker: change.asker,
@@ -264,6 +264,9 @@ impl Fleet {
         });
         self.retire(now, &outgoing);
         self.steer();
+        for id in superseded {
+            self.readiness_changed(now, id);
+        }
     }
 
     fn outgoing(&self, change: &Change) -> Vec<WorkerId> {

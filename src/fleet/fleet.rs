@@ -292,7 +292,7 @@ impl Fleet {
         self.readiness_changed(now, id);
     }
 
-    fn readiness_changed(&mut self, now: Time, id: WorkerId) {
+    pub(super) fn readiness_changed(&mut self, now: Time, id: WorkerId) {
         let Some(worker) = self.workers.get(&id) else {
             return;
         };
@@ -362,13 +362,11 @@ impl Fleet {
 
     /// The endpoints that a worker has to listen on before it may serve: those that its slot
     /// serves now. A slot that serves none yet owes what all workers have in common; one worker
-    /// alone does not tell what is common, since it may listen on ports of its own.
+    /// alone does not tell what is common, since it may listen on ports of its own. Who is needed
+    /// only for listeners that were kept owes no more than these.
     pub(super) fn expected(&self, worker: &Worker) -> BTreeSet<Endpoint> {
-        if self
-            .change
-            .as_ref()
-            .is_some_and(|change| change.kind == ChangeKind::Start)
-        {
+        let is_start = |change: &Change| change.kind == ChangeKind::Start;
+        if worker.superseded || self.change.as_ref().is_some_and(is_start) {
             return BTreeSet::new();
         }
         let served: Vec<&Worker> = self
