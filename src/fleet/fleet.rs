@@ -474,7 +474,9 @@ impl Fleet {
             .as_ref()
             .is_some_and(|change| change.incoming.contains(&id));
         match worker.phase {
-            Phase::Starting { .. } | Phase::Ready if incoming => self.incoming_exited(now, id, exit),
+            Phase::Starting { .. } | Phase::Ready if incoming => {
+                self.incoming_exited(now, id, exit)
+            }
             Phase::Starting { .. } | Phase::Ready if worker.superseded => {
                 self.gone(id, exit, false)
             }

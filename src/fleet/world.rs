@@ -229,16 +229,18 @@ impl World {
     }
 
     fn alive(&self, id: WorkerId) -> Option<&Process> {
-        self.processes
-            .get(&id)
-            .filter(|process| process.is_alive())
+        self.processes.get(&id).filter(|process| process.is_alive())
     }
 
     fn listens(&mut self, id: WorkerId) -> Result<(), String> {
         let Some(process) = self.alive(id) else {
             return Ok(());
         };
-        let times = if process.script.start == Start::Twice { 2 } else { 1 };
+        let times = if process.script.start == Start::Twice {
+            2
+        } else {
+            1
+        };
         let endpoints = process.endpoints(self.plan.two_endpoints, self.plan.slot_ports);
         for _ in 0..times {
             for endpoint in &endpoints {

@@ -48,7 +48,9 @@ fn plain(what: &impl fmt::Debug) -> String {
     let mut text = format!("{what:?}");
     for wrapper in ["WorkerId(", "Slot(", "Generation(", "ListenerId(", "Asker("] {
         while let Some(start) = text.find(wrapper) {
-            let end = text[start..].find(')').map_or(text.len(), |end| start + end);
+            let end = text[start..]
+                .find(')')
+                .map_or(text.len(), |end| start + end);
             let number = text[start + wrapper.len()..end].to_owned();
             text.replace_range(start..(end + 1).min(text.len()), &number);
         }

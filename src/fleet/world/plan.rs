@@ -93,13 +93,20 @@ pub(super) enum Start {
 /// What comes from outside.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wish {
-    Reload { signal: bool },
+    Reload {
+        signal: bool,
+    },
     ScaleTo(u32),
-    ScaleBy { by: i64, signal: bool },
+    ScaleBy {
+        by: i64,
+        signal: bool,
+    },
     /// The nth of what `status` shows.
     Restart(usize),
     RestartUnknown,
-    Stop { signal: bool },
+    Stop {
+        signal: bool,
+    },
     StopNow,
     /// The nth process that is there dies.
     Crash(usize),
@@ -129,9 +136,8 @@ fn policy() -> impl Strategy<Value = Policy> {
         1 => Just(ReadyWhen::Notified),
         1 => Just(ReadyWhen::Probed),
     ];
-    let span = |options: &'static [u64]| {
-        prop::sample::select(options).prop_map(Duration::from_millis)
-    };
+    let span =
+        |options: &'static [u64]| prop::sample::select(options).prop_map(Duration::from_millis);
     let spans = (
         span(&[150, 400]),
         span(&[200, 400, 0]),
