@@ -36,7 +36,7 @@ pub struct Config {
     pub pre_stop: Duration,
     /// What tells a worker to stop: a signal's number.
     pub stop_signal: i32,
-    /// So many crashes of one slot within `restart_window` are a crash loop.
+    /// So many restarts of one slot within `restart_window`; a crash more is a crash loop.
     pub max_restarts: u32,
     /// See `max_restarts`.
     pub restart_window: Duration,
@@ -44,6 +44,8 @@ pub struct Config {
     pub crash_loop: CrashLoop,
     /// Prefix every line of the workers' output with `[generation.slot]`.
     pub log_prefix: bool,
+    /// Where the log and all output go, and where they go anew at USR1; none: our own streams.
+    pub log_file: Option<PathBuf>,
     /// The directory in which workers are started, looked up anew for each.
     pub chdir: Option<PathBuf>,
 }

@@ -157,7 +157,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
         value: "N",
         group: CRASHES,
         default: Some("10"),
-        help: "So many crashes in one worker's place are a crash loop",
+        help: "Restarts in one worker's place; a crash more is a loop",
         more: "Counted within --restart-window.",
         ..PLAIN
     },
@@ -187,6 +187,14 @@ pub(crate) const OPTIONS: &[Opt] = &[
         default: Some("false"),
         flag: true,
         help: "Put [generation.slot] before every line of output",
+        ..PLAIN
+    },
+    Opt {
+        name: "log-file",
+        value: "PATH",
+        group: OUTPUT,
+        help: "Append the log and all output to this file",
+        more: "After it was moved away, the signal USR1 makes a new one.",
         ..PLAIN
     },
     Opt {

@@ -136,6 +136,7 @@ fn config(settings: &Settings, environment: Environment<'_>) -> Result<Config, E
         restart_window: settings.need("restart-window", positive)?,
         crash_loop: settings.need("crash-loop", value::crash_loop)?,
         log_prefix: settings.need("log-prefix", value::switch)?,
+        log_file: settings.path("log-file")?,
         chdir: settings.path("chdir")?,
     };
     check_control(&config, environment)?;
@@ -242,6 +243,7 @@ mod tests {
             restart_window: Duration::from_secs(60),
             crash_loop: CrashLoop::Hold,
             log_prefix: false,
+            log_file: None,
             chdir: None,
         };
         assert_eq!(config, expected);
@@ -252,7 +254,7 @@ mod tests {
         let line = "-n 3 --listen 80 --listen [::]:81 --name web --control /c --ready http:/up \
                     --steering none --start-timeout 1s --settle-timeout 2 --quiet-timeout 3s \
                     --drain-timeout 1m --pre-stop 500ms --stop-signal QUIT --max-restarts 6 \
-                    --restart-window 7s --crash-loop exit --log-prefix --chdir /d -- s -n 9 --name";
+                    --restart-window 7s --crash-loop exit --log-prefix --log-file /l --chdir /d -- s -n 9 --name";
         let endpoint = |address: &str| Endpoint {
             address: address.parse().unwrap(),
             v6_only: false,
@@ -275,6 +277,7 @@ mod tests {
             restart_window: Duration::from_secs(7),
             crash_loop: CrashLoop::Exit,
             log_prefix: true,
+            log_file: Some("/l".into()),
             chdir: Some("/d".into()),
         };
         assert_eq!(parsed(line).unwrap(), expected);

@@ -123,8 +123,8 @@ impl Nursery {
             channel::send(&ours.as_raw_fd(), &[0], &passed)?;
         }
         let errors = output.open(sources, &birth, Stream::Errors, config.log_prefix)?;
-        let written = if config.log_prefix {
-            Some(output.open(sources, &birth, Stream::Output, true)?)
+        let written = if config.log_prefix || config.log_file.is_some() {
+            Some(output.open(sources, &birth, Stream::Output, config.log_prefix)?)
         } else {
             None
         };

@@ -5,9 +5,12 @@ use std::time::{Duration, Instant};
 
 use log::{debug, info};
 use mio::{Events, Token};
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR2};
+use signal_hook::consts::{
+    SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2,
+};
 
 use super::Supervisor;
+use super::output::redirect_to;
 use super::sources::Source;
 use crate::executor;
 use crate::fleet::{Event, Exit, Outcome, ScaleTo, WorkerId};
@@ -51,6 +54,7 @@ impl Supervisor {
                 self.inbox.push_front(consequence);
             }
         }
+        self.groups.purge();
     }
 
     /// How long to wait: for ever, when nothing is timed.
@@ -105,10 +109,24 @@ impl Supervisor {
                     to: ScaleTo::By(-1),
                 }),
                 SIGCHLD => self.reap(),
-                other => info!(
-                    "signal {other} has no meaning here: the log goes to standard error, there is no file to reopen"
-                ),
+                SIGUSR1 => self.reopen_log(),
+                other => debug!("signal {other} has no meaning here"),
             }
+        }
+    }
+
+    fn reopen_log(&mut self) {
+        let Some(path) = &self.config.log_file else {
+            return info!("USR1 opens the log file again, but there is none (--log-file)");
+        };
+        // What was written before belongs to the old file.
+        self.output.flush(&mut self.sources, Instant::now());
+        match redirect_to(path) {
+            Ok(()) => info!("opened {} again", path.display()),
+            Err(error) => log::error!(
+                "cannot open {} again: {error}; the old file is still used",
+                path.display()
+            ),
         }
     }
 

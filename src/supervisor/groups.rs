@@ -1,54 +1,56 @@
 //! The endpoints' reuseport groups: which listeners there are, and which get new connections.
 //!
 //! The supervisor has a duplicate of every listener, so a listener leaves its group when the
-//! supervisor closes that, and not before. The kernel then moves the last listener of the group
-//! into the place of the one that left, under a program that names places. So a close comes
-//! between two programs: the first is right before and after it, the second for what is left.
-//!
-//! What we believe of a group is checked before each program, not trusted: a worker may have shut
-//! its listener down, which takes it out at once, and a process that we do not know may still have
-//! one that we closed, which keeps it in.
+//! supervisor closes that, and not before; see `departure`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use log::{debug, error, warn};
+use log::error;
 
 use crate::fleet::steering::{Layout, Probe, Target, compile};
 use crate::fleet::{Endpoint, ListenerId};
-use crate::sys::{listener, procfs, steering};
+use crate::sys::{listener, steering};
+
+/// The listener that gets everything before any is live.
+const FIRST: Target = Target {
+    index: 0,
+    weight: 1,
+};
 
 /// All groups.
 #[derive(Debug)]
 pub(super) struct Groups {
-    listeners: BTreeMap<ListenerId, Listener>,
-    groups: BTreeMap<Endpoint, Group>,
+    pub(super) listeners: BTreeMap<ListenerId, Listener>,
+    pub(super) groups: BTreeMap<Endpoint, Group>,
     next: u64,
     steered: bool,
 }
 
 #[derive(Debug)]
-struct Listener {
-    socket: OwnedFd,
-    endpoint: Endpoint,
-    inode: u64,
+pub(super) struct Listener {
+    pub(super) socket: OwnedFd,
+    pub(super) endpoint: Endpoint,
+    pub(super) inode: u64,
 }
 
 #[derive(Debug, Default)]
-struct Group {
-    layout: Layout,
-    live: BTreeMap<ListenerId, u32>,
-    probes: BTreeMap<ListenerId, ProbeSource>,
+pub(super) struct Group {
+    pub(super) layout: Layout,
+    pub(super) live: BTreeMap<ListenerId, u32>,
+    pub(super) probes: BTreeMap<ListenerId, ProbeSource>,
+    /// To be closed as soon as that cannot send a connection astray.
+    pub(super) leaving: BTreeSet<ListenerId>,
     /// Closed by us, and still in the group because somebody else has a descriptor.
-    stray: BTreeMap<ListenerId, u64>,
+    pub(super) stray: BTreeMap<ListenerId, u64>,
     is_attached: bool,
 }
 
 /// Where the probe of a listener comes from.
 #[derive(Clone, Copy, Debug)]
-struct ProbeSource {
+pub(super) struct ProbeSource {
     address: u32,
     port: u16,
 }
@@ -81,13 +83,7 @@ impl Groups {
         group.layout.joined(id);
         if !group.is_attached && self.steered {
             // From the first listener on, so that none that joins gets anything before its time.
-            self.attach(
-                &endpoint,
-                &[Target {
-                    index: 0,
-                    weight: 1,
-                }],
-            );
+            self.attach(&endpoint, &[FIRST]);
         }
         Ok(id)
     }
@@ -98,6 +94,10 @@ impl Groups {
             .iter()
             .find(|(_, listener)| listener.inode == inode)
             .map(|(id, _)| *id)
+    }
+
+    pub(super) fn is_steered(&self) -> bool {
+        self.steered
     }
 
     /// Whether any listener of ours serves this endpoint.
@@ -192,112 +192,23 @@ impl Groups {
         }
     }
 
-    /// Takes a listener out of its group and closes it.
-    pub(super) fn close(&mut self, id: ListenerId) {
-        let Some(Listener {
-            socket,
-            endpoint,
-            inode,
-        }) = self.listeners.remove(&id)
-        else {
-            return;
-        };
-        self.reconcile(&endpoint);
-        let Some(group) = self.groups.get_mut(&endpoint) else {
-            return;
-        };
-        group.probes.remove(&id);
-        group.live.remove(&id);
-        let removal = group
-            .layout
-            .index_of(id)
-            .is_some()
-            .then(|| group.layout.removal(id, &group.live))
-            .flatten();
-        if let Some(removal) = &removal {
-            self.attach(&endpoint, &removal.before);
-        }
-        drop(socket);
-        if self.left_group(&endpoint, inode) {
-            if let Some(group) = self.groups.get_mut(&endpoint) {
-                group.layout.left(&[id]);
-            }
-        } else {
-            warn!(
-                "{endpoint}: a listener that was closed is still held by {}; it gets no connections",
-                holder(inode)
-            );
-            if let Some(group) = self.groups.get_mut(&endpoint) {
-                group.stray.insert(id, inode);
-            }
-        }
-        self.reattach(&endpoint);
-        self.groups.retain(|_, group| !group.layout.is_empty());
-    }
-
-    /// Whether the socket is gone. While no other listener is live it does not matter, and asking
-    /// takes a look at every listener of the machine.
-    fn left_group(&self, endpoint: &Endpoint, inode: u64) -> bool {
-        let is_alone = self
-            .groups
-            .get(endpoint)
-            .is_none_or(|group| group.live.is_empty());
-        is_alone
-            || procfs::listeners(None)
-                .map_or(true, |lines| lines.iter().all(|line| line.inode != inode))
-    }
-
-    /// Looks which listeners left the group by themselves since the last look.
-    fn reconcile(&mut self, endpoint: &Endpoint) {
-        let Some(group) = self.groups.get_mut(endpoint) else {
-            return;
-        };
-        let mut left: Vec<ListenerId> = Vec::new();
-        for id in group.layout.members() {
-            if self
-                .listeners
-                .get(&id)
-                .is_some_and(|held| !listener::is_listening(&held.socket))
-            {
-                left.push(id);
-            }
-        }
-        if !group.stray.is_empty()
-            && let Ok(lines) = procfs::listeners(None)
-        {
-            let present: BTreeSet<u64> = lines.iter().map(|line| line.inode).collect();
-            left.extend(
-                group
-                    .stray
-                    .iter()
-                    .filter(|(_, inode)| !present.contains(inode))
-                    .map(|(id, _)| *id),
-            );
-            group.stray.retain(|_, inode| present.contains(inode));
-        }
-        if !left.is_empty() {
-            debug!(
-                "{endpoint}: {} listeners left their group by themselves",
-                left.len()
-            );
-            group.layout.left(&left);
-            group.live.retain(|id, _| !left.contains(id));
-        }
-    }
-
     /// Attaches the program for the group as it is now.
-    fn reattach(&mut self, endpoint: &Endpoint) {
+    pub(super) fn reattach(&mut self, endpoint: &Endpoint) {
         self.reconcile(endpoint);
         let Some(group) = self.groups.get(endpoint) else {
             return;
         };
-        let targets = group.layout.targets(&group.live);
+        let mut targets = group.layout.targets(&group.live);
+        if targets.is_empty() && !group.probes.is_empty() {
+            // None is live yet; without a program for it, a probe would reach the first listener.
+            targets.push(FIRST);
+        }
         self.attach(endpoint, &targets);
     }
 
     /// Attaches a program. Without a target the one that is there stays: whatever it answers, a
     /// queue that waits for a replacement is better than a reset.
-    fn attach(&mut self, endpoint: &Endpoint, targets: &[Target]) {
+    pub(super) fn attach(&mut self, endpoint: &Endpoint, targets: &[Target]) {
         if !self.steered || targets.is_empty() {
             return;
         }
@@ -331,11 +242,4 @@ impl Groups {
             None => {}
         }
     }
-}
-
-fn holder(inode: u64) -> String {
-    procfs::holder_of(inode).map_or_else(
-        || "another process".to_owned(),
-        |(pid, name)| format!("{name} (pid {pid})"),
-    )
 }

@@ -13,24 +13,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use log::{debug, warn};
 
 use super::Supervisor;
 use super::groups::Groups;
+use super::stranger::{cannot_listen, refuse_stranger};
 use crate::fleet::{Endpoint, Event, ListenerId, WorkerId};
 use crate::sys::listener::Kind;
 use crate::sys::procfs::SocketKind;
 use crate::sys::seccomp::{self, Call, Notification};
 use crate::sys::{descriptor, listener, pidfd, procfs};
+use crate::wire::address::socket_address;
 
 /// What one worker's calls have come to so far.
 #[derive(Debug)]
 pub(super) struct Desk {
     /// Listeners that take the place of the worker's own when it binds.
     kept: Vec<(ListenerId, Endpoint)>,
+    /// Listeners that it has, or had until it closed its descriptor: we still hold them.
+    placed: Vec<(ListenerId, Endpoint)>,
     /// Sockets that we have bound for it. By inode: descriptors' numbers are reused.
     bound: BTreeSet<u64>,
     /// Sockets that we made and put in place; they cannot be fetched again.
@@ -44,10 +48,35 @@ impl Desk {
     pub(super) fn new(kept: Vec<(ListenerId, Endpoint)>) -> Self {
         Self {
             kept,
+            placed: Vec::new(),
             bound: BTreeSet::new(),
             made: BTreeMap::new(),
             v6_only: BTreeMap::new(),
             is_blind: false,
+        }
+    }
+
+    /// The listener that takes the place of the socket which the worker binds to `endpoint`: one
+    /// that was kept for it, or one that it closed. A server may listen to see whether it can, and
+    /// then again in earnest; the first listener would stay live, and nobody would accept from it.
+    fn replacement(&mut self, groups: &Groups, endpoint: &Endpoint) -> Option<ListenerId> {
+        if let Some(at) = self.kept.iter().position(|(_, kept)| kept == endpoint) {
+            let kept = self.kept.remove(at);
+            self.placed.push(kept);
+            return Some(kept.0);
+        }
+        let is_closed = |id| {
+            groups
+                .inode(id)
+                .is_some_and(|inode| !procfs::is_held_elsewhere(inode))
+        };
+        let here = self.placed.iter().filter(|(_, placed)| placed == endpoint);
+        here.map(|(id, _)| *id).find(|id| is_closed(*id))
+    }
+
+    fn listened(&mut self, id: ListenerId, endpoint: Endpoint) {
+        if !self.placed.contains(&(id, endpoint)) {
+            self.placed.push((id, endpoint));
         }
     }
 }
@@ -251,13 +280,12 @@ impl Waiting<'_> {
         if own_inode.is_some_and(|inode| desk.bound.contains(&inode)) {
             return Ok(());
         }
-        if let Some(at) = desk.kept.iter().position(|(_, kept)| *kept == endpoint) {
-            let (id, _) = desk.kept.remove(at);
-            if let Some(kept) = groups.socket(id) {
-                self.put_in_place(fd, kept, &subject)?;
-                desk.bound.extend(groups.inode(id));
-                return Ok(());
-            }
+        if let Some(id) = desk.replacement(groups, &endpoint)
+            && let Some(socket) = groups.socket(id)
+        {
+            self.put_in_place(fd, socket, &subject)?;
+            desk.bound.extend(groups.inode(id));
+            return Ok(());
         }
         refuse_stranger(groups, &endpoint)?;
         let inode = match subject {
@@ -308,7 +336,7 @@ impl Waiting<'_> {
         fd: i32,
         backlog: i32,
     ) -> io::Result<Option<(ListenerId, Endpoint)>> {
-        let Ok(socket) = self.bound_socket(desk, fd) else {
+        let Ok(socket) = self.bound_socket(desk, groups, fd) else {
             return Ok(None);
         };
         let Some(socket) = socket else {
@@ -327,21 +355,39 @@ impl Waiting<'_> {
             Some(id) => id,
             None => groups.join(socket, endpoint)?,
         };
+        desk.listened(id, endpoint);
         Ok(Some((id, endpoint)))
     }
 
-    /// The socket to listen on: fetched, or one that we made.
-    fn bound_socket(&self, desk: &mut Desk, fd: i32) -> io::Result<Option<OwnedFd>> {
-        if !desk.made.is_empty()
-            && let Some(made) =
-                procfs::socket_inode_of(self.pid, fd).and_then(|inode| desk.made.remove(&inode))
-        {
-            return Ok(Some(made));
-        }
+    /// The socket to listen on: fetched, or one that we made or put in place.
+    fn bound_socket(
+        &self,
+        desk: &mut Desk,
+        groups: &Groups,
+        fd: i32,
+    ) -> io::Result<Option<OwnedFd>> {
         match self.subject(fd)? {
             Some(Subject::Own(socket)) => Ok(Some(socket)),
-            _ => Ok(None),
+            Some(Subject::Unseen) => self.socket_of_ours(desk, groups, fd),
+            None => Ok(None),
         }
+    }
+
+    /// The socket of ours that is behind a descriptor that we cannot fetch.
+    fn socket_of_ours(
+        &self,
+        desk: &mut Desk,
+        groups: &Groups,
+        fd: i32,
+    ) -> io::Result<Option<OwnedFd>> {
+        let Some(inode) = procfs::socket_inode_of(self.pid, fd) else {
+            return Ok(None);
+        };
+        if let Some(made) = desk.made.remove(&inode) {
+            return Ok(Some(made));
+        }
+        let known = groups.by_inode(inode).and_then(|id| groups.socket(id));
+        known.map(|socket| socket.try_clone_to_owned()).transpose()
     }
 
     /// The socket behind a descriptor of the worker; none if it is not one of TCP.
@@ -406,76 +452,5 @@ impl Subject {
             Self::Own(socket) => listener::inode(socket).ok(),
             Self::Unseen => procfs::socket_inode_of(pid, fd),
         }
-    }
-}
-
-/// `SO_REUSEPORT` lets anything of the same user join a port unasked, so a second start of the
-/// same service would silently take half of the first one's connections.
-pub(super) fn refuse_stranger(groups: &Groups, endpoint: &Endpoint) -> io::Result<()> {
-    if groups.has(endpoint) {
-        return Ok(());
-    }
-    let lines = procfs::listeners(None).unwrap_or_default();
-    let is_stranger = lines
-        .iter()
-        .any(|line| line.address == endpoint.address && !groups.is_ours(line.inode));
-    if is_stranger {
-        Err(io::Error::from_raw_os_error(libc::EADDRINUSE))
-    } else {
-        Ok(())
-    }
-}
-
-/// Why there is no listener, and what to do.
-pub(super) fn cannot_listen(address: &SocketAddr, error: &io::Error) -> String {
-    let advice = match error.raw_os_error() {
-        Some(libc::EADDRINUSE) => return format!("cannot bind {address}: {}", in_use(address)),
-        Some(libc::EACCES) => {
-            "; ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE"
-        }
-        Some(libc::EADDRNOTAVAIL) => "; this machine has no such address",
-        _ => "",
-    };
-    format!("cannot bind {address}: {error}{advice}")
-}
-
-/// Who is in the way.
-fn in_use(address: &SocketAddr) -> String {
-    let lines = procfs::listeners(None).unwrap_or_default();
-    let in_the_way = lines
-        .iter()
-        .find(|line| line.address.port() == address.port());
-    let holder = in_the_way.and_then(|line| procfs::holder_of(line.inode));
-    match (holder, in_the_way) {
-        (Some((pid, name)), _) => {
-            format!("it is in use by {name} (pid {pid}); stop that or take another port")
-        }
-        (None, Some(line)) => format!(
-            "it is in use by a process of user {}; stop that or take another port",
-            line.uid
-        ),
-        (None, None) => "it is in use; stop what uses it or take another port".to_owned(),
-    }
-}
-
-/// An address as bind(2) gets it (ip(7), ipv6(7)); none if it is of another family or too short.
-fn socket_address(bytes: &[u8]) -> Option<SocketAddr> {
-    let family = u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?);
-    let port = u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?);
-    match i32::from(family) {
-        libc::AF_INET => {
-            let address: [u8; 4] = bytes.get(4..8)?.try_into().ok()?;
-            Some((Ipv4Addr::from(address), port).into())
-        }
-        libc::AF_INET6 => {
-            let address: [u8; 16] = bytes.get(8..24)?.try_into().ok()?;
-            // The flow label is nothing to a listener, and the oldest form has no scope.
-            let scope = bytes
-                .get(24..28)
-                .and_then(|scope| scope.try_into().ok())
-                .map_or(0, u32::from_ne_bytes);
-            Some(SocketAddrV6::new(Ipv6Addr::from(address), port, 0, scope).into())
-        }
-        _ => None,
     }
 }

@@ -30,35 +30,41 @@ impl Measures {
 
 impl Supervisor {
     pub(super) fn measure_queues(&self, workers: &[WorkerId]) -> Event {
-        let mut references: BTreeMap<Option<i32>, BTreeMap<u64, u64>> = BTreeMap::new();
-        let pending = workers.iter().map(|worker| {
-            let place = self.foreign_namespace(*worker);
-            let lines = references
-                .entry(place)
-                .or_insert_with(|| references_in(place));
-            let inodes = self
-                .listeners_of(*worker)
+        let inodes_of = |worker: &WorkerId| {
+            self.listeners_of(*worker)
                 .into_iter()
-                .filter_map(|id| self.groups.inode(id));
-            // One that is missing left its group by itself, with whatever it had.
-            let pending = inodes
-                .filter_map(|inode| lines.get(&inode))
-                .map(|references| references.saturating_sub(1))
-                .sum();
-            (*worker, pending)
-        });
+                .filter_map(|id| self.groups.inode(id))
+                .collect::<BTreeSet<u64>>()
+        };
+        let mut wanted: BTreeMap<Option<i32>, BTreeSet<u64>> = BTreeMap::new();
+        for worker in workers {
+            wanted
+                .entry(self.foreign_namespace(*worker))
+                .or_default()
+                .extend(inodes_of(worker));
+        }
+        let mut pending: BTreeMap<u64, u64> = BTreeMap::new();
+        wanted
+            .iter()
+            .for_each(|(place, inodes)| pending.extend(pending_in(*place, inodes)));
+        // One that is missing left its group by itself, with whatever it had.
+        let of = |worker| {
+            inodes_of(worker)
+                .iter()
+                .filter_map(|inode| pending.get(inode))
+                .sum()
+        };
         Event::QueueMeasured {
-            pending: pending.collect(),
+            pending: workers.iter().map(|worker| (*worker, of(worker))).collect(),
         }
     }
 
     /// Half-open and unaccepted connections of one listener.
     pub(super) fn pending_on(&self, listener: ListenerId) -> u64 {
-        let references = self
-            .groups
-            .inode(listener)
-            .and_then(|inode| references_in(None).get(&inode).copied());
-        references.map_or(0, |references| references.saturating_sub(1))
+        let inode = self.groups.inode(listener);
+        inode.map_or(0, |inode| {
+            pending_in(None, &BTreeSet::from([inode])).values().sum()
+        })
     }
 
     pub(super) fn measure_connections(&mut self, workers: &[WorkerId]) -> Event {
@@ -153,10 +159,8 @@ impl Supervisor {
             .into_iter()
             .flat_map(|pid| procfs::socket_inodes(pid).unwrap_or_default())
             .collect();
-        let lines = procfs::listeners(Some(pid)).ok()?;
-        let unheard = lines
-            .iter()
-            .find(|line| inodes.contains(&line.inode) && !self.groups.is_ours(line.inode));
+        let lines = procfs::listeners(Some(pid), &inodes).ok()?;
+        let unheard = lines.iter().find(|line| !self.groups.is_ours(line.inode));
         unheard.map(|line| line.address)
     }
 
@@ -176,10 +180,10 @@ pub(super) fn identities(connections: &[Connection]) -> Vec<OpenConnection> {
     connections.iter().map(identity).collect()
 }
 
-fn references_in(place: Option<i32>) -> BTreeMap<u64, u64> {
-    let lines = procfs::listeners(place).unwrap_or_default();
+fn pending_in(place: Option<i32>, inodes: &BTreeSet<u64>) -> BTreeMap<u64, u64> {
+    let lines = procfs::listeners(place, inodes).unwrap_or_default();
     lines
         .iter()
-        .map(|line| (line.inode, u64::from(line.references)))
+        .map(|line| (line.inode, u64::from(line.references.saturating_sub(1))))
         .collect()
 }

@@ -9,7 +9,9 @@
 //! | `children` | starts executors; which pid is which worker |
 //! | `environment` | what a worker sees |
 //! | `intercept` | answers the workers' bind and listen |
-//! | `groups` | listeners, steering, leaving a group |
+//! | `stranger` | somebody else on the port |
+//! | `groups` | listeners and steering |
+//! | `departure` | how a listener leaves its group |
 //! | `measure` | queues and connections of retired workers |
 //! | `probe` | asks a worker whether it is ready |
 //! | `notify` | hears workers' `READY=1`; speaks to the service manager |
@@ -20,6 +22,7 @@
 
 mod children;
 mod control;
+mod departure;
 mod environment;
 mod event_loop;
 mod groups;
@@ -32,10 +35,11 @@ mod perform;
 mod probe;
 mod sources;
 mod status;
+mod stranger;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use mio::{Interest, Poll};
@@ -63,6 +67,14 @@ pub enum StartError {
     /// The control socket cannot be had.
     #[error(transparent)]
     Control(#[from] socket::BindError),
+    /// The log file cannot be opened.
+    #[error("cannot open the log file {}: {source}; give a --log-file that can be written", .path.display())]
+    LogFile {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The system refused something that we cannot do without.
     #[error("cannot {operation}: {source}")]
     System {
@@ -112,6 +124,12 @@ pub fn run(config: Config, control: &Path, log: LogQueue) -> Result<Outcome, Sta
 
 impl Supervisor {
     fn new(config: Config, control: &Path, log: LogQueue) -> Result<Self, StartError> {
+        if let Some(path) = &config.log_file {
+            output::redirect_to(path).map_err(|source| StartError::LogFile {
+                path: path.clone(),
+                source,
+            })?;
+        }
         let poll = Poll::new().map_err(system("make an epoll instance"))?;
         let mut sources = Sources::new(
             poll.registry()

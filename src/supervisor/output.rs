@@ -65,6 +65,15 @@ pub(super) enum Stream {
     Errors = 1,
 }
 
+impl Stream {
+    fn number(self) -> i32 {
+        match self {
+            Self::Output => 1,
+            Self::Errors => 2,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Output {
     log: LogQueue,
@@ -375,9 +384,21 @@ fn remember(tail: &mut VecDeque<u8>, bytes: &[u8]) {
 /// Without what could confuse a terminal.
 fn printable(line: &str) -> String {
     line.chars()
-        .take(200)
+        .take(400)
         .map(|char| if char.is_control() { ' ' } else { char })
         .collect()
+}
+
+/// Makes a file our standard output and error. Our children inherit neither: what they write goes
+/// through us, so that all of it follows when the file is opened again.
+pub(super) fn redirect_to(path: &std::path::Path) -> io::Result<()> {
+    let file: OwnedFd = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)?
+        .into();
+    crate::sys::descriptor::replace(file.try_clone()?, Stream::Output.number())?;
+    crate::sys::descriptor::replace(file, Stream::Errors.number())
 }
 
 /// Both ends of a pipe: ours, which is nonblocking, and the worker's.

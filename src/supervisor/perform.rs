@@ -130,10 +130,10 @@ impl Supervisor {
     }
 
     fn open_listener(&mut self, endpoint: &Endpoint) -> Result<ListenerId, String> {
-        super::intercept::refuse_stranger(&self.groups, endpoint)
+        super::stranger::refuse_stranger(&self.groups, endpoint)
             .and_then(|()| listener::open(endpoint))
             .and_then(|socket| self.groups.join(socket, *endpoint))
-            .map_err(|error| super::intercept::cannot_listen(&endpoint.address, &error))
+            .map_err(|error| super::stranger::cannot_listen(&endpoint.address, &error))
     }
 
     fn signal(&mut self, worker: WorkerId) {
@@ -161,7 +161,11 @@ impl Supervisor {
     }
 
     fn close(&mut self, listener: ListenerId) {
-        let pending = self.pending_on(listener);
+        let queue = self
+            .groups
+            .socket(listener)
+            .and_then(|socket| listener::queue(&socket).ok());
+        let (pending, _) = queue.unwrap_or_default();
         if pending > 0 && self.config.steering == Steering::Bpf {
             let place = self
                 .groups

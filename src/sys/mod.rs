@@ -14,3 +14,4 @@ pub mod procfs;
 pub mod seccomp;
 pub mod socket;
 pub mod steering;
+pub mod tcp;

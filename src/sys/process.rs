@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
 /// What a new process is made of.
@@ -97,20 +97,27 @@ pub enum Ended {
 
 /// A child that has ended and is not reaped yet, so that its pid still names it.
 ///
+/// Not by nix's `waitid`: a child that a real-time signal ended is an error there, and would stay
+/// in the way of all that end after it.
+///
 /// # Errors
 /// Those of waitid(2).
 pub fn next_ended() -> io::Result<Option<(i32, Ended)>> {
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    match waitid(Id::All, flags) {
-        Ok(WaitStatus::Exited(pid, code)) => Ok(Some((pid.as_raw(), Ended::Code(code)))),
-        Ok(WaitStatus::Signaled(pid, signal, _)) => {
-            Ok(Some((pid.as_raw(), Ended::Signal(signal as i32))))
-        }
-        Ok(_) | Err(Errno::ECHILD) => Ok(None),
-        // A real-time signal, which nix has no name for, ended it.
-        Err(Errno::EINVAL) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: a siginfo_t is plain data, for which all zeroes is a value.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel fills in the one structure that it is given.
+    match Errno::result(unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, flags) }) {
+        Err(Errno::ECHILD) => return Ok(None),
+        result => result?,
+    };
+    // SAFETY: waitid fills these in for a child; they stay zero when there is none.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    let ended = match info.si_code {
+        libc::CLD_EXITED => Ended::Code(status),
+        _ => Ended::Signal(status),
+    };
+    Ok((pid != 0).then_some((pid, ended)))
 }
 
 /// Reaps a child that [`next_ended`] named.

@@ -8,7 +8,7 @@
 use crate::wire::proc_net::{Line, ListenLine, parse_line};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, IoSliceMut};
@@ -39,35 +39,45 @@ pub enum SocketKind {
     Other,
 }
 
-/// All listeners in the network namespace of process `pid`, or of the calling thread.
+/// The listeners with these inodes, in the network namespace of process `pid` or of the calling
+/// thread. One that is missing listens no more.
 ///
-/// Each file has the listeners first, and reading stops at the first other line: the cost does not grow
-/// with the number of connections. A machine without IPv6 has no second file, and that is no error.
+/// Each file has the listeners first, and reading stops when all are found, or at the first line that
+/// is no listener's: the cost does not grow with the number of connections. A machine without IPv6
+/// has no second file, and that is no error.
 ///
 /// # Errors
 /// Those of reading /proc/PID/net/tcp and tcp6; `NotFound` when the process is gone.
-pub fn listeners(pid: Option<i32>) -> io::Result<Vec<ListenLine>> {
+pub fn listeners(pid: Option<i32>, wanted: &BTreeSet<u64>) -> io::Result<Vec<ListenLine>> {
     // Not /proc/self: that is the first thread, and a thread may have moved to another namespace.
     let process = pid.map_or_else(|| "thread-self".to_owned(), |pid| pid.to_string());
-    let mut found = listeners_in(File::open(format!("/proc/{process}/net/tcp"))?)?;
+    let mut wanted = wanted.clone();
+    let mut found = listeners_in(File::open(format!("/proc/{process}/net/tcp"))?, &mut wanted)?;
+    if wanted.is_empty() {
+        return Ok(found);
+    }
     match File::open(format!("/proc/{process}/net/tcp6")) {
-        Ok(file) => found.extend(listeners_in(file)?),
+        Ok(file) => found.extend(listeners_in(file, &mut wanted)?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
     Ok(found)
 }
 
-/// The LISTEN lines at the beginning of a table.
-fn listeners_in(table: impl io::Read) -> io::Result<Vec<ListenLine>> {
-    // A page is what the kernel gives per read at most, and it makes up each line only when asked.
-    let mut lines = BufReader::with_capacity(4096, table);
+/// Those of the LISTEN lines at the beginning of a table that are wanted; they are taken out of
+/// `wanted`.
+fn listeners_in(table: impl io::Read, wanted: &mut BTreeSet<u64>) -> io::Result<Vec<ListenLine>> {
+    // The kernel makes up lines until it has as many bytes as were asked for. Past the listeners it
+    // would look through the whole table of connections for one more line, which takes milliseconds
+    // even when that is empty; so no more than a line is asked for at a time.
+    const LESS_THAN_A_LINE: usize = 128;
+    let mut lines = BufReader::with_capacity(LESS_THAN_A_LINE, table);
     let mut found = Vec::new();
     let mut line = Vec::new();
-    while lines.read_until(b'\n', &mut line)? > 0 {
+    while !wanted.is_empty() && lines.read_until(b'\n', &mut line)? > 0 {
         match parse_line(&line) {
-            Line::Listen(listen) => found.push(listen),
-            Line::Header | Line::Malformed => {}
+            Line::Listen(listen) if wanted.remove(&listen.inode) => found.push(listen),
+            Line::Listen(_) | Line::Header | Line::Malformed => {}
             Line::Other => break,
         }
         line.clear();
@@ -104,6 +114,65 @@ pub fn socket_inodes(pid: i32) -> io::Result<Vec<u64>> {
 /// The socket behind one descriptor of a process; none if it is no socket, or cannot be looked at.
 pub fn socket_inode_of(pid: i32, fd: i32) -> Option<u64> {
     socket_inode(Path::new(&format!("/proc/{pid}/fd/{fd}")))
+}
+
+/// The sockets that process `pid` has, each with a descriptor's number.
+///
+/// # Errors
+/// `NotFound`: there is no such process. `PermissionDenied`: it is another user's, or not dumpable.
+pub fn socket_descriptors(pid: i32) -> io::Result<Vec<(i32, u64)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        let path = entry?.path();
+        let number = path
+            .file_name()
+            .and_then(|name| name.to_str()?.parse().ok());
+        found.extend(number.zip(socket_inode(&path)));
+    }
+    Ok(found)
+}
+
+/// Whether descriptor `fd` of process `pid` may be the socket `inode`: false only if it is known not
+/// to be.
+pub fn may_hold(pid: i32, fd: i32, inode: u64) -> bool {
+    match fs::read_link(format!("/proc/{pid}/fd/{fd}")) {
+        Ok(target) => target.as_os_str() == format!("socket:[{inode}]").as_str(),
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
+}
+
+/// All processes of the process group `group`.
+pub fn members_of_group(group: i32) -> Vec<i32> {
+    entries("/proc")
+        .filter(|pid| process_group(*pid) == Some(group))
+        .collect()
+}
+
+/// The descriptors that threads of process `pid` sleep in a read of. None if that cannot be seen
+/// (/proc/PID/task/TID/syscall needs the right to trace, and a kernel that has it).
+pub fn descriptors_being_read(pid: i32) -> Vec<i32> {
+    let threads = entries(&format!("/proc/{pid}/task"));
+    let calls = threads
+        .filter_map(|tid| fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).ok());
+    calls.filter_map(|call| being_read(&call)).collect()
+}
+
+/// The first argument of a system call that reads, from its number and its arguments in hexadecimal.
+fn being_read(call: &str) -> Option<i32> {
+    const READS: [libc::c_long; 5] = [
+        libc::SYS_read,
+        libc::SYS_readv,
+        libc::SYS_recvfrom,
+        libc::SYS_recvmsg,
+        libc::SYS_recvmmsg,
+    ];
+    let mut words = call.split_ascii_whitespace();
+    let number = words.next()?.parse().ok()?;
+    let argument = words.next()?.strip_prefix("0x")?;
+    let argument = u64::from_str_radix(argument, 16).ok()?;
+    READS
+        .contains(&number)
+        .then(|| i32::try_from(argument).ok())?
 }
 
 /// The process group of a process; none if there is no such process.
@@ -280,6 +349,13 @@ pub fn holder_of(inode: u64) -> Option<(i32, String)> {
     let pid = entries("/proc").find(holds)?;
     let command = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
     Some((pid, String::from_utf8_lossy(&command).trim_end().to_owned()))
+}
+
+/// Whether a process other than this one has a descriptor of the socket, as far as can be seen.
+pub fn is_held_elsewhere(inode: u64) -> bool {
+    let own = std::process::id();
+    let holds = |pid: i32| socket_inodes(pid).is_ok_and(|inodes| inodes.contains(&inode));
+    entries("/proc").any(|pid| u32::try_from(pid) != Ok(own) && holds(pid))
 }
 
 /// The network namespace of process `pid`, as its inode: equal for two processes in the same one.

@@ -1,14 +1,17 @@
-//! Steering at the kernel's side: the program of a reuseport group, and the fence behind it.
+//! Steering at the kernel's side: the program of a reuseport group, and what makes a close safe.
 //!
 //! The order of events: the group's first listener listens; a program is attached; [`fence`] where
-//! something is to rely on no packet using the program before. The hazard: a program attached to a
+//! something is to rely on no packet using the program before. For a listener that leaves: attach,
+//! [`hide`] it, [`fence`], close it, attach. The hazard: a program attached to a
 //! socket that does not listen gives it a group of its own. If it is not bound yet, its bind to a port
 //! that others have fails with "address in use"; if it has been shut down, the others are steered as before.
 
 use crate::fleet::steering::{Instruction, Program};
 use nix::sys::socket::sockopt::{AcceptConn, AttachReusePortCbpf};
 use nix::sys::socket::{getsockopt, setsockopt};
+use socket2::SockRef;
 use std::io;
+use std::num::NonZeroU32;
 use std::os::fd::AsFd;
 
 /// Makes `program` the steering of the group that `listener` is in, in place of the program before.
@@ -46,6 +49,31 @@ fn told(cause: io::Error) -> io::Error {
     let advice = "see that it still listens, or do without steering (--steering none)";
     io::Error::new(cause.kind(), format!("{what}: {cause}; {advice}"))
 }
+
+/// Makes a listener that leaves invisible to the kernel's search, though it keeps its seat in the group.
+///
+/// Without it a close can lose a connection that the program sends elsewhere. A SYN's search walks the
+/// list of listeners and asks the first that fits for its group. A closing listener is taken out of its
+/// group first, then out of the list, and only then stops listening (`inet_unhash`, `tcp_set_state`):
+/// found in between, it has no program any more, and takes the SYN itself. Over IPv6 the oldest is
+/// found first, over IPv4 the newest.
+///
+/// A listener bound to a network interface fits only what comes from there, so it is bound to one that
+/// does not exist (`SO_BINDTOIFINDEX`, Linux 5.1; without privilege since 5.7). What it answers goes there
+/// too, so it must be empty and no target any more. The order: hide, [`fence`], close. It cannot be
+/// undone without `CAP_NET_RAW`.
+///
+/// # Errors
+///
+/// `EPERM` when its worker has bound it to an interface, or on older kernels; `ENOPROTOOPT` before
+/// 5.1. It can be closed all the same, but under load about one close in two hundred of the listener
+/// that is found first then loses a connection.
+pub fn hide(listener: &impl AsFd) -> io::Result<()> {
+    SockRef::from(listener).bind_device_by_index_v4(NO_INTERFACE)
+}
+
+/// The highest index that an interface can have; they are given out from 1 on.
+const NO_INTERFACE: Option<NonZeroU32> = NonZeroU32::new(i32::MAX.unsigned_abs());
 
 /// `MEMBARRIER_CMD_GLOBAL` of `linux/membarrier.h`.
 const GLOBAL: libc::c_int = 1;

@@ -10,8 +10,9 @@
 //!  └────────────┘        3. attach `after` (0, 2): all who are live again
 //! ```
 //!
-//! Between 1 and 2 every packet that may still run the program before must be through:
-//! [`fence`](crate::sys::steering::fence).
+//! Between 1 and 2 the leaver is hidden from the kernel's search, which can meet it without its program
+//! while it closes ([`hide`](crate::sys::steering::hide)), and every packet that may still run the
+//! program before, or have found the leaver, must be through ([`fence`](crate::sys::steering::fence)).
 //!
 //! Several listeners may leave unseen (their workers shut them down), in an order that nobody told.
 //! Whatever the order was, the seats that they leave behind are taken by the same ones from behind,

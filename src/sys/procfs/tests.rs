@@ -3,7 +3,7 @@
 use super::*;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::process::{Child, Command, Stdio};
 
@@ -11,25 +11,30 @@ fn own_pid() -> i32 {
     i32::try_from(std::process::id()).unwrap()
 }
 
-fn line_of(address: SocketAddr) -> Option<ListenLine> {
-    let lines = listeners(None).unwrap();
-    lines.into_iter().find(|line| line.address == address)
+fn line_of(inode: u64) -> Option<ListenLine> {
+    listeners(None, &BTreeSet::from([inode])).unwrap().pop()
+}
+
+fn inode_of(socket: &impl AsRawFd) -> u64 {
+    socket_inode_of(own_pid(), socket.as_raw_fd()).unwrap()
 }
 
 #[test]
 fn the_references_count_what_was_not_accepted() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    assert_eq!(line_of(address).unwrap().references, 1);
+    let inode = inode_of(&listener);
+    assert_eq!(line_of(inode).unwrap().references, 1);
     let clients = [(); 3].map(|()| TcpStream::connect(address).unwrap());
-    let line = line_of(address).unwrap();
+    let line = line_of(inode).unwrap();
+    assert_eq!(line.address, address);
     assert_eq!(line.references, 4);
     assert!(socket_inodes(own_pid()).unwrap().contains(&line.inode));
     assert_eq!(holder_of(line.inode).unwrap().0, own_pid());
     let accepted = [(); 3].map(|()| listener.accept().unwrap());
-    assert!(line_of(address).unwrap().is_empty());
+    assert!(line_of(inode).unwrap().is_empty());
     drop((clients, accepted, listener));
-    assert_eq!(line_of(address), None);
+    assert_eq!(line_of(inode), None);
 }
 
 #[test]
@@ -39,19 +44,21 @@ fn listeners_of_ipv6_and_of_another_process_are_found() {
         return;
     };
     let address = listener.local_addr().unwrap();
-    let lines = listeners(Some(own_pid())).unwrap();
-    assert!(lines.iter().any(|line| line.address == address));
+    let lines = listeners(Some(own_pid()), &BTreeSet::from([inode_of(&listener)])).unwrap();
+    assert_eq!(lines.first().unwrap().address, address);
 }
 
 #[test]
 fn reading_stops_at_the_first_other_state() {
     let lines = "  sl  local\n 0: 00000000:0001 00000000:0000 0A 0:0 0:0 0 7 0 11 1\n 1: 00000000:0001 00000000:0000 01 0:0 0:0 0 7 0 12 1\n";
     let far = "2: 00000000:0002 00000000:0000 0A 0:0 0:0 0 7 0 13 1\n".repeat(10);
-    let found = listeners_in((lines.to_owned() + &far).as_bytes()).unwrap();
+    let mut wanted = BTreeSet::from([11, 13]);
+    let found = listeners_in((lines.to_owned() + &far).as_bytes(), &mut wanted).unwrap();
     assert_eq!(
         found.iter().map(|line| line.inode).collect::<Vec<_>>(),
         [11]
     );
+    assert_eq!(wanted, BTreeSet::from([13]));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! HTTP/1 heads, as far as a probe needs them.
+//! The status of an answer, as far as a probe needs it.
 
 use std::io;
 

@@ -1,0 +1,322 @@
+//! What the supervisor costs: `cargo bench --bench supervisor`.
+//!
+//! Four questions, each answered by runs in turn (A B A B …), so that a machine that gets slower
+//! or faster meanwhile does it to both, and by the median of the pairs' ratios:
+//!
+//! 1. requests per second of a server that is wrapped, over the same server bare;
+//! 2. how long a reload takes over the time that the new workers need to boot;
+//! 3. how long 1,000 workers take to start, reload and stop;
+//! 4. memory of the supervisor, and how often it wakes up while nothing happens.
+//!
+//! A ratio whose runs differ by more than a quarter is printed with a warning: the machine was busy.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+#[path = "../tests/rig/mod.rs"]
+mod rig;
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rig::control::Control;
+use rig::load::{Load, Mode, Plan};
+use rig::port::Reservation;
+use rig::server::{Kind, Unready, Wanted};
+
+const RUN: &str = env!("CARGO_BIN_EXE_reuseport-run");
+const CTL: &str = env!("CARGO_BIN_EXE_reuseport-ctl");
+const DEMO: &str = env!("CARGO_BIN_EXE_reuseport-demo");
+
+/// Runs of each, of which the median counts.
+const PAIRS: usize = 7;
+/// Requests are counted for so long in each run.
+const WINDOW: Duration = Duration::from_secs(2);
+const CLIENTS: usize = 32;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn main() {
+    let directory = tempfile::tempdir().unwrap();
+    println!(
+        "linux {}, {} CPUs",
+        kernel(),
+        std::thread::available_parallelism().unwrap()
+    );
+    throughput(directory.path());
+    reloads(directory.path());
+    thousand(directory.path());
+    idle(directory.path());
+}
+
+fn kernel() -> String {
+    fs::read_to_string("/proc/sys/kernel/osrelease")
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
+}
+
+// ---- 1. throughput ------------------------------------------------------------------------------
+
+fn throughput(directory: &Path) {
+    println!(
+        "\nrequests per second, wrapped (-n 1) over bare, {CLIENTS} clients, {PAIRS} pairs of {WINDOW:?}"
+    );
+    println!(
+        "{:<10} {:<10} {:>9} {:>9}  {:>6}  (least to most)",
+        "server", "mode", "bare", "wrapped", "ratio"
+    );
+    for kind in [Kind::Static, Kind::Node, Kind::Go, Kind::Python] {
+        for mode in [Mode::Fresh, Mode::KeepAlive] {
+            match compared(directory, kind, mode) {
+                Ok(line) => println!(
+                    "{:<10} {:<10} {line}",
+                    name(kind),
+                    format!("{mode:?}").to_lowercase()
+                ),
+                Err(unready) => println!("skipped: {}, {unready:?}", name(kind)),
+            }
+        }
+    }
+}
+
+fn compared(directory: &Path, kind: Kind, mode: Mode) -> Result<String, Unready> {
+    let (mut bare, mut wrapped, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..PAIRS {
+        let one = measured(directory, kind, mode, false)?;
+        let other = measured(directory, kind, mode, true)?;
+        ratios.push(other / one);
+        bare.push(one);
+        wrapped.push(other);
+    }
+    let (low, middle, high) = spread(&mut ratios);
+    let warning = if high / low > 1.25 {
+        "  the machine was busy"
+    } else {
+        ""
+    };
+    Ok(format!(
+        "{:>9.0} {:>9.0}  {middle:>6.3}  ({low:.3} to {high:.3}){warning}",
+        spread(&mut bare).1,
+        spread(&mut wrapped).1
+    ))
+}
+
+fn measured(directory: &Path, kind: Kind, mode: Mode, is_wrapped: bool) -> Result<f64, Unready> {
+    let port = Reservation::new().unwrap();
+    let wanted = Wanted {
+        kind,
+        bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        port: port.port(),
+        keep_alive: mode == Mode::KeepAlive,
+        at_term: None,
+        directory,
+    };
+    let command = wanted.command()?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.port()));
+    if is_wrapped {
+        let supervisor = Supervised::start(directory, 1, &command);
+        Ok(rate(address, mode, &supervisor.process))
+    } else {
+        let server = Process::start(Command::new(&command[0]).args(&command[1..]));
+        Ok(rate(address, mode, &server))
+    }
+}
+
+fn rate(address: SocketAddr, mode: Mode, _server: &Process) -> f64 {
+    wait_for(|| std::net::TcpStream::connect(address).is_ok());
+    let plan = Plan::new(address).connections(CLIENTS);
+    let load = Load::start(if mode == Mode::KeepAlive {
+        plan.keep_alive()
+    } else {
+        plan
+    })
+    .unwrap();
+    assert!(
+        load.wait_answered(1000, PATIENCE),
+        "the server does not answer"
+    );
+    let (before, since) = (load.answered(), Instant::now());
+    std::thread::sleep(WINDOW);
+    let rate = (load.answered() - before) as f64 / since.elapsed().as_secs_f64();
+    let outcome = load.stop();
+    assert_eq!(
+        outcome.failures(),
+        0,
+        "{:?} {:?}",
+        outcome.failed,
+        outcome.first
+    );
+    rate
+}
+
+// ---- 2. and 3. reloads --------------------------------------------------------------------------
+
+fn reloads(directory: &Path) {
+    println!(
+        "\nreload of 4 workers without connections, 21 times, milliseconds (median, least to most)"
+    );
+    let port = Reservation::new().unwrap();
+    let supervisor = Supervised::start(directory, 4, &demo(&port));
+    let (mut boots, mut rests) = (Vec::new(), Vec::new());
+    for _ in 0..21 {
+        let (boot, gone) = supervisor.reload();
+        boots.push(boot);
+        rests.push(gone - boot);
+    }
+    for (what, times) in [
+        ("boot of the new workers", &mut boots),
+        ("all the rest", &mut rests),
+    ] {
+        let (low, middle, high) = spread(times);
+        println!("{what:<24} {middle:>5.0}  ({low:.0} to {high:.0})");
+    }
+}
+
+fn thousand(directory: &Path) {
+    println!("\n1,000 workers, milliseconds");
+    let port = Reservation::new().unwrap();
+    let since = Instant::now();
+    let supervisor = Supervised::start(directory, 1000, &demo(&port));
+    println!("{:<24} {:>5}", "start", since.elapsed().as_millis());
+    let (boot, gone) = supervisor.reload();
+    println!(
+        "{:<24} {boot:>5.0}\n{:<24} {:>5.0}",
+        "reload: boot",
+        "reload: the rest",
+        gone - boot
+    );
+    println!("{:<24} {:>5} KiB", "memory", supervisor.memory());
+    let since = Instant::now();
+    supervisor.control.succeed(&["stop"]).unwrap();
+    println!("{:<24} {:>5}", "stop", since.elapsed().as_millis());
+}
+
+// ---- 4. at rest ---------------------------------------------------------------------------------
+
+fn idle(directory: &Path) {
+    let port = Reservation::new().unwrap();
+    let supervisor = Supervised::start(directory, 4, &demo(&port));
+    supervisor.reload();
+    let before = supervisor.wake_ups();
+    std::thread::sleep(Duration::from_secs(5));
+    println!("\nat rest with 4 workers, after a reload");
+    println!("{:<24} {:>5} KiB", "memory", supervisor.memory());
+    println!(
+        "{:<24} {:>5}",
+        "wake-ups in 5 s",
+        supervisor.wake_ups() - before
+    );
+}
+
+// ---- processes ----------------------------------------------------------------------------------
+
+struct Process(Child);
+
+impl Process {
+    fn start(command: &mut Command) -> Self {
+        Self(
+            command
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap(),
+        )
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.0.id()).unwrap());
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        self.0.wait().unwrap();
+    }
+}
+
+struct Supervised {
+    process: Process,
+    control: Control,
+}
+
+impl Supervised {
+    fn start(directory: &Path, workers: u32, command: &[String]) -> Self {
+        let socket = directory.join("control.sock");
+        let mut run = Command::new(RUN);
+        run.args(["-n", &workers.to_string(), "--control"])
+            .arg(&socket)
+            .arg("--")
+            .args(command);
+        let process = Process::start(&mut run);
+        let control = Control {
+            program: CTL.into(),
+            socket,
+        };
+        wait_for(|| {
+            control
+                .status()
+                .is_ok_and(|status| status.phase == "serving")
+        });
+        Self { process, control }
+    }
+
+    /// Milliseconds until the new workers serve, and until the old are gone.
+    fn reload(&self) -> (f64, f64) {
+        let output = self.control.succeed(&["reload"]).unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let at = |phase: &str| {
+            let line = text
+                .lines()
+                .find(|line| line.split_whitespace().nth(2) == Some(phase))
+                .unwrap();
+            line.split_whitespace()
+                .next()
+                .unwrap()
+                .parse::<f64>()
+                .unwrap()
+        };
+        (at("serving"), at("gone"))
+    }
+
+    fn memory(&self) -> u64 {
+        self.field("status", "VmRSS:")
+    }
+
+    fn wake_ups(&self) -> u64 {
+        self.field("status", "voluntary_ctxt_switches:")
+    }
+
+    fn field(&self, file: &str, name: &str) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/{file}", self.process.0.id())).unwrap();
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+fn demo(port: &Reservation) -> Vec<String> {
+    vec![DEMO.to_owned(), format!("127.0.0.1:{}", port.port())]
+}
+
+fn name(kind: Kind) -> String {
+    format!("{kind:?}").to_lowercase()
+}
+
+fn wait_for(mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(
+            Instant::now() < deadline,
+            "nothing came of it in {PATIENCE:?}"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The least, the median and the most.
+fn spread(values: &mut [f64]) -> (f64, f64, f64) {
+    values.sort_by(f64::total_cmp);
+    (
+        values[0],
+        values[values.len() / 2],
+        values[values.len() - 1],
+    )
+}

@@ -1,0 +1,224 @@
+//! TCP connections that another process has, too: looking at them without reading, and making
+//! readers sleep.
+//!
+//! A duplicate of a descriptor is the same socket. Its options, its buffer and its `O_NONBLOCK`
+//! are everybody's; so what is done here never blocks and never asks for nonblocking mode.
+
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv};
+
+/// What the kernel knows of a connection (`TCP_INFO`, tcp(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Bytes that nobody has read yet.
+    pub unread: u32,
+    /// Bytes that were written and not yet sent.
+    pub unsent: u32,
+    /// Bytes that have come in all.
+    pub received: u64,
+    /// Bytes that were written in all.
+    pub written: u64,
+    /// Milliseconds since data came, in steps of the kernel's clock tick (1 to 10 ms).
+    pub received_ago: u32,
+    /// Milliseconds since data was sent, likewise.
+    pub sent_ago: u32,
+    /// The client has closed its side, or the connection is gone.
+    pub is_closed: bool,
+}
+
+/// As much of `struct tcp_info` as Linux 4.19 has, which brought the last field used here.
+const INFO: usize = 216;
+/// Where the fields are (include/uapi/linux/tcp.h, which only ever grows at the end).
+const LAST_DATA_SENT: usize = 44;
+const LAST_DATA_RECEIVED: usize = 52;
+const BYTES_RECEIVED: usize = 128;
+const NOTSENT_BYTES: usize = 144;
+const BYTES_SENT: usize = 200;
+const BYTES_RETRANSMITTED: usize = 208;
+/// `TCP_ESTABLISHED`.
+const ESTABLISHED: u8 = 1;
+
+/// Lets nobody wake up for data until [`thaw`]: `SO_RCVLOWAT` at the most that the kernel takes
+/// (socket(7); honoured by poll and epoll since Linux 2.6.28 and 4.18). What is already being read
+/// goes on, a direct nonblocking read gets data nevertheless, and an end or an error is told.
+///
+/// A blocking read that begins after this returns only with as much as was asked for: it takes
+/// what is there and sleeps on. Only a signal or an end brings it back, not even [`thaw`].
+///
+/// # Errors
+/// Those of setsockopt(2).
+pub fn freeze(socket: &impl AsFd) -> io::Result<()> {
+    set_low_water(socket, libc::c_int::MAX)
+}
+
+/// Undoes [`freeze`], and wakes whoever waits for what has come.
+///
+/// # Errors
+/// Those of setsockopt(2).
+pub fn thaw(socket: &impl AsFd) -> io::Result<()> {
+    set_low_water(socket, 1)
+}
+
+fn set_low_water(socket: &impl AsFd, bytes: libc::c_int) -> io::Result<()> {
+    // The size of an int is small.
+    let length = size_of::<libc::c_int>() as libc::socklen_t;
+    let number = socket.as_fd().as_raw_fd();
+    // SAFETY: the kernel reads `length` bytes of `bytes`, which is so long and outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            number,
+            libc::SOL_SOCKET,
+            libc::SO_RCVLOWAT,
+            (&raw const bytes).cast(),
+            length,
+        )
+    };
+    Ok(Errno::result(result).map(drop)?)
+}
+
+/// Looks at a connection.
+///
+/// # Errors
+/// Those of getsockopt(2) and ioctl(2); `Unsupported` on a kernel older than 4.19.
+pub fn account(socket: &impl AsFd) -> io::Result<Account> {
+    let info = info(socket)?;
+    let word = |at: usize| u32_at(&info, at);
+    let long = |at: usize| u64_at(&info, at);
+    let unsent = word(NOTSENT_BYTES);
+    Ok(Account {
+        unread: unread(socket)?,
+        unsent,
+        received: long(BYTES_RECEIVED),
+        // What was sent, less what was sent again, and what was not sent yet.
+        written: long(BYTES_SENT).saturating_sub(long(BYTES_RETRANSMITTED)) + u64::from(unsent),
+        received_ago: word(LAST_DATA_RECEIVED),
+        sent_ago: word(LAST_DATA_SENT),
+        is_closed: info[0] != ESTABLISHED,
+    })
+}
+
+fn u32_at(info: &[u8; INFO], at: usize) -> u32 {
+    let mut word = [0; 4];
+    word.copy_from_slice(&info[at..at + 4]);
+    u32::from_ne_bytes(word)
+}
+
+fn u64_at(info: &[u8; INFO], at: usize) -> u64 {
+    let mut word = [0; 8];
+    word.copy_from_slice(&info[at..at + 8]);
+    u64::from_ne_bytes(word)
+}
+
+fn info(socket: &impl AsFd) -> io::Result<[u8; INFO]> {
+    let mut info = [0; INFO];
+    let mut length = INFO as libc::socklen_t; // 216 is small
+    let number = socket.as_fd().as_raw_fd();
+    // SAFETY: the kernel writes at most `length` bytes to `info`, which is so long.
+    let result = unsafe {
+        libc::getsockopt(
+            number,
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    Errno::result(result)?;
+    if (length as usize) < INFO {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    Ok(info)
+}
+
+/// Bytes that have come and that nobody has read (`SIOCINQ`, tcp(7)).
+fn unread(socket: &impl AsFd) -> io::Result<u32> {
+    let mut count: libc::c_int = 0;
+    let number = socket.as_fd().as_raw_fd();
+    // SAFETY: the kernel writes one int to `count`.
+    Errno::result(unsafe { libc::ioctl(number, libc::FIONREAD, &raw mut count) })?;
+    Ok(u32::try_from(count).unwrap_or(0))
+}
+
+/// Copies the first unread bytes without reading them, and without waiting.
+///
+/// # Errors
+/// Those of recv(2); `WouldBlock`: there are none.
+pub fn peek(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    Ok(recv(socket.as_fd().as_raw_fd(), buffer, flags)?)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::time::{Duration, Instant};
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (near, listener.accept().unwrap().0)
+    }
+
+    fn is_readable(socket: &TcpStream, patience: PollTimeout) -> bool {
+        let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, patience).unwrap() > 0
+    }
+
+    fn unread_comes_to(socket: &TcpStream, count: u32) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while account(socket).unwrap().unread != count {
+            assert!(Instant::now() < deadline);
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn nobody_wakes_for_a_frozen_connection_until_it_thaws() {
+        let (mut client, mut server) = pair();
+        freeze(&server).unwrap();
+        client.write_all(b"hello").unwrap();
+        unread_comes_to(&server, 5);
+        assert!(!is_readable(&server, PollTimeout::ZERO));
+        let mut seen = [0; 3];
+        assert_eq!(peek(&server, &mut seen).unwrap(), 3);
+        assert_eq!(&seen, b"hel");
+        thaw(&server).unwrap();
+        assert!(is_readable(&server, PollTimeout::MAX));
+        let mut bytes = [0; 5];
+        server.read_exact(&mut bytes).unwrap();
+        assert_eq!(&bytes, b"hello");
+    }
+
+    #[test]
+    fn an_end_is_told_in_spite_of_the_frost() {
+        let (client, server) = pair();
+        freeze(&server).unwrap();
+        drop(client);
+        assert!(is_readable(&server, PollTimeout::MAX));
+        assert!(account(&server).unwrap().is_closed);
+    }
+
+    #[test]
+    fn what_passes_is_counted() {
+        let (mut client, mut server) = pair();
+        assert_eq!(
+            peek(&server, &mut [0; 8]).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
+        client.write_all(b"hello").unwrap();
+        unread_comes_to(&server, 5);
+        server.write_all(b"abc").unwrap();
+        let account = account(&server).unwrap();
+        assert_eq!((account.received, account.written), (5, 3));
+        assert!(!account.is_closed);
+        client.read_exact(&mut [0; 3]).unwrap();
+    }
+}

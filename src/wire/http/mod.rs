@@ -1,0 +1,24 @@
+//! HTTP/1: heads, where messages end, and passing an exchange on without changing it. No sockets
+//! and no clock: bytes go in, bytes come out.
+//!
+//! | file | what it knows |
+//! | --- | --- |
+//! | `status` | an answer's status line |
+//! | `beginning` | whether bytes are the beginning of a request |
+//! | `head` | what a head says, and a head with another `Connection` |
+//! | `body` | where a body ends |
+//! | `pipe` | bytes on their way to one side |
+//! | `exchange` | requests of one client, each passed on to a server, and the answers passed back |
+
+mod beginning;
+mod body;
+mod exchange;
+mod head;
+mod pipe;
+mod status;
+
+pub use beginning::{Beginning, beginning};
+pub use body::{BadChunk, Body, Framing};
+pub use exchange::{Ending, Exchange, Flaw, LONGEST_HEAD};
+pub use head::{AnswerHead, Connection, HeadError, RequestHead, head_length, rewrite};
+pub use status::status;

@@ -1,0 +1,216 @@
+//! What the supervisor and the rescuer say to each other: a JSON object a message, over a Unix
+//! `SOCK_SEQPACKET` socket, with descriptors where the message says so.
+//!
+//! ```text
+//!  supervisor                           rescuer
+//!   Take (connections) … Taken ───────►          holds them, freezes them
+//!                              ◄─────── Holding
+//!                              ◄─────── Stuck    (perhaps: SIGSTOP, SIGCONT to the worker's group)
+//!                              ◄─────── Quiet    no request is in flight
+//!   Told, and the stop signal  ───────►
+//!   Take … Taken               ───────►          connections that were accepted late
+//!   Gone                       ───────►
+//!                              ◄─────── Report   all of its connections are done
+//! ```
+//! `Told` is sent before the signal: what a worker writes after it is told may be its last answer.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// The longest message, in bytes.
+pub const LONGEST: usize = 32 * 1024;
+
+/// The most connections in one [`Order::Take`]: one message's descriptors, and some to spare.
+pub const MOST_TAKEN: usize = 200;
+
+/// What a rescuer is started with, as its first argument.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Configuration {
+    /// Where to send requests that came in on an address. For any other, to the address itself:
+    /// there the client found the endpoint, too.
+    pub endpoints: Vec<Route>,
+    /// How long an idle connection is kept, in milliseconds.
+    pub rescue_timeout_ms: u64,
+    /// How long a client may take for a request's head, in milliseconds.
+    pub header_timeout_ms: u64,
+    /// How long to go on when the supervisor is gone, in milliseconds.
+    pub drain_timeout_ms: u64,
+    /// How many connections to hold at most.
+    pub max: usize,
+    /// What the server is told of the client.
+    pub forwarded: Forwarded,
+}
+
+/// Where requests of one endpoint go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// The endpoint; an unspecified address is any.
+    pub listen: SocketAddr,
+    /// Where to connect to.
+    pub connect: SocketAddr,
+}
+
+/// Which header line tells the server whose request it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Forwarded {
+    /// None: the request is as the client sent it.
+    #[default]
+    Nothing,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+}
+
+/// What the supervisor says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "kebab-case")]
+pub enum Order {
+    /// Hold these connections, whose descriptors come along in this order.
+    Take {
+        /// The retiring worker.
+        worker: u64,
+        /// Its first process.
+        pid: i32,
+        /// Where they come from.
+        connections: Vec<Descriptor>,
+    },
+    /// All have come, for now.
+    Taken {
+        /// The retiring worker.
+        worker: u64,
+    },
+    /// The worker gets its stop signal now.
+    Told {
+        /// The retiring worker.
+        worker: u64,
+    },
+    /// The worker and its whole process group are dead.
+    Gone {
+        /// The worker.
+        worker: u64,
+    },
+    /// Accept what waits in this listener, whose descriptor comes along.
+    Queue {
+        /// The worker that will not accept it.
+        worker: u64,
+        /// The listener's address.
+        address: SocketAddr,
+    },
+    /// Finish what is under way, and end.
+    End {
+        /// At the latest in so many milliseconds.
+        within_ms: u64,
+    },
+}
+
+/// A descriptor of a worker's process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Descriptor {
+    /// The process.
+    pub pid: i32,
+    /// The descriptor's number there.
+    pub number: i32,
+    /// The socket behind it.
+    pub inode: u64,
+}
+
+/// What the rescuer says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "news", rename_all = "kebab-case")]
+pub enum News {
+    /// After [`Order::Taken`].
+    Holding {
+        /// The worker.
+        worker: u64,
+        /// How many of its connections are held now.
+        held: usize,
+    },
+    /// A thread of the worker sleeps in a read that has its bytes already: interrupt it.
+    Stuck {
+        /// The worker.
+        worker: u64,
+    },
+    /// No request of the worker's is in flight any more; said once.
+    Quiet {
+        /// The worker.
+        worker: u64,
+    },
+    /// Everything of the worker's is done, or the rescuer ends.
+    Report {
+        /// The worker.
+        worker: u64,
+        /// What became of its connections.
+        tally: Tally,
+    },
+}
+
+/// What became of a worker's connections.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Connections that were held or accepted.
+    pub held: u64,
+    /// Connections that the worker itself brought to their end.
+    pub finished: u64,
+    /// Requests that were passed on and answered.
+    pub rescued: u64,
+    /// Connections that were idle until the client closed them or their time was up.
+    pub idle: u64,
+    /// Connections that were closed although something may have been lost.
+    pub given_up: u64,
+    /// Why those were given up.
+    pub reasons: BTreeMap<String, u64>,
+}
+
+/// A message, or none if it is not understood.
+pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
+    serde_json::from_slice(bytes).ok()
+}
+
+/// A message's bytes.
+pub fn encode(message: &impl Serialize) -> Vec<u8> {
+    // Numbers, names and lists, which JSON never refuses.
+    serde_json::to_vec(message).unwrap_or_default()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_fullest_message_fits() {
+        let widest = Descriptor {
+            pid: i32::MIN,
+            number: i32::MIN,
+            inode: u64::MAX,
+        };
+        let order = Order::Take {
+            worker: u64::MAX,
+            pid: i32::MIN,
+            connections: vec![widest; MOST_TAKEN],
+        };
+        let bytes = encode(&order);
+        assert!(bytes.len() <= LONGEST, "{}", bytes.len());
+        assert_eq!(decode::<Order>(&bytes).unwrap(), order);
+    }
+
+    #[test]
+    fn news_are_readable() {
+        let bytes = encode(&News::Quiet { worker: 7 });
+        assert_eq!(bytes, br#"{"news":"quiet","worker":7}"#);
+        assert_eq!(decode::<News>(&bytes), Some(News::Quiet { worker: 7 }));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in any::<Vec<u8>>()) {
+            let _ = decode::<Order>(&bytes);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Runs a command in a network of its own, if wanted with a delay and with less privilege.
+//!
+//! A server that listens on 0.0.0.0 or 10.9.0.1 is reached at 10.9.0.2 over the delayed way, and
+//! at 127.0.0.1 without delay. The exit status is the command's; 77 where the kernel or the
+//! privileges do not allow the set-up (the reason is on stderr), 70 if the network fails under it.
+
+#[path = "../delay/mod.rs"]
+mod delay;
+#[path = "../family.rs"]
+#[allow(dead_code, unreachable_pub, missing_docs)]
+mod family;
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, ExitCode, ExitStatus};
+use std::time::Duration;
+
+use clap::Parser;
+use nix::sys::signal::Signal;
+use nix::unistd::geteuid;
+
+use delay::{Missing, confinement, hairpin, interface::Interface, namespace};
+
+/// What automake and others take for "skipped".
+const SKIPPED: u8 = 77;
+
+/// Runs COMMAND in a private network namespace.
+#[derive(Parser)]
+struct Options {
+    /// Make 10.9.0.2 this machine, so many milliseconds away (one way).
+    #[arg(long, value_name = "MS")]
+    delay_ms: Option<f64>,
+    /// Run COMMAND as uid and gid 65534 without capabilities. Nothing to do for who is not root.
+    #[arg(long)]
+    nobody: bool,
+    /// Refuse pidfd_getfd and process_vm_readv to COMMAND.
+    #[arg(long)]
+    refuse_getfd: bool,
+    /// What to run.
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    if let Err(missing) = set_up(options.delay_ms) {
+        eprintln!("skipped: {missing}");
+        return ExitCode::from(SKIPPED);
+    }
+    match command(&options).status() {
+        Ok(status) => exit_code(status),
+        Err(error) => {
+            eprintln!("rig: cannot run {:?}: {error}", options.command[0]);
+            ExitCode::from(if error.kind() == io::ErrorKind::NotFound {
+                127
+            } else {
+                126
+            })
+        }
+    }
+}
+
+fn set_up(delay_ms: Option<f64>) -> Result<(), Missing> {
+    namespace::enter()?;
+    let loopback = Interface::named("lo").and_then(|lo| lo.bring_up());
+    loopback.map_err(|error| format!("needs a loopback interface: {error}"))?;
+    namespace::widen_client_ports();
+    let Some(delay_ms) = delay_ms else {
+        return Ok(());
+    };
+    let delay = Duration::try_from_secs_f64(delay_ms / 1000.0);
+    hairpin::start(delay.map_err(|error| format!("needs another delay: {error}"))?)
+}
+
+fn command(options: &Options) -> Command {
+    let mut command = Command::new(&options.command[0]);
+    command.args(&options.command[1..]);
+    if options.nobody && geteuid().is_root() {
+        confinement::as_nobody(&mut command);
+    }
+    // After the change of user, which would clear it. A trial ends what it started when it is told
+    // to terminate.
+    family::die_with_parent(&mut command, Signal::SIGTERM);
+    if options.refuse_getfd {
+        confinement::refuse_getfd(&mut command);
+    }
+    command
+}
+
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let signalled = || status.signal().map(|signal| 128 + signal);
+    let code = status
+        .code()
+        .or_else(signalled)
+        .and_then(|code| u8::try_from(code).ok());
+    code.map_or(ExitCode::FAILURE, ExitCode::from)
+}

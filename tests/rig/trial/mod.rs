@@ -1,0 +1,175 @@
+//! One loss trial from its start to its report.
+//!
+//! ```text
+//!  reserve a port ─► start ─► serving ─► load ─► action, progress, action, … ─► stop the load
+//!                                                                                  │
+//!                       report ◄─ nobody is left ◄─ exit 0 ◄─ stop the supervisor ◄┘
+//! ```
+//!
+//! Between two actions the load must make progress: so many requests, not so much time. A trial on
+//! a busy machine then takes longer and proves as much.
+#![allow(unreachable_pub, missing_docs)]
+
+pub mod options;
+pub mod subject;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use reuseport_run::wire::control::Status;
+
+use crate::rig::control::Trouble;
+use crate::rig::load::{Load, Plan};
+use crate::rig::report::Report;
+use options::Options;
+use subject::Subject;
+
+/// How long the load may take to make progress once.
+const STALL: Duration = Duration::from_secs(30);
+
+/// How often a condition is looked at.
+const GLANCE: Duration = Duration::from_millis(10);
+
+pub struct Trial<'a> {
+    options: &'a Options,
+    subject: Subject<'a>,
+    report: Report,
+}
+
+impl<'a> Trial<'a> {
+    pub fn new(options: &'a Options, subject: Subject<'a>) -> Self {
+        let report = Report {
+            server: options.name(),
+            ..Report::default()
+        };
+        Self {
+            options,
+            subject,
+            report,
+        }
+    }
+
+    /// Runs the trial; the report is complete if there is no trouble.
+    pub fn run(mut self) -> Result<Report, Trouble> {
+        self.subject.wait_ready()?;
+        let load = Load::start(self.plan()).map_err(|error| format!("no load: {error}"))?;
+        self.progress(&load)?;
+        self.act(&load)?;
+        self.report.outcome = load.stop();
+        self.report.exit = self.subject.stop()?.code();
+        Ok(self.report)
+    }
+
+    fn plan(&self) -> Plan {
+        Plan {
+            connections: self.options.connections,
+            mode: self.options.mode,
+            pause: Duration::from_millis(self.options.pause_ms),
+            path: self.options.path.clone(),
+            ..Plan::new(self.subject.address)
+        }
+    }
+
+    fn act(&mut self, load: &Load) -> Result<(), Trouble> {
+        for _ in 0..self.options.reloads {
+            let took = self.reload()?;
+            self.report.reloads_ms.push(took);
+            self.progress(load)?;
+        }
+        for turn in 0..self.options.kills {
+            let took = self.kill(turn)?;
+            self.report.kills_ms.push(took);
+            self.progress(load)?;
+        }
+        for &number in &self.options.scale {
+            let took = self.scale(number)?;
+            self.report.scales_ms.push(took);
+            self.progress(load)?;
+        }
+        let end = Instant::now() + Duration::from_secs_f64(self.options.seconds);
+        while Instant::now() < end {
+            thread::sleep(GLANCE);
+        }
+        Ok(())
+    }
+
+    fn progress(&self, load: &Load) -> Result<(), Trouble> {
+        let more = (self.options.connections as u64 * 3).max(100);
+        if load.wait_answered(more, STALL) {
+            return Ok(());
+        }
+        let (answered, failed) = (load.answered(), load.failed());
+        Err(format!(
+            "the load stands still: {answered} requests answered, {failed} failed"
+        ))
+    }
+
+    fn reload(&mut self) -> Result<u64, Trouble> {
+        let began = Instant::now();
+        self.subject.control(&["reload"])?;
+        let took = milliseconds(began);
+        self.wait_full()?;
+        Ok(took)
+    }
+
+    /// Kills a worker; which one goes round, so that each slot has its turn.
+    fn kill(&mut self, turn: u32) -> Result<u64, Trouble> {
+        let status = self.subject.status()?;
+        let pids: Vec<u32> = status
+            .workers
+            .iter()
+            .filter_map(|worker| worker.pid)
+            .collect();
+        let choice = turn as usize % pids.len().max(1);
+        let &victim = pids.get(choice).ok_or("there is no worker to kill")?;
+        let began = Instant::now();
+        let pid = i32::try_from(victim).map_err(|error| format!("pid {victim}: {error}"))?;
+        kill(Pid::from_raw(pid), Signal::SIGKILL)
+            .map_err(|error| format!("cannot kill worker {victim}: {error}"))?;
+        let wanted = self.subject.workers;
+        self.subject
+            .wait_status("a new worker in place of the killed", |status| {
+                let lives = status
+                    .workers
+                    .iter()
+                    .any(|worker| worker.pid == Some(victim));
+                !lives && is_full(status, wanted)
+            })?;
+        Ok(milliseconds(began))
+    }
+
+    fn scale(&mut self, number: usize) -> Result<u64, Trouble> {
+        let began = Instant::now();
+        self.subject.control(&["scale", &number.to_string()])?;
+        self.subject.workers = number;
+        self.subject
+            .wait_status("the new number of workers and no other", |status| {
+                is_full(status, number) && status.workers.len() == number
+            })?;
+        Ok(milliseconds(began))
+    }
+
+    fn wait_full(&mut self) -> Result<(), Trouble> {
+        let wanted = self.subject.workers;
+        self.subject
+            .wait_status("the full number of workers", |status| {
+                is_full(status, wanted)
+            })
+    }
+}
+
+/// Whether the supervisor is at rest and as many workers serve as should.
+fn is_full(status: &Status, wanted: usize) -> bool {
+    let serving = status
+        .workers
+        .iter()
+        .filter(|worker| worker.phase == "serving")
+        .count();
+    status.phase == "serving" && serving == wanted
+}
+
+fn milliseconds(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

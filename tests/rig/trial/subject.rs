@@ -1,0 +1,193 @@
+//! What is tried: a supervisor with its workers, or a server alone.
+
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use reuseport_run::wire::control::Status;
+
+use crate::rig::control::{Control, Trouble};
+use crate::rig::family::Family;
+use crate::rig::voice::Voice;
+
+use super::options::Options;
+use super::{GLANCE, is_full};
+
+/// How long starting, stopping and any change may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long after the supervisor's end a process of it may still be seen. A process that was killed
+/// is there until the kernel has taken it apart.
+const AFTERMATH: Duration = Duration::from_secs(1);
+
+pub struct Subject<'a> {
+    /// Where the clients connect to.
+    pub address: SocketAddr,
+    /// How many workers there should be.
+    pub workers: usize,
+    family: &'a Family,
+    child: Child,
+    control: Option<Control>,
+}
+
+impl<'a> Subject<'a> {
+    /// Starts `server`, under a supervisor unless the options say `direct`.
+    pub fn start(
+        options: &Options,
+        address: SocketAddr,
+        server: &[String],
+        directory: &Path,
+        family: &'a Family,
+        voice: &Arc<Voice>,
+    ) -> Result<Self, Trouble> {
+        let socket = directory.join("ctl.sock");
+        let mut command = match &options.supervisor {
+            Some(program) if !options.direct => {
+                let mut command = Command::new(program);
+                command
+                    .args(["-n", &options.workers.to_string(), "--control"])
+                    .arg(&socket);
+                command
+                    .args(options.args.split_ascii_whitespace())
+                    .arg("--")
+                    .args(server);
+                command
+            }
+            _ => {
+                let mut command = Command::new(&server[0]);
+                command.args(&server[1..]);
+                command
+            }
+        };
+        let child = spawn(&mut command, family, voice)?;
+        let program = options.ctl.clone().filter(|_| !options.direct);
+        let control = program.map(|program| Control { program, socket });
+        Ok(Self {
+            address,
+            workers: options.workers,
+            family,
+            child,
+            control,
+        })
+    }
+
+    pub fn wait_ready(&mut self) -> Result<(), Trouble> {
+        if self.control.is_none() {
+            return self.wait_listening();
+        }
+        let wanted = self.workers;
+        self.wait_until("all workers serving", |subject| {
+            // Before it has its control socket it cannot be asked.
+            Ok(subject
+                .status()
+                .is_ok_and(|status| is_full(&status, wanted)))
+        })
+    }
+
+    fn wait_listening(&mut self) -> Result<(), Trouble> {
+        self.wait_until("the server listening", |subject| {
+            Ok(TcpStream::connect(subject.address).is_ok())
+        })
+    }
+
+    pub fn control(&self, words: &[&str]) -> Result<(), Trouble> {
+        self.client()?.succeed(words).map(drop)
+    }
+
+    pub fn status(&self) -> Result<Status, Trouble> {
+        // Who is here now is remembered, for the question who is left.
+        self.family.members();
+        self.client()?.status()
+    }
+
+    pub fn wait_status(
+        &mut self,
+        what: &str,
+        good: impl Fn(&Status) -> bool,
+    ) -> Result<(), Trouble> {
+        self.wait_until(what, |subject| Ok(good(&subject.status()?)))
+    }
+
+    /// Ends it with SIGTERM. A supervisor must exit with 0 and leave nobody behind.
+    pub fn stop(&mut self) -> Result<ExitStatus, Trouble> {
+        self.family.members();
+        let pid = i32::try_from(self.child.id()).map_err(|error| error.to_string())?;
+        kill(Pid::from_raw(pid), Signal::SIGTERM).map_err(|error| format!("no stop: {error}"))?;
+        let status = self.wait_exit()?;
+        if self.control.is_some() && !status.success() {
+            return Err(format!("the supervisor ends with {status}"));
+        }
+        self.wait_nobody()?;
+        Ok(status)
+    }
+
+    fn wait_exit(&mut self) -> Result<ExitStatus, Trouble> {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return Ok(status),
+                Ok(None) => thread::sleep(GLANCE),
+                Err(error) => return Err(format!("cannot wait for the end: {error}")),
+            }
+        }
+        Err(format!("SIGTERM does not end it within {PATIENCE:?}"))
+    }
+
+    fn wait_nobody(&self) -> Result<(), Trouble> {
+        let deadline = Instant::now() + AFTERMATH;
+        loop {
+            let left = self.family.members();
+            if left.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(format!("processes are left behind: {left:?}"));
+            }
+            thread::sleep(GLANCE);
+        }
+    }
+
+    fn wait_until(
+        &mut self,
+        what: &str,
+        mut good: impl FnMut(&Self) -> Result<bool, Trouble>,
+    ) -> Result<(), Trouble> {
+        let deadline = Instant::now() + PATIENCE;
+        while !good(self)? {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(format!("it ended with {status} while waiting for {what}"));
+            }
+            if Instant::now() > deadline {
+                return Err(format!("waited {PATIENCE:?} in vain for {what}"));
+            }
+            thread::sleep(GLANCE);
+        }
+        Ok(())
+    }
+
+    fn client(&self) -> Result<&Control, Trouble> {
+        self.control
+            .as_ref()
+            .ok_or_else(|| "there is no supervisor to ask".into())
+    }
+}
+
+fn spawn(command: &mut Command, family: &Family, voice: &Arc<Voice>) -> Result<Child, Trouble> {
+    family.adopt(command);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let child = command.spawn();
+    let mut child = child.map_err(|error| format!("cannot start {command:?}: {error}"))?;
+    if let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) {
+        voice.follow(out);
+        voice.follow(err);
+    }
+    Ok(child)
+}

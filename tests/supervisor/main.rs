@@ -1,0 +1,29 @@
+//! The supervisor as its users meet it: real processes, real sockets, and nothing looked at but
+//! what can be seen from outside.
+//!
+//! One module for each subject, one binary for all of them. Whatever a test waits for can be
+//! observed: a line, a status, a file, an answer, a process that is gone. A test that needs what is
+//! not there says `skipped: NAME needs X` on standard error, past the capture, and returns.
+#![allow(missing_docs)]
+#![allow(clippy::unwrap_used)]
+
+#[path = "../rig/harness.rs"]
+mod harness;
+#[path = "../rig/mod.rs"]
+mod rig;
+mod support;
+
+mod bad_input;
+mod container;
+mod control;
+mod crash;
+mod environment;
+mod inherit;
+mod intercept;
+mod output;
+mod pid1;
+mod reload;
+mod scale;
+mod signals;
+mod start;
+mod stop;

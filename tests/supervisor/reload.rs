@@ -1,0 +1,226 @@
+//! Reloads that succeed say how far they are; those that fail leave everything as it was.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::{Command, Output, Stdio};
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Supervisor, ctl_program, fixture};
+use crate::support::*;
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn the_phases_are_told_in_their_order() {
+    let supervisor = scripted(&["-n", "2"], &[]).start();
+    supervisor.wait_serving(2);
+    let output = supervisor.ctl(["reload"]);
+    assert_eq!(output.status.code(), Some(0));
+    let told = text(&output.stdout) + &text(&output.stderr);
+    let phases = ["starting", "serving", "settling", "quiescing", "draining", "gone"];
+    let places: Vec<Option<usize>> = phases.iter().map(|phase| told.find(phase)).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{told}");
+    assert!(told.contains("done, 2 workers of generation 2 serve"), "{told}");
+    let status = supervisor.wait_serving(2);
+    assert_eq!((status.reloads, status.reloads_failed), (1, 0));
+}
+
+#[test]
+fn signals_reload() {
+    let supervisor = scripted(&["-n", "2"], &[]).start();
+    supervisor.wait_serving(2);
+    for (count, signal) in [(1, Signal::SIGHUP), (2, Signal::SIGUSR2)] {
+        supervisor.signal(signal);
+        supervisor.wait_status(|status| status.reloads == count && status.phase == "serving");
+        assert_eq!(ask(supervisor.address()).unwrap(), format!("{}.{}", count + 1, slot(&supervisor)));
+    }
+}
+
+/// Who answers, without the generation.
+fn slot(supervisor: &Supervisor) -> String {
+    // A client's port decides who answers it, so each answer says its own slot.
+    let name = ask(supervisor.address()).unwrap();
+    name.split('.').nth(1).unwrap().to_owned()
+}
+
+/// Reloads to something that fails, under load; returns the sentence that `reuseport-ctl` says.
+#[track_caller]
+fn fails(supervisor: &Supervisor) -> String {
+    let before = supervisor.wait_serving(2);
+    let (output, outcome) = without_loss(light(supervisor.address()), || supervisor.ctl(["reload"]));
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(outcome.workers.keys().all(|name| name.starts_with("1.")), "{outcome:#?}");
+    let after = supervisor.wait_serving(2);
+    assert_eq!(pids(&after), pids(&before));
+    assert_eq!(after.reloads_failed, before.reloads_failed + 1);
+    assert_eq!(listeners(supervisor.port()).len(), 2);
+    let sentence = text(&output.stderr);
+    assert_eq!(sentence.trim_end().lines().count(), 1, "{sentence}");
+    assert!(sentence.contains("the old generation serves on"), "{sentence}");
+    sentence
+}
+
+#[test]
+fn a_new_generation_that_does_not_work_leaves_the_old_one_serving() {
+    let wrong = crate::rig::port::Reservation::new().unwrap();
+    let elsewhere = format!("--wrong-port {}", wrong.port());
+    let cases = [
+        ("--exit 7", "exited with code 7 before it was ready"),
+        ("--hang", "was not ready after 5"),
+        (&elsewhere, "but not on 0.0.0.0:"),
+    ];
+    let options = ["-n", "2", "--start-timeout", "500ms"];
+    let supervisor = changeable(&options).start();
+    for (behaviour, cause) in cases {
+        supervisor.wait_serving(2);
+        supervisor.write("behaviour", behaviour);
+        let sentence = fails(&supervisor);
+        assert!(sentence.contains(cause), "{behaviour}: {sentence}");
+        if behaviour.starts_with("--exit") {
+            assert!(sentence.contains("it wrote: misbehave: I will not work today"), "{sentence}");
+        }
+    }
+    supervisor.write("behaviour", "");
+    without_loss(light(supervisor.address()), || supervisor.ctl_ok(["reload"]));
+    assert!(ask(supervisor.address()).unwrap().starts_with("5."));
+}
+
+#[test]
+fn a_command_that_cannot_be_executed_any_more_leaves_the_old_generation_serving() {
+    let builder = Supervisor::builder().args(["-n", "2"]);
+    let link = builder.directory().join("server");
+    symlink(fixture("misbehave"), &link).unwrap();
+    let supervisor = builder.command(["{dir}/server", "--port", "{port}"]).start();
+    supervisor.wait_serving(2);
+    fs::remove_file(&link).unwrap();
+    let sentence = fails(&supervisor);
+    assert!(sentence.contains("server: no such file"), "{sentence}");
+    symlink(supervisor.directory(), &link).unwrap();
+    let sentence = fails(&supervisor);
+    assert!(sentence.contains("permission denied"), "{sentence}");
+}
+
+#[test]
+fn a_link_to_the_command_is_followed_anew() {
+    let builder = Supervisor::builder().args(["-n", "1"]);
+    let directory = builder.directory().to_owned();
+    let (one, two) = (directory.join("one"), directory.join("two"));
+    fs::copy(fixture("misbehave"), &one).unwrap();
+    fs::copy(fixture("misbehave"), &two).unwrap();
+    symlink(&one, directory.join("server")).unwrap();
+    let supervisor = builder.command(["{dir}/server", "--port", "{port}"]).start();
+    let runs = || {
+        let pid = pids(&supervisor.wait_serving(1))[0];
+        fs::read_link(format!("/proc/{pid}/exe")).unwrap()
+    };
+    assert_eq!(runs(), one);
+    symlink(&two, directory.join("new")).unwrap();
+    fs::rename(directory.join("new"), directory.join("server")).unwrap();
+    supervisor.ctl_ok(["reload"]);
+    assert_eq!(runs(), two);
+}
+
+#[test]
+fn a_link_to_the_directory_is_followed_anew() {
+    let builder = scripted(&["-n", "1", "--chdir", "{dir}/current"], &[]);
+    let directory = builder.directory().to_owned();
+    let (one, two) = (directory.join("one"), directory.join("two"));
+    fs::create_dir(&one).unwrap();
+    fs::create_dir(&two).unwrap();
+    symlink(&one, directory.join("current")).unwrap();
+    let supervisor = builder.start();
+    let is_in = || {
+        let pid = pids(&supervisor.wait_serving(1))[0];
+        fs::read_link(format!("/proc/{pid}/cwd")).unwrap()
+    };
+    assert_eq!(is_in(), one);
+    symlink(&two, directory.join("new")).unwrap();
+    fs::rename(directory.join("new"), directory.join("current")).unwrap();
+    supervisor.ctl_ok(["reload"]);
+    assert_eq!(is_in(), two);
+}
+
+/// A reload that has begun and cannot end before the file `ready` is there.
+fn begin_reload(supervisor: &Supervisor) -> std::process::Child {
+    fs::remove_file(supervisor.directory().join("ready")).unwrap();
+    let mut command = Command::new(ctl_program());
+    command.arg("--socket").arg(supervisor.control()).arg("reload");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    supervisor.wait_status(|status| status.phase == "reloading");
+    child
+}
+
+fn gated() -> Supervisor {
+    let options = ["-n", "2", "--ready", "notify"];
+    let supervisor = scripted(&options, &["--notify", "{dir}/ready"]).file("ready", "").start();
+    supervisor.wait_serving(2);
+    supervisor
+}
+
+#[test]
+fn a_second_reload_is_denied_while_one_is_under_way() {
+    let supervisor = gated();
+    let first = begin_reload(&supervisor);
+    let second: Output = supervisor.ctl(["reload"]);
+    assert_eq!(second.status.code(), Some(1));
+    let sentence = text(&second.stderr);
+    assert!(sentence.contains("a reload is in progress (starting)"), "{sentence}");
+    touch(supervisor.directory(), "ready");
+    assert!(first.wait_with_output().unwrap().status.success());
+    assert_eq!(supervisor.wait_serving(2).reloads, 1);
+}
+
+#[test]
+fn signals_during_a_reload_are_obeyed_once_after_it() {
+    let supervisor = gated();
+    let first = begin_reload(&supervisor);
+    for _ in 0..3 {
+        let seen = supervisor.lines().len();
+        supervisor.signal(Signal::SIGHUP);
+        supervisor.wait_line_after(seen, "a reload is in progress");
+    }
+    touch(supervisor.directory(), "ready");
+    assert!(first.wait_with_output().unwrap().status.success());
+    supervisor.wait_status(|status| status.reloads == 2 && status.phase == "serving");
+    let status = supervisor.wait_serving(2);
+    assert_eq!(status.reloads, 2);
+    assert!(ask(supervisor.address()).unwrap().starts_with("3."));
+}
+
+#[test]
+fn one_worker_can_be_restarted() {
+    let supervisor = scripted(&["-n", "2"], &[]).start();
+    let before = supervisor.wait_serving(2);
+    let victim = before.workers[1].id.to_string();
+    without_loss(light(supervisor.address()), || supervisor.ctl_ok(["restart", &victim]));
+    let after = supervisor.wait_serving(2);
+    assert_eq!(after.workers[0].pid, before.workers[0].pid);
+    assert_ne!(after.workers[1].pid, before.workers[1].pid);
+    let output = supervisor.ctl(["restart", &victim]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("there is no worker"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_reload_whose_client_has_gone_goes_on() {
+    let supervisor = gated();
+    let mut first = begin_reload(&supervisor);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    touch(supervisor.directory(), "ready");
+    supervisor.wait_status(|status| status.reloads == 1 && status.phase == "serving");
+}
+
+#[test]
+fn all_generations_may_share_the_sockets() {
+    let supervisor = scripted(&["-n", "2", "--steering", "none"], &[]).start();
+    supervisor.wait_serving(2);
+    let inodes = listeners(supervisor.port());
+    supervisor.ctl_ok(["reload"]);
+    supervisor.wait_serving(2);
+    assert_eq!(listeners(supervisor.port()), inodes);
+    assert!(ask(supervisor.address()).unwrap().starts_with("2."));
+}

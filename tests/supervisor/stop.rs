@@ -1,0 +1,139 @@
+//! The end: what is finished, what is killed, and that nothing is left.
+
+use std::os::unix::net::UnixStream;
+
+use nix::sys::signal::Signal;
+
+use crate::harness::Supervisor;
+use crate::support::*;
+
+/// A server that finishes its requests at the stop signal, and one request that takes its time.
+fn with_a_request_under_way(options: &[&str]) -> (Supervisor, std::net::TcpStream) {
+    let options = [&["-n", "2"], options].concat();
+    let behaviour = ["--drain-on-term", "--hold", "{dir}/go"];
+    let supervisor = scripted(&options, &behaviour).start();
+    supervisor.wait_serving(2);
+    let request = begin_asking(supervisor.address(), "/hold").unwrap();
+    supervisor.wait_status(|status| {
+        status.endpoints[0].queue == 0 && status.endpoints[0].connections == Some(1)
+    });
+    (supervisor, request)
+}
+
+#[test]
+fn a_request_under_way_is_finished() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let (mut supervisor, request) = with_a_request_under_way(&[]);
+        supervisor.signal(signal);
+        // The other worker has nothing to finish and is gone first.
+        supervisor.wait_line("gone, exited with code 0");
+        touch(supervisor.directory(), "go");
+        assert!(finish_asking(request).unwrap().starts_with("1."));
+        assert_ends(&mut supervisor, 0);
+    }
+}
+
+#[test]
+fn a_client_may_ask_for_it() {
+    let (mut supervisor, request) = with_a_request_under_way(&[]);
+    touch(supervisor.directory(), "go");
+    assert!(finish_asking(request).is_ok());
+    let told = supervisor.ctl_ok(["stop"]);
+    assert!(told.contains("stopped"), "{told}");
+    assert_ends(&mut supervisor, 0);
+}
+
+#[test]
+fn at_once_is_at_once() {
+    for asked in ["signal", "client"] {
+        let (mut supervisor, request) = with_a_request_under_way(&["--pre-stop", "1h"]);
+        if asked == "signal" {
+            supervisor.signal(Signal::SIGQUIT);
+        } else {
+            supervisor.ctl_ok(["stop", "--now"]);
+        }
+        assert!(finish_asking(request).is_err());
+        assert_ends(&mut supervisor, 0);
+    }
+}
+
+#[test]
+fn who_does_not_stop_is_killed_with_all_its_processes() {
+    let options = ["-n", "2", "--drain-timeout", "200ms"];
+    let mut supervisor = scripted(&options, &["--ignore-term", "--fork"]).start();
+    supervisor.wait_serving(2);
+    supervisor.signal(Signal::SIGTERM);
+    supervisor.wait_line("has not exited after 200ms; killing it");
+    assert_ends(&mut supervisor, 0);
+}
+
+#[test]
+fn it_serves_on_before_it_stops_until_it_is_told_twice() {
+    let options = ["-n", "2", "--pre-stop", "1h"];
+    let mut supervisor = scripted(&options, &[]).start();
+    supervisor.wait_serving(2);
+    supervisor.signal(Signal::SIGTERM);
+    supervisor.wait_status(|status| status.phase == "stopping");
+    without_loss(light(supervisor.address()), || ());
+    supervisor.signal(Signal::SIGTERM);
+    assert_ends(&mut supervisor, 0);
+}
+
+#[test]
+fn it_serves_on_for_so_long() {
+    let mut supervisor = scripted(&["-n", "1", "--pre-stop", "300ms"], &[]).start();
+    supervisor.wait_serving(1);
+    let began = std::time::Instant::now();
+    supervisor.signal(Signal::SIGTERM);
+    supervisor.wait_status(|status| status.phase == "stopping");
+    assert_ends(&mut supervisor, 0);
+    assert!(began.elapsed().as_millis() >= 300);
+}
+
+#[test]
+fn a_stop_during_the_start_or_a_reload_ends_all_of_it() {
+    let hanging = scripted(&["-n", "2"], &["--hang"]).start();
+    hanging.wait_status(|status| pids(status).len() == 2);
+    stopped(hanging);
+    let supervisor = changeable(&["-n", "2"]).start();
+    supervisor.wait_serving(2);
+    supervisor.write("behaviour", "--hang");
+    supervisor.signal(Signal::SIGHUP);
+    supervisor.wait_status(|status| pids(status).len() == 4);
+    stopped(supervisor);
+}
+
+fn stopped(mut supervisor: Supervisor) {
+    supervisor.signal(Signal::SIGTERM);
+    assert_ends(&mut supervisor, 0);
+}
+
+#[test]
+fn the_stop_signal_can_be_chosen() {
+    let mut supervisor = scripted(&["-n", "1", "--stop-signal", "USR1"], &[]).start();
+    supervisor.wait_serving(1);
+    supervisor.signal(Signal::SIGTERM);
+    assert_ends(&mut supervisor, 0);
+    supervisor.wait_line("was killed by signal 10 (SIGUSR1)");
+}
+
+#[test]
+fn workers_do_not_survive_a_supervisor_that_is_killed() {
+    let mut supervisor = scripted(&["-n", "2"], &["--drain-on-term"]).start();
+    supervisor.wait_serving(2);
+    supervisor.signal(Signal::SIGKILL);
+    assert_eq!(supervisor.wait_exit(), 128 + 9);
+    supervisor.wait_nobody();
+    assert_eq!(listeners(supervisor.port()), Vec::<u64>::new());
+    // It could not remove its socket, and that must not be in the way of the next.
+    let socket = supervisor.control().to_owned();
+    assert!(socket.exists() && UnixStream::connect(&socket).is_err());
+    let text = socket.display().to_string();
+    let next = Supervisor::builder()
+        .through_shell(r#"program=$1; shift 3; exec "$program" "$@""#)
+        .args(["-n", "1", "--control", &text])
+        .fixture("misbehave", ["--port", "{port}"])
+        .start();
+    next.wait_line("done, 1 workers of generation 1 serve");
+    assert!(UnixStream::connect(&socket).is_ok());
+}
