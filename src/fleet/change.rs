@@ -200,12 +200,10 @@ impl Fleet {
         });
     }
 
-    /// The empty slot that a restart is about; its crashes are forgotten.
+    /// The empty slot that a restart is about.
     fn fill_for(&mut self, kind: ChangeKind, slots: &BTreeSet<Slot>) -> Option<(Slot, Vacancy)> {
         let slot = slots.first().filter(|_| kind == ChangeKind::Restart)?;
-        let vacancy = self.vacancies.remove(slot)?;
-        self.crashes.remove(slot);
-        Some((*slot, vacancy))
+        Some((*slot, self.vacancies.remove(slot)?))
     }
 
     /// The listeners of its predecessor that an incoming worker gets. With steering it makes its
@@ -249,16 +247,17 @@ impl Fleet {
         self.serving = change.generation;
         if change.kind == ChangeKind::Reload {
             self.tally.reloads += 1;
-            self.crashes.clear();
         }
+        // New workers, new luck.
+        self.crashes
+            .retain(|slot, _| !change.replaced.contains(slot));
         self.report(now, &change, Milestone::Serving, change.incoming.len());
-        let mut workers = self.supersede(now, &change.replaced, &change.incoming);
-        workers.extend(&outgoing);
-        let id = RetirementId(self.next_retirement);
-        self.next_retirement += 1;
+        let superseded = self.supersede(now, &change.replaced, &change.incoming);
+        let workers = superseded.iter().chain(&outgoing).copied().collect();
+        let id = self.new_retirement();
         self.retirements.push(Retirement {
             id,
-            has_workers: !workers.is_empty(),
+            has_workers: !superseded.is_empty() || !outgoing.is_empty(),
             workers,
             kind: change.kind,
             asker: change.asker,
@@ -268,6 +267,9 @@ impl Fleet {
         });
         self.retire(now, &outgoing);
         self.steer();
+        for id in superseded {
+            self.readiness_changed(now, id);
+        }
     }
 
     fn outgoing(&self, change: &Change) -> Vec<WorkerId> {

@@ -212,6 +212,7 @@ impl Fleet {
 
     fn deadline_of(&self, worker: &Worker) -> Option<Time> {
         match worker.phase {
+            Phase::Starting { .. } if worker.timed_out => None,
             Phase::Starting {
                 deadline,
                 next_probe,
@@ -296,13 +297,13 @@ impl Fleet {
         self.readiness_changed(now, id);
     }
 
-    fn readiness_changed(&mut self, now: Time, id: WorkerId) {
+    pub(super) fn readiness_changed(&mut self, now: Time, id: WorkerId) {
         let Some(worker) = self.workers.get(&id) else {
             return;
         };
         if worker.is_serving() {
             self.steer();
-        } else if worker.is_starting() && worker.uses_all_listeners() && self.is_ready(worker) {
+        } else if worker.is_starting() && self.is_ready(worker) {
             self.became_ready(now, id);
         }
     }
@@ -349,7 +350,7 @@ impl Fleet {
         }
     }
 
-    /// Whether a worker that uses all that was given to it may serve.
+    /// Whether a worker may serve.
     fn is_ready(&self, worker: &Worker) -> bool {
         let declared = match self.policy.ready {
             ReadyWhen::Listening => true,
@@ -357,18 +358,20 @@ impl Fleet {
             ReadyWhen::Probed => worker.probed,
         };
         let endpoints = worker.endpoints();
-        declared && !endpoints.is_empty() && self.expected(worker).is_subset(&endpoints)
+        declared
+            && !worker.timed_out
+            && worker.uses_all_listeners()
+            && !endpoints.is_empty()
+            && self.expected(worker).is_subset(&endpoints)
     }
 
     /// The endpoints that a worker has to listen on before it may serve: those that its slot
     /// serves now. A slot that serves none yet owes what all workers have in common; one worker
-    /// alone does not tell what is common, since it may listen on ports of its own.
+    /// alone does not tell what is common, since it may listen on ports of its own. Who is needed
+    /// only for listeners that were kept owes no more than these.
     pub(super) fn expected(&self, worker: &Worker) -> BTreeSet<Endpoint> {
-        if self
-            .change
-            .as_ref()
-            .is_some_and(|change| change.kind == ChangeKind::Start)
-        {
+        let is_start = |change: &Change| change.kind == ChangeKind::Start;
+        if worker.superseded || self.change.as_ref().is_some_and(is_start) {
             return BTreeSet::new();
         }
         let served: Vec<&Worker> = self
@@ -379,12 +382,10 @@ impl Fleet {
         if let Some(before) = served.iter().find(|other| other.slot == worker.slot) {
             return before.endpoints();
         }
-        if let Some(vacancy) = self.vacancies.get(&worker.slot) {
-            return vacancy
-                .kept
-                .values()
-                .map(|listener| listener.endpoint)
-                .collect();
+        let vacancy = self.vacancies.get(&worker.slot);
+        if let Some(vacancy) = vacancy.filter(|vacancy| !vacancy.kept.is_empty()) {
+            let kept = vacancy.kept.values();
+            return kept.map(|listener| listener.endpoint).collect();
         }
         let mut all = served.iter().map(|other| other.endpoints());
         match (all.next(), served.len()) {
@@ -406,7 +407,7 @@ impl Fleet {
         let due: Vec<WorkerId> = self
             .workers
             .values()
-            .filter(|worker| worker.is_starting())
+            .filter(|worker| worker.is_starting() && !worker.timed_out)
             .map(|worker| worker.id)
             .collect();
         for id in due {
@@ -461,13 +462,9 @@ impl Fleet {
             self.out
                 .push(Effect::Log(Note::StartTimedOut { worker: id }));
             self.out.push(Effect::Kill { worker: id });
-            self.set_phase(
-                id,
-                Phase::Starting {
-                    deadline: Time::NEVER,
-                    next_probe: Time::NEVER,
-                },
-            );
+            if let Some(worker) = self.workers.get_mut(&id) {
+                worker.timed_out = true;
+            }
         }
     }
 
@@ -482,12 +479,17 @@ impl Fleet {
             .as_ref()
             .is_some_and(|change| change.incoming.contains(&id));
         match worker.phase {
-            Phase::Starting { .. } | Phase::Ready if incoming => self.incoming_exited(now, id, exit),
+            Phase::Starting { .. } | Phase::Ready if incoming => {
+                self.incoming_exited(now, id, exit)
+            }
             Phase::Starting { .. } | Phase::Ready if worker.superseded => {
                 self.gone(id, exit, false)
             }
             Phase::Starting { .. } | Phase::Ready | Phase::Serving => self.crashed(now, id, exit),
-            Phase::Settling { .. } | Phase::Quiescing { .. } | Phase::Held { .. } => self.gone(id, exit, false),
+            Phase::Settling { .. } | Phase::Quiescing { .. } | Phase::Held { .. } => {
+                self.hand_over(id, self.listeners_of(id));
+                self.gone(id, exit, false);
+            }
             Phase::Draining { .. } | Phase::Killed => self.gone(id, exit, true),
         }
     }

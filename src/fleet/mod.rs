@@ -13,6 +13,8 @@ mod respawn;
 mod retirement;
 mod status;
 pub mod steering;
+#[cfg(test)]
+mod tests;
 pub mod vocabulary;
 mod worker;
 #[cfg(test)]

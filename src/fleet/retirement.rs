@@ -143,18 +143,32 @@ impl Fleet {
         self.quiesce(now, &settled);
     }
 
-    /// What waits in its listeners will not be accepted by this worker.
     fn settle_timed_out(&mut self, id: WorkerId, pending: u64) {
         self.out.push(Effect::Log(Note::SettleTimedOut {
             worker: id,
             pending,
         }));
-        if let (true, Some(retirement)) = (self.policy.rescue, self.retirement_of(id)) {
-            self.out.push(Effect::HandOver {
-                retirement,
-                worker: id,
-            });
+        let listeners = self.listeners_of(id);
+        self.hand_over(id, listeners);
+    }
+
+    /// What waits in these listeners will not be accepted by their worker.
+    pub(super) fn hand_over(&mut self, worker: WorkerId, listeners: Vec<ListenerId>) {
+        if !self.policy.rescue || listeners.is_empty() {
+            return;
         }
+        let retirement = self.retirement_of(worker).unwrap_or_else(|| self.new_retirement());
+        self.out.push(Effect::HandOver {
+            retirement,
+            worker,
+            listeners,
+        });
+    }
+
+    pub(super) fn new_retirement(&mut self) -> RetirementId {
+        let id = RetirementId(self.next_retirement);
+        self.next_retirement += 1;
+        id
     }
 
     fn quiesce(&mut self, now: Time, workers: &[WorkerId]) {

@@ -246,12 +246,14 @@ pub enum Effect {
         /// The workers.
         workers: Vec<WorkerId>,
     },
-    /// Have somebody else accept what waits in a worker's listeners.
+    /// Have a rescuer accept what waits in these listeners: their worker will not.
     HandOver {
-        /// The worker's retirement.
+        /// The worker's retirement; one of its own where it does not retire but was given up.
         retirement: RetirementId,
         /// The worker.
         worker: WorkerId,
+        /// The listeners.
+        listeners: Vec<ListenerId>,
     },
     /// Try whether a worker is ready: [`Event::Listened`] or [`Event::Probed`] may follow.
     Probe {

@@ -27,6 +27,8 @@ pub(super) struct Worker {
     /// It replaces a crashed worker of a generation that has been superseded meanwhile: it is
     /// needed only to accept what waits on the listeners that it adopts.
     pub(super) superseded: bool,
+    /// It was not ready in time and was killed: whatever it says now, it will not serve.
+    pub(super) timed_out: bool,
 }
 
 /// A listener, as its worker has it.
@@ -99,6 +101,7 @@ impl Worker {
             notified: false,
             probed: false,
             superseded: false,
+            timed_out: false,
         }
     }
 

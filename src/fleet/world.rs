@@ -75,6 +75,8 @@ struct World {
     scheduled: u64,
     requests: BTreeMap<Asker, Request>,
     open_change: Option<ChangeKind>,
+    /// Replacements of workers that had been replaced meanwhile.
+    superseded: BTreeSet<WorkerId>,
     has_started: bool,
     was_told_to_stop_now: bool,
     is_finished: bool,
@@ -95,6 +97,7 @@ impl World {
             scheduled: 0,
             requests: BTreeMap::new(),
             open_change: None,
+            superseded: BTreeSet::new(),
             has_started: false,
             was_told_to_stop_now: false,
             is_finished: false,
@@ -438,6 +441,10 @@ impl World {
             Effect::MeasureConnections { workers } => {
                 return vec![self.measure_connections(workers)];
             }
+            Effect::Hold { workers, .. } => {
+                return workers.iter().map(|worker| Event::Quieted { worker: *worker }).collect();
+            }
+            Effect::HandOver { .. } => {}
             Effect::Probe { worker } => return self.probe(*worker),
             Effect::Signal { worker } => self.signal(*worker),
             Effect::Kill { worker } => self.kill(*worker),

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ use crate::sys::{channel, pidfd, process, procfs};
 use crate::wire::control::RescueStatus;
 use crate::wire::diag::{States, TcpState};
 use crate::wire::rescue::{
-    Configuration, Descriptor, Forwarded, LONGEST, MOST_TAKEN, News, Order, Route, Tally, decode, encode,
+    Configuration, Descriptor, Forwarded, LONGEST, MOST_TAKEN, News, Order, Route, Tally, decode,
+    encode,
 };
 
 /// How long a rescuer may take to take what it is sent.
@@ -52,14 +54,23 @@ struct Rescuer {
 
 impl Rescuers {
     fn of(&mut self, worker: WorkerId) -> Option<&mut Rescuer> {
-        self.rescuers.values_mut().find(|rescuer| rescuer.workers.contains(&worker))
+        self.rescuers
+            .values_mut()
+            .find(|rescuer| rescuer.workers.contains(&worker))
     }
 
     /// What became of the connections of the last retirements, oldest first.
     pub(super) fn statuses(&self) -> Vec<RescueStatus> {
-        let running = self.rescuers.iter().map(|(id, rescuer)| (*id, &rescuer.status));
-        let all: BTreeMap<RetirementId, &RescueStatus> =
-            self.ended.iter().map(|(id, status)| (*id, status)).chain(running).collect();
+        let running = self
+            .rescuers
+            .iter()
+            .map(|(id, rescuer)| (*id, &rescuer.status));
+        let all: BTreeMap<RetirementId, &RescueStatus> = self
+            .ended
+            .iter()
+            .map(|(id, status)| (*id, status))
+            .chain(running)
+            .collect();
         all.into_values().cloned().collect()
     }
 
@@ -73,20 +84,40 @@ impl Rescuers {
 }
 
 impl Rescuer {
-    fn start(config: &Config, endpoints: Vec<Endpoint>, sources: &mut Sources, id: RetirementId) -> io::Result<Self> {
+    fn start(
+        config: &Config,
+        endpoints: Vec<Endpoint>,
+        sources: &mut Sources,
+        id: RetirementId,
+    ) -> io::Result<Self> {
         let (ours, theirs) = channel::pair()?;
         let configuration = configuration(config, &endpoints);
         let pid = process::spawn(process::Spawn {
             name: crate::rescue::NAME,
-            arguments: vec![String::from_utf8(encode(&configuration)).unwrap_or_default().into()],
+            arguments: vec![
+                String::from_utf8(encode(&configuration))
+                    .unwrap_or_default()
+                    .into(),
+            ],
             environment: Vec::new(),
             input: theirs,
             output: None,
             errors: None,
         })?;
         let token = sources.add(&ours, Source::Rescuer(id), Interest::READABLE)?;
-        let status = RescueStatus { retirement: id.0, pid: u32::try_from(pid).ok(), ..RescueStatus::default() };
-        Ok(Self { pid, channel: ours, token, workers: BTreeSet::new(), taken: BTreeSet::new(), status })
+        let status = RescueStatus {
+            retirement: id.0,
+            pid: u32::try_from(pid).ok(),
+            ..RescueStatus::default()
+        };
+        Ok(Self {
+            pid,
+            channel: ours,
+            token,
+            workers: BTreeSet::new(),
+            taken: BTreeSet::new(),
+            status,
+        })
     }
 
     fn order(&self, order: &Order, descriptors: &[OwnedFd]) -> io::Result<()> {
@@ -98,10 +129,20 @@ impl Rescuer {
     fn take(&mut self, worker: WorkerId, pid: i32, open: &BTreeSet<u64>) -> io::Result<usize> {
         let wanted = |found: &Descriptor| open.contains(&found.inode);
         let found: Vec<Descriptor> = sockets_of(pid).into_iter().filter(wanted).collect();
-        let fresh: Vec<Descriptor> = found.into_iter().filter(|found| self.taken.insert(found.inode)).collect();
+        let fresh: Vec<Descriptor> = found
+            .into_iter()
+            .filter(|found| self.taken.insert(found.inode))
+            .collect();
         for some in fresh.chunks(MOST_TAKEN) {
             let (connections, descriptors) = fetch(some)?;
-            self.order(&Order::Take { worker: worker.0, pid, connections }, &descriptors)?;
+            self.order(
+                &Order::Take {
+                    worker: worker.0,
+                    pid,
+                    connections,
+                },
+                &descriptors,
+            )?;
         }
         self.order(&Order::Taken { worker: worker.0 }, &[])?;
         Ok(fresh.len())
@@ -120,7 +161,10 @@ impl Supervisor {
                 Ok(true) => {}
                 Ok(false) => events.push(quiet(worker)),
                 Err(error) => {
-                    warn!("{}: its connections cannot be rescued: {error}", self.describe(*worker));
+                    warn!(
+                        "{}: its connections cannot be rescued: {error}",
+                        self.describe(*worker)
+                    );
                     events.push(quiet(worker));
                 }
             }
@@ -128,9 +172,20 @@ impl Supervisor {
         events
     }
 
-    fn hold_one(&mut self, retirement: RetirementId, worker: WorkerId, open: &BTreeSet<u64>) -> io::Result<bool> {
-        let Some(pid) = self.children.get(worker).map(|child| child.pid) else { return Ok(false) };
-        if open.is_empty() || !sockets_of(pid).iter().any(|found| open.contains(&found.inode)) {
+    fn hold_one(
+        &mut self,
+        retirement: RetirementId,
+        worker: WorkerId,
+        open: &BTreeSet<u64>,
+    ) -> io::Result<bool> {
+        let Some(pid) = self.children.get(worker).map(|child| child.pid) else {
+            return Ok(false);
+        };
+        if open.is_empty()
+            || !sockets_of(pid)
+                .iter()
+                .any(|found| open.contains(&found.inode))
+        {
             return Ok(false);
         }
         let rescuer = self.rescuer(retirement)?;
@@ -141,18 +196,32 @@ impl Supervisor {
     /// The rescuer of a retirement; started if there is none.
     fn rescuer(&mut self, retirement: RetirementId) -> io::Result<&mut Rescuer> {
         if !self.rescuers.rescuers.contains_key(&retirement) {
-            let endpoints = self.groups.endpoints().map(|(endpoint, _)| *endpoint).collect();
+            let endpoints = self
+                .groups
+                .endpoints()
+                .map(|(endpoint, _)| *endpoint)
+                .collect();
             let rescuer = Rescuer::start(&self.config, endpoints, &mut self.sources, retirement)?;
-            debug!("rescuer (pid {}) started for retirement {}", rescuer.pid, retirement.0);
+            debug!(
+                "rescuer (pid {}) started for retirement {}",
+                rescuer.pid, retirement.0
+            );
             self.rescuers.rescuers.insert(retirement, rescuer);
         }
-        self.rescuers.rescuers.get_mut(&retirement).ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.rescuers
+            .rescuers
+            .get_mut(&retirement)
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// The inodes of the established connections on the managed endpoints.
     fn established(&self) -> BTreeSet<u64> {
         match self.connections(States::of(TcpState::ESTABLISHED)) {
-            Ok(open) => open.iter().map(|connection| connection.inode).filter(|inode| *inode != 0).collect(),
+            Ok(open) => open
+                .iter()
+                .map(|connection| connection.inode)
+                .filter(|inode| *inode != 0)
+                .collect(),
             Err(error) => {
                 warn!("cannot list connections: {error}; none is rescued");
                 BTreeSet::new()
@@ -166,17 +235,24 @@ impl Supervisor {
             return;
         }
         let open = self.established();
-        let Some(pid) = self.children.get(worker).map(|child| child.pid) else { return };
-        let Some(rescuer) = self.rescuers.of(worker) else { return };
+        let Some(pid) = self.children.get(worker).map(|child| child.pid) else {
+            return;
+        };
+        let Some(rescuer) = self.rescuers.of(worker) else {
+            return;
+        };
         let late = rescuer.take(worker, pid, &open);
-        if let Err(error) = late.and_then(|_| rescuer.order(&Order::Told { worker: worker.0 }, &[])) {
+        if let Err(error) = late.and_then(|_| rescuer.order(&Order::Told { worker: worker.0 }, &[]))
+        {
             warn!("worker {worker}: cannot reach its rescuer: {error}");
         }
     }
 
     /// To be called when a worker has ended.
     pub(super) fn rescue_ended(&mut self, worker: WorkerId) {
-        let Some(rescuer) = self.rescuers.of(worker) else { return };
+        let Some(rescuer) = self.rescuers.of(worker) else {
+            return;
+        };
         if let Err(error) = rescuer.order(&Order::Gone { worker: worker.0 }, &[]) {
             debug!("worker {worker}: cannot tell its rescuer that it is gone: {error}");
         }
@@ -184,41 +260,59 @@ impl Supervisor {
     }
 
     /// Has a rescuer accept what waits in a worker's listeners.
-    pub(super) fn hand_over(&mut self, retirement: RetirementId, worker: WorkerId) {
-        for listener in self.listeners_of(worker) {
-            self.hand_over_listener(retirement, worker, listener);
+    pub(super) fn hand_over(
+        &mut self,
+        retirement: RetirementId,
+        worker: WorkerId,
+        listeners: &[ListenerId],
+    ) {
+        let waiting: Vec<ListenerId> = listeners
+            .iter()
+            .copied()
+            .filter(|id| self.pending_on(*id) > 0)
+            .collect();
+        for listener in &waiting {
+            match self.hand_over_one(retirement, worker, *listener) {
+                Ok(address) => info!("{address}: a rescuer accepts what waits for worker {worker}"),
+                Err(error) => warn!("what waits for worker {worker} cannot be rescued: {error}"),
+            }
+        }
+        let has_ended = self.children.get(worker).is_none();
+        if has_ended && !waiting.is_empty() {
+            self.rescue_ended(worker);
         }
     }
 
-    /// True when a rescuer has it.
-    pub(super) fn hand_over_listener(&mut self, retirement: RetirementId, worker: WorkerId, listener: ListenerId) -> bool {
-        let Some(endpoint) = self.groups.endpoint(listener) else { return false };
-        let Some(socket) = self.groups.socket(listener).and_then(|socket| socket.try_clone_to_owned().ok()) else { return false };
-        let order = Order::Queue { worker: worker.0, address: endpoint.address };
-        let is_idle = !self.children.get(worker).is_some_and(|child| child.pid > 0);
-        let sent = self.rescuer(retirement).and_then(|rescuer| {
-            rescuer.workers.insert(worker);
-            rescuer.order(&order, &[socket])
-        });
-        match sent {
-            Ok(()) => {
-                info!("{endpoint}: a rescuer accepts what waits in a listener of worker {worker}");
-                if is_idle {
-                    self.rescue_ended(worker);
-                }
-                true
-            }
-            Err(error) => {
-                warn!("{endpoint}: what waits in a listener of worker {worker} cannot be rescued: {error}");
-                false
-            }
-        }
+    fn hand_over_one(
+        &mut self,
+        retirement: RetirementId,
+        worker: WorkerId,
+        listener: ListenerId,
+    ) -> io::Result<SocketAddr> {
+        let found = self
+            .groups
+            .socket(listener)
+            .zip(self.groups.endpoint(listener));
+        let (socket, endpoint) = found.ok_or(io::ErrorKind::NotFound)?;
+        let (socket, address) = (socket.try_clone_to_owned()?, endpoint.address);
+        let rescuer = self.rescuer(retirement)?;
+        rescuer.workers.insert(worker);
+        rescuer.order(
+            &Order::Queue {
+                worker: worker.0,
+                address,
+            },
+            &[socket],
+        )?;
+        Ok(address)
     }
 
     pub(super) fn rescuer_ready(&mut self, retirement: RetirementId) {
         let mut bytes = vec![0; LONGEST];
         loop {
-            let Some(rescuer) = self.rescuers.rescuers.get_mut(&retirement) else { return };
+            let Some(rescuer) = self.rescuers.rescuers.get_mut(&retirement) else {
+                return;
+            };
             match channel::receive(&rescuer.channel, &mut bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) | Ok((0, _)) => return self.lose_rescuer(retirement),
@@ -232,8 +326,12 @@ impl Supervisor {
 
     fn heard(&mut self, retirement: RetirementId, news: News) {
         match news {
-            News::Holding { worker, held } => debug!("worker {worker}: {held} of its connections are held"),
-            News::Quiet { worker } => self.inbox.push_back(Event::Quieted { worker: WorkerId(worker) }),
+            News::Holding { worker, held } => {
+                debug!("worker {worker}: {held} of its connections are held")
+            }
+            News::Quiet { worker } => self.inbox.push_back(Event::Quieted {
+                worker: WorkerId(worker),
+            }),
             News::Stuck { worker } => self.kick(WorkerId(worker)),
             News::Report { worker, tally } => {
                 info!("worker {worker}: {}", sentence(&tally));
@@ -246,7 +344,9 @@ impl Supervisor {
 
     /// Interrupts the reads in which a worker's threads sleep.
     fn kick(&mut self, worker: WorkerId) {
-        let Some(child) = self.children.get(worker) else { return };
+        let Some(child) = self.children.get(worker) else {
+            return;
+        };
         if let Err(error) = process::interrupt_group(child.pid) {
             warn!("worker {worker}: cannot interrupt its reads: {error}");
         }
@@ -254,7 +354,9 @@ impl Supervisor {
 
     /// Its channel has closed: it has done its work, or it died.
     fn lose_rescuer(&mut self, retirement: RetirementId) {
-        let Some(rescuer) = self.rescuers.rescuers.remove(&retirement) else { return };
+        let Some(rescuer) = self.rescuers.rescuers.remove(&retirement) else {
+            return;
+        };
         self.sources.remove(&rescuer.channel, rescuer.token);
         if !rescuer.workers.is_empty() {
             warn!(
@@ -295,8 +397,16 @@ impl RescueStatus {
 }
 
 fn sentence(tally: &Tally) -> String {
-    let reasons: Vec<String> = tally.reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-    let why = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
+    let reasons: Vec<String> = tally
+        .reasons
+        .iter()
+        .map(|(reason, count)| format!("{count} {reason}"))
+        .collect();
+    let why = if reasons.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", reasons.join(", "))
+    };
     format!(
         "of {} connections that outlived its stop, it finished {}, {} were idle, {} were given up{why}; {} requests were rescued",
         tally.held, tally.finished, tally.idle, tally.given_up, tally.rescued
@@ -305,7 +415,10 @@ fn sentence(tally: &Tally) -> String {
 
 fn configuration(config: &Config, endpoints: &[Endpoint]) -> Configuration {
     let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let route = |endpoint: &Endpoint| Route { listen: endpoint.address, connect: super::probe::reachable(endpoint) };
+    let route = |endpoint: &Endpoint| Route {
+        listen: endpoint.address,
+        connect: super::probe::reachable(endpoint),
+    };
     Configuration {
         endpoints: endpoints.iter().map(route).collect(),
         rescue_timeout_ms: milliseconds(config.rescue_timeout),
@@ -325,9 +438,15 @@ fn sockets_of(pid: i32) -> Vec<Descriptor> {
     let mut seen = BTreeSet::new();
     let of_one = |pid: i32| {
         let sockets = procfs::socket_descriptors(pid).unwrap_or_default();
-        sockets.into_iter().map(move |(number, inode)| Descriptor { pid, number, inode })
+        sockets
+            .into_iter()
+            .map(move |(number, inode)| Descriptor { pid, number, inode })
     };
-    procfs::descendants(pid).into_iter().flat_map(of_one).filter(|found| seen.insert(found.inode)).collect()
+    procfs::descendants(pid)
+        .into_iter()
+        .flat_map(of_one)
+        .filter(|found| seen.insert(found.inode))
+        .collect()
 }
 
 /// Duplicates of descriptors of other processes; those that have been closed meanwhile are left out.
@@ -335,10 +454,13 @@ fn fetch(wanted: &[Descriptor]) -> io::Result<(Vec<Descriptor>, Vec<OwnedFd>)> {
     let mut processes: BTreeMap<i32, OwnedFd> = BTreeMap::new();
     let (mut found, mut fetched) = (Vec::new(), Vec::new());
     for descriptor in wanted {
-        if let std::collections::btree_map::Entry::Vacant(vacant) = processes.entry(descriptor.pid) {
+        if let std::collections::btree_map::Entry::Vacant(vacant) = processes.entry(descriptor.pid)
+        {
             vacant.insert(pidfd::pidfd_open(descriptor.pid)?);
         }
-        let Some(process) = processes.get(&descriptor.pid) else { continue };
+        let Some(process) = processes.get(&descriptor.pid) else {
+            continue;
+        };
         match pidfd::pidfd_getfd(process.as_fd(), descriptor.number) {
             Ok(duplicate) if crate::sys::listener::inode(&duplicate)? == descriptor.inode => {
                 found.push(*descriptor);

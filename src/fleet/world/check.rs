@@ -99,7 +99,15 @@ impl World {
                 milestone,
                 kind,
                 ..
-            } => self.check_report(*asker, *milestone, *kind, before),
+            } => {
+                let flips = batch.iter().filter(|effect| is_flip(effect)).count();
+                // Of two in one step nobody can tell who left with which.
+                let leaving = match (milestone, flips) {
+                    (Milestone::Serving, 1) => &before.serving - &self.serving(),
+                    _ => BTreeSet::new(),
+                };
+                self.check_report(*asker, *milestone, *kind, leaving)
+            }
             Effect::Tell { asker, verdict } => self.check_verdict(*asker, verdict, batch, before),
             Effect::Finish { .. } => self.check_finish(),
             Effect::Probe { worker } => self.process_of(*worker).map(drop),
@@ -181,10 +189,9 @@ impl World {
         let is_late =
             process.drain_timed_out && has_drained || process.start_timed_out && has_started;
         let is_end = self.was_told_to_stop_now;
-        ensure(
-            is_late || is_end || process.state == State::Unborn,
-            || format!("worker {id} is killed for no reason"),
-        )
+        ensure(is_late || is_end || process.state == State::Unborn, || {
+            format!("worker {id} is killed for no reason")
+        })
     }
 
     fn check_close(&self, id: ListenerId, batch: &[Effect], before: &Before) -> Checked {
@@ -192,7 +199,10 @@ impl World {
             return Err(format!("{id:?} is closed, and is not open"));
         };
         ensure(socket.listeners.is_empty(), || {
-            format!("{id:?} is closed while {:?} serve from it", socket.listeners)
+            format!(
+                "{id:?} is closed while {:?} serve from it",
+                socket.listeners
+            )
         })?;
         let is_given_up = batch
             .iter()
@@ -201,7 +211,9 @@ impl World {
             || is_given_up
             || !self.plan.policy.steering
             || !socket.was_live
-            || before.ended.is_some_and(|worker| self.is_excused(worker, socket.is_last_resort, before));
+            || before
+                .ended
+                .is_some_and(|worker| self.is_excused(worker, socket.is_last_resort, before));
         ensure(is_excused || socket.pending == 0, || {
             format!("{id:?} is closed with {} connections", socket.pending)
         })
@@ -212,17 +224,26 @@ impl World {
         let Some(process) = self.processes.get(&id) else {
             return false;
         };
-        let Some((phase, slot)) = before.phases.get(&id) else {
+        let Some((phase, _)) = before.phases.get(&id) else {
             return false;
         };
         // It came to a group that the present workers do not serve.
         let is_orphan = process.told.is_some() && is_last_resort;
         let has_crashed_late = matches!(*phase, "settling" | "quiescing");
-        let is_superseded = *slot >= self.fleet.workers_wanted()
-            || before.serving.iter().any(|other| {
-                before.phases.get(other).is_some_and(|(_, its)| its == slot)
-            });
+        let is_superseded = self.superseded.contains(&id);
         process.settle_timed_out || is_orphan || has_crashed_late || is_superseded
+    }
+
+    /// Who is starting in a slot that has just got another worker, or is not wanted any more:
+    /// there is nobody to take its place if it fails.
+    fn note_superseded(&mut self) {
+        let view = self.fleet.view(self.now);
+        let wanted = self.fleet.workers_wanted();
+        let serving = view.iter().filter(|line| line.phase == "serving");
+        let taken: BTreeSet<_> = serving.map(|line| line.slot).collect();
+        let starting = view.iter().filter(|line| line.phase == "starting");
+        let superseded = starting.filter(|it| it.slot.0 >= wanted || taken.contains(&it.slot));
+        self.superseded.extend(superseded.map(|line| line.worker));
     }
 
     fn check_report(
@@ -230,7 +251,7 @@ impl World {
         asker: Option<Asker>,
         milestone: Milestone,
         kind: ChangeKind,
-        before: &Before,
+        leaving: BTreeSet<WorkerId>,
     ) -> Checked {
         match milestone {
             Milestone::Starting => {
@@ -242,21 +263,21 @@ impl World {
             Milestone::Serving => {
                 self.open_change = None;
                 self.has_started = true;
+                self.note_superseded();
             }
             _ => {}
         }
-        let leaving = &before.serving - &self.serving();
         let Some(request) = asker.and_then(|asker| self.requests.get_mut(&asker)) else {
             return Ok(());
         };
-        ensure(!request.is_answered, || format!("{asker:?} hears more after the end"))?;
+        ensure(!request.is_answered, || {
+            format!("{asker:?} hears more after the end")
+        })?;
         ensure(request.heard < Some(milestone), || {
             format!("{asker:?} hears of {milestone} after {:?}", request.heard)
         })?;
         request.heard = Some(milestone);
-        if milestone == Milestone::Serving {
-            request.leaving = leaving;
-        }
+        request.leaving.extend(leaving);
         Ok(())
     }
 
@@ -270,7 +291,10 @@ impl World {
         if let Verdict::Failed { kind, failure } = verdict {
             self.open_change = None;
             let serving = self.serving();
-            let mut stays = before.serving.iter().filter(|id| before.ended != Some(**id));
+            let mut stays = before
+                .serving
+                .iter()
+                .filter(|id| before.ended != Some(**id));
             let is_kept = stays.all(|id| serving.contains(id));
             // What signals asked for may follow at once: fewer workers.
             let is_over = self.is_stopping() || batch.iter().any(is_flip);
@@ -284,7 +308,9 @@ impl World {
         let Some(request) = self.requests.get_mut(&asker) else {
             return Err(format!("{asker:?} has asked for nothing"));
         };
-        ensure(!request.is_answered, || format!("{asker:?} is answered twice"))?;
+        ensure(!request.is_answered, || {
+            format!("{asker:?} is answered twice")
+        })?;
         request.is_answered = true;
         ensure(self.now.since(request.at) < PATIENCE, || {
             format!("{asker:?} is answered late")
@@ -303,7 +329,9 @@ impl World {
     fn check_finish(&self) -> Checked {
         let mut alive = self.processes.iter().filter(|(_, it)| it.is_alive());
         let left = alive.next().map(|(id, _)| id);
-        ensure(left.is_none(), || format!("it finishes, and worker {left:?} is here"))?;
+        ensure(left.is_none(), || {
+            format!("it finishes, and worker {left:?} is here")
+        })?;
         ensure(self.kernel.open.is_empty(), || {
             format!("it finishes with open sockets: {:?}", self.kernel.open)
         })?;
@@ -346,11 +374,24 @@ impl World {
         }
         let serving = self.serving();
         let wanted = self.fleet.workers_wanted();
-        let is_wanted = |id: &&WorkerId| before.phases.get(id).is_some_and(|(_, slot)| *slot < wanted);
+        let is_wanted = |id: &&WorkerId| {
+            before
+                .phases
+                .get(id)
+                .is_some_and(|(_, slot)| *slot < wanted)
+        };
         let stays = |id: &&WorkerId| before.ended != Some(**id);
-        let had = before.serving.iter().filter(is_wanted).filter(stays).count();
+        let had = before
+            .serving
+            .iter()
+            .filter(is_wanted)
+            .filter(stays)
+            .count();
         ensure(serving.len() >= had, || {
-            format!("{} workers serve, before {had}, and {wanted} are wanted", serving.len())
+            format!(
+                "{} workers serve, before {had}, and {wanted} are wanted",
+                serving.len()
+            )
         })
     }
 
@@ -447,16 +488,24 @@ impl World {
             .flat_map(|line| line.listeners.iter().map(|(id, _)| *id))
             .collect();
         let leaked = self.kernel.open.keys().find(|id| !owned.contains(id));
-        ensure(leaked.is_none(), || format!("{leaked:?} is open and nobody's"))?;
+        ensure(leaked.is_none(), || {
+            format!("{leaked:?} is open and nobody's")
+        })?;
         let alive = self.processes.iter().filter(|(_, it)| it.is_alive());
         let mut forgotten = alive.map(|(id, _)| id).filter(|id| !shown.contains(id));
         let forgotten = forgotten.next();
-        ensure(forgotten.is_none(), || format!("worker {forgotten:?} is forgotten"))?;
+        ensure(forgotten.is_none(), || {
+            format!("worker {forgotten:?} is forgotten")
+        })?;
         let pile = self.fleet.retirements.len();
-        ensure(pile <= shown.len() + 1, || format!("{pile} retirements pile up"))?;
+        ensure(pile <= shown.len() + 1, || {
+            format!("{pile} retirements pile up")
+        })?;
         let most = self.plan.policy.max_restarts as usize + 1;
         let crashes = self.fleet.crashes.values().map(Vec::len).max().unwrap_or(0);
-        ensure(crashes <= most, || format!("{crashes} crashes are remembered"))?;
+        ensure(crashes <= most, || {
+            format!("{crashes} crashes are remembered")
+        })?;
         if self.is_stopping() || !self.has_started {
             return Ok(());
         }
@@ -472,31 +521,42 @@ impl World {
                 let lines = here.iter().filter(|line| phases.contains(&line.phase));
                 lines.count()
             };
-            ensure(count(&["serving", "starting", "waiting", "held"]) > 0, || {
-                format!("slot {slot} is empty and will stay so")
-            })?;
+            ensure(
+                count(&["serving", "starting", "waiting", "held"]) > 0,
+                || format!("slot {slot} is empty and will stay so"),
+            )?;
             ensure(count(&["serving", "waiting", "held"]) <= 1, || {
                 format!("slot {slot} is empty and is not")
             })?;
         }
         let is_dead = view.iter().all(|line| line.phase == "held");
-        ensure(!is_dead, || "all slots are given up, and it goes on".to_owned())
+        ensure(!is_dead, || {
+            "all slots are given up, and it goes on".to_owned()
+        })
     }
 
     fn check_answered(&self) -> Checked {
         let mut unanswered = self.requests.iter().filter(|(_, it)| !it.is_answered);
         let unanswered = unanswered.next().map(|(asker, _)| asker);
-        ensure(unanswered.is_none(), || format!("{unanswered:?} is never answered"))
+        ensure(unanswered.is_none(), || {
+            format!("{unanswered:?} is never answered")
+        })
     }
 
     /// Long after the last wish everybody has an answer and no change is under way.
     pub(super) fn check_calm(&self) -> Checked {
         self.check_answered()?;
         let under_way = self.open_change;
-        ensure(under_way.is_none(), || format!("a {under_way:?} never ends"))?;
+        ensure(under_way.is_none(), || {
+            format!("a {under_way:?} never ends")
+        })?;
         let left = self.fleet.retirements.len();
         ensure(left == 0, || format!("{left} retirements never end"))?;
-        let is_idle = self.fleet.vacancies.values().all(|it| it.until != Some(Time::NEVER));
+        let is_idle = self
+            .fleet
+            .vacancies
+            .values()
+            .all(|it| it.until != Some(Time::NEVER));
         ensure(is_idle, || "a slot waits for ever".to_owned())
     }
 }

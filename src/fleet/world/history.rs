@@ -16,7 +16,7 @@ impl History {
 impl fmt::Display for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, event, effects) in &self.0 {
-            if matches!(event, Event::TimePassed) && effects.is_empty() {
+            if is_dull(event) && effects.iter().all(is_look) {
                 continue;
             }
             writeln!(f, "{:>7} ms  {}", at.0.as_millis(), plain(event))?;
@@ -26,6 +26,21 @@ impl fmt::Display for History {
         }
         Ok(())
     }
+}
+
+/// Looks that show nothing new would be most of a history.
+fn is_dull(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::TimePassed | Event::QueueMeasured { .. } | Event::ConnectionsMeasured { .. }
+    )
+}
+
+fn is_look(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::Probe { .. } | Effect::MeasureQueues { .. } | Effect::MeasureConnections { .. }
+    )
 }
 
 /// As it is debugged, but without the names that only say again what the field's name says.

@@ -101,7 +101,7 @@ impl Kernel {
         let is_live = self.live.contains(&id);
         if let Some(socket) = self.open.get_mut(&id) {
             socket.pending += 1;
-            socket.is_last_resort |= socket.was_live && !is_live;
+            socket.is_last_resort |= !is_live;
         }
     }
 

@@ -1,0 +1,710 @@
+//! The rules, one by one. What is done is written in short: `spawn 2`, `steer 0 1`, `signal 0`.
+
+use core::time::Duration;
+
+use super::*;
+
+const ME: Option<Asker> = Some(Asker(7));
+
+fn policy() -> Policy {
+    Policy {
+        workers: 2,
+        most_workers: 8,
+        ready: ReadyWhen::Listening,
+        steering: true,
+        rescue: false,
+        start_timeout: Duration::from_secs(60),
+        settle_timeout: Duration::from_secs(10),
+        quiet_timeout: Duration::from_secs(2),
+        drain_timeout: Duration::from_secs(30),
+        pre_stop: Duration::ZERO,
+        max_restarts: 2,
+        restart_window: Duration::from_secs(60),
+        crash_loop_ends_all: false,
+    }
+}
+
+/// A fleet and a clock.
+struct Stage {
+    fleet: Fleet,
+    now: Time,
+}
+
+impl Stage {
+    fn new(policy: Policy) -> Self {
+        let mut stage = Self {
+            fleet: Fleet::new(policy),
+            now: Time::default(),
+        };
+        stage.on(Event::Opened);
+        stage
+    }
+
+    /// Two workers serve, each on the listener that has its number.
+    fn serving(policy: Policy) -> Self {
+        let mut stage = Self::new(policy);
+        stage.on(listened(0));
+        stage.on(listened(1));
+        assert_eq!(stage.phases(), ["0 serving", "1 serving"]);
+        stage
+    }
+
+    fn on(&mut self, event: Event) -> Vec<String> {
+        let effects = self.fleet.step(self.now, event);
+        effects.iter().filter_map(brief).collect()
+    }
+
+    fn after(&mut self, millis: u64) -> Vec<String> {
+        self.now = self.now.plus(Duration::from_millis(millis));
+        self.on(Event::TimePassed)
+    }
+
+    fn phases(&self) -> Vec<String> {
+        let view = self.fleet.view(self.now);
+        view.iter()
+            .map(|line| format!("{} {}", line.worker, line.phase))
+            .collect()
+    }
+
+    /// The old workers' queues are empty and they are quiet.
+    fn retire(&mut self, workers: &[u64]) {
+        self.on(Event::Fenced);
+        for id in workers {
+            self.on(queue(*id, 0));
+            self.on(quiet(*id, true));
+        }
+    }
+}
+
+fn endpoint(port: u16) -> Endpoint {
+    Endpoint {
+        address: ([127, 0, 0, 1], port).into(),
+        v6_only: false,
+    }
+}
+
+fn listened_on(worker: u64, listener: u64, port: u16) -> Event {
+    Event::Listened {
+        worker: WorkerId(worker),
+        listener: ListenerId(listener),
+        endpoint: endpoint(port),
+    }
+}
+
+fn listened(worker: u64) -> Event {
+    listened_on(worker, worker, 80)
+}
+
+fn exited(worker: u64) -> Event {
+    Event::Exited {
+        worker: WorkerId(worker),
+        exit: Exit::Code(1),
+    }
+}
+
+fn queue(worker: u64, pending: u64) -> Event {
+    Event::QueueMeasured {
+        pending: vec![(WorkerId(worker), pending)],
+    }
+}
+
+fn quiet(worker: u64, is_quiet: bool) -> Event {
+    Event::ConnectionsMeasured {
+        quiet: vec![(WorkerId(worker), is_quiet)],
+    }
+}
+
+const RELOAD: Event = Event::ReloadAsked { asker: ME };
+
+fn scale(to: u32) -> Event {
+    Event::ScaleAsked {
+        asker: ME,
+        to: ScaleTo::Exactly(to),
+    }
+}
+
+fn restart(worker: u64) -> Event {
+    Event::RestartAsked {
+        asker: ME,
+        worker: WorkerId(worker),
+    }
+}
+
+fn stop(now: bool) -> Event {
+    Event::StopAsked { asker: ME, now }
+}
+
+fn numbers(ids: impl IntoIterator<Item = u64>) -> String {
+    ids.into_iter().map(|id| format!(" {id}")).collect()
+}
+
+/// An effect in short; none for what is only said in the log on the way.
+fn brief(effect: &Effect) -> Option<String> {
+    Some(match effect {
+        Effect::Spawn { worker, adopt, .. } if adopt.is_empty() => format!("spawn {worker}"),
+        Effect::Spawn { worker, adopt, .. } => {
+            format!("spawn {worker} on{}", numbers(adopt.iter().map(|id| id.0)))
+        }
+        Effect::Steer { live } => format!("steer{}", numbers(live.keys().map(|id| id.0))),
+        Effect::Fence => "fence".to_owned(),
+        Effect::MeasureQueues { workers } => {
+            format!("queues{}", numbers(workers.iter().map(|id| id.0)))
+        }
+        Effect::MeasureConnections { workers } => {
+            format!("connections{}", numbers(workers.iter().map(|id| id.0)))
+        }
+        Effect::Hold { workers, .. } => format!("hold{}", numbers(workers.iter().map(|id| id.0))),
+        Effect::HandOver { worker, listeners, .. } if listeners.is_empty() => format!("hand over nothing of {worker}"),
+        Effect::HandOver { worker, .. } => format!("hand over {worker}"),
+        Effect::Probe { worker } => format!("probe {worker}"),
+        Effect::Signal { worker } => format!("signal {worker}"),
+        Effect::Kill { worker } => format!("kill {worker}"),
+        Effect::Close { listener } => format!("close {}", listener.0),
+        Effect::Log(_) | Effect::Report { .. } => return None,
+        Effect::Tell { verdict, .. } => match verdict {
+            Verdict::Done { kind, .. } => format!("{kind} done"),
+            Verdict::Failed { kind, .. } => format!("{kind} failed"),
+            Verdict::Denied(Denial::Busy { kind, .. }) => format!("denied: {kind}"),
+            Verdict::Denied(Denial::Stopping) => "denied: stopping".to_owned(),
+            Verdict::Denied(Denial::NoSuchWorker(id)) => format!("denied: no worker {id}"),
+            Verdict::Denied(Denial::BadCount { asked, .. }) => format!("denied: {asked} workers"),
+            Verdict::Stopped => "stopped".to_owned(),
+        },
+        Effect::Finish { outcome } => format!("finish: {outcome:?}"),
+    })
+}
+
+// ---- start -------------------------------------------------------------------------------------
+
+#[test]
+fn each_worker_of_the_start_serves_as_soon_as_it_listens() {
+    let mut stage = Stage::new(policy());
+    assert_eq!(stage.on(listened(1)), ["steer 1"]);
+    assert_eq!(stage.on(listened(0)), ["steer 0 1", "start done"]);
+}
+
+#[test]
+fn a_start_with_one_bad_worker_fails_and_ends_everything() {
+    let mut stage = Stage::new(policy());
+    assert_eq!(stage.on(exited(0)), ["signal 1", "start failed"]);
+    assert_eq!(stage.on(exited(1)), ["finish: StartFailed"]);
+}
+
+#[test]
+fn a_worker_that_crashes_while_its_siblings_start_is_replaced_and_the_start_goes_on() {
+    let mut stage = Stage::new(policy());
+    stage.on(listened(0));
+    assert_eq!(stage.on(exited(0)), ["steer", "spawn 2 on 0"]);
+    assert_eq!(stage.on(listened(1)), ["steer 1", "start done"]);
+    assert_eq!(stage.on(listened_on(2, 0, 80)), ["steer 0 1"]);
+}
+
+#[test]
+fn a_worker_may_have_to_say_that_it_is_ready() {
+    let mut stage = Stage::new(Policy {
+        ready: ReadyWhen::Notified,
+        workers: 1,
+        ..policy()
+    });
+    assert!(stage.on(listened(0)).is_empty());
+    let ready = Event::Notified {
+        worker: WorkerId(0),
+    };
+    assert_eq!(stage.on(ready), ["steer 0", "start done"]);
+}
+
+#[test]
+fn a_worker_that_says_it_is_ready_does_not_serve_before_it_listens() {
+    let mut stage = Stage::new(Policy {
+        ready: ReadyWhen::Notified,
+        workers: 1,
+        ..policy()
+    });
+    let ready = Event::Notified {
+        worker: WorkerId(0),
+    };
+    assert!(stage.on(ready).is_empty());
+    assert_eq!(stage.on(listened(0)), ["steer 0", "start done"]);
+}
+
+#[test]
+fn a_probe_is_repeated_ever_more_slowly() {
+    let mut stage = Stage::new(Policy {
+        ready: ReadyWhen::Probed,
+        workers: 1,
+        ..policy()
+    });
+    stage.after(5);
+    assert_eq!(stage.on(listened(0)), ["probe 0"]);
+    assert_eq!(stage.after(2), ["probe 0"]);
+    stage.after(1000);
+    assert!(stage.after(49).is_empty());
+    assert_eq!(stage.after(1), ["probe 0"]);
+}
+
+#[test]
+fn a_passed_listener_serves_when_a_probe_has_seen_it_used() {
+    let mut stage = Stage::new(Policy {
+        workers: 1,
+        ..policy()
+    });
+    stage.on(Event::Prepared {
+        worker: WorkerId(0),
+        listener: ListenerId(0),
+        endpoint: endpoint(80),
+    });
+    assert_eq!(stage.after(1), ["probe 0"]);
+    assert_eq!(stage.on(listened(0)), ["steer 0", "start done"]);
+}
+
+// ---- reload ------------------------------------------------------------------------------------
+
+#[test]
+fn a_reload_starts_flips_settles_quiesces_and_drains_in_this_order() {
+    let mut stage = Stage::serving(policy());
+    assert_eq!(stage.on(RELOAD), ["spawn 2", "spawn 3"]);
+    assert!(stage.on(listened(2)).is_empty(), "it waits for the other");
+    assert_eq!(stage.on(listened(3)), ["steer 2 3", "fence"]);
+    assert_eq!(stage.on(Event::Fenced), ["queues 0 1"]);
+    assert!(stage.on(queue(0, 1)).is_empty());
+    assert_eq!(stage.on(queue(1, 0)), ["connections 1"]);
+    assert_eq!(stage.after(1), ["queues 0", "connections 1"]);
+    assert_eq!(stage.on(quiet(1, true)), ["signal 1"]);
+    assert_eq!(stage.on(queue(0, 0)), ["connections 0"]);
+    assert_eq!(stage.on(quiet(0, true)), ["signal 0"]);
+    assert_eq!(stage.on(exited(0)), ["close 0"]);
+    assert_eq!(stage.on(exited(1)), ["close 1", "reload done"]);
+}
+
+/// Two old workers that have been steered away from, where connections can be rescued.
+fn retiring() -> Stage {
+    let mut stage = Stage::serving(Policy {
+        rescue: true,
+        ..policy()
+    });
+    stage.on(RELOAD);
+    stage.on(listened(2));
+    stage.on(listened(3));
+    assert_eq!(stage.on(Event::Fenced), ["queues 0 1"]);
+    stage
+}
+
+fn quieted(worker: u64) -> Event {
+    Event::Quieted {
+        worker: WorkerId(worker),
+    }
+}
+
+#[test]
+fn a_worker_whose_connections_are_held_is_told_when_none_has_a_request_in_flight() {
+    let mut stage = retiring();
+    assert_eq!(stage.on(queue(0, 0)), ["hold 0"]);
+    assert_eq!(stage.on(quieted(0)), ["signal 0"]);
+    assert!(stage.on(quieted(0)).is_empty(), "once is enough");
+    assert!(stage.on(quieted(1)).is_empty(), "it has not settled yet");
+}
+
+#[test]
+fn a_worker_that_is_never_quiet_is_told_at_the_quiet_timeout() {
+    let mut stage = retiring();
+    stage.on(queue(0, 0));
+    assert!(!stage.after(1999).contains(&"signal 0".to_owned()));
+    assert!(stage.after(1).contains(&"signal 0".to_owned()));
+}
+
+#[test]
+fn a_queue_that_its_worker_does_not_empty_is_handed_over_in_the_end() {
+    let mut stage = retiring();
+    stage.on(queue(0, 3));
+    stage.after(10_000);
+    assert_eq!(stage.on(queue(0, 3)), ["hand over 0", "hold 0"]);
+}
+
+#[test]
+fn a_reload_that_fails_leaves_the_old_generation_serving() {
+    let mut stage = Stage::serving(policy());
+    stage.on(RELOAD);
+    stage.on(listened(3));
+    assert_eq!(stage.on(exited(2)), ["signal 3", "reload failed"]);
+    assert_eq!(stage.on(exited(3)), ["close 3"]);
+    assert_eq!(stage.phases(), ["0 serving", "1 serving"]);
+    assert_eq!(stage.fleet.reloads(), (0, 1));
+}
+
+#[test]
+fn a_new_worker_has_to_listen_where_its_predecessor_does_and_in_time() {
+    let mut stage = Stage::serving(policy());
+    stage.on(listened_on(0, 4, 443));
+    stage.on(RELOAD);
+    stage.on(listened(2));
+    stage.on(listened(3));
+    let said = stage
+        .fleet
+        .step(Time(Duration::from_secs(60)), Event::TimePassed);
+    let missing = said.iter().find_map(|effect| match effect {
+        Effect::Tell {
+            verdict:
+                Verdict::Failed {
+                    failure: Failure::NotReady { missing, .. },
+                    ..
+                },
+            ..
+        } => Some(missing.clone()),
+        _ => None,
+    });
+    assert_eq!(missing, Some(vec![endpoint(443)]));
+}
+
+#[test]
+fn a_refused_fence_is_waited_out() {
+    let mut stage = Stage::serving(policy());
+    stage.on(RELOAD);
+    stage.on(listened(2));
+    stage.on(listened(3));
+    assert!(stage.on(Event::FenceRefused).is_empty());
+    assert!(stage.after(99).is_empty());
+    assert_eq!(stage.after(1), ["queues 0 1"]);
+}
+
+#[test]
+fn who_does_not_settle_become_quiet_or_exit_is_waited_for_so_long_and_no_longer() {
+    let mut stage = Stage::serving(policy());
+    stage.on(scale(1));
+    assert_eq!(stage.on(Event::Fenced), ["queues 1"]);
+    stage.after(9_999);
+    assert!(stage.on(queue(1, 1)).is_empty());
+    stage.after(1);
+    assert_eq!(stage.on(queue(1, 1)), ["connections 1"]);
+    stage.after(1_999);
+    assert!(stage.on(quiet(1, false)).is_empty());
+    stage.after(1);
+    assert_eq!(stage.on(quiet(1, false)), ["signal 1"]);
+    assert!(stage.after(29_999).is_empty());
+    assert_eq!(stage.after(1), ["kill 1"]);
+    assert_eq!(stage.on(exited(1)), ["close 1", "scale done"]);
+}
+
+#[test]
+fn without_steering_the_new_workers_share_the_sockets_of_the_old_which_are_told_at_the_flip() {
+    let mut stage = Stage::serving(Policy {
+        steering: false,
+        ..policy()
+    });
+    assert_eq!(stage.on(RELOAD), ["spawn 2 on 0", "spawn 3 on 1"]);
+    stage.on(listened_on(2, 0, 80));
+    let flip = stage.on(listened_on(3, 1, 80));
+    assert_eq!(flip, ["signal 0", "signal 1"]);
+    assert!(stage.on(exited(0)).is_empty(), "its socket is in use");
+    assert_eq!(stage.on(exited(1)), ["reload done"]);
+}
+
+// ---- one at a time -----------------------------------------------------------------------------
+
+#[test]
+fn a_client_is_denied_while_a_change_is_under_way() {
+    let mut stage = Stage::serving(policy());
+    stage.on(RELOAD);
+    assert_eq!(stage.on(RELOAD), ["denied: reload"]);
+    assert_eq!(stage.on(scale(3)), ["denied: reload"]);
+    assert_eq!(stage.on(restart(0)), ["denied: reload"]);
+}
+
+#[test]
+fn a_client_is_heard_again_when_the_old_workers_have_been_told() {
+    let mut stage = Stage::serving(policy());
+    stage.on(RELOAD);
+    stage.on(listened(2));
+    stage.on(listened(3));
+    stage.retire(&[0, 1]);
+    assert_eq!(stage.on(RELOAD), ["spawn 4", "spawn 5"]);
+}
+
+#[test]
+fn what_signals_ask_for_is_done_when_it_can_be_the_number_first() {
+    let mut stage = Stage::serving(policy());
+    stage.on(RELOAD);
+    let signal = Event::ReloadAsked { asker: None };
+    assert_eq!(stage.on(signal), ["denied: reload"]);
+    let fewer = Event::ScaleAsked {
+        asker: None,
+        to: ScaleTo::By(-1),
+    };
+    stage.on(fewer);
+    assert_eq!(
+        stage.on(exited(2)),
+        ["signal 3", "reload failed", "steer 0", "fence"]
+    );
+    stage.on(Event::Fenced);
+    stage.on(queue(1, 0));
+    assert_eq!(stage.on(quiet(1, true)), ["signal 1", "spawn 4"]);
+}
+
+#[test]
+fn a_queued_reload_does_not_wait_for_an_event_behind_a_number_that_cannot_be() {
+    let mut stage = Stage::serving(Policy {
+        most_workers: 2,
+        ..policy()
+    });
+    stage.on(RELOAD);
+    stage.on(Event::ReloadAsked { asker: None });
+    stage.on(Event::ScaleAsked {
+        asker: None,
+        to: ScaleTo::By(1),
+    });
+    let after = stage.on(exited(2));
+    assert_eq!(
+        after,
+        [
+            "signal 3",
+            "reload failed",
+            "denied: 3 workers",
+            "spawn 4",
+            "spawn 5"
+        ]
+    );
+}
+
+// ---- scale and restart -------------------------------------------------------------------------
+
+#[test]
+fn more_workers_serve_when_all_of_them_are_ready() {
+    let mut stage = Stage::serving(policy());
+    assert_eq!(stage.on(scale(4)), ["spawn 2", "spawn 3"]);
+    assert!(stage.on(listened(2)).is_empty());
+    assert_eq!(stage.on(listened(3)), ["steer 0 1 2 3", "scale done"]);
+    assert_eq!(stage.fleet.workers_wanted(), 4);
+}
+
+#[test]
+fn a_further_worker_owes_what_all_have_in_common() {
+    let mut stage = Stage::serving(policy());
+    stage.on(listened_on(0, 4, 443));
+    stage.on(listened_on(1, 5, 443));
+    stage.on(listened_on(1, 6, 9001));
+    stage.on(scale(3));
+    assert!(stage.on(listened(2)).is_empty());
+    assert!(!stage.on(listened_on(2, 7, 443)).is_empty());
+}
+
+#[test]
+fn fewer_workers_means_that_the_last_slots_retire() {
+    let mut stage = Stage::serving(policy());
+    assert_eq!(stage.on(scale(1)), ["steer 0", "fence"]);
+    assert_eq!(stage.phases(), ["0 serving", "1 settling"]);
+}
+
+#[test]
+fn no_workers_and_too_many_are_denied() {
+    let mut stage = Stage::serving(policy());
+    assert_eq!(stage.on(scale(0)), ["denied: 0 workers"]);
+    assert_eq!(stage.on(scale(9)), ["denied: 9 workers"]);
+}
+
+#[test]
+fn a_restart_replaces_one_worker_as_a_reload_does_all() {
+    let mut stage = Stage::serving(policy());
+    assert_eq!(stage.on(restart(5)), ["denied: no worker 5"]);
+    assert_eq!(stage.on(restart(1)), ["spawn 2"]);
+    assert_eq!(stage.on(listened(2)), ["steer 0 2", "fence"]);
+    stage.retire(&[1]);
+    assert_eq!(stage.on(exited(1)), ["close 1", "restart done"]);
+}
+
+// ---- crashes -----------------------------------------------------------------------------------
+
+#[test]
+fn a_crashed_worker_is_steered_away_from_and_its_replacement_gets_its_listener() {
+    let mut stage = Stage::serving(policy());
+    assert_eq!(stage.on(exited(0)), ["steer 1", "spawn 2 on 0"]);
+    assert_eq!(stage.on(listened_on(2, 0, 80)), ["steer 0 1"]);
+}
+
+#[test]
+fn a_second_crash_waits_before_the_next_start() {
+    let mut stage = Stage::serving(policy());
+    stage.on(exited(0));
+    assert!(stage.on(exited(2)).is_empty());
+    assert_eq!(stage.phases(), ["2 waiting", "1 serving"]);
+    assert!(stage.after(99).is_empty());
+    assert_eq!(stage.after(1), ["spawn 3 on 0"]);
+}
+
+#[test]
+fn a_replacement_that_is_not_ready_in_time_is_killed_and_serves_no_more() {
+    let mut stage = Stage::serving(policy());
+    stage.on(exited(0));
+    assert_eq!(stage.after(60_000), ["kill 2"]);
+    assert!(stage.on(listened_on(2, 0, 80)).is_empty());
+    // The first crash is a whole window ago.
+    assert_eq!(stage.on(exited(2)), ["spawn 3 on 0"]);
+}
+
+fn crash_loop(stage: &mut Stage) -> Vec<String> {
+    stage.on(exited(0));
+    stage.on(exited(2));
+    stage.after(100);
+    stage.on(exited(3))
+}
+
+#[test]
+fn a_slot_whose_workers_die_too_often_is_given_up_and_the_others_serve_on() {
+    let mut stage = Stage::serving(policy());
+    assert_eq!(crash_loop(&mut stage), ["close 0"]);
+    assert_eq!(stage.phases(), ["3 held", "1 serving"]);
+    assert_eq!(stage.fleet.next_deadline(), None);
+}
+
+#[test]
+fn a_crash_loop_can_be_made_to_end_everything() {
+    let mut stage = Stage::serving(Policy {
+        crash_loop_ends_all: true,
+        ..policy()
+    });
+    assert_eq!(crash_loop(&mut stage), ["close 0", "signal 1"]);
+    assert_eq!(
+        stage.on(exited(1)),
+        ["steer", "close 1", "finish: CrashLoop"]
+    );
+}
+
+#[test]
+fn when_the_last_slot_is_given_up_everything_ends() {
+    let mut stage = Stage::serving(Policy {
+        max_restarts: 0,
+        ..policy()
+    });
+    assert_eq!(stage.on(exited(0)), ["steer 1", "close 0"]);
+    assert_eq!(
+        stage.on(exited(1)),
+        ["steer", "close 1", "finish: CrashLoop"]
+    );
+}
+
+#[test]
+fn a_reload_that_fails_when_every_slot_is_given_up_ends_everything() {
+    let mut stage = Stage::serving(Policy {
+        max_restarts: 0,
+        ..policy()
+    });
+    stage.on(RELOAD);
+    stage.on(exited(0));
+    stage.on(exited(1));
+    stage.on(exited(2));
+    assert_eq!(stage.on(exited(3)), ["finish: CrashLoop"]);
+}
+
+#[test]
+fn a_slot_that_was_given_up_can_be_restarted() {
+    let mut stage = Stage::serving(policy());
+    crash_loop(&mut stage);
+    assert_eq!(stage.on(restart(3)), ["spawn 4"]);
+    assert_eq!(stage.on(listened(4)), ["steer 1 4", "restart done"]);
+    assert_eq!(stage.phases(), ["4 serving", "1 serving"]);
+}
+
+#[test]
+fn a_restart_of_an_empty_slot_that_fails_leaves_it_as_it_was() {
+    let mut stage = Stage::serving(policy());
+    stage.on(exited(0));
+    stage.on(exited(2));
+    assert_eq!(stage.on(restart(2)), ["spawn 3 on 0"]);
+    assert_eq!(stage.on(exited(3)), ["restart failed"]);
+    assert_eq!(stage.phases(), ["2 waiting", "1 serving"]);
+    assert_eq!(stage.after(100), ["spawn 4 on 0"], "with what was kept");
+}
+
+#[test]
+fn a_crash_before_the_flip_leaves_a_replacement_that_only_empties_the_queue() {
+    let mut stage = Stage::serving(policy());
+    stage.on(RELOAD);
+    stage.on(exited(0));
+    stage.on(listened(2));
+    assert_eq!(stage.on(listened(3)), ["steer 2 3", "fence"]);
+    assert_eq!(stage.on(listened_on(4, 0, 80)), ["fence"]);
+    assert_eq!(
+        stage.phases(),
+        ["2 serving", "4 settling", "1 settling", "3 serving"]
+    );
+}
+
+// ---- stop --------------------------------------------------------------------------------------
+
+#[test]
+fn a_stop_tells_all_and_ends_when_all_have_exited() {
+    let mut stage = Stage::serving(policy());
+    assert_eq!(stage.on(stop(false)), ["signal 0", "signal 1"]);
+    assert_eq!(stage.on(RELOAD), ["denied: stopping"]);
+    // Steering to nobody leaves everything as it is: a queue that waits beats a reset.
+    assert_eq!(stage.on(exited(0)), ["steer", "close 0"]);
+    assert_eq!(
+        stage.on(exited(1)),
+        ["close 1", "stopped", "finish: Stopped"]
+    );
+    assert!(stage.on(Event::TimePassed).is_empty());
+}
+
+#[test]
+fn a_stop_serves_on_for_a_while_if_that_is_wanted_and_a_second_stop_does_not() {
+    let mut stage = Stage::serving(Policy {
+        pre_stop: Duration::from_secs(5),
+        ..policy()
+    });
+    assert!(stage.on(stop(false)).is_empty());
+    assert!(stage.after(4_999).is_empty());
+    assert_eq!(stage.on(stop(false)), ["signal 0", "signal 1"]);
+}
+
+#[test]
+fn an_empty_slot_wakes_nobody_once_the_stop_is_asked_for() {
+    let mut stage = Stage::serving(Policy {
+        pre_stop: Duration::from_secs(5),
+        ..policy()
+    });
+    stage.on(exited(0));
+    stage.on(exited(2));
+    stage.on(stop(false));
+    assert_eq!(
+        stage.fleet.next_deadline(),
+        Some(Time(Duration::from_secs(5)))
+    );
+    assert_eq!(stage.after(5_000), ["signal 1", "close 0"]);
+}
+
+#[test]
+fn a_stop_now_kills() {
+    let mut stage = Stage::serving(policy());
+    assert_eq!(
+        stage.on(stop(true)),
+        ["signal 0", "signal 1", "kill 0", "kill 1"]
+    );
+}
+
+#[test]
+fn a_stop_during_a_reload_fails_it() {
+    let mut stage = Stage::serving(policy());
+    stage.on(RELOAD);
+    assert_eq!(
+        stage.on(stop(false)),
+        [
+            "signal 2",
+            "signal 3",
+            "reload failed",
+            "signal 0",
+            "signal 1"
+        ]
+    );
+}
+
+#[test]
+fn with_no_time_to_drain_who_is_told_is_killed_at_once() {
+    let mut stage = Stage::serving(Policy {
+        drain_timeout: Duration::ZERO,
+        pre_stop: Duration::from_secs(1),
+        ..policy()
+    });
+    stage.on(stop(false));
+    assert_eq!(
+        stage.after(1_000),
+        ["signal 0", "signal 1", "kill 0", "kill 1"]
+    );
+}
