@@ -169,6 +169,14 @@ pub fn raise_file_limit() -> io::Result<u64> {
     Ok(soft)
 }
 
+/// The soft limit on open files.
+///
+/// # Errors
+/// Those of getrlimit(2).
+pub fn file_limit() -> io::Result<u64> {
+    Ok(getrlimit(Resource::RLIMIT_NOFILE)?.0)
+}
+
 /// Sets the soft limit on open files.
 ///
 /// # Errors
