@@ -277,6 +277,7 @@ impl Supervisor {
                 Err(error) => warn!("what waits for worker {worker} cannot be rescued: {error}"),
             }
         }
+        waiting.iter().for_each(|listener| self.groups.handed_over(*listener));
         let has_ended = self.children.get(worker).is_none();
         if has_ended && !waiting.is_empty() {
             self.rescue_ended(worker);
