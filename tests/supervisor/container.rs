@@ -15,7 +15,10 @@ fn confined(server: &str, bind: &str, connect: &str) {
     command.arg("--ctl").arg(ctl_program());
     command.args(["--server", server, "--bind", bind, "--connect", connect]);
     command.args(["--workers", "2", "--connections", "4", "--pause-ms", "2"]);
-    let output = command.args(["--reloads", "2", "--kills", "2"]).output().unwrap();
+    let output = command
+        .args(["--reloads", "2", "--kills", "2"])
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     if output.status.code() == Some(77) {
         return skipped(said.trim().trim_start_matches("skipped: needs "));

@@ -28,14 +28,19 @@ for number in range(3, 3 + int(os.environ['LISTEN_FDS'])):
 ";
 
 fn taker(options: &[&str]) -> Option<Builder> {
-    scripted_python(&[&["-n", "2", "--listen", "127.0.0.1:{port}"], options].concat(), TAKER)
+    scripted_python(
+        &[&["-n", "2", "--listen", "127.0.0.1:{port}"], options].concat(),
+        TAKER,
+    )
 }
 
 #[test]
 fn a_passed_socket_goes_by_all_its_names() {
     let second = Reservation::new().unwrap();
     let other = format!("127.0.0.1:{}", second.port());
-    let Some(builder) = taker(&["--listen", &other]) else { return };
+    let Some(builder) = taker(&["--listen", &other]) else {
+        return;
+    };
     let supervisor = builder.start();
     let status = supervisor.wait_serving(2);
     let port = supervisor.port();
@@ -46,7 +51,10 @@ fn a_passed_socket_goes_by_all_its_names() {
             ("LISTEN_FDS", "2".to_owned()),
             ("LISTEN_PID", pid.to_string()),
             ("LISTEN_FDNAMES", format!("{port}:{}", second.port())),
-            ("SERVER_STARTER_PORT", format!("127.0.0.1:{port}=3;{other}=4")),
+            (
+                "SERVER_STARTER_PORT",
+                format!("127.0.0.1:{port}=3;{other}=4"),
+            ),
             ("SERVER_STARTER_GENERATION", "1".to_owned()),
             ("EINHORN_FD_COUNT", "2".to_owned()),
             ("EINHORN_FD_0", "3".to_owned()),
@@ -58,7 +66,11 @@ fn a_passed_socket_goes_by_all_its_names() {
         }
     }
     assert!(ask(supervisor.address()).unwrap().ends_with(".3"));
-    assert!(ask((Ipv4Addr::LOCALHOST, second.port()).into()).unwrap().ends_with(".4"));
+    assert!(
+        ask((Ipv4Addr::LOCALHOST, second.port()).into())
+            .unwrap()
+            .ends_with(".4")
+    );
 }
 
 #[test]
@@ -69,7 +81,11 @@ fn the_commands_arguments_are_filled_in() {
     let script = "import sys, os; open(sys.argv[5] + sys.argv[3], 'w').write(' '.join(sys.argv[1:5])); exec(open(sys.argv[6]).read())";
     // Not as an argument here: the harness fills in its own {port}.
     let arguments = ["-c", script, "{fd}", "{port}", "{worker}", "{generation}"];
-    let words: Vec<String> = [python.as_str()].iter().chain(&arguments).map(ToString::to_string).collect();
+    let words: Vec<String> = [python.as_str()]
+        .iter()
+        .chain(&arguments)
+        .map(ToString::to_string)
+        .collect();
     let seen = directory.path().join("seen.").display().to_string();
     let server = directory.path().join("server.py").display().to_string();
     fs::write(&server, TAKER).unwrap();
@@ -83,7 +99,10 @@ fn the_commands_arguments_are_filled_in() {
     supervisor.wait_serving(2);
     for slot in 0..2 {
         let expected = format!("3 {} {slot} 1", supervisor.port());
-        assert_eq!(fs::read_to_string(format!("{seen}{slot}")).unwrap(), expected);
+        assert_eq!(
+            fs::read_to_string(format!("{seen}{slot}")).unwrap(),
+            expected
+        );
     }
 }
 
@@ -92,8 +111,13 @@ fn a_server_that_takes_the_socket_is_ready_when_it_accepts_and_reloads() {
     let Some(builder) = taker(&[]) else { return };
     let supervisor = builder.start();
     supervisor.wait_serving(2);
-    let (_, outcome) = without_loss(light(supervisor.address()), || supervisor.ctl_ok(["reload"]));
-    assert!(outcome.workers.keys().any(|name| name.starts_with("2.")), "{outcome:#?}");
+    let (_, outcome) = without_loss(light(supervisor.address()), || {
+        supervisor.ctl_ok(["reload"])
+    });
+    assert!(
+        outcome.workers.keys().any(|name| name.starts_with("2.")),
+        "{outcome:#?}"
+    );
     assert_eq!(listeners(supervisor.port()).len(), 2);
 }
 
@@ -103,7 +127,9 @@ fn a_server_that_binds_the_address_itself_gets_the_prepared_socket() {
     let supervisor = scripted(&options, &[]).start();
     let status = supervisor.wait_serving(2);
     assert_eq!(listeners(supervisor.port()).len(), 2, "{status:#?}");
-    without_loss(light(supervisor.address()), || supervisor.ctl_ok(["reload"]));
+    without_loss(light(supervisor.address()), || {
+        supervisor.ctl_ok(["reload"])
+    });
     assert_eq!(listeners(supervisor.port()).len(), 2);
 }
 
@@ -115,7 +141,10 @@ fn a_crashed_workers_socket_is_passed_on() {
     let mut inodes = listeners(supervisor.port());
     before.iter().for_each(|pid| send(*pid, Signal::SIGKILL));
     supervisor.wait_status(|status| {
-        let serving = status.workers.iter().filter(|worker| worker.phase == "serving");
+        let serving = status
+            .workers
+            .iter()
+            .filter(|worker| worker.phase == "serving");
         serving.count() == 2 && pids(status).iter().all(|pid| !before.contains(pid))
     });
     let mut now = listeners(supervisor.port());
@@ -127,7 +156,9 @@ fn a_crashed_workers_socket_is_passed_on() {
 
 #[test]
 fn ipv6_is_passed_too() {
-    let Some(builder) = scripted_python(&["-n", "2", "--listen", "[::]:{port}"], TAKER) else { return };
+    let Some(builder) = scripted_python(&["-n", "2", "--listen", "[::]:{port}"], TAKER) else {
+        return;
+    };
     let supervisor = builder.start();
     supervisor.wait_serving(2);
     let six = (Ipv6Addr::LOCALHOST, supervisor.port()).into();
@@ -138,7 +169,9 @@ fn ipv6_is_passed_too() {
 
 #[test]
 fn all_generations_may_share_the_sockets() {
-    let Some(builder) = taker(&["--steering", "none"]) else { return };
+    let Some(builder) = taker(&["--steering", "none"]) else {
+        return;
+    };
     let supervisor = builder.start();
     supervisor.wait_serving(2);
     let inodes = listeners(supervisor.port());
@@ -149,14 +182,34 @@ fn all_generations_may_share_the_sockets() {
 
 #[test]
 fn uvicorn_takes_a_descriptor() {
-    let builder = real(&["-n", "2"], crate::rig::server::Kind::Uvicorn, Ipv4Addr::LOCALHOST.into());
+    let builder = real(
+        &["-n", "2"],
+        crate::rig::server::Kind::Uvicorn,
+        Ipv4Addr::LOCALHOST.into(),
+    );
     let Some(builder) = builder else { return };
     let Some(python) = python() else { return };
-    let app = ["-m", "uvicorn", "--fd", "{fd}", "--app-dir", "{dir}", "--log-level", "warning", "app:asgi"];
+    let app = [
+        "-m",
+        "uvicorn",
+        "--fd",
+        "{fd}",
+        "--app-dir",
+        "{dir}",
+        "--log-level",
+        "warning",
+        "app:asgi",
+    ];
     let command = [python.as_str()].into_iter().chain(app);
-    let supervisor = builder.args(["--listen", "127.0.0.1:{port}"]).command(command).start();
+    let supervisor = builder
+        .args(["--listen", "127.0.0.1:{port}"])
+        .command(command)
+        .start();
     supervisor.wait_serving(2);
-    let plan = Plan { connections: 2, ..light(supervisor.address()) };
+    let plan = Plan {
+        connections: 2,
+        ..light(supervisor.address())
+    };
     without_loss(plan, || supervisor.ctl_ok(["reload"]));
 }
 
@@ -164,7 +217,9 @@ fn uvicorn_takes_a_descriptor() {
 fn nested(inner: &str) -> Builder {
     let inner_program = supervisor_program().display().to_string();
     let script = format!("exec {inner_program} --control {{dir}}/inner.sock {inner}");
-    Supervisor::builder().args(["-n", "1"]).command(["sh", "-c", &script])
+    Supervisor::builder()
+        .args(["-n", "1"])
+        .command(["sh", "-c", &script])
 }
 
 #[test]
@@ -174,7 +229,10 @@ fn one_in_another_says_that_it_needs_listen() {
     assert_ends(&mut supervisor, 3);
     let sentence = supervisor.wait_line("exited with code 3");
     assert!(sentence.contains("ERROR start failed: "), "{sentence}");
-    assert!(sentence.contains("seccomp notifications do not nest"), "{sentence}");
+    assert!(
+        sentence.contains("seccomp notifications do not nest"),
+        "{sentence}"
+    );
     assert!(sentence.contains("use --listen ADDR"), "{sentence}");
 }
 
@@ -187,7 +245,12 @@ fn one_in_another_works_with_listen() {
     let socket = supervisor.directory().join("inner.sock");
     let status = || {
         let mut command = std::process::Command::new(ctl_program());
-        let output = command.arg("--socket").arg(&socket).args(["status", "--json"]).output().unwrap();
+        let output = command
+            .arg("--socket")
+            .arg(&socket)
+            .args(["status", "--json"])
+            .output()
+            .unwrap();
         serde_json::from_slice::<reuseport_run::wire::control::Status>(&output.stdout).ok()
     };
     supervisor.wait_for("the inner one to serve", || {

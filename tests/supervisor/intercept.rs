@@ -38,7 +38,9 @@ fn one_address_of_ipv6() {
 #[test]
 fn both_families_with_one_socket() {
     let supervisor = serves_and_reloads(scripted(TWO, &["--dual"]), 2, V6);
-    without_loss(light(supervisor.address()), || supervisor.ctl_ok(["reload"]));
+    without_loss(light(supervisor.address()), || {
+        supervisor.ctl_ok(["reload"])
+    });
     assert_eq!(listeners(supervisor.port()).len(), 2);
 }
 
@@ -67,7 +69,9 @@ six.serve_forever()
 
 #[test]
 fn both_families_with_a_socket_each_on_one_port() {
-    let Some(builder) = scripted_python(TWO, TWO_FAMILIES) else { return };
+    let Some(builder) = scripted_python(TWO, TWO_FAMILIES) else {
+        return;
+    };
     let supervisor = serves_and_reloads(builder, 2, V6);
     let port = supervisor.port();
     assert_eq!(ask((V4, port).into()).unwrap(), "v4");
@@ -110,7 +114,9 @@ fn a_listener_that_a_grandchild_holds_gets_no_connection() {
     let supervisor = serves_and_reloads(scripted(TWO, &["--grandchild-holds"]), 2, V4);
     supervisor.wait_line("is still held by ");
     // The sleepers cannot accept: a single connection to them would time out.
-    let (_, outcome) = without_loss(light(supervisor.address()), || supervisor.ctl_ok(["reload"]));
+    let (_, outcome) = without_loss(light(supervisor.address()), || {
+        supervisor.ctl_ok(["reload"])
+    });
     assert!(outcome.answered > 0);
 }
 
@@ -155,11 +161,18 @@ server.serve_forever()
 
 #[test]
 fn only_tcp_on_a_fixed_port_is_managed_and_a_bind_may_be_repeated() {
-    let Some(builder) = scripted_python(TWO, CLUMSY) else { return };
+    let Some(builder) = scripted_python(TWO, CLUMSY) else {
+        return;
+    };
     let supervisor = serves_and_reloads(builder, 2, V4);
     let status = supervisor.wait_serving(2);
     assert_eq!(status.endpoints.len(), 1, "{status:#?}");
-    assert!(status.workers.iter().all(|worker| worker.listeners[0].backlog == 128));
+    assert!(
+        status
+            .workers
+            .iter()
+            .all(|worker| worker.listeners[0].backlog == 128)
+    );
 }
 
 /// Listens to see whether the port is free, and then again.
@@ -182,7 +195,9 @@ Server(('0.0.0.0', {port}), Handler).serve_forever()
 
 #[test]
 fn a_listener_that_was_closed_and_opened_again_is_one_listener() {
-    let Some(builder) = scripted_python(TWO, CAUTIOUS) else { return };
+    let Some(builder) = scripted_python(TWO, CAUTIOUS) else {
+        return;
+    };
     let supervisor = serves_and_reloads(builder, 2, V4);
     let status = supervisor.wait_serving(2);
     assert_eq!(listeners(supervisor.port()).len(), 2, "{status:#?}");
@@ -215,7 +230,9 @@ fn multipath_tcp_becomes_plain_tcp() {
     if socket2::Socket::new(socket2::Domain::IPV4, kind, Some(IPPROTO_MPTCP.into())).is_err() {
         return skipped("a kernel with Multipath TCP");
     }
-    let Some(builder) = scripted_python(TWO, MULTIPATH) else { return };
+    let Some(builder) = scripted_python(TWO, MULTIPATH) else {
+        return;
+    };
     let supervisor = serves_and_reloads(builder, 2, V4);
     assert_eq!(ask(supervisor.address()).unwrap(), "6");
 }
@@ -249,7 +266,9 @@ server.serve_forever()
 
 #[test]
 fn signals_during_bind_and_listen_do_no_harm() {
-    let Some(builder) = scripted_python(TWO, STORM) else { return };
+    let Some(builder) = scripted_python(TWO, STORM) else {
+        return;
+    };
     serves_and_reloads(builder, 2, V4);
 }
 
@@ -280,7 +299,10 @@ fn python_as_it_comes() {
         // Its queue is of 5; one client at a time does not overflow it.
         let supervisor = builder.start();
         supervisor.wait_serving(2);
-        let one = Plan { connections: 1, ..light(supervisor.address()) };
+        let one = Plan {
+            connections: 1,
+            ..light(supervisor.address())
+        };
         without_loss(one, || supervisor.ctl_ok(["reload"]));
     }
 }
@@ -327,21 +349,30 @@ while poll.select():
 
 #[test]
 fn a_socket_that_is_replaced_keeps_the_workers_flags() {
-    let Some(builder) = scripted_python(TWO, FLAGS) else { return };
+    let Some(builder) = scripted_python(TWO, FLAGS) else {
+        return;
+    };
     let supervisor = builder.start();
     let before = pids(&supervisor.wait_serving(2));
-    let flags = before.iter().map(|pid| listener_flags(*pid, supervisor.port()));
+    let flags = before
+        .iter()
+        .map(|pid| listener_flags(*pid, supervisor.port()));
     let expected: Vec<(bool, bool)> = flags.collect();
     assert_eq!(expected, [(false, true), (true, false)]);
     let inodes = listeners(supervisor.port());
     before.iter().for_each(|pid| send(*pid, Signal::SIGKILL));
     let status = supervisor.wait_status(|status| {
         let now = pids(status);
-        status.workers.iter().all(|worker| worker.phase == "serving")
+        status
+            .workers
+            .iter()
+            .all(|worker| worker.phase == "serving")
             && now.len() == 2
             && now.iter().all(|pid| !before.contains(pid))
     });
-    let flags = pids(&status).into_iter().map(|pid| listener_flags(pid, supervisor.port()));
+    let flags = pids(&status)
+        .into_iter()
+        .map(|pid| listener_flags(pid, supervisor.port()));
     assert_eq!(flags.collect::<Vec<_>>(), expected);
     assert_eq!(sorted(listeners(supervisor.port())), sorted(inodes));
     assert_eq!(ask(supervisor.address()).unwrap(), "flags");
@@ -359,7 +390,9 @@ fn listener_flags(pid: i32, port: u16) -> (bool, bool) {
     let is_listener = |entry: &fs::DirEntry| {
         let target = fs::read_link(entry.path()).unwrap_or_default();
         let target = target.to_string_lossy().into_owned();
-        listeners.iter().any(|inode| target == format!("socket:[{inode}]"))
+        listeners
+            .iter()
+            .any(|inode| target == format!("socket:[{inode}]"))
     };
     let entry = directory.flatten().find(is_listener).unwrap();
     let number = entry.file_name();

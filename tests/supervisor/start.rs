@@ -26,7 +26,9 @@ fn each_worker_has_a_listener_of_its_own_in_the_kernels_group() {
     assert_eq!(owned, group);
     let answered = RefCell::new(BTreeSet::new());
     supervisor.wait_for("an answer of every worker", || {
-        answered.borrow_mut().insert(ask(supervisor.address()).unwrap());
+        answered
+            .borrow_mut()
+            .insert(ask(supervisor.address()).unwrap());
         (answered.borrow().len() == 3).then_some(())
     });
 }
@@ -44,7 +46,10 @@ fn a_worker_is_ready_when_it_says_so() {
     let behaviour = ["--notify", "{dir}/ready"];
     let supervisor = scripted(&["-n", "2", "--ready", "notify"], &behaviour).start();
     let listening = supervisor.wait_status(|status| {
-        status.workers.iter().all(|worker| !worker.listeners.is_empty())
+        status
+            .workers
+            .iter()
+            .all(|worker| !worker.listeners.is_empty())
     });
     assert_eq!(listening.phase, "starting");
     touch(supervisor.directory(), "ready");
@@ -61,13 +66,20 @@ fn a_child_of_the_worker_may_say_that_it_is_ready() {
         .command(["sh", "-c", script, &program])
         .start();
     supervisor.wait_status(|status| {
-        status.workers.iter().all(|worker| !worker.listeners.is_empty())
+        status
+            .workers
+            .iter()
+            .all(|worker| !worker.listeners.is_empty())
     });
     touch(supervisor.directory(), "ready");
     let status = supervisor.wait_serving(1);
     assert_eq!(ask(supervisor.address()).unwrap(), "1.0");
     let worker = pids(&status)[0];
-    assert!(fs::read_to_string(format!("/proc/{worker}/comm")).unwrap().starts_with("sh"));
+    assert!(
+        fs::read_to_string(format!("/proc/{worker}/comm"))
+            .unwrap()
+            .starts_with("sh")
+    );
 }
 
 #[test]
@@ -91,7 +103,10 @@ fn a_probe_reaches_the_worker_that_is_asked_and_no_other() {
         supervisor.wait_status(|status| status.reloads == 1 && status.phase == "serving");
     });
     let lines = supervisor.lines();
-    let asked = lines.iter().skip(seen).filter(|line| line.contains("was asked"));
+    let asked = lines
+        .iter()
+        .skip(seen)
+        .filter(|line| line.contains("was asked"));
     let strays: Vec<&String> = asked.filter(|line| !line.contains(" 2.")).collect();
     assert!(strays.is_empty(), "{strays:#?}");
 }
@@ -106,7 +121,11 @@ fn what_a_worker_lacks_at_the_time_out_is_said() {
             &["--health", "{dir}/never"],
             "but did not answer GET /health well",
         ),
-        (&["--listen", "127.0.0.1:{port}"], &["--hang"], "it listens on no"),
+        (
+            &["--listen", "127.0.0.1:{port}"],
+            &["--hang"],
+            "it listens on no",
+        ),
     ];
     for (options, behaviour, cause) in cases {
         let options = [&["-n", "2", "--start-timeout", "400ms"], options].concat();
@@ -120,14 +139,22 @@ fn what_a_worker_lacks_at_the_time_out_is_said() {
 fn a_worker_that_exits_is_quoted() {
     let sentence = refusal(scripted(&["-n", "2"], &["--exit", "9"]).start());
     assert!(sentence.contains("exited with code 9"), "{sentence}");
-    assert!(sentence.contains("it wrote: misbehave: I will not work today"), "{sentence}");
+    assert!(
+        sentence.contains("it wrote: misbehave: I will not work today"),
+        "{sentence}"
+    );
 }
 
 #[test]
 fn a_worker_that_is_killed_is_said_to_be() {
-    let command = Supervisor::builder().args(["-n", "1"]).command(["sh", "-c", "kill -SEGV $$"]);
+    let command = Supervisor::builder()
+        .args(["-n", "1"])
+        .command(["sh", "-c", "kill -SEGV $$"]);
     let sentence = refusal(command.start());
-    assert!(sentence.contains("was killed by signal 11 (SIGSEGV)"), "{sentence}");
+    assert!(
+        sentence.contains("was killed by signal 11 (SIGSEGV)"),
+        "{sentence}"
+    );
 }
 
 #[test]
@@ -148,7 +175,10 @@ fn what_cannot_be_executed_is_named() {
         executable(&builder.directory().join("orphaned"));
         let sentence = refusal(builder.start());
         assert!(sentence.contains("cannot execute"), "{sentence}");
-        assert!(sentence.to_lowercase().contains(cause), "{command}: {sentence}");
+        assert!(
+            sentence.to_lowercase().contains(cause),
+            "{command}: {sentence}"
+        );
     }
 }
 
@@ -165,16 +195,25 @@ fn a_missing_directory_is_named() {
 
 #[test]
 fn who_holds_the_port_is_named() {
-    for options in [&["-n", "2"][..], &["-n", "2", "--listen", "0.0.0.0:{taken}"]] {
+    for options in [
+        &["-n", "2"][..],
+        &["-n", "2", "--listen", "0.0.0.0:{taken}"],
+    ] {
         let stranger = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
         let port = stranger.local_addr().unwrap().port().to_string();
-        let options: Vec<String> = options.iter().map(|o| o.replace("{taken}", &port)).collect();
+        let options: Vec<String> = options
+            .iter()
+            .map(|o| o.replace("{taken}", &port))
+            .collect();
         let builder = Supervisor::builder().args(options);
         let mut supervisor = builder.fixture("misbehave", ["--port", &port]).start();
         assert_ends(&mut supervisor, 3);
         let holder = format!("(pid {})", std::process::id());
         let sentence = supervisor.wait_line(&holder);
-        assert!(sentence.contains(&format!("cannot bind 0.0.0.0:{port}: it is in use by")), "{sentence}");
+        assert!(
+            sentence.contains(&format!("cannot bind 0.0.0.0:{port}: it is in use by")),
+            "{sentence}"
+        );
         supervisor.wait_line("start failed: ");
     }
 }
@@ -184,8 +223,14 @@ fn a_second_start_does_not_join_the_port_of_the_first() {
     let first = scripted(&["-n", "2"], &[]).start();
     let status = first.wait_serving(2);
     let port = first.port().to_string();
-    for options in [&["-n", "2"][..], &["-n", "1", "--listen", "0.0.0.0:{first}"]] {
-        let options: Vec<String> = options.iter().map(|o| o.replace("{first}", &port)).collect();
+    for options in [
+        &["-n", "2"][..],
+        &["-n", "1", "--listen", "0.0.0.0:{first}"],
+    ] {
+        let options: Vec<String> = options
+            .iter()
+            .map(|o| o.replace("{first}", &port))
+            .collect();
         let builder = Supervisor::builder().args(options);
         let second = builder.fixture("misbehave", ["--port", &port]).start();
         let (outcome, _) = without_loss(light(first.address()), || {
@@ -195,7 +240,9 @@ fn a_second_start_does_not_join_the_port_of_the_first() {
         });
         assert_eq!(outcome.0, 3);
         let holders: Vec<i32> = pids(&status).into_iter().chain([first.pid()]).collect();
-        let is_named = holders.iter().any(|pid| outcome.1.contains(&format!("(pid {pid})")));
+        let is_named = holders
+            .iter()
+            .any(|pid| outcome.1.contains(&format!("(pid {pid})")));
         assert!(is_named, "{}: none of {holders:?}", outcome.1);
     }
     assert_eq!(listeners(first.port()).len(), 2);

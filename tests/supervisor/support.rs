@@ -157,6 +157,13 @@ pub(crate) fn send(pid: i32, signal: Signal) {
     kill(Pid::from_raw(pid), signal).unwrap();
 }
 
+/// Whether every thread of a process has stopped, as SIGSTOP wants it.
+pub(crate) fn is_stopped(pid: i32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let mut texts = threads.map(|thread| fs::read_to_string(thread.path().join("status")).unwrap());
+    texts.all(|text| field(&text, "State").unwrap().starts_with('T'))
+}
+
 /// The inodes of a process's sockets.
 pub(crate) fn sockets(pid: i32) -> Vec<u64> {
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd"));
@@ -167,7 +174,11 @@ pub(crate) fn sockets(pid: i32) -> Vec<u64> {
         .filter_map(|entry| fs::read_link(entry.path()).ok());
     let inode = |target: std::path::PathBuf| {
         let target = target.to_str()?;
-        target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+        target
+            .strip_prefix("socket:[")?
+            .strip_suffix(']')?
+            .parse()
+            .ok()
     };
     targets.filter_map(inode).collect()
 }
@@ -194,7 +205,10 @@ pub(crate) fn field(status: &str, name: &str) -> Option<String> {
 pub(crate) fn environment(pid: i32) -> Vec<(String, String)> {
     let bytes = fs::read(format!("/proc/{pid}/environ")).unwrap();
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    let pair = |text: &str| text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let pair = |text: &str| {
+        text.split_once('=')
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    };
     text.split('\0').filter_map(pair).collect()
 }
 
