@@ -70,7 +70,7 @@ impl Supervisor {
     fn ready(&mut self, token: Token) {
         match self.sources.get(token) {
             Some(Source::Signals) => self.signals_ready(),
-            Some(Source::Control) => self.control.accept(&mut self.sources),
+            Some(Source::Control) => self.control_ready(),
             Some(Source::Client) => self.client_ready(token),
             Some(Source::Notify) => self.notify_ready(),
             Some(Source::Executor(worker)) => self.executor_ready(worker),
