@@ -11,8 +11,8 @@ use super::Supervisor;
 use super::sources::Source;
 use crate::executor;
 use crate::fleet::{Event, Exit, Outcome, ScaleTo, WorkerId};
+use crate::sys::channel;
 use crate::sys::process::Ended;
-use crate::sys::{channel, process};
 
 impl Supervisor {
     pub(super) fn run_to_end(&mut self) -> io::Result<Outcome> {
@@ -32,6 +32,7 @@ impl Supervisor {
                 self.settle_inbox();
             }
             self.notify.check_watchdog();
+            self.bury();
             self.inbox.push_back(Event::TimePassed);
         }
     }
@@ -64,7 +65,11 @@ impl Supervisor {
             .notify
             .watchdog()
             .map(|at| at.saturating_duration_since(Instant::now()));
-        [fleet, output, watchdog].into_iter().flatten().min()
+        let grave = self
+            .grave
+            .deadline()
+            .map(|at| at.saturating_duration_since(Instant::now()));
+        [fleet, output, watchdog, grave].into_iter().flatten().min()
     }
 
     fn ready(&mut self, token: Token) {
@@ -112,34 +117,7 @@ impl Supervisor {
         }
     }
 
-    /// Reaps every child that has ended, ours and orphans that became ours.
-    ///
-    /// A worker's process group is killed before its leader is reaped: as long as it is a zombie,
-    /// its pid cannot be given to anybody else.
-    fn reap(&mut self) {
-        loop {
-            match process::next_ended() {
-                Ok(None) => return,
-                Err(error) => return log::error!("cannot wait for children: {error}"),
-                Ok(Some((pid, ended))) => {
-                    let worker = self.children.by_pid(pid);
-                    if worker.is_some()
-                        && let Err(error) = process::kill_group(pid)
-                    {
-                        log::warn!("cannot kill what is left of process group {pid}: {error}");
-                    }
-                    if let Err(error) = process::reap(pid) {
-                        return log::error!("cannot reap process {pid}: {error}");
-                    }
-                    if let Some(worker) = worker {
-                        self.worker_ended(worker, ended);
-                    }
-                }
-            }
-        }
-    }
-
-    fn worker_ended(&mut self, worker: WorkerId, ended: Ended) {
+    pub(super) fn worker_ended(&mut self, worker: WorkerId, ended: Ended) {
         self.executor_ready(worker);
         self.output.worker_ended(&mut self.sources, worker);
         self.end_probe(worker);

@@ -7,6 +7,7 @@
 //! | `perform` | one arm an effect |
 //! | `sources` | what the loop waits for |
 //! | `children` | starts executors; which pid is which worker |
+//! | `reaper` | reaps; when a worker has gone |
 //! | `environment` | what a worker sees |
 //! | `intercept` | answers the workers' bind and listen |
 //! | `groups` | listeners, steering, leaving a group |
@@ -30,6 +31,7 @@ mod notify;
 mod output;
 mod perform;
 mod probe;
+mod reaper;
 mod sources;
 mod status;
 
@@ -55,6 +57,7 @@ use notify::Notify;
 pub use output::LogQueue;
 use output::Output;
 use probe::Probe;
+use reaper::Grave;
 use sources::{Source, Sources};
 
 /// Why there is no supervisor.
@@ -88,6 +91,7 @@ struct Supervisor {
     fleet: Fleet,
     inbox: VecDeque<Event>,
     children: Children,
+    grave: Grave,
     nursery: Nursery,
     groups: Groups,
     measures: Measures,
@@ -132,6 +136,7 @@ impl Supervisor {
             fleet: Fleet::new(policy(&config)),
             inbox: VecDeque::from([Event::Opened]),
             children: Children::default(),
+            grave: Grave::default(),
             nursery: Nursery {
                 supervisor: pid,
                 file_limit,
