@@ -7,6 +7,7 @@
 //! | `perform` | one arm an effect |
 //! | `sources` | what the loop waits for |
 //! | `children` | starts executors; which pid is which worker |
+//! | `reaper` | reaps; when a worker has gone |
 //! | `environment` | what a worker sees |
 //! | `intercept` | answers the workers' bind and listen |
 //! | `stranger` | somebody else on the port |
@@ -34,6 +35,7 @@ mod notify;
 mod output;
 mod perform;
 mod probe;
+mod reaper;
 mod rescue;
 mod sources;
 mod status;
@@ -61,6 +63,7 @@ use notify::Notify;
 pub use output::LogQueue;
 use output::Output;
 use probe::Probe;
+use reaper::Grave;
 use rescue::Rescuers;
 use sources::{Source, Sources};
 
@@ -103,6 +106,7 @@ struct Supervisor {
     fleet: Fleet,
     inbox: VecDeque<Event>,
     children: Children,
+    grave: Grave,
     nursery: Nursery,
     groups: Groups,
     measures: Measures,
@@ -154,6 +158,7 @@ impl Supervisor {
             fleet: Fleet::new(policy(&config)),
             inbox: VecDeque::from([Event::Opened]),
             children: Children::default(),
+            grave: Grave::default(),
             nursery: Nursery {
                 supervisor: pid,
                 file_limit,

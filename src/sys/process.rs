@@ -81,6 +81,11 @@ pub fn kill_group(group: i32) -> io::Result<()> {
     ignore_ended(killpg(Pid::from_raw(group), Signal::SIGKILL))
 }
 
+/// Whether a process group has no member any more, not even a zombie.
+pub fn is_group_empty(group: i32) -> bool {
+    killpg(Pid::from_raw(group), None) == Err(Errno::ESRCH)
+}
+
 fn ignore_ended(result: nix::Result<()>) -> io::Result<()> {
     match result {
         Ok(()) | Err(Errno::ESRCH) => Ok(()),

@@ -103,6 +103,42 @@ fn several_processes_may_accept() {
     }
 }
 
+/// A child process has the listener too, and so much memory that it takes a while to die.
+const HEAVY_CHILD: &str = "
+import mmap, os, signal
+from http.server import HTTPServer, BaseHTTPRequestHandler
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header('X-Worker', 'heavy')
+        self.send_header('Content-Length', '0')
+        self.end_headers()
+    def log_message(self, *_): pass
+server = HTTPServer(('0.0.0.0', {port}), Handler, bind_and_activate=False)
+server.server_bind()
+ready, tell = os.pipe()
+if os.fork() == 0:
+    memory = mmap.mmap(-1, 128 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.madvise(15) # MADV_NOHUGEPAGE
+    for page in range(0, len(memory), 4096): memory[page] = 1
+    os.write(tell, b'.')
+    while True: signal.pause()
+os.read(ready, 1)
+server.socket.listen(128)
+server.serve_forever()
+";
+
+#[test]
+fn a_worker_has_gone_when_all_its_processes_have() {
+    let Some(builder) = scripted_python(TWO, HEAVY_CHILD) else {
+        return;
+    };
+    let supervisor = serves_and_reloads(builder, 2, V4);
+    let lines = supervisor.lines();
+    let held = lines.iter().find(|line| line.contains("is still held by"));
+    assert_eq!(held, None);
+}
+
 #[test]
 fn a_listener_that_is_shut_down_at_the_stop_signal_loses_nothing() {
     let options = ["-n", "2", "--drain-timeout", "200ms"];
