@@ -26,7 +26,9 @@ fn connect(supervisor: &Supervisor) -> UnixStream {
 
 fn connect_to(socket: &Path) -> UnixStream {
     let stream = UnixStream::connect(socket).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
     stream
 }
 
@@ -43,7 +45,10 @@ const STATUS: &[u8] = b"{\"verb\":\"status\"}\n";
 #[test]
 fn only_its_user_may_use_it() {
     let supervisor = two();
-    let mode = fs::metadata(supervisor.control()).unwrap().permissions().mode();
+    let mode = fs::metadata(supervisor.control())
+        .unwrap()
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o600);
 }
 
@@ -61,7 +66,14 @@ fn another_user_is_turned_away_even_where_the_mode_allows_it() {
                   try: s.sendall(b'{\"verb\":\"stop\"}\\n'); print(s.recv(100))\n\
                   except OSError as error: print(error)";
     let mut command = Command::new("setpriv");
-    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c", script]);
+    command.args([
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "/usr/bin/python3",
+        "-c",
+        script,
+    ]);
     let Ok(output) = command.arg(supervisor.control()).output() else {
         return skipped("setpriv");
     };
@@ -86,7 +98,10 @@ fn one_that_lives_is_not_replaced() {
         .start();
     assert_eq!(second.wait_exit(), 3);
     let line = second.wait_line("a supervisor answers on ");
-    assert!(line.contains("give this one another --name or --control"), "{line}");
+    assert!(
+        line.contains("give this one another --name or --control"),
+        "{line}"
+    );
     assert_eq!(second.lines().len(), 1);
     first.wait_serving(2);
 }
@@ -104,7 +119,10 @@ fn two_hundred_clients_at_once_are_answered() {
         let clients: Vec<_> = (0..200).map(|_| scope.spawn(ask)).collect();
         for client in clients {
             let answer = client.join().unwrap();
-            assert!(answer.starts_with("{\"reply\":\"status\"") && answer.ends_with('\n'), "{answer}");
+            assert!(
+                answer.starts_with("{\"reply\":\"status\"") && answer.ends_with('\n'),
+                "{answer}"
+            );
         }
     });
 }
@@ -112,11 +130,22 @@ fn two_hundred_clients_at_once_are_answered() {
 #[test]
 fn what_is_not_understood_is_said() {
     let supervisor = two();
-    for garbage in ["hello\n", "\n", "{}\n", "{\"verb\":\"fly\"}\n", "\u{0}\u{7f}\n", "[[[[[[\n", "{\"verb\":\"scale\",\"to\":{\"exactly\":-1}}\n"] {
+    for garbage in [
+        "hello\n",
+        "\n",
+        "{}\n",
+        "{\"verb\":\"fly\"}\n",
+        "\u{0}\u{7f}\n",
+        "[[[[[[\n",
+        "{\"verb\":\"scale\",\"to\":{\"exactly\":-1}}\n",
+    ] {
         let mut stream = connect(&supervisor);
         stream.write_all(garbage.as_bytes()).unwrap();
         let answer = read_all(&stream);
-        assert!(answer.contains("\"denied\"") && answer.contains("not understood"), "{garbage:?}: {answer}");
+        assert!(
+            answer.contains("\"denied\"") && answer.contains("not understood"),
+            "{garbage:?}: {answer}"
+        );
     }
     supervisor.wait_serving(2);
 }
@@ -133,7 +162,9 @@ fn rude_clients_are_bounded_and_others_are_served() {
             0 => stream.write_all(b"{\"verb\":"),
             1 => stream.write_all(&[b'x'; 1 << 20]),
             2 => stream.write_all(STATUS),
-            _ => stream.write_all(STATUS).and_then(|()| stream.shutdown(Shutdown::Both)),
+            _ => stream
+                .write_all(STATUS)
+                .and_then(|()| stream.shutdown(Shutdown::Both)),
         };
         rude.push(stream);
         if round % 20 == 0 {
@@ -162,21 +193,28 @@ fn the_status_is_what_is() {
     assert_eq!(status.generations.len(), 1);
     let endpoint = &status.endpoints[0];
     assert_eq!(endpoint.address, format!("0.0.0.0:{}", supervisor.port()));
-    assert_eq!((endpoint.listeners, endpoint.live, endpoint.queue), (2, 2, 0));
+    assert_eq!(
+        (endpoint.listeners, endpoint.live, endpoint.queue),
+        (2, 2, 0)
+    );
     let members = supervisor.members();
     assert!(pids(&status).iter().all(|pid| members.contains(pid)));
     let table = supervisor.ctl_ok(["status"]);
     for worker in &status.workers {
         assert!(table.contains(&worker.pid.unwrap().to_string()), "{table}");
     }
-    assert!(table.contains(&endpoint.address) && table.contains("serving"), "{table}");
+    assert!(
+        table.contains(&endpoint.address) && table.contains("serving"),
+        "{table}"
+    );
 }
 
 #[test]
 fn open_connections_are_counted_by_worker() {
     let supervisor = two();
-    let connections: Vec<TcpStream> =
-        (0..6).map(|_| TcpStream::connect(supervisor.address()).unwrap()).collect();
+    let connections: Vec<TcpStream> = (0..6)
+        .map(|_| TcpStream::connect(supervisor.address()).unwrap())
+        .collect();
     let status = supervisor.wait_status(|status| {
         let by_worker: Option<u64> = status.workers.iter().map(|worker| worker.connections).sum();
         status.endpoints[0].connections == Some(6) && by_worker == Some(6)
@@ -191,12 +229,18 @@ fn what_waits_in_queues_is_counted() {
     let supervisor = scripted(&["-n", "1"], &[]).start();
     let worker = pids(&supervisor.wait_serving(1))[0];
     send(worker, Signal::SIGSTOP);
-    supervisor.wait_for("all its threads to stop", || is_stopped(worker).then_some(()));
-    let waiting: Vec<TcpStream> =
-        (0..5).map(|_| TcpStream::connect(supervisor.address()).unwrap()).collect();
+    supervisor.wait_for("all its threads to stop", || {
+        is_stopped(worker).then_some(())
+    });
+    let waiting: Vec<TcpStream> = (0..5)
+        .map(|_| TcpStream::connect(supervisor.address()).unwrap())
+        .collect();
     let status = supervisor.wait_status(|status| status.endpoints[0].queue == 5);
     let listener = &status.workers[0].listeners[0];
-    assert_eq!((listener.queue, listener.backlog, listener.live), (5, 128, true));
+    assert_eq!(
+        (listener.queue, listener.backlog, listener.live),
+        (5, 128, true)
+    );
     send(worker, Signal::SIGCONT);
     supervisor.wait_status(|status| status.endpoints[0].queue == 0);
     drop(waiting);
@@ -213,7 +257,12 @@ fn nobody_there_is_said() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("none.sock");
     let mut command = Command::new(ctl_program());
-    let output = command.arg("--socket").arg(&socket).arg("status").output().unwrap();
+    let output = command
+        .arg("--socket")
+        .arg(&socket)
+        .arg("status")
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(3));
 }
 
@@ -227,5 +276,8 @@ fn a_client_that_waits_for_a_reload_is_told_when_the_supervisor_stops() {
     supervisor.wait_status(|status| status.phase == "reloading");
     supervisor.signal(Signal::SIGTERM);
     let answer = read_all(&stream);
-    assert!(answer.contains("the supervisor was told to stop"), "{answer}");
+    assert!(
+        answer.contains("the supervisor was told to stop"),
+        "{answer}"
+    );
 }

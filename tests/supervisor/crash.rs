@@ -12,7 +12,10 @@ use crate::support::*;
 fn replaced(supervisor: &Supervisor, before: &[i32]) -> Vec<i32> {
     let status = supervisor.wait_status(|status| {
         let now = pids(status);
-        let serving = status.workers.iter().all(|worker| worker.phase == "serving");
+        let serving = status
+            .workers
+            .iter()
+            .all(|worker| worker.phase == "serving");
         serving && now.len() == before.len() && now.iter().all(|pid| !before.contains(pid))
     });
     pids(&status)
@@ -24,8 +27,9 @@ fn what_waits_in_the_queue_of_a_killed_worker_is_answered_by_the_next() {
     let before = pids(&supervisor.wait_serving(1));
     let inodes = listeners(supervisor.port());
     send(before[0], Signal::SIGSTOP);
-    let waiting: Vec<TcpStream> =
-        (0..10).map(|_| begin_asking(supervisor.address(), "/").unwrap()).collect();
+    let waiting: Vec<TcpStream> = (0..10)
+        .map(|_| begin_asking(supervisor.address(), "/").unwrap())
+        .collect();
     // The worker's accept was waiting when it was stopped and may have taken one.
     supervisor.wait_status(|status| status.endpoints[0].queue >= 9);
     send(before[0], Signal::SIGKILL);
@@ -42,13 +46,25 @@ fn a_worker_may_be_killed_by_any_signal() {
     let supervisor = scripted(&["-n", "2"], &[]).start();
     let mut before = pids(&supervisor.wait_serving(2));
     let real_time = libc::SIGRTMIN();
-    for (number, words) in [(libc::SIGABRT, "signal 6 (SIGABRT)"), (real_time, "a real-time signal")] {
+    for (number, words) in [
+        (libc::SIGABRT, "signal 6 (SIGABRT)"),
+        (real_time, "a real-time signal"),
+    ] {
         // By number: the last one has no name.
         let kill = format!("kill -{number} {}", before[0]);
-        assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        assert!(
+            std::process::Command::new("sh")
+                .args(["-c", &kill])
+                .status()
+                .unwrap()
+                .success()
+        );
         supervisor.wait_line(words);
         let status = supervisor.wait_status(|status| {
-            status.workers.iter().all(|worker| worker.phase == "serving")
+            status
+                .workers
+                .iter()
+                .all(|worker| worker.phase == "serving")
                 && pids(status).len() == 2
                 && !pids(status).contains(&before[0])
         });
@@ -60,10 +76,17 @@ fn a_worker_may_be_killed_by_any_signal() {
 fn restarts_slow_down() {
     let options = ["-n", "1", "--max-restarts", "3"];
     let supervisor = scripted(&options, &["--exit-after-ms", "20"]).start();
-    for when in ["restarting it at once", "restarting it in 100ms", "restarting it in 200ms"] {
+    for when in [
+        "restarting it at once",
+        "restarting it in 100ms",
+        "restarting it in 200ms",
+    ] {
         let line = supervisor.wait_line(when);
         assert!(line.contains("exited with code 1"), "{line}");
-        assert!(line.contains("it wrote: misbehave: I have worked enough"), "{line}");
+        assert!(
+            line.contains("it wrote: misbehave: I have worked enough"),
+            "{line}"
+        );
     }
 }
 
@@ -77,8 +100,13 @@ fn a_crash_loop_is_held_until_the_next_reload() {
     send(pids(&before)[0], Signal::SIGKILL);
     let line = supervisor.wait_line("is given up");
     assert!(line.contains("slot 0 crashed 2 times within 1m"), "{line}");
-    let held = supervisor.wait_status(|status| status.workers.iter().any(|worker| worker.phase == "held"));
-    let phases: Vec<&str> = held.workers.iter().map(|worker| worker.phase.as_str()).collect();
+    let held =
+        supervisor.wait_status(|status| status.workers.iter().any(|worker| worker.phase == "held"));
+    let phases: Vec<&str> = held
+        .workers
+        .iter()
+        .map(|worker| worker.phase.as_str())
+        .collect();
     assert_eq!(phases, ["held", "serving"]);
     assert_eq!((held.workers[0].pid, held.workers[1].pid), (None, sibling));
     without_loss(light(supervisor.address()), || ());
@@ -128,11 +156,17 @@ fn what_a_worker_started_dies_with_it() {
         .command(["sh", "-c", script, &program])
         .start();
     let before = pids(&supervisor.wait_serving(1));
-    let child: i32 = fs::read_to_string(supervisor.directory().join("child.1")).unwrap().trim().parse().unwrap();
+    let child: i32 = fs::read_to_string(supervisor.directory().join("child.1"))
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
     assert!(supervisor.members().contains(&child));
     send(before[0], Signal::SIGKILL);
     replaced(&supervisor, &before);
-    supervisor.wait_for("its child to die", || (!supervisor.members().contains(&child)).then_some(()));
+    supervisor.wait_for("its child to die", || {
+        (!supervisor.members().contains(&child)).then_some(())
+    });
 }
 
 #[test]
@@ -145,5 +179,8 @@ fn siblings_answer_meanwhile() {
     send(pids(&before)[0], Signal::SIGKILL);
     supervisor.wait_line("restarting it at once");
     let (_, outcome) = without_loss(light(supervisor.address()), || ());
-    assert!(outcome.workers.keys().all(|name| name == "1.1"), "{outcome:#?}");
+    assert!(
+        outcome.workers.keys().all(|name| name == "1.1"),
+        "{outcome:#?}"
+    );
 }

@@ -20,10 +20,23 @@ fn the_phases_are_told_in_their_order() {
     let output = supervisor.ctl(["reload"]);
     assert_eq!(output.status.code(), Some(0));
     let told = text(&output.stdout) + &text(&output.stderr);
-    let phases = ["starting", "serving", "settling", "quiescing", "draining", "gone"];
+    let phases = [
+        "starting",
+        "serving",
+        "settling",
+        "quiescing",
+        "draining",
+        "gone",
+    ];
     let places: Vec<Option<usize>> = phases.iter().map(|phase| told.find(phase)).collect();
-    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{told}");
-    assert!(told.contains("done, 2 workers of generation 2 serve"), "{told}");
+    assert!(
+        places.iter().all(Option::is_some) && places.is_sorted(),
+        "{told}"
+    );
+    assert!(
+        told.contains("done, 2 workers of generation 2 serve"),
+        "{told}"
+    );
     let status = supervisor.wait_serving(2);
     assert_eq!((status.reloads, status.reloads_failed), (1, 0));
 }
@@ -35,7 +48,10 @@ fn signals_reload() {
     for (count, signal) in [(1, Signal::SIGHUP), (2, Signal::SIGUSR2)] {
         supervisor.signal(signal);
         supervisor.wait_status(|status| status.reloads == count && status.phase == "serving");
-        assert_eq!(ask(supervisor.address()).unwrap(), format!("{}.{}", count + 1, slot(&supervisor)));
+        assert_eq!(
+            ask(supervisor.address()).unwrap(),
+            format!("{}.{}", count + 1, slot(&supervisor))
+        );
     }
 }
 
@@ -50,16 +66,23 @@ fn slot(supervisor: &Supervisor) -> String {
 #[track_caller]
 fn fails(supervisor: &Supervisor) -> String {
     let before = supervisor.wait_serving(2);
-    let (output, outcome) = without_loss(light(supervisor.address()), || supervisor.ctl(["reload"]));
+    let (output, outcome) =
+        without_loss(light(supervisor.address()), || supervisor.ctl(["reload"]));
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
-    assert!(outcome.workers.keys().all(|name| name.starts_with("1.")), "{outcome:#?}");
+    assert!(
+        outcome.workers.keys().all(|name| name.starts_with("1.")),
+        "{outcome:#?}"
+    );
     let after = supervisor.wait_serving(2);
     assert_eq!(pids(&after), pids(&before));
     assert_eq!(after.reloads_failed, before.reloads_failed + 1);
     assert_eq!(listeners(supervisor.port()).len(), 2);
     let sentence = text(&output.stderr);
     assert_eq!(sentence.trim_end().lines().count(), 1, "{sentence}");
-    assert!(sentence.contains("the old generation serves on"), "{sentence}");
+    assert!(
+        sentence.contains("the old generation serves on"),
+        "{sentence}"
+    );
     sentence
 }
 
@@ -80,11 +103,16 @@ fn a_new_generation_that_does_not_work_leaves_the_old_one_serving() {
         let sentence = fails(&supervisor);
         assert!(sentence.contains(cause), "{behaviour}: {sentence}");
         if behaviour.starts_with("--exit") {
-            assert!(sentence.contains("it wrote: misbehave: I will not work today"), "{sentence}");
+            assert!(
+                sentence.contains("it wrote: misbehave: I will not work today"),
+                "{sentence}"
+            );
         }
     }
     supervisor.write("behaviour", "");
-    without_loss(light(supervisor.address()), || supervisor.ctl_ok(["reload"]));
+    without_loss(light(supervisor.address()), || {
+        supervisor.ctl_ok(["reload"])
+    });
     assert!(ask(supervisor.address()).unwrap().starts_with("5."));
 }
 
@@ -93,7 +121,9 @@ fn a_command_that_cannot_be_executed_any_more_leaves_the_old_generation_serving(
     let builder = Supervisor::builder().args(["-n", "2"]);
     let link = builder.directory().join("server");
     symlink(fixture("misbehave"), &link).unwrap();
-    let supervisor = builder.command(["{dir}/server", "--port", "{port}"]).start();
+    let supervisor = builder
+        .command(["{dir}/server", "--port", "{port}"])
+        .start();
     supervisor.wait_serving(2);
     fs::remove_file(&link).unwrap();
     let sentence = fails(&supervisor);
@@ -111,7 +141,9 @@ fn a_link_to_the_command_is_followed_anew() {
     fs::copy(fixture("misbehave"), &one).unwrap();
     fs::copy(fixture("misbehave"), &two).unwrap();
     symlink(&one, directory.join("server")).unwrap();
-    let supervisor = builder.command(["{dir}/server", "--port", "{port}"]).start();
+    let supervisor = builder
+        .command(["{dir}/server", "--port", "{port}"])
+        .start();
     let runs = || {
         let pid = pids(&supervisor.wait_serving(1))[0];
         fs::read_link(format!("/proc/{pid}/exe")).unwrap()
@@ -147,15 +179,24 @@ fn a_link_to_the_directory_is_followed_anew() {
 fn begin_reload(supervisor: &Supervisor) -> std::process::Child {
     fs::remove_file(supervisor.directory().join("ready")).unwrap();
     let mut command = Command::new(ctl_program());
-    command.arg("--socket").arg(supervisor.control()).arg("reload");
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    command
+        .arg("--socket")
+        .arg(supervisor.control())
+        .arg("reload");
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     supervisor.wait_status(|status| status.phase == "reloading");
     child
 }
 
 fn gated() -> Supervisor {
     let options = ["-n", "2", "--ready", "notify"];
-    let supervisor = scripted(&options, &["--notify", "{dir}/ready"]).file("ready", "").start();
+    let supervisor = scripted(&options, &["--notify", "{dir}/ready"])
+        .file("ready", "")
+        .start();
     supervisor.wait_serving(2);
     supervisor
 }
@@ -167,7 +208,10 @@ fn a_second_reload_is_denied_while_one_is_under_way() {
     let second: Output = supervisor.ctl(["reload"]);
     assert_eq!(second.status.code(), Some(1));
     let sentence = text(&second.stderr);
-    assert!(sentence.contains("a reload is in progress (starting)"), "{sentence}");
+    assert!(
+        sentence.contains("a reload is in progress (starting)"),
+        "{sentence}"
+    );
     touch(supervisor.directory(), "ready");
     assert!(first.wait_with_output().unwrap().status.success());
     assert_eq!(supervisor.wait_serving(2).reloads, 1);
@@ -195,13 +239,19 @@ fn one_worker_can_be_restarted() {
     let supervisor = scripted(&["-n", "2"], &[]).start();
     let before = supervisor.wait_serving(2);
     let victim = before.workers[1].id.to_string();
-    without_loss(light(supervisor.address()), || supervisor.ctl_ok(["restart", &victim]));
+    without_loss(light(supervisor.address()), || {
+        supervisor.ctl_ok(["restart", &victim])
+    });
     let after = supervisor.wait_serving(2);
     assert_eq!(after.workers[0].pid, before.workers[0].pid);
     assert_ne!(after.workers[1].pid, before.workers[1].pid);
     let output = supervisor.ctl(["restart", &victim]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("there is no worker"), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("there is no worker"),
+        "{}",
+        text(&output.stderr)
+    );
 }
 
 #[test]

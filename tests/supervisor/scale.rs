@@ -9,7 +9,9 @@ fn to_a_number_and_by_a_difference() {
     let supervisor = scripted(&["-n", "2"], &[]).start();
     let before = supervisor.wait_serving(2);
     for (to, workers) in [("6", 6), ("+1", 7), ("-2", 5), ("5", 5), ("2", 2)] {
-        without_loss(light(supervisor.address()), || supervisor.ctl_ok(["scale", to]));
+        without_loss(light(supervisor.address()), || {
+            supervisor.ctl_ok(["scale", to])
+        });
         let status = supervisor.wait_serving(workers);
         assert_eq!(status.workers_wanted as usize, workers);
         assert_eq!(listeners(supervisor.port()).len(), workers);
@@ -54,7 +56,10 @@ fn the_number_is_in_the_workers_environment() {
     let number = |pid| value(&environment(pid), "REUSEPORT_WORKERS").map(str::to_owned);
     // An environment cannot be changed from outside: the older ones learn it at the next reload.
     let numbers: Vec<_> = pids.into_iter().map(number).collect();
-    assert_eq!(numbers, ["2", "2", "3"].map(|number| Some(number.to_owned())));
+    assert_eq!(
+        numbers,
+        ["2", "2", "3"].map(|number| Some(number.to_owned()))
+    );
 }
 
 #[test]
@@ -62,10 +67,15 @@ fn a_scale_up_that_fails_leaves_all_as_it_was() {
     let supervisor = changeable(&["-n", "2"]).start();
     let before = supervisor.wait_serving(2);
     supervisor.write("behaviour", "--exit 3");
-    let (output, _) = without_loss(light(supervisor.address()), || supervisor.ctl(["scale", "4"]));
+    let (output, _) = without_loss(light(supervisor.address()), || {
+        supervisor.ctl(["scale", "4"])
+    });
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("scale failed: ") && said.contains("exited with code 3"), "{said}");
+    assert!(
+        said.contains("scale failed: ") && said.contains("exited with code 3"),
+        "{said}"
+    );
     let after = supervisor.wait_serving(2);
     assert_eq!(pids(&after), pids(&before));
     assert_eq!(after.workers_wanted, 2);
