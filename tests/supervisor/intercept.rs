@@ -61,8 +61,8 @@ class Six(http.server.ThreadingHTTPServer):
     def server_bind(self):
         self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         super().server_bind()
-four = Four(('0.0.0.0', {port}), Handler)
 six = Six(('::', {port}), Handler)
+four = Four(('0.0.0.0', {port}), Handler)
 threading.Thread(target=four.serve_forever).start()
 six.serve_forever()
 ";

@@ -9,7 +9,7 @@ fn usr1_does_no_harm() {
     let supervisor = scripted(&["-n", "1"], &[]).start();
     let before = supervisor.wait_serving(1);
     supervisor.signal(Signal::SIGUSR1);
-    supervisor.wait_line("there is no file to reopen");
+    supervisor.wait_line("but there is none (--log-file)");
     assert_eq!(pids(&supervisor.wait_serving(1)), pids(&before));
 }
 
