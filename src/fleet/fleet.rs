@@ -221,7 +221,9 @@ impl Fleet {
                 Some(probe.map_or(deadline, |probe| probe.min(deadline)))
             }
             Phase::Ready | Phase::Serving | Phase::Killed => None,
-            Phase::Settling { .. } | Phase::Quiescing { .. } | Phase::Held { .. } => worker.next_look(),
+            Phase::Settling { .. } | Phase::Quiescing { .. } | Phase::Held { .. } => {
+                worker.next_look()
+            }
             Phase::Draining { deadline } => Some(deadline),
         }
         .filter(|time| *time != Time::NEVER)

@@ -9,6 +9,7 @@ pub mod census;
 mod change;
 #[allow(clippy::module_inception)]
 mod fleet;
+mod name;
 mod respawn;
 mod retirement;
 mod status;

@@ -157,7 +157,9 @@ impl Fleet {
         if !self.policy.rescue || listeners.is_empty() {
             return;
         }
-        let retirement = self.retirement_of(worker).unwrap_or_else(|| self.new_retirement());
+        let retirement = self
+            .retirement_of(worker)
+            .unwrap_or_else(|| self.new_retirement());
         self.out.push(Effect::HandOver {
             retirement,
             worker,

@@ -154,7 +154,9 @@ fn brief(effect: &Effect) -> Option<String> {
             format!("connections{}", numbers(workers.iter().map(|id| id.0)))
         }
         Effect::Hold { workers, .. } => format!("hold{}", numbers(workers.iter().map(|id| id.0))),
-        Effect::HandOver { worker, listeners, .. } if listeners.is_empty() => format!("hand over nothing of {worker}"),
+        Effect::HandOver {
+            worker, listeners, ..
+        } if listeners.is_empty() => format!("hand over nothing of {worker}"),
         Effect::HandOver { worker, .. } => format!("hand over {worker}"),
         Effect::Probe { worker } => format!("probe {worker}"),
         Effect::Signal { worker } => format!("signal {worker}"),

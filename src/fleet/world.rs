@@ -442,7 +442,10 @@ impl World {
                 return vec![self.measure_connections(workers)];
             }
             Effect::Hold { workers, .. } => {
-                return workers.iter().map(|worker| Event::Quieted { worker: *worker }).collect();
+                return workers
+                    .iter()
+                    .map(|worker| Event::Quieted { worker: *worker })
+                    .collect();
             }
             Effect::HandOver { .. } => {}
             Effect::Probe { worker } => return self.probe(*worker),

@@ -104,7 +104,10 @@ impl Groups {
 
     /// A rescuer has a duplicate of this listener, and will close it when it is empty.
     pub(super) fn handed_over(&mut self, id: ListenerId) {
-        if let Some(group) = self.endpoint(id).and_then(|endpoint| self.groups.get_mut(&endpoint)) {
+        if let Some(group) = self
+            .endpoint(id)
+            .and_then(|endpoint| self.groups.get_mut(&endpoint))
+        {
             group.handed_over.insert(id);
         }
     }

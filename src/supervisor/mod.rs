@@ -15,7 +15,8 @@
 //! | `departure` | how a listener leaves its group |
 //! | `measure` | queues and connections of retired workers |
 //! | `probe` | asks a worker whether it is ready |
-//! | `rescue` | starts rescuers, gives them connections, hears how they did |
+//! | `rescue` | what rescuers are for in a retirement |
+//! | `rescuer` | one rescuer: starting it, giving it connections |
 //! | `notify` | hears workers' `READY=1`; speaks to the service manager |
 //! | `control` | clients of `reuseport-ctl` |
 //! | `status` | what `status` shows |
@@ -37,6 +38,7 @@ mod perform;
 mod probe;
 mod reaper;
 mod rescue;
+mod rescuer;
 mod sources;
 mod status;
 mod stranger;
@@ -64,7 +66,7 @@ pub use output::LogQueue;
 use output::Output;
 use probe::Probe;
 use reaper::Grave;
-use rescue::Rescuers;
+use rescuer::Rescuers;
 use sources::{Source, Sources};
 
 /// Why there is no supervisor.

@@ -29,8 +29,15 @@ impl Supervisor {
             Effect::MeasureConnections { workers } => {
                 return vec![self.measure_connections(&workers)];
             }
-            Effect::Hold { retirement, workers } => return self.hold(retirement, &workers),
-            Effect::HandOver { retirement, worker, listeners } => self.hand_over(retirement, worker, &listeners),
+            Effect::Hold {
+                retirement,
+                workers,
+            } => return self.hold(retirement, &workers),
+            Effect::HandOver {
+                retirement,
+                worker,
+                listeners,
+            } => self.hand_over(retirement, worker, &listeners),
             Effect::Probe { worker } => return self.probe(worker),
             Effect::Signal { worker } => self.signal(worker),
             Effect::Kill { worker } => self.kill(worker),

@@ -7,7 +7,8 @@ use std::time::Duration;
 use nix::cmsg_space;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg, sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
+    recvmsg, sendmsg, socketpair,
 };
 
 /// The most descriptors in one message (`SCM_MAX_FD`, Linux 2.6.38).
@@ -40,7 +41,12 @@ pub fn send(socket: &impl AsRawFd, bytes: &[u8], descriptors: &[RawFd]) -> io::R
 /// # Errors
 /// Those of socketpair(2).
 pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+    let (ours, theirs) = socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )?;
     super::descriptor::set_nonblocking(&ours, true)?;
     Ok((ours, theirs))
 }
@@ -49,11 +55,18 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 ///
 /// # Errors
 /// Those of sendmsg(2); `TimedOut`: nobody reads.
-pub fn send_patiently(socket: &OwnedFd, bytes: &[u8], descriptors: &[RawFd], patience: Duration) -> io::Result<()> {
+pub fn send_patiently(
+    socket: &OwnedFd,
+    bytes: &[u8],
+    descriptors: &[RawFd],
+    patience: Duration,
+) -> io::Result<()> {
     loop {
         match send(socket, bytes, descriptors) {
             // ETOOMANYREFS: so many descriptors are under way that the receiver has to take some first.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ETOOMANYREFS) => {}
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock
+                    || error.raw_os_error() == Some(libc::ETOOMANYREFS) => {}
             result => return result,
         }
         let mut polled = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
