@@ -241,9 +241,23 @@ impl Supervisor {
             );
         }
         for worker in &rescuer.workers {
+            self.thaw(*worker, &rescuer);
             self.inbox.push_back(Event::Quieted { worker: *worker });
         }
         self.rescuers.remember(retirement, rescuer.status);
+    }
+
+    /// Gives a worker back what its dead rescuer had frozen.
+    fn thaw(&self, worker: WorkerId, rescuer: &Rescuer) {
+        let Some(child) = self.children.get(worker) else {
+            return;
+        };
+        let thawed = rescuer
+            .thaw_for(child.pid)
+            .and_then(|()| process::interrupt_group(child.pid));
+        if let Err(error) = thawed {
+            warn!("worker {worker}: cannot give its connections back to it: {error}");
+        }
     }
 
     /// Ends all rescuers: there is nobody left to pass a request on to.

@@ -10,7 +10,7 @@ use mio::{Interest, Token};
 use super::sources::{Source, Sources};
 use crate::config::{Config, Forwarding};
 use crate::fleet::{Endpoint, RetirementId, WorkerId};
-use crate::sys::{channel, pidfd, process, procfs};
+use crate::sys::{channel, pidfd, process, procfs, tcp};
 use crate::wire::control::RescueStatus;
 use crate::wire::rescue::{
     Configuration, Descriptor, Forwarded, MOST_TAKEN, Order, Route, Tally, encode,
@@ -139,6 +139,21 @@ impl Rescuer {
         }
         self.order(&Order::Taken { worker: worker.0 }, &[])?;
         Ok(fresh.len())
+    }
+}
+
+impl Rescuer {
+    /// Undoes the frost on what it had of a worker, when it has died and cannot do so itself.
+    pub(super) fn thaw_for(&self, pid: i32) -> io::Result<()> {
+        let had: Vec<Descriptor> = sockets_of(pid)
+            .into_iter()
+            .filter(|found| self.taken.contains(&found.inode))
+            .collect();
+        for some in had.chunks(MOST_TAKEN) {
+            let (_, sockets) = fetch(some)?;
+            sockets.iter().try_for_each(tcp::thaw)?;
+        }
+        Ok(())
     }
 }
 
