@@ -76,13 +76,13 @@ fn a_worker_may_be_killed_by_any_signal() {
 
 #[test]
 fn restarts_slow_down() {
-    let options = ["-n", "1", "--max-restarts", "3"];
-    let supervisor = scripted(&options, &["--exit-after-ms", "20"]).start();
-    for when in [
-        "restarting it at once",
-        "restarting it in 100ms",
-        "restarting it in 200ms",
-    ] {
+    let supervisor = changeable(&["-n", "1", "--max-restarts", "3"]).start();
+    let before = pids(&supervisor.wait_serving(1));
+    supervisor.write("behaviour", "--exit-after-ms 20");
+    send(before[0], Signal::SIGKILL);
+    let line = supervisor.wait_line("restarting it at once");
+    assert!(line.contains("was killed by signal 9 (SIGKILL)"), "{line}");
+    for when in ["restarting it in 100ms", "restarting it in 200ms"] {
         let line = supervisor.wait_line(when);
         assert!(line.contains("exited with code 1"), "{line}");
         assert!(

@@ -51,7 +51,7 @@ fn as_the_first_process_it_drains_and_ends() {
         supervisor.ctl_ok(["reload"])
     });
     let request = begin_asking(supervisor.address(), "/hold").unwrap();
-    supervisor.wait_status(|status| status.endpoints[0].connections == Some(1));
+    supervisor.wait_line("holds a request");
     let unshare = supervisor.pid();
     let children = fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).unwrap();
     send(children.trim().parse().unwrap(), Signal::SIGTERM);
