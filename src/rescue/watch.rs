@@ -134,14 +134,14 @@ impl Worker {
             .is_some_and(|told| now.saturating_duration_since(told) >= SECOND_THOUGHTS);
         let mut suspects = Vec::new();
         let mut has_thawed = false;
-        for kept in self.kept.values_mut().filter(|kept| kept.is_frozen) {
+        for (id, kept) in self.kept.iter_mut().filter(|(_, kept)| kept.is_frozen) {
             kept.observe(now);
             if must_thaw || kept.watch.is_amid_something() {
                 kept.thaw();
                 has_thawed = true;
-                suspects.push(kept.at);
+                suspects.push(*id);
             } else if kept.watch.may_be_stuck(now) {
-                suspects.push(kept.at);
+                suspects.push(*id);
             }
         }
         if has_thawed {

@@ -99,8 +99,10 @@ impl Worker {
             self.processes.extend(procfs::descendants(pid));
             self.processes.extend(procfs::members_of_group(pid));
         }
+        // The duplicates that we hold say nothing.
+        let others = |pid: &&i32| i32::try_from(std::process::id()) != Ok(**pid);
         let mut found = BTreeMap::new();
-        for pid in &self.processes {
+        for pid in self.processes.iter().filter(others) {
             for (number, inode) in procfs::socket_descriptors(*pid).unwrap_or_default() {
                 found.insert(
                     inode,
@@ -115,26 +117,36 @@ impl Worker {
         found
     }
 
-    /// Whether a thread sleeps in a read of one of these connections. To find out is not for
-    /// nothing, so it is tried again only after a pause that grows.
-    pub(super) fn is_stuck(&mut self, now: Instant, suspects: &[Descriptor]) -> bool {
+    /// Whether a thread sleeps in a read of one of these connections. It is not for nothing to find
+    /// out, and to interrupt it even less; so a pause follows, which grows when it is of no use.
+    pub(super) fn is_stuck(&mut self, now: Instant, suspects: &[u64]) -> bool {
         if suspects.is_empty() || self.next_kick.is_some_and(|at| now < at) {
             return false;
         }
+        let has_moved = |kept: &Kept| kept.watch.rest(now) < self.pause;
+        self.pause = if self.kept.values().any(has_moved) {
+            FIRST_PAUSE
+        } else {
+            (2 * self.pause).min(LONGEST_PAUSE)
+        };
         self.next_kick = Some(now + self.pause);
-        self.pause = (2 * self.pause).min(LONGEST_PAUSE);
-        let processes: BTreeSet<i32> = suspects.iter().map(|at| at.pid).collect();
-        processes.into_iter().any(|pid| {
-            let read = procfs::descriptors_being_read(pid);
-            suspects
-                .iter()
-                .any(|at| at.pid == pid && read.contains(&at.number))
-        })
+        let mut being_read = BTreeMap::new();
+        let mut is_stuck = false;
+        for id in suspects {
+            if let Some(kept) = self.kept.get_mut(id) {
+                let pid = kept.at.pid;
+                let read = being_read
+                    .entry(pid)
+                    .or_insert_with(|| procfs::descriptors_being_read(pid));
+                is_stuck |= read.contains(&kept.at.number);
+                kept.watch.examine(now);
+            }
+        }
+        is_stuck
     }
 
     /// Something new may be stuck: it need not wait.
     pub(super) fn forget_pause(&mut self) {
         self.next_kick = None;
-        self.pause = FIRST_PAUSE;
     }
 }
