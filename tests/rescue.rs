@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::Pid;
 use reuseport_run::rescue::NAME;
-use reuseport_run::sys::{channel, pidfd, process, procfs, tcp};
+use reuseport_run::sys::{channel, interrupt, pidfd, procfs, tcp};
 use reuseport_run::wire::rescue::{
     Configuration, Descriptor, Forwarded, LONGEST, News, Order, Route, Tally, decode, encode,
 };
@@ -760,9 +760,9 @@ fn a_busy_server_that_dies_at_once_when_told_loses_no_request() {
     loop {
         match rescuer.news() {
             News::Quiet { .. } => break,
-            News::Stuck { .. } => {
-                kicks += 1;
-                process::interrupt_group(pid).unwrap();
+            News::Stuck { threads, .. } => {
+                kicks += interrupt::interrupt_threads(&threads).unwrap();
+                rescuer.order(&Order::Interrupted { worker: WORKER }, &[]);
             }
             other => panic!("{other:?}"),
         }
@@ -774,12 +774,16 @@ fn a_busy_server_that_dies_at_once_when_told_loses_no_request() {
     rescuer.tell();
     kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
     old.server.wait().unwrap();
-    for (_stop, client) in clients {
-        let (count, last) = client.join().unwrap();
-        let last = last.unwrap_or_else(|error| panic!("request {count} was lost: {error}"));
-        assert!(last.contains("Connection: close"), "{last}");
-    }
+    let last: Vec<_> = clients
+        .into_iter()
+        .map(|(_stop, client)| client.join().unwrap())
+        .collect();
     let tally = rescuer.report();
+    for (count, answer) in last {
+        let answer =
+            answer.unwrap_or_else(|error| panic!("request {count} was lost: {error}; {tally:?}"));
+        assert!(answer.contains("Connection: close"), "{answer}");
+    }
     assert_eq!(
         (tally.held, tally.rescued, tally.given_up),
         (16, 16, 0),

@@ -228,6 +228,7 @@ impl Rescuer {
                 self.say(&News::Holding { worker, held });
                 self.check_quiet(worker, now);
             }
+            Order::Interrupted { worker } => self.worker(worker).was_interrupted(now),
             Order::Told { worker } => self.worker(worker).tell(now),
             Order::Gone { worker } => self.worker(worker).is_gone = true,
             Order::Queue { worker, .. } => {

@@ -59,9 +59,12 @@ impl Rescuer {
             return;
         };
         let orphans = worker.take_orphans();
-        let stuck = worker.look(now);
-        if stuck {
-            self.say(&News::Stuck { worker: id });
+        let threads = worker.look(now);
+        if !threads.is_empty() {
+            self.say(&News::Stuck {
+                worker: id,
+                threads,
+            });
         }
         for kept in orphans {
             self.part(id, kept, now);
@@ -91,7 +94,7 @@ impl Rescuer {
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
-        let is_news = worker.is_complete && !worker.is_quiet;
+        let is_news = worker.is_complete && !worker.is_quiet && !worker.awaits_interruption();
         if is_news && worker.kept.values().all(|kept| kept.watch.is_idle(now)) {
             worker.is_quiet = true;
             self.say(&News::Quiet { worker: id });
@@ -127,33 +130,25 @@ impl Worker {
     }
 
     /// Looks at all that it has: what continues something thaws, and all of it when the worker has
-    /// been told for a while. Says whether the worker must be interrupted.
-    fn look(&mut self, now: Instant) -> bool {
+    /// been told for a while. Names the threads that must be interrupted.
+    fn look(&mut self, now: Instant) -> Vec<i32> {
         let must_thaw = self
             .told
             .is_some_and(|told| now.saturating_duration_since(told) >= SECOND_THOUGHTS);
         let mut suspects = Vec::new();
-        let mut has_thawed = false;
-        for (id, kept) in self.kept.iter_mut().filter(|(_, kept)| kept.is_frozen) {
-            kept.observe(now);
-            if must_thaw || kept.watch.is_amid_something() {
-                kept.thaw();
-                has_thawed = true;
-                suspects.push(*id);
-            } else if kept.watch.may_be_stuck(now) {
-                suspects.push(*id);
-            }
-        }
-        if has_thawed {
-            self.forget_pause();
-        }
-        if self.told.is_none() {
-            for kept in self.kept.values_mut().filter(|kept| !kept.is_frozen) {
+        for (id, kept) in &mut self.kept {
+            // What thawed because it was kept for long is of no interest but for its end.
+            if kept.is_frozen || self.told.is_none() {
                 kept.observe(now);
             }
+            if kept.is_frozen && (must_thaw || kept.watch.is_amid_something()) {
+                kept.thaw();
+            }
+            if kept.may_sleep || (kept.is_frozen && kept.watch.may_be_stuck(now)) {
+                suspects.push(*id);
+            }
         }
-        // The reader of a connection that thaws may have begun to read when it was frozen.
-        self.is_stuck(now, &suspects)
+        self.stuck_threads(now, suspects)
     }
 }
 
@@ -174,6 +169,7 @@ impl Kept {
             at,
             watch: Watch::new(now, account, unread),
             is_frozen: freeze,
+            may_sleep: false,
             written: None,
         })
     }
@@ -187,6 +183,7 @@ impl Kept {
 
     pub(super) fn thaw(&mut self) {
         self.is_frozen = false;
+        self.may_sleep = true;
         if let Err(error) = tcp::thaw(&self.socket) {
             log::debug!("cannot thaw a connection: {error}");
         }

@@ -12,6 +12,8 @@ use crate::wire::rescue::{Descriptor, Tally};
 /// The first and the longest pause between two interruptions of a worker.
 const FIRST_PAUSE: Duration = Duration::from_millis(15);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How long the supervisor may take to interrupt.
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// A connection that the worker may still have.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub(super) struct Kept {
     pub(super) at: Descriptor,
     pub(super) watch: Watch,
     pub(super) is_frozen: bool,
+    /// It has thawed, but a read that began in the frost may sleep on.
+    pub(super) may_sleep: bool,
     /// What the worker had written when it was told to stop.
     pub(super) written: Option<u64>,
 }
@@ -41,6 +45,8 @@ pub(super) struct Worker {
     /// When it may be interrupted again, and how long to wait after that.
     next_kick: Option<Instant>,
     pause: Duration,
+    /// The connections whose readers are about to be interrupted.
+    interrupted: Vec<u64>,
     pub(super) tally: Tally,
 }
 
@@ -57,6 +63,7 @@ impl Worker {
             is_gone: false,
             next_kick: None,
             pause: FIRST_PAUSE,
+            interrupted: Vec::new(),
             tally: Tally::default(),
         }
     }
@@ -117,36 +124,54 @@ impl Worker {
         found
     }
 
-    /// Whether a thread sleeps in a read of one of these connections. It is not for nothing to find
-    /// out, and to interrupt it even less; so a pause follows, which grows when it is of no use.
-    pub(super) fn is_stuck(&mut self, now: Instant, suspects: &[u64]) -> bool {
+    /// The threads that sleep in a read of one of these connections and must be interrupted. It is
+    /// not for nothing to find out, so a pause follows, which grows when it is of no use.
+    pub(super) fn stuck_threads(&mut self, now: Instant, suspects: Vec<u64>) -> Vec<i32> {
         if suspects.is_empty() || self.next_kick.is_some_and(|at| now < at) {
-            return false;
+            return Vec::new();
         }
-        let has_moved = |kept: &Kept| kept.watch.rest(now) < self.pause;
+        let has_moved = |kept: &Kept| kept.watch.rest(now) < 2 * self.pause;
         self.pause = if self.kept.values().any(has_moved) {
             FIRST_PAUSE
         } else {
             (2 * self.pause).min(LONGEST_PAUSE)
         };
         self.next_kick = Some(now + self.pause);
-        let mut being_read = BTreeMap::new();
-        let mut is_stuck = false;
+        let mut readers = BTreeMap::new();
+        let mut threads = Vec::new();
         for id in suspects {
-            if let Some(kept) = self.kept.get_mut(id) {
-                let pid = kept.at.pid;
-                let read = being_read
-                    .entry(pid)
-                    .or_insert_with(|| procfs::descriptors_being_read(pid));
-                is_stuck |= read.contains(&kept.at.number);
+            let Some(kept) = self.kept.get_mut(&id) else {
+                continue;
+            };
+            let pid = kept.at.pid;
+            kept.may_sleep = false;
+            let readers = readers.entry(pid).or_insert_with(|| procfs::readers(pid));
+            match readers.iter().find(|(_, number)| *number == kept.at.number) {
+                Some((thread, _)) => {
+                    threads.push(*thread);
+                    self.interrupted.push(id);
+                }
+                None => kept.watch.examine(now),
+            }
+        }
+        if !threads.is_empty() {
+            self.next_kick = Some(now + ANSWER);
+        }
+        threads
+    }
+
+    /// The threads have been interrupted: what they had is out.
+    pub(super) fn was_interrupted(&mut self, now: Instant) {
+        self.next_kick = Some(now + self.pause);
+        for id in std::mem::take(&mut self.interrupted) {
+            if let Some(kept) = self.kept.get_mut(&id) {
                 kept.watch.examine(now);
             }
         }
-        is_stuck
     }
 
-    /// Something new may be stuck: it need not wait.
-    pub(super) fn forget_pause(&mut self) {
-        self.next_kick = None;
+    /// Whether threads are about to be interrupted: what will happen then cannot be known.
+    pub(super) fn awaits_interruption(&self) -> bool {
+        !self.interrupted.is_empty()
     }
 }

@@ -71,33 +71,6 @@ pub fn signal(pid: i32, number: i32) -> io::Result<()> {
     ignore_ended(kill(Pid::from_raw(pid), signal))
 }
 
-/// How long [`interrupt_group`] waits for the group to stop, and how often it looks.
-const STOP: std::time::Duration = std::time::Duration::from_millis(5);
-const STOP_LOOK: std::time::Duration = std::time::Duration::from_micros(200);
-
-/// Interrupts what the threads of a process group sleep in: stops the group, whose leader is a child
-/// of ours, and lets it go on. System calls are begun again, except that a read which has some bytes
-/// returns with them (signal(7)).
-///
-/// The stop must have reached every thread before it is taken back, or only one is interrupted: so
-/// this waits until the leader has stopped, for 5 ms at most. A group that has ended is no error.
-///
-/// # Errors
-/// Those of killpg(2).
-pub fn interrupt_group(group: i32) -> io::Result<()> {
-    let leader = Pid::from_raw(group);
-    ignore_ended(killpg(leader, Signal::SIGSTOP))?;
-    let flags =
-        WaitPidFlag::WSTOPPED | WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    let deadline = std::time::Instant::now() + STOP;
-    while matches!(waitid(Id::Pid(leader), flags), Ok(WaitStatus::StillAlive))
-        && std::time::Instant::now() < deadline
-    {
-        std::thread::sleep(STOP_LOOK);
-    }
-    ignore_ended(killpg(leader, Signal::SIGCONT))
-}
-
 /// Kills a process group. One that has ended already is no error.
 ///
 /// # Errors

@@ -5,7 +5,8 @@
 //!  supervisor                           rescuer
 //!   Take (connections) … Taken ───────►          holds them, freezes them
 //!                              ◄─────── Holding
-//!                              ◄─────── Stuck    (perhaps: SIGSTOP, SIGCONT to the worker's group)
+//!                              ◄─────── Stuck    (only if its readers block)
+//!   Interrupted                ───────►
 //!                              ◄─────── Quiet    no request is in flight
 //!   Told, and the stop signal  ───────►
 //!   Take … Taken               ───────►          connections that were accepted late
@@ -84,6 +85,11 @@ pub enum Order {
         /// The retiring worker.
         worker: u64,
     },
+    /// The answer to [`News::Stuck`]: the threads have been interrupted, or cannot be.
+    Interrupted {
+        /// The retiring worker.
+        worker: u64,
+    },
     /// The worker gets its stop signal now.
     Told {
         /// The retiring worker.
@@ -130,10 +136,13 @@ pub enum News {
         /// How many of its connections are held now.
         held: usize,
     },
-    /// A thread of the worker sleeps in a read that has its bytes already: interrupt it.
+    /// Threads of the worker may sleep in a read that has its bytes already: interrupt them
+    /// ([`interrupt_threads`](crate::sys::interrupt::interrupt_threads)), and say so.
     Stuck {
         /// The worker.
         worker: u64,
+        /// The threads.
+        threads: Vec<i32>,
     },
     /// No request of the worker's is in flight any more; said once.
     Quiet {
