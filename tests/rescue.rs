@@ -2,7 +2,7 @@
 //! worker, except where a real server is.
 #![allow(clippy::unwrap_used)]
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
@@ -124,6 +124,7 @@ impl Rescuer {
 
     fn tell(&self) {
         self.order(&Order::Told { worker: WORKER }, &[]);
+        assert_eq!(self.news(), News::Heard { worker: WORKER });
     }
 
     fn report(&self) -> Tally {

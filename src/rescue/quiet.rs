@@ -47,7 +47,7 @@ impl Watch {
     pub(super) fn new(now: Instant, account: Account, unread: Beginning) -> Self {
         let since = Duration::from_millis(account.received_ago.min(account.sent_ago).into());
         Self {
-            owed: if taken(&account) == 0 {
+            owed: if account.taken() == 0 {
                 Owed::No
             } else {
                 order(&account)
@@ -61,7 +61,7 @@ impl Watch {
 
     /// After another look.
     pub(super) fn observe(&mut self, now: Instant, account: Account, unread: Beginning) {
-        let took = taken(&account) > taken(&self.last);
+        let took = account.taken() > self.last.taken();
         let wrote = account.written > self.last.written;
         match (took, wrote) {
             (true, false) => self.owed = Owed::Yes,
@@ -84,7 +84,7 @@ impl Watch {
             _ if self.last.unsent > 0 || self.is_amid_something() => false,
             // The client has sent its next request, so it has the whole answer.
             Owed::No if self.last.unread > 0 => true,
-            Owed::No => rest >= PAUSE || taken(&self.last) == 0,
+            Owed::No => rest >= PAUSE || self.last.taken() == 0,
             Owed::Unclear => rest >= GRACE && self.is_examined(now),
             Owed::Yes => false,
         }
@@ -127,11 +127,6 @@ impl Watch {
     pub(super) fn unread(&self) -> Beginning {
         self.unread
     }
-}
-
-/// Bytes that somebody has read.
-fn taken(account: &Account) -> u64 {
-    account.received.saturating_sub(account.unread.into())
 }
 
 /// What is owed when bytes were both taken and written.

@@ -50,7 +50,9 @@ impl Rescuer {
                 .filter(|worker| !worker.kept.is_empty())
         };
         having().next()?;
-        let is_eager = having().any(|worker| worker.told.is_none());
+        let may_change = |kept: &Kept| kept.spare.is_some();
+        let is_eager =
+            having().any(|worker| worker.told.is_none() || worker.kept.values().any(may_change));
         Some(if is_eager { EAGER } else { CALM })
     }
 
@@ -78,6 +80,9 @@ impl Rescuer {
             return;
         };
         kept.observe(now);
+        if let Some(bytes) = kept.swallowed() {
+            return self.adopt(id, kept.socket, bytes);
+        }
         match fate(&kept.watch, worker.parting(&kept)) {
             Fate::Finish => worker.tally.finished += 1,
             Fate::GiveUp(reason) => worker.give_up(reason),
@@ -85,7 +90,7 @@ impl Rescuer {
                 worker.tally.finished += 1;
                 self.let_linger(id, kept.socket);
             }
-            Fate::Keep => self.adopt(id, kept.socket),
+            Fate::Keep => self.adopt(id, kept.socket, Vec::new()),
         }
     }
 
@@ -140,6 +145,7 @@ impl Worker {
             // What thawed because it was kept for long is of no interest but for its end.
             if kept.is_frozen || self.told.is_none() {
                 kept.observe(now);
+                kept.refresh_spare();
             }
             if kept.is_frozen && (must_thaw || kept.watch.is_amid_something()) {
                 kept.thaw();
@@ -170,11 +176,25 @@ impl Kept {
             watch: Watch::new(now, account, unread),
             is_frozen: freeze,
             may_sleep: false,
+            spare: None,
             written: None,
         })
     }
 
-    fn observe(&mut self, now: Instant) {
+    /// Copies what a sleeping reader would swallow.
+    pub(super) fn refresh_spare(&mut self) {
+        if let Some(spare) = &mut self.spare {
+            spare.refresh(&self.socket, self.watch.last());
+        }
+    }
+
+    /// What a reader has swallowed that is dead.
+    fn swallowed(&self) -> Option<Vec<u8>> {
+        let bytes = self.spare.as_ref()?.taken_since(self.watch.last())?;
+        procfs::is_dead(self.at.pid).then(|| bytes.to_vec())
+    }
+
+    pub(super) fn observe(&mut self, now: Instant) {
         match glance(&self.socket) {
             Ok((account, unread)) => self.watch.observe(now, account, unread),
             Err(error) => log::debug!("cannot look at a connection: {error}"),
@@ -184,6 +204,7 @@ impl Kept {
     pub(super) fn thaw(&mut self) {
         self.is_frozen = false;
         self.may_sleep = true;
+        self.spare = None;
         if let Err(error) = tcp::thaw(&self.socket) {
             log::debug!("cannot thaw a connection: {error}");
         }

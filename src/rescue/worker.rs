@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::fate::Parting;
 use super::quiet::Watch;
+use super::swallowed::Spare;
 use crate::sys::procfs;
 use crate::wire::rescue::{Descriptor, Tally};
 
@@ -24,6 +25,8 @@ pub(super) struct Kept {
     pub(super) is_frozen: bool,
     /// It has thawed, but a read that began in the frost may sleep on.
     pub(super) may_sleep: bool,
+    /// What a thread that sleeps in a read of it would swallow.
+    pub(super) spare: Option<Spare>,
     /// What the worker had written when it was told to stop.
     pub(super) written: Option<u64>,
 }
@@ -90,9 +93,17 @@ impl Worker {
 
     pub(super) fn tell(&mut self, now: Instant) {
         self.told.get_or_insert(now);
+        let mut readers = BTreeMap::new();
         for kept in self.kept.values_mut() {
-            // From the last look, which was before: what was written since may be the last answer.
+            kept.observe(now);
             kept.written.get_or_insert(kept.watch.last().written);
+            let pid = kept.at.pid;
+            let readers = readers.entry(pid).or_insert_with(|| procfs::readers(pid));
+            let reader = readers.iter().find(|(_, number)| *number == kept.at.number);
+            if let Some((thread, _)) = reader.filter(|_| kept.is_frozen) {
+                kept.spare = Some(Spare::new(*thread == pid));
+                kept.refresh_spare();
+            }
         }
     }
 

@@ -141,6 +141,14 @@ pub fn may_hold(pid: i32, fd: i32, inode: u64) -> bool {
     }
 }
 
+/// Whether process `pid` is gone, or has begun to go: it has no descriptors any more.
+pub fn is_dead(pid: i32) -> bool {
+    match fs::read_dir(format!("/proc/{pid}/fd")) {
+        Ok(mut descriptors) => descriptors.next().is_none(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
 /// All processes of the process group `group`.
 pub fn members_of_group(group: i32) -> Vec<i32> {
     entries("/proc")

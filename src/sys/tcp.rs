@@ -30,6 +30,13 @@ pub struct Account {
     pub is_closed: bool,
 }
 
+impl Account {
+    /// Bytes that somebody has read.
+    pub fn taken(&self) -> u64 {
+        self.received.saturating_sub(self.unread.into())
+    }
+}
+
 /// As much of `struct tcp_info` as Linux 4.19 has, which brought the last field used here.
 const INFO: usize = 216;
 /// Where the fields are (include/uapi/linux/tcp.h, which only ever grows at the end).

@@ -8,12 +8,14 @@
 //!                              ◄─────── Stuck    (only if its readers block)
 //!   Interrupted                ───────►
 //!                              ◄─────── Quiet    no request is in flight
-//!   Told, and the stop signal  ───────►
+//!   Told                       ───────►
+//!                              ◄─────── Heard    (now the stop signal)
 //!   Take … Taken               ───────►          connections that were accepted late
 //!   Gone                       ───────►
 //!                              ◄─────── Report   all of its connections are done
 //! ```
-//! `Told` is sent before the signal: what a worker writes after it is told may be its last answer.
+//! The stop signal waits for `Heard`: what a worker writes after it may be its last answer, and what
+//! a reader of its swallows when it dies must have been copied before.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -90,7 +92,7 @@ pub enum Order {
         /// The retiring worker.
         worker: u64,
     },
-    /// The worker gets its stop signal now.
+    /// The worker gets its stop signal when this is answered.
     Told {
         /// The retiring worker.
         worker: u64,
@@ -146,6 +148,11 @@ pub enum News {
     },
     /// No request of the worker's is in flight any more; said once.
     Quiet {
+        /// The worker.
+        worker: u64,
+    },
+    /// The answer to [`Order::Told`].
+    Heard {
         /// The worker.
         worker: u64,
     },
