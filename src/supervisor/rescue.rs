@@ -8,17 +8,20 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use log::{debug, info, warn};
 
 use super::Supervisor;
 use super::rescuer::{Rescuer, sentence, sockets_of};
 use crate::fleet::{Event, ListenerId, RetirementId, WorkerId};
+use crate::sys::interrupt::interrupt_threads;
 use crate::sys::{channel, process};
 use crate::wire::diag::{States, TcpState};
 use crate::wire::rescue::{LONGEST, News, Order, decode};
 
+/// How long a rescuer may take to hear that the stop signal comes.
+const HEARING: Duration = Duration::from_millis(500);
 /// How long rescuers may take when all is over.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -102,11 +105,12 @@ impl Supervisor {
         }
     }
 
-    /// To be called just before the stop signal goes out.
+    /// To be called just before the stop signal goes out, which waits until the rescuer has heard:
+    /// it then copies what a reader that dies would take along.
     pub(super) fn about_to_tell(&mut self, worker: WorkerId) {
-        if self.rescuers.of(worker).is_none() {
+        let Some(retirement) = self.rescuers.retirement_of(worker) else {
             return;
-        }
+        };
         let open = self.established();
         let Some(pid) = self.children.get(worker).map(|child| child.pid) else {
             return;
@@ -115,9 +119,28 @@ impl Supervisor {
             return;
         };
         let late = rescuer.take(worker, pid, &open);
-        if let Err(error) = late.and_then(|_| rescuer.order(&Order::Told { worker: worker.0 }, &[]))
-        {
-            warn!("worker {worker}: cannot reach its rescuer: {error}");
+        match late.and_then(|_| rescuer.order(&Order::Told { worker: worker.0 }, &[])) {
+            Ok(()) => self.wait_until_heard(retirement, worker),
+            Err(error) => warn!("worker {worker}: cannot reach its rescuer: {error}"),
+        }
+    }
+
+    fn wait_until_heard(&mut self, retirement: RetirementId, worker: WorkerId) {
+        let deadline = Instant::now() + HEARING;
+        loop {
+            let Some(rescuer) = self.rescuers.rescuers.get_mut(&retirement) else {
+                return;
+            };
+            if rescuer.heard.remove(&worker) {
+                return;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || !channel::is_readable(&rescuer.channel, left) {
+                return warn!(
+                    "worker {worker}: its rescuer does not answer; it is told to stop all the same"
+                );
+            }
+            self.rescuer_ready(retirement);
         }
     }
 
@@ -208,7 +231,14 @@ impl Supervisor {
             News::Quiet { worker } => self.inbox.push_back(Event::Quieted {
                 worker: WorkerId(worker),
             }),
-            News::Stuck { worker } => self.kick(WorkerId(worker)),
+            News::Stuck { worker, threads } => {
+                self.interrupt(retirement, WorkerId(worker), &threads)
+            }
+            News::Heard { worker } => {
+                if let Some(rescuer) = self.rescuers.rescuers.get_mut(&retirement) {
+                    rescuer.heard.insert(WorkerId(worker));
+                }
+            }
             News::Report { worker, tally } => {
                 info!("worker {worker}: {}", sentence(&tally));
                 if let Some(rescuer) = self.rescuers.rescuers.get_mut(&retirement) {
@@ -218,13 +248,16 @@ impl Supervisor {
         }
     }
 
-    /// Interrupts the reads in which a worker's threads sleep.
-    fn kick(&mut self, worker: WorkerId) {
-        let Some(child) = self.children.get(worker) else {
+    /// Interrupts the reads in which threads of a worker sleep.
+    fn interrupt(&mut self, retirement: RetirementId, worker: WorkerId, threads: &[i32]) {
+        if let Err(error) = interrupt_threads(threads) {
+            warn!("worker {worker}: cannot interrupt its reads: {error}");
+        }
+        let Some(rescuer) = self.rescuers.rescuers.get_mut(&retirement) else {
             return;
         };
-        if let Err(error) = process::interrupt_group(child.pid) {
-            warn!("worker {worker}: cannot interrupt its reads: {error}");
+        if let Err(error) = rescuer.order(&Order::Interrupted { worker: worker.0 }, &[]) {
+            debug!("worker {worker}: cannot tell its rescuer of the interruption: {error}");
         }
     }
 

@@ -35,12 +35,22 @@ pub(super) struct Rescuer {
     pub(super) token: Token,
     /// The workers that it was told of and that have not ended.
     pub(super) workers: BTreeSet<WorkerId>,
+    /// Those of whose stop signal it has heard.
+    pub(super) heard: BTreeSet<WorkerId>,
     /// Sockets that it has, by inode.
     taken: BTreeSet<u64>,
     pub(super) status: RescueStatus,
 }
 
 impl Rescuers {
+    /// The retirement whose rescuer has connections of this worker.
+    pub(super) fn retirement_of(&self, worker: WorkerId) -> Option<RetirementId> {
+        let mut rescuers = self.rescuers.iter();
+        rescuers
+            .find(|(_, rescuer)| rescuer.workers.contains(&worker))
+            .map(|(id, _)| *id)
+    }
+
     pub(super) fn of(&mut self, worker: WorkerId) -> Option<&mut Rescuer> {
         self.rescuers
             .values_mut()
@@ -103,6 +113,7 @@ impl Rescuer {
             channel: ours,
             token,
             workers: BTreeSet::new(),
+            heard: BTreeSet::new(),
             taken: BTreeSet::new(),
             status,
         })

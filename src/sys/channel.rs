@@ -77,6 +77,13 @@ pub fn send_patiently(
     }
 }
 
+/// Whether there is something to receive, or the other side has closed, within `patience`.
+pub fn is_readable(socket: &impl AsFd, patience: Duration) -> bool {
+    let mut polled = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+    let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+    poll(&mut polled, timeout).is_ok_and(|ready| ready > 0)
+}
+
 /// Receives bytes into `buffer` and the descriptors that came with them, close-on-exec from
 /// birth. No bytes: the other side has closed.
 ///
