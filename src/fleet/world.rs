@@ -190,8 +190,8 @@ impl World {
         match happening {
             Happening::Listens(id) => self.listens(id),
             Happening::ListensExtra(id) => self.listens_on(id, extra()),
-            Happening::Declares(id) => self.feed_if_alive(id, Event::Notified { worker: id }),
-            Happening::AnswersProbe(id) => self.feed_if_alive(id, Event::Probed { worker: id }),
+            Happening::Declares(id) => self.declares(id, Event::Notified { worker: id }),
+            Happening::AnswersProbe(id) => self.declares(id, Event::Probed { worker: id }),
             Happening::Exits(id, exit) => self.exits(id, exit),
             Happening::Arrives => {
                 self.arrives();
@@ -221,11 +221,12 @@ impl World {
         }
     }
 
-    fn feed_if_alive(&mut self, id: WorkerId, event: Event) -> Result<(), String> {
-        if self.alive(id).is_some() {
-            self.feed(event)?;
-        }
-        Ok(())
+    fn declares(&mut self, id: WorkerId, event: Event) -> Result<(), String> {
+        let Some(process) = self.processes.get_mut(&id).filter(|it| it.is_alive()) else {
+            return Ok(());
+        };
+        process.has_declared = true;
+        self.feed(event)
     }
 
     fn alive(&self, id: WorkerId) -> Option<&Process> {

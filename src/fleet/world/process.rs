@@ -20,6 +20,8 @@ pub(super) struct Process {
     /// When it was told to stop.
     pub(super) told: Option<Time>,
     pub(super) is_killed: bool,
+    /// It has said that it is ready, or answered a probe.
+    pub(super) has_declared: bool,
     /// What the log said of it.
     pub(super) settle_timed_out: bool,
     pub(super) quiet_timed_out: bool,
@@ -55,6 +57,7 @@ impl Process {
             connections: 0,
             told: None,
             is_killed: false,
+            has_declared: false,
             settle_timed_out: false,
             quiet_timed_out: false,
             drain_timed_out: false,
