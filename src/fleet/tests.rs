@@ -593,6 +593,16 @@ fn who_only_empties_the_queue_owes_nothing_else() {
 }
 
 #[test]
+fn a_new_worker_owes_what_was_kept_for_a_replacement_too() {
+    let mut stage = Stage::serving(policy());
+    stage.on(RELOAD);
+    stage.on(exited(0));
+    stage.on(exited(1));
+    assert!(stage.on(listened_on(2, 8, 81)).is_empty());
+    assert!(!stage.phases().contains(&"2 ready".to_owned()));
+}
+
+#[test]
 fn a_reload_of_a_given_up_slot_owes_what_all_have_in_common() {
     let mut stage = Stage::serving(Policy {
         max_restarts: 0,
