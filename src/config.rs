@@ -30,6 +30,15 @@ pub struct Config {
     pub settle_timeout: Duration,
     /// How long a retired worker may take to have no open connection before it is told to stop.
     pub quiet_timeout: Duration,
+    /// Whether connections that outlive their worker are held, so that requests on them are
+    /// answered by the new workers.
+    pub rescue: bool,
+    /// How long such a connection is held while nothing happens on it.
+    pub rescue_timeout: Duration,
+    /// The most of them that are held for one retirement.
+    pub rescue_max: u32,
+    /// Whether a request that is passed on says who the client was.
+    pub rescue_forwarded: Forwarding,
     /// How long a worker that was told to stop may take to exit before it is killed.
     pub drain_timeout: Duration,
     /// How long to go on serving after being told to stop.
@@ -71,6 +80,17 @@ pub enum Steering {
     Bpf,
     /// Every generation gets the same sockets.
     None,
+}
+
+/// The header line that says who the client of a rescued request was (`--rescue-forwarded`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forwarding {
+    /// None.
+    No,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+    /// `X-Forwarded-For`.
+    XForwardedFor,
 }
 
 /// What a crash loop leads to (`--crash-loop`).

@@ -50,6 +50,7 @@ pub mod cli;
 pub mod config;
 pub mod executor;
 pub mod fleet;
+pub mod rescue;
 pub mod supervisor;
 pub mod sys;
 pub mod wire;

@@ -139,6 +139,7 @@ fn status() -> Reply {
         reloads_failed: 0,
         generations: Vec::new(),
         workers: Vec::new(),
+        rescues: Vec::new(),
         endpoints: vec![EndpointStatus {
             address: "[::]:80".to_owned(),
             listeners: 0,
@@ -472,10 +473,11 @@ fn a_socket_of_somebody_else_is_not_permitted() {
             assert_eq!(seen.status.code(), Some(3), "{stderr}");
             assert!(stderr.contains("not permitted to connect"), "{stderr}");
         }
-        Err(error) => println!(
+        Err(error) => drop(writeln!(
+            std::io::stderr(),
             "skipped: a_socket_of_somebody_else_is_not_permitted needs a build directory that \
              uid 65534 can enter ({error})"
-        ),
+        )),
     }
 }
 
@@ -607,7 +609,10 @@ fn the_demo_finishes_what_it_has_begun() {
     answer(&mut idle);
     let mut slow = demo.send(b"GET /slow HTTP/1.1\r\n\r\n");
     if let Err(error) = wait_until_one_sleeps(demo.child.id()) {
-        println!("skipped: the_demo_finishes_what_it_has_begun needs /proc/PID/syscall ({error})");
+        drop(writeln!(
+            std::io::stderr(),
+            "skipped: the_demo_finishes_what_it_has_begun needs /proc/PID/syscall ({error})"
+        ));
         return;
     }
     demo.terminate();

@@ -209,7 +209,7 @@ fn needs_python(name: &str) -> bool {
         .status()
         .is_ok();
     if !works {
-        println!("skipped: {name} needs python3");
+        drop(writeln!(std::io::stderr(), "skipped: {name} needs python3"));
     }
     works
 }
@@ -239,7 +239,10 @@ fn it_works_without_any_privilege() {
         return serve_on_bound_socket();
     }
     if !nix::unistd::getuid().is_root() {
-        println!("skipped: {name} needs root, to become another user");
+        drop(writeln!(
+            std::io::stderr(),
+            "skipped: {name} needs root, to become another user"
+        ));
         return;
     }
     if !needs_python(name) {

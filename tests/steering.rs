@@ -42,7 +42,10 @@ fn in_own_network(name: &str, body: fn()) {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     match command.output() {
-        Err(refused) => println!("skipped: {name} needs a network namespace of its own: {refused}"),
+        Err(refused) => drop(writeln!(
+            std::io::stderr(),
+            "skipped: {name} needs a network namespace of its own: {refused}"
+        )),
         Ok(run) => {
             let said = [run.stdout, run.stderr].concat();
             assert!(run.status.success(), "{}", String::from_utf8_lossy(&said));

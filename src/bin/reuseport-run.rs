@@ -6,16 +6,15 @@ use std::process::ExitCode;
 
 use reuseport_run::cli::{Exit, place, run};
 use reuseport_run::config::Config;
-use reuseport_run::executor;
 use reuseport_run::fleet::Outcome;
 use reuseport_run::supervisor::{self, LogQueue};
+use reuseport_run::{executor, rescue};
 
 fn main() -> ExitCode {
-    if env::args_os()
-        .next()
-        .is_some_and(|name| name == executor::NAME)
-    {
-        return ExitCode::from(executor::run());
+    match env::args_os().next() {
+        Some(name) if name == executor::NAME => return ExitCode::from(executor::run()),
+        Some(name) if name == rescue::NAME => return ExitCode::from(rescue::run()),
+        _ => {}
     }
     match run::parse(env::args_os(), &|name| env::var_os(name)) {
         Ok(config) => supervise(config),

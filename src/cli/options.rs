@@ -127,6 +127,42 @@ pub(crate) const OPTIONS: &[Opt] = &[
         ..PLAIN
     },
     Opt {
+        name: "no-rescue",
+        value: "BOOL",
+        group: RELOAD,
+        default: Some("false"),
+        flag: true,
+        help: "Do not rescue requests on connections of old workers",
+        more: "Else a request that arrives on a keep-alive connection whose worker has stopped is \
+               answered by a new worker. HTTP/1 without TLS only.",
+        ..PLAIN
+    },
+    Opt {
+        name: "rescue-timeout",
+        group: RELOAD,
+        default: Some("75s"),
+        help: "How long an idle connection of an old worker is kept",
+        ..PLAIN
+    },
+    Opt {
+        name: "rescue-max",
+        value: "N",
+        group: RELOAD,
+        default: Some("65536"),
+        help: "The most connections that are kept for one reload",
+        ..PLAIN
+    },
+    Opt {
+        name: "rescue-forwarded",
+        value: "HOW",
+        group: RELOAD,
+        default: Some("no"),
+        choices: &["no", "forwarded", "x-forwarded-for"],
+        help: "The header line that names the client of a rescued request",
+        more: "The server sees the rescuer's address. Any such line of the client's own is kept.",
+        ..PLAIN
+    },
+    Opt {
         name: "drain-timeout",
         group: RELOAD,
         default: Some("30s"),

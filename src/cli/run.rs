@@ -129,6 +129,10 @@ fn config(settings: &Settings, environment: Environment<'_>) -> Result<Config, E
         start_timeout: settings.need("start-timeout", positive)?,
         settle_timeout: settings.need("settle-timeout", duration)?,
         quiet_timeout: settings.need("quiet-timeout", duration)?,
+        rescue: !settings.need("no-rescue", value::switch)?,
+        rescue_timeout: settings.need("rescue-timeout", duration)?,
+        rescue_max: settings.need("rescue-max", value::connections)?,
+        rescue_forwarded: settings.need("rescue-forwarded", value::forwarding)?,
         drain_timeout: settings.need("drain-timeout", duration)?,
         pre_stop: settings.need("pre-stop", duration)?,
         stop_signal: settings.need("stop-signal", value::stop_signal)?,
@@ -208,7 +212,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{CrashLoop, Readiness, Steering};
+    use crate::config::{CrashLoop, Forwarding, Readiness, Steering};
 
     fn parsed_in(line: &str, environment: &[(&str, &str)]) -> Result<Config, Exit> {
         let environment: BTreeMap<_, _> = environment.iter().copied().collect();
@@ -236,6 +240,10 @@ mod tests {
             start_timeout: Duration::from_secs(60),
             settle_timeout: Duration::from_secs(10),
             quiet_timeout: Duration::from_secs(2),
+            rescue: true,
+            rescue_timeout: Duration::from_secs(75),
+            rescue_max: 65_536,
+            rescue_forwarded: Forwarding::No,
             drain_timeout: Duration::from_secs(30),
             pre_stop: Duration::ZERO,
             stop_signal: libc::SIGTERM,
@@ -254,7 +262,7 @@ mod tests {
         let line = "-n 3 --listen 80 --listen [::]:81 --name web --control /c --ready http:/up \
                     --steering none --start-timeout 1s --settle-timeout 2 --quiet-timeout 3s \
                     --drain-timeout 1m --pre-stop 500ms --stop-signal QUIT --max-restarts 6 \
-                    --restart-window 7s --crash-loop exit --log-prefix --log-file /l --chdir /d -- s -n 9 --name";
+                    --restart-window 7s --crash-loop exit --no-rescue --rescue-timeout 8s --rescue-max 9 --rescue-forwarded forwarded --log-prefix --log-file /l --chdir /d -- s -n 9 --name";
         let endpoint = |address: &str| Endpoint {
             address: address.parse().unwrap(),
             v6_only: false,
@@ -270,6 +278,10 @@ mod tests {
             start_timeout: Duration::from_secs(1),
             settle_timeout: Duration::from_secs(2),
             quiet_timeout: Duration::from_secs(3),
+            rescue: false,
+            rescue_timeout: Duration::from_secs(8),
+            rescue_max: 9,
+            rescue_forwarded: Forwarding::Forwarded,
             drain_timeout: Duration::from_secs(60),
             pre_stop: Duration::from_millis(500),
             stop_signal: libc::SIGQUIT,

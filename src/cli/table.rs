@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use crate::wire::control::{EndpointStatus, Status, WorkerStatus};
+use crate::wire::control::{EndpointStatus, RescueStatus, Status, WorkerStatus};
 
 const WORKER_COLUMNS: &[Column] = &[
     Column::right("SLOT"),
@@ -27,7 +27,18 @@ const ENDPOINT_COLUMNS: &[Column] = &[
     Column::right("OPEN"),
 ];
 
-/// The status as text: how the supervisor is, its workers, its endpoints.
+const RESCUE_COLUMNS: &[Column] = &[
+    Column::right("RETIREMENT"),
+    Column::right("HELD"),
+    Column::right("FINISHED"),
+    Column::right("RESCUED"),
+    Column::right("IDLE"),
+    Column::right("GIVEN UP"),
+    Column::left("WHY"),
+];
+
+/// The status as text: how the supervisor is, its workers, its endpoints, and what became of the
+/// connections of workers that retired.
 pub fn table(status: &Status) -> String {
     let mut text = heading(status);
     if !status.workers.is_empty() {
@@ -42,6 +53,13 @@ pub fn table(status: &Status) -> String {
         text.push_str(&grid(
             ENDPOINT_COLUMNS,
             status.endpoints.iter().map(endpoint_row).collect(),
+        ));
+    }
+    if !status.rescues.is_empty() {
+        text.push('\n');
+        text.push_str(&grid(
+            RESCUE_COLUMNS,
+            status.rescues.iter().map(rescue_row).collect(),
         ));
     }
     text
@@ -104,6 +122,22 @@ fn endpoint_row(endpoint: &EndpointStatus) -> Vec<String> {
         format!("{}/{}", endpoint.live, endpoint.listeners),
         endpoint.queue.to_string(),
         known(endpoint.connections),
+    ]
+}
+
+fn rescue_row(rescue: &RescueStatus) -> Vec<String> {
+    let reasons = rescue.reasons.iter();
+    let why: Vec<String> = reasons
+        .map(|(reason, count)| format!("{count} {reason}"))
+        .collect();
+    vec![
+        rescue.retirement.to_string(),
+        rescue.held.to_string(),
+        rescue.finished.to_string(),
+        rescue.rescued.to_string(),
+        rescue.idle.to_string(),
+        rescue.given_up.to_string(),
+        known((!why.is_empty()).then(|| why.join(", "))),
     ]
 }
 
@@ -261,6 +295,7 @@ mod tests {
             reloads_failed: 1,
             generations: vec![generation(1, "draining"), generation(2, "serving")],
             workers: vec![worker(2, 1, "draining"), worker(12, 2, "serving"), lost],
+            rescues: Vec::new(),
             endpoints: vec![
                 EndpointStatus {
                     address: "0.0.0.0:8080".to_owned(),
@@ -305,6 +340,7 @@ ADDRESS       LISTENERS  QUEUE  OPEN
             phase: "starting".to_owned(),
             generations: Vec::new(),
             workers: Vec::new(),
+            rescues: Vec::new(),
             endpoints: Vec::new(),
             ..status()
         };
@@ -330,5 +366,19 @@ workers 0 of 2 serving  reloads 3 ok, 1 failed
         ] {
             assert_eq!(span(millis), text);
         }
+    }
+
+    #[test]
+    fn what_became_of_connections_is_a_row_for_each_retirement() {
+        let rescue = RescueStatus {
+            retirement: 3,
+            held: 32,
+            rescued: 31,
+            given_up: 1,
+            reasons: [("in-flight".to_owned(), 1)].into(),
+            ..RescueStatus::default()
+        };
+        let row = rescue_row(&rescue).join(" ");
+        assert_eq!(row, "3 32 0 31 0 1 1 in-flight");
     }
 }

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use nix::sys::signal::Signal;
 
-use crate::config::{CrashLoop, MAX_WORKERS, Readiness, Steering};
+use crate::config::{CrashLoop, Forwarding, MAX_WORKERS, Readiness, Steering};
 use crate::fleet::Endpoint;
 
 /// The longest name, in bytes: it is a file's name with `.sock` behind it, and a column in logs.
@@ -23,6 +23,11 @@ const MOST_RESTARTS: u32 = 1_000_000;
 /// A number of workers.
 pub(crate) fn workers(text: &str) -> Result<u32, String> {
     number(text, 1, MAX_WORKERS)
+}
+
+/// How many connections may be held.
+pub(crate) fn connections(text: &str) -> Result<u32, String> {
+    number(text, 1, 1 << 20)
 }
 
 /// A number of restarts.
@@ -103,6 +108,16 @@ pub(crate) fn steering(text: &str) -> Result<Steering, String> {
         "bpf" => Ok(Steering::Bpf),
         "none" => Ok(Steering::None),
         _ => Err("give bpf or none".to_owned()),
+    }
+}
+
+/// `no`, `forwarded` or `x-forwarded-for`.
+pub(crate) fn forwarding(text: &str) -> Result<Forwarding, String> {
+    match text {
+        "no" => Ok(Forwarding::No),
+        "forwarded" => Ok(Forwarding::Forwarded),
+        "x-forwarded-for" => Ok(Forwarding::XForwardedFor),
+        _ => Err("give no, forwarded or x-forwarded-for".to_owned()),
     }
 }
 

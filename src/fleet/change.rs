@@ -31,6 +31,7 @@ pub(super) struct Change {
 /// A change after its flip: outgoing workers on their way.
 #[derive(Clone, Debug)]
 pub(super) struct Retirement {
+    pub(super) id: RetirementId,
     pub(super) workers: BTreeSet<WorkerId>,
     kind: ChangeKind,
     asker: Option<Asker>,
@@ -253,7 +254,9 @@ impl Fleet {
         self.report(now, &change, Milestone::Serving, change.incoming.len());
         let superseded = self.supersede(now, &change.replaced, &change.incoming);
         let workers = superseded.iter().chain(&outgoing).copied().collect();
+        let id = self.new_retirement();
         self.retirements.push(Retirement {
+            id,
             has_workers: !superseded.is_empty() || !outgoing.is_empty(),
             workers,
             kind: change.kind,

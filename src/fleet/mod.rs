@@ -1,16 +1,19 @@
 //! Decides. Pure: no clock, descriptor, pid, log, thread or randomness; events in, effects out,
 //! time as an argument. Every rule is here, and is tested without a process.
 //!
-//! Read [`vocabulary`] first, then `fleet` (the contract, readiness, the end), `change` (start,
-//! reload, scale), `retirement` (settle, quiesce, drain) and `respawn` (crashes). [`steering`] is
+//! Read [`vocabulary`] first, then `fleet` (the contract), `starting` (readiness), `change` (start,
+//! reload, scale), `retirement` (settle, quiesce, drain), `respawn` (crashes) and `ending`. [`steering`] is
 //! the pure part of how new connections find the listeners that shall have them.
 
 pub mod census;
 mod change;
+mod ending;
 #[allow(clippy::module_inception)]
 mod fleet;
+mod name;
 mod respawn;
 mod retirement;
+mod starting;
 mod status;
 pub mod steering;
 #[cfg(test)]

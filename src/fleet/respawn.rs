@@ -90,11 +90,11 @@ impl Fleet {
     }
 
     fn give_up(&mut self, now: Time, slot: Slot) {
-        let kept = self
-            .vacancies
-            .get_mut(&slot)
-            .map(|vacancy| std::mem::take(&mut vacancy.kept));
-        self.release(kept.unwrap_or_default().into_keys());
+        if let Some(vacancy) = self.vacancies.get_mut(&slot) {
+            let (last, kept) = (vacancy.last, std::mem::take(&mut vacancy.kept));
+            self.hand_over(last, kept.keys().copied().collect());
+            self.release(kept.into_keys());
+        }
         if self.policy.crash_loop_ends_all {
             self.begin_stopping(now, Outcome::CrashLoop);
             self.tell_all(now);

@@ -3,9 +3,12 @@
 //! The order matters at each step. Steering comes first; then the fence, because a SYN that was
 //! under way when the program changed may still reach the old listener; then looks at the old
 //! listeners until they are empty, because a handshake that has begun ends where it began; then
-//! looks at the connections, because a server may drop them when it is told to stop.
+//! looks at the connections, because a server may drop them when it is told to stop. Where they can
+//! be rescued, they are held by somebody else from then on, and the worker is told to stop when none
+//! has a request in flight; where they cannot, when none is left.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use super::fleet::{Fleet, interval};
 use super::vocabulary::*;
@@ -30,6 +33,7 @@ impl Worker {
             Phase::Settling { next_look, .. } | Phase::Quiescing { next_look, .. } => {
                 Some(next_look)
             }
+            Phase::Held { until } => Some(until),
             _ => None,
         }
     }
@@ -79,7 +83,7 @@ impl Fleet {
 
     /// Asks for the state of every retired worker whose time it is.
     pub(super) fn look_at_retired(&mut self, now: Time) {
-        let (mut settling, mut quiescing) = (Vec::new(), Vec::new());
+        let (mut settling, mut quiescing, mut late) = (Vec::new(), Vec::new(), Vec::new());
         for worker in self
             .workers
             .values_mut()
@@ -100,8 +104,14 @@ impl Fleet {
                     *next_look = now.plus(interval(now.since(*since)));
                     quiescing.push(worker.id);
                 }
+                Phase::Held { .. } => late.push(worker.id),
                 _ => {}
             }
+        }
+        for id in late {
+            self.out
+                .push(Effect::Log(Note::QuietTimedOut { worker: id }));
+            self.tell(now, id);
         }
         if !settling.is_empty() {
             self.out.push(Effect::MeasureQueues { workers: settling });
@@ -113,6 +123,7 @@ impl Fleet {
     }
 
     pub(super) fn queues_measured(&mut self, now: Time, queues: &[(WorkerId, u64)]) {
+        let mut settled = Vec::new();
         for &(id, count) in queues {
             let timeout = self.policy.settle_timeout;
             let Some(worker) = self.workers.get_mut(&id) else {
@@ -122,19 +133,93 @@ impl Fleet {
                 continue;
             };
             *pending = count;
-            if count == 0 || now.since(*since) >= timeout {
-                worker.phase = Phase::Quiescing {
-                    since: now,
-                    next_look: now,
-                };
-                if count > 0 {
-                    self.out.push(Effect::Log(Note::SettleTimedOut {
-                        worker: id,
-                        pending: count,
-                    }));
-                }
+            if count > 0 && now.since(*since) >= timeout {
+                self.settle_timed_out(id, count);
+                settled.push(id);
+            } else if count == 0 {
+                settled.push(id);
             }
         }
+        self.quiesce(now, &settled);
+    }
+
+    fn settle_timed_out(&mut self, id: WorkerId, pending: u64) {
+        self.out.push(Effect::Log(Note::SettleTimedOut {
+            worker: id,
+            pending,
+        }));
+        let listeners = self.listeners_of(id);
+        self.hand_over(id, listeners);
+    }
+
+    /// What waits in these listeners will not be accepted by their worker.
+    pub(super) fn hand_over(&mut self, worker: WorkerId, listeners: Vec<ListenerId>) {
+        if !self.policy.rescue || listeners.is_empty() {
+            return;
+        }
+        let retirement = self
+            .retirement_of(worker)
+            .unwrap_or_else(|| self.new_retirement());
+        self.out.push(Effect::HandOver {
+            retirement,
+            worker,
+            listeners,
+        });
+    }
+
+    pub(super) fn new_retirement(&mut self) -> RetirementId {
+        let id = RetirementId(self.next_retirement);
+        self.next_retirement += 1;
+        id
+    }
+
+    fn quiesce(&mut self, now: Time, workers: &[WorkerId]) {
+        if !self.policy.rescue {
+            return workers.iter().for_each(|id| {
+                self.set_phase(
+                    *id,
+                    Phase::Quiescing {
+                        since: now,
+                        next_look: now,
+                    },
+                )
+            });
+        }
+        let mut together: BTreeMap<RetirementId, Vec<WorkerId>> = BTreeMap::new();
+        for id in workers {
+            self.set_phase(
+                *id,
+                Phase::Held {
+                    until: now.plus(self.policy.quiet_timeout),
+                },
+            );
+            let retirement = self.retirement_of(*id);
+            retirement
+                .into_iter()
+                .for_each(|retirement| together.entry(retirement).or_default().push(*id));
+        }
+        for (retirement, workers) in together {
+            self.out.push(Effect::Hold {
+                retirement,
+                workers,
+            });
+        }
+    }
+
+    pub(super) fn quieted(&mut self, now: Time, id: WorkerId) {
+        if matches!(
+            self.workers.get(&id).map(|worker| worker.phase),
+            Some(Phase::Held { .. })
+        ) {
+            self.tell(now, id);
+        }
+    }
+
+    fn retirement_of(&self, id: WorkerId) -> Option<RetirementId> {
+        let mut retirements = self.retirements.iter();
+        retirements
+            .find(|retirement| retirement.workers.contains(&id))
+            .map(|retirement| retirement.id)
     }
 
     pub(super) fn connections_measured(&mut self, now: Time, workers: &[(WorkerId, bool)]) {

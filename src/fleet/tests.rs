@@ -12,6 +12,7 @@ fn policy() -> Policy {
         most_workers: 8,
         ready: ReadyWhen::Listening,
         steering: true,
+        rescue: false,
         start_timeout: Duration::from_secs(60),
         settle_timeout: Duration::from_secs(10),
         quiet_timeout: Duration::from_secs(2),
@@ -152,6 +153,11 @@ fn brief(effect: &Effect) -> Option<String> {
         Effect::MeasureConnections { workers } => {
             format!("connections{}", numbers(workers.iter().map(|id| id.0)))
         }
+        Effect::Hold { workers, .. } => format!("hold{}", numbers(workers.iter().map(|id| id.0))),
+        Effect::HandOver {
+            worker, listeners, ..
+        } if listeners.is_empty() => format!("hand over nothing of {worker}"),
+        Effect::HandOver { worker, .. } => format!("hand over {worker}"),
         Effect::Probe { worker } => format!("probe {worker}"),
         Effect::Signal { worker } => format!("signal {worker}"),
         Effect::Kill { worker } => format!("kill {worker}"),
@@ -270,6 +276,50 @@ fn a_reload_starts_flips_settles_quiesces_and_drains_in_this_order() {
     assert_eq!(stage.on(quiet(0, true)), ["signal 0"]);
     assert_eq!(stage.on(exited(0)), ["close 0"]);
     assert_eq!(stage.on(exited(1)), ["close 1", "reload done"]);
+}
+
+/// Two old workers that have been steered away from, where connections can be rescued.
+fn retiring() -> Stage {
+    let mut stage = Stage::serving(Policy {
+        rescue: true,
+        ..policy()
+    });
+    stage.on(RELOAD);
+    stage.on(listened(2));
+    stage.on(listened(3));
+    assert_eq!(stage.on(Event::Fenced), ["queues 0 1"]);
+    stage
+}
+
+fn quieted(worker: u64) -> Event {
+    Event::Quieted {
+        worker: WorkerId(worker),
+    }
+}
+
+#[test]
+fn a_worker_whose_connections_are_held_is_told_when_none_has_a_request_in_flight() {
+    let mut stage = retiring();
+    assert_eq!(stage.on(queue(0, 0)), ["hold 0"]);
+    assert_eq!(stage.on(quieted(0)), ["signal 0"]);
+    assert!(stage.on(quieted(0)).is_empty(), "once is enough");
+    assert!(stage.on(quieted(1)).is_empty(), "it has not settled yet");
+}
+
+#[test]
+fn a_worker_that_is_never_quiet_is_told_at_the_quiet_timeout() {
+    let mut stage = retiring();
+    stage.on(queue(0, 0));
+    assert!(!stage.after(1999).contains(&"signal 0".to_owned()));
+    assert!(stage.after(1).contains(&"signal 0".to_owned()));
+}
+
+#[test]
+fn a_queue_that_its_worker_does_not_empty_is_handed_over_in_the_end() {
+    let mut stage = retiring();
+    stage.on(queue(0, 3));
+    stage.after(10_000);
+    assert_eq!(stage.on(queue(0, 3)), ["hand over 0", "hold 0"]);
 }
 
 #[test]

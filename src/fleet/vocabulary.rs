@@ -4,84 +4,12 @@
 //! specification of what the rules know of the world, and of all that they can do to it.
 
 use core::fmt;
-use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-/// A moment, as the time since the supervisor started. The fleet has no clock; it is told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Time(pub Duration);
-
-impl Time {
-    /// Later than any other.
-    pub const NEVER: Self = Self(Duration::MAX);
-
-    /// This moment, `after` later.
-    pub fn plus(self, after: Duration) -> Self {
-        Self(self.0.saturating_add(after))
-    }
-
-    /// How long ago `earlier` was.
-    pub fn since(self, earlier: Self) -> Duration {
-        self.0.saturating_sub(earlier.0)
-    }
-}
-
-/// One running copy of the command. Never reused, unlike a pid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WorkerId(pub u64);
-
-/// A worker's place, from 0: `REUSEPORT_WORKER` in its environment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Slot(pub u32);
-
-/// All workers started by one start or one reload, from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Generation(pub u32);
-
-/// One listening socket in an endpoint's group. Never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ListenerId(pub u64);
-
-/// An address and port that is served: one reuseport group.
-///
-/// `[::]` for IPv6 only and `[::]` for both families are two groups in the kernel
-/// (`inet_reuseport_add_sock` compares `ipv6only`), so they are two endpoints here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Endpoint {
-    /// Where it listens; the port is never 0.
-    pub address: SocketAddr,
-    /// `IPV6_V6ONLY`; false for IPv4.
-    pub v6_only: bool,
-}
-
-/// Who asked for a change and waits to hear how it ends: a client of the control socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Asker(pub u64);
-
-impl fmt::Display for WorkerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
-
-impl fmt::Display for Slot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
-
-impl fmt::Display for Generation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.address)
-    }
-}
+pub use super::name::{
+    Asker, Endpoint, Generation, ListenerId, RetirementId, Slot, Time, WorkerId,
+};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,6 +71,11 @@ pub enum Event {
     ConnectionsMeasured {
         /// For each worker, whether it has none left.
         quiet: Vec<(WorkerId, bool)>,
+    },
+    /// No connection of a worker whose connections are held has a request in flight.
+    Quieted {
+        /// The worker.
+        worker: WorkerId,
     },
     /// A reload was asked for.
     ReloadAsked {
@@ -228,6 +161,23 @@ pub enum Effect {
     MeasureConnections {
         /// The workers.
         workers: Vec<WorkerId>,
+    },
+    /// Hold the connections of these workers, so that what arrives on them is answered whatever
+    /// the workers do: [`Event::Quieted`] follows for each, at once or later.
+    Hold {
+        /// Workers that retire together are held together.
+        retirement: RetirementId,
+        /// The workers.
+        workers: Vec<WorkerId>,
+    },
+    /// Have a rescuer accept what waits in these listeners: their worker will not.
+    HandOver {
+        /// The worker's retirement; one of its own where it does not retire but was given up.
+        retirement: RetirementId,
+        /// The worker.
+        worker: WorkerId,
+        /// The listeners.
+        listeners: Vec<ListenerId>,
     },
     /// Try whether a worker is ready: [`Event::Listened`] or [`Event::Probed`] may follow.
     Probe {

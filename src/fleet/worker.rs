@@ -58,6 +58,9 @@ pub(super) enum Phase {
     },
     /// Its listeners are empty; its connections come to an end.
     Quiescing { since: Time, next_look: Time },
+    /// Its listeners are empty; its connections are held by a rescuer until none has a request in
+    /// flight, or until then.
+    Held { until: Time },
     /// It was told to stop.
     Draining { deadline: Time },
     /// It was killed; nothing is left but to hear that it is gone.
@@ -148,7 +151,7 @@ impl Worker {
         match self.phase {
             Phase::Starting { .. } | Phase::Ready | Phase::Serving => None,
             Phase::Settling { .. } => Some(Milestone::Settling),
-            Phase::Quiescing { .. } => Some(Milestone::Quiescing),
+            Phase::Quiescing { .. } | Phase::Held { .. } => Some(Milestone::Quiescing),
             Phase::Draining { .. } | Phase::Killed => Some(Milestone::Draining),
         }
     }
@@ -160,7 +163,7 @@ impl Worker {
             Phase::Ready => "ready",
             Phase::Serving => "serving",
             Phase::Settling { .. } => "settling",
-            Phase::Quiescing { .. } => "quiescing",
+            Phase::Quiescing { .. } | Phase::Held { .. } => "quiescing",
             Phase::Draining { .. } | Phase::Killed => "draining",
         }
     }

@@ -442,6 +442,13 @@ impl World {
             Effect::MeasureConnections { workers } => {
                 return vec![self.measure_connections(workers)];
             }
+            Effect::Hold { workers, .. } => {
+                return workers
+                    .iter()
+                    .map(|worker| Event::Quieted { worker: *worker })
+                    .collect();
+            }
+            Effect::HandOver { .. } => {}
             Effect::Probe { worker } => return self.probe(*worker),
             Effect::Signal { worker } => self.signal(*worker),
             Effect::Kill { worker } => self.kill(*worker),

@@ -68,17 +68,31 @@ impl Control {
         self.listener.path()
     }
 
-    pub(super) fn accept(&mut self, sources: &mut Sources) {
+    /// The next who wants to be a client.
+    fn next_client(&mut self) -> Option<std::os::unix::net::UnixStream> {
         loop {
             match self.listener.socket.accept() {
-                Ok((stream, _)) => self.admit(sources, stream),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Ok((stream, _)) => return Some(stream),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
-                    return warn!("cannot accept a client of the control socket: {error}");
+                    warn!("cannot accept a client of the control socket: {error}");
+                    return None;
                 }
             }
         }
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.clients.len() >= MOST
+    }
+
+    fn asking(&self) -> Vec<Token> {
+        let asking = self
+            .clients
+            .iter()
+            .filter(|(_, client)| client.state == State::Asking);
+        asking.map(|(token, _)| *token).collect()
     }
 
     fn admit(&mut self, sources: &mut Sources, stream: std::os::unix::net::UnixStream) {
@@ -119,7 +133,7 @@ impl Control {
 
     /// Tokens are given in order, so the first client that is still asking has been for longest.
     fn make_room(&mut self, sources: &mut Sources) {
-        if self.clients.len() < MOST {
+        if !self.is_crowded() {
             return;
         }
         let idle = self
@@ -197,6 +211,21 @@ impl Client {
 }
 
 impl Supervisor {
+    /// Takes in everybody who wants to be a client.
+    ///
+    /// Many may come at once, each with its request sent already; so before anybody is hung up on
+    /// to make room, all are heard.
+    pub(super) fn control_ready(&mut self) {
+        while let Some(stream) = self.control.next_client() {
+            if self.control.is_crowded() {
+                for token in self.control.asking() {
+                    self.client_ready(token);
+                }
+            }
+            self.control.admit(&mut self.sources, stream);
+        }
+    }
+
     pub(super) fn client_ready(&mut self, token: Token) {
         let Some(client) = self.control.clients.get_mut(&token) else {
             return;

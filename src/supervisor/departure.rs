@@ -87,6 +87,11 @@ impl Groups {
         else {
             return false;
         };
+        // A hidden listener cannot answer: one that still has handshakes stays as it is.
+        let is_empty = listener::queue(&leaver.socket).is_ok_and(|(waiting, _)| waiting == 0);
+        if !is_empty {
+            return false;
+        }
         let hidden = steering::hide(&leaver.socket);
         if let Err(error) = &hidden {
             debug!("{endpoint}: cannot hide a listener before it is closed: {error}");
@@ -115,13 +120,16 @@ impl Groups {
                 group.layout.left(&[id]);
             }
         } else {
-            let holder = holder(leaver.inode);
-            warn!(
-                "{endpoint}: a listener that was closed is still held by {holder}; it gets no connections"
-            );
-            if let Some(group) = self.groups.get_mut(endpoint) {
-                group.stray.insert(id, leaver.inode);
+            let Some(group) = self.groups.get_mut(endpoint) else {
+                return;
+            };
+            if !group.handed_over.remove(&id) {
+                let holder = holder(leaver.inode);
+                warn!(
+                    "{endpoint}: a listener that was closed is still held by {holder}; it gets no connections"
+                );
             }
+            group.stray.insert(id, leaver.inode);
         }
         self.reattach(endpoint);
     }

@@ -14,8 +14,8 @@ use super::output::redirect_to;
 use super::sources::Source;
 use crate::executor;
 use crate::fleet::{Event, Exit, Outcome, ScaleTo, WorkerId};
+use crate::sys::channel;
 use crate::sys::process::Ended;
-use crate::sys::{channel, process};
 
 impl Supervisor {
     pub(super) fn run_to_end(&mut self) -> io::Result<Outcome> {
@@ -35,6 +35,7 @@ impl Supervisor {
                 self.settle_inbox();
             }
             self.notify.check_watchdog();
+            self.bury();
             self.inbox.push_back(Event::TimePassed);
         }
     }
@@ -68,16 +69,21 @@ impl Supervisor {
             .notify
             .watchdog()
             .map(|at| at.saturating_duration_since(Instant::now()));
-        [fleet, output, watchdog].into_iter().flatten().min()
+        let grave = self
+            .grave
+            .deadline()
+            .map(|at| at.saturating_duration_since(Instant::now()));
+        [fleet, output, watchdog, grave].into_iter().flatten().min()
     }
 
     fn ready(&mut self, token: Token) {
         match self.sources.get(token) {
             Some(Source::Signals) => self.signals_ready(),
-            Some(Source::Control) => self.control.accept(&mut self.sources),
+            Some(Source::Control) => self.control_ready(),
             Some(Source::Client) => self.client_ready(token),
             Some(Source::Notify) => self.notify_ready(),
             Some(Source::Executor(worker)) => self.executor_ready(worker),
+            Some(Source::Rescuer(retirement)) => self.rescuer_ready(retirement),
             Some(Source::Calls(worker)) => self.calls_ready(worker),
             Some(Source::Pipe) => self.output.pipe_ready(&mut self.sources, token),
             Some(Source::Probe(worker)) => self.probe_ready(worker),
@@ -130,37 +136,11 @@ impl Supervisor {
         }
     }
 
-    /// Reaps every child that has ended, ours and orphans that became ours.
-    ///
-    /// A worker's process group is killed before its leader is reaped: as long as it is a zombie,
-    /// its pid cannot be given to anybody else.
-    fn reap(&mut self) {
-        loop {
-            match process::next_ended() {
-                Ok(None) => return,
-                Err(error) => return log::error!("cannot wait for children: {error}"),
-                Ok(Some((pid, ended))) => {
-                    let worker = self.children.by_pid(pid);
-                    if worker.is_some()
-                        && let Err(error) = process::kill_group(pid)
-                    {
-                        log::warn!("cannot kill what is left of process group {pid}: {error}");
-                    }
-                    if let Err(error) = process::reap(pid) {
-                        return log::error!("cannot reap process {pid}: {error}");
-                    }
-                    if let Some(worker) = worker {
-                        self.worker_ended(worker, ended);
-                    }
-                }
-            }
-        }
-    }
-
-    fn worker_ended(&mut self, worker: WorkerId, ended: Ended) {
+    pub(super) fn worker_ended(&mut self, worker: WorkerId, ended: Ended) {
         self.executor_ready(worker);
         self.output.worker_ended(&mut self.sources, worker);
         self.end_probe(worker);
+        self.rescue_ended(worker);
         let Some(child) = self.children.get_mut(worker) else {
             return;
         };

@@ -43,6 +43,8 @@ pub(super) struct Group {
     pub(super) probes: BTreeMap<ListenerId, ProbeSource>,
     /// To be closed as soon as that cannot send a connection astray.
     pub(super) leaving: BTreeSet<ListenerId>,
+    /// A rescuer accepts from these until they are empty.
+    pub(super) handed_over: BTreeSet<ListenerId>,
     /// Closed by us, and still in the group because somebody else has a descriptor.
     pub(super) stray: BTreeMap<ListenerId, u64>,
     is_attached: bool,
@@ -98,6 +100,16 @@ impl Groups {
 
     pub(super) fn is_steered(&self) -> bool {
         self.steered
+    }
+
+    /// A rescuer has a duplicate of this listener, and will close it when it is empty.
+    pub(super) fn handed_over(&mut self, id: ListenerId) {
+        if let Some(group) = self
+            .endpoint(id)
+            .and_then(|endpoint| self.groups.get_mut(&endpoint))
+        {
+            group.handed_over.insert(id);
+        }
     }
 
     /// Whether any listener of ours serves this endpoint.

@@ -7,6 +7,7 @@
 //! | `perform` | one arm an effect |
 //! | `sources` | what the loop waits for |
 //! | `children` | starts executors; which pid is which worker |
+//! | `reaper` | reaps; when a worker has gone |
 //! | `environment` | what a worker sees |
 //! | `intercept` | answers the workers' bind and listen |
 //! | `stranger` | somebody else on the port |
@@ -14,6 +15,8 @@
 //! | `departure` | how a listener leaves its group |
 //! | `measure` | queues and connections of retired workers |
 //! | `probe` | asks a worker whether it is ready |
+//! | `rescue` | what rescuers are for in a retirement |
+//! | `rescuer` | one rescuer: starting it, giving it connections |
 //! | `notify` | hears workers' `READY=1`; speaks to the service manager |
 //! | `control` | clients of `reuseport-ctl` |
 //! | `status` | what `status` shows |
@@ -33,6 +36,9 @@ mod notify;
 mod output;
 mod perform;
 mod probe;
+mod reaper;
+mod rescue;
+mod rescuer;
 mod sources;
 mod status;
 mod stranger;
@@ -59,6 +65,8 @@ use notify::Notify;
 pub use output::LogQueue;
 use output::Output;
 use probe::Probe;
+use reaper::Grave;
+use rescuer::Rescuers;
 use sources::{Source, Sources};
 
 /// Why there is no supervisor.
@@ -100,10 +108,12 @@ struct Supervisor {
     fleet: Fleet,
     inbox: VecDeque<Event>,
     children: Children,
+    grave: Grave,
     nursery: Nursery,
     groups: Groups,
     measures: Measures,
     probes: BTreeMap<WorkerId, Probe>,
+    rescuers: Rescuers,
     control: Control,
     notify: Notify,
     output: Output,
@@ -150,6 +160,7 @@ impl Supervisor {
             fleet: Fleet::new(policy(&config)),
             inbox: VecDeque::from([Event::Opened]),
             children: Children::default(),
+            grave: Grave::default(),
             nursery: Nursery {
                 supervisor: pid,
                 file_limit,
@@ -158,6 +169,7 @@ impl Supervisor {
             groups: Groups::new(config.steering == Steering::Bpf),
             measures: Measures::default(),
             probes: BTreeMap::new(),
+            rescuers: Rescuers::default(),
             output: Output::new(log),
             outcome: None,
             config,
@@ -203,6 +215,7 @@ fn policy(config: &Config) -> Policy {
             Readiness::Http(_) => ReadyWhen::Probed,
         },
         steering: config.steering == Steering::Bpf,
+        rescue: config.rescue && config.steering == Steering::Bpf,
         start_timeout: config.start_timeout,
         settle_timeout: config.settle_timeout,
         quiet_timeout: config.quiet_timeout,

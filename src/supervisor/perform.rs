@@ -29,6 +29,15 @@ impl Supervisor {
             Effect::MeasureConnections { workers } => {
                 return vec![self.measure_connections(&workers)];
             }
+            Effect::Hold {
+                retirement,
+                workers,
+            } => return self.hold(retirement, &workers),
+            Effect::HandOver {
+                retirement,
+                worker,
+                listeners,
+            } => self.hand_over(retirement, worker, &listeners),
             Effect::Probe { worker } => return self.probe(worker),
             Effect::Signal { worker } => self.signal(worker),
             Effect::Kill { worker } => self.kill(worker),
@@ -45,7 +54,10 @@ impl Supervisor {
                 self.report(asker, after, milestone, kind, generation, workers);
             }
             Effect::Tell { asker, verdict } => self.tell(asker, &verdict),
-            Effect::Finish { outcome } => self.outcome = Some(outcome),
+            Effect::Finish { outcome } => {
+                self.end_rescuers();
+                self.outcome = Some(outcome);
+            }
         }
         Vec::new()
     }
@@ -137,6 +149,7 @@ impl Supervisor {
     }
 
     fn signal(&mut self, worker: WorkerId) {
+        self.about_to_tell(worker);
         let Some(child) = self.children.get(worker) else {
             return;
         };
@@ -166,7 +179,7 @@ impl Supervisor {
             .socket(listener)
             .and_then(|socket| listener::queue(&socket).ok());
         let (pending, _) = queue.unwrap_or_default();
-        if pending > 0 && self.config.steering == Steering::Bpf {
+        if pending > 0 && self.config.steering == Steering::Bpf && !self.config.rescue {
             let place = self
                 .groups
                 .endpoint(listener)

@@ -216,7 +216,7 @@ fn is_not_yet(error: &io::Error) -> bool {
 }
 
 /// An address by which we reach the endpoint from this machine.
-fn reachable(endpoint: &Endpoint) -> SocketAddr {
+pub(super) fn reachable(endpoint: &Endpoint) -> SocketAddr {
     let ip = match endpoint.address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
-use crate::fleet::WorkerId;
+use crate::fleet::{RetirementId, WorkerId};
 
 /// A thing that may become ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub(super) enum Source {
     Notify,
     /// A worker's executor speaks, or has become its command.
     Executor(WorkerId),
+    /// A rescuer says something.
+    Rescuer(RetirementId),
     /// A worker waits in bind or listen.
     Calls(WorkerId),
     /// A worker wrote something.

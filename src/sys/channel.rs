@@ -1,10 +1,15 @@
 //! Descriptors over a Unix socket: how an executor gets listeners and sends its notifications.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use nix::cmsg_space;
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
+    recvmsg, sendmsg, socketpair,
+};
 
 /// The most descriptors in one message (`SCM_MAX_FD`, Linux 2.6.38).
 pub const MOST: usize = 253;
@@ -29,6 +34,47 @@ pub fn send(socket: &impl AsRawFd, bytes: &[u8], descriptors: &[RawFd]) -> io::R
         None,
     )?;
     Ok(())
+}
+
+/// Both ends of a channel that keeps messages apart; the first end is nonblocking.
+///
+/// # Errors
+/// Those of socketpair(2).
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (ours, theirs) = socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )?;
+    super::descriptor::set_nonblocking(&ours, true)?;
+    Ok((ours, theirs))
+}
+
+/// [`send`] on a nonblocking socket, which waits for room, but not longer than `patience`.
+///
+/// # Errors
+/// Those of sendmsg(2); `TimedOut`: nobody reads.
+pub fn send_patiently(
+    socket: &OwnedFd,
+    bytes: &[u8],
+    descriptors: &[RawFd],
+    patience: Duration,
+) -> io::Result<()> {
+    loop {
+        match send(socket, bytes, descriptors) {
+            // ETOOMANYREFS: so many descriptors are under way that the receiver has to take some first.
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock
+                    || error.raw_os_error() == Some(libc::ETOOMANYREFS) => {}
+            result => return result,
+        }
+        let mut polled = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
+        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+        if poll(&mut polled, timeout)? == 0 {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    }
 }
 
 /// Receives bytes into `buffer` and the descriptors that came with them, close-on-exec from

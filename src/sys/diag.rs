@@ -100,6 +100,7 @@ mod tests {
     use crate::sys::procfs::socket_inodes;
     use crate::wire::diag::TcpState;
     use std::io::Read;
+    use std::io::Write as _;
     use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
     use std::time::{Duration, Instant};
 
@@ -199,7 +200,10 @@ mod tests {
     #[test]
     fn a_socket_of_both_families_has_plain_addresses() {
         let Some((listener, client)) = serve("[::]:0") else {
-            println!("skipped: a_socket_of_both_families_has_plain_addresses needs IPv6");
+            drop(writeln!(
+                std::io::stderr(),
+                "skipped: a_socket_of_both_families_has_plain_addresses needs IPv6"
+            ));
             return;
         };
         let _server = listener.accept().unwrap();

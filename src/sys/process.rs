@@ -2,11 +2,13 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, waitpid};
@@ -77,6 +79,11 @@ pub fn signal(pid: i32, number: i32) -> io::Result<()> {
 /// Those of killpg(2).
 pub fn kill_group(group: i32) -> io::Result<()> {
     ignore_ended(killpg(Pid::from_raw(group), Signal::SIGKILL))
+}
+
+/// Whether a process group has no member any more, not even a zombie.
+pub fn is_group_empty(group: i32) -> bool {
+    killpg(Pid::from_raw(group), None) == Err(Errno::ESRCH)
 }
 
 fn ignore_ended(result: nix::Result<()>) -> io::Result<()> {
@@ -167,6 +174,14 @@ pub fn raise_file_limit() -> io::Result<u64> {
     Ok(soft)
 }
 
+/// The soft limit on open files.
+///
+/// # Errors
+/// Those of getrlimit(2).
+pub fn file_limit() -> io::Result<u64> {
+    Ok(getrlimit(Resource::RLIMIT_NOFILE)?.0)
+}
+
 /// Sets the soft limit on open files.
 ///
 /// # Errors
@@ -181,4 +196,29 @@ pub fn monotonic_microseconds() -> i64 {
     use nix::sys::time::TimeValLike;
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
         .map_or(0, |now| now.num_microseconds())
+}
+
+/// Stops a process group and lets it go on at once: a read in which a thread sleeps with some bytes
+/// then returns with them (signal(7): a stop interrupts like a handled signal would).
+///
+/// # Errors
+/// Those of killpg(2).
+pub fn interrupt_group(group: i32) -> io::Result<()> {
+    ignore_ended(killpg(Pid::from_raw(group), Signal::SIGSTOP))?;
+    ignore_ended(killpg(Pid::from_raw(group), Signal::SIGCONT))
+}
+
+/// Waits for a child to end, and kills it when that takes longer than `patience`; then reaps it.
+///
+/// # Errors
+/// Those of pidfd_open(2), poll(2), kill(2) and waitpid(2).
+pub fn wait_or_kill(pid: i32, patience: Duration) -> io::Result<()> {
+    let process = super::pidfd::pidfd_open(pid)?;
+    let mut polled = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+    let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+    if poll(&mut polled, timeout)? == 0 {
+        kill_group(pid)?;
+    }
+    waitpid(Pid::from_raw(pid), None)?;
+    Ok(())
 }

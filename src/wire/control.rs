@@ -3,6 +3,8 @@
 //! A client sends one [`Request`] and reads [`Reply`] lines until one that is
 //! [final](Reply::is_final). The supervisor sends nothing unasked.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The longest request line that is read, in bytes. A client that sends more is hung up on.
@@ -110,6 +112,9 @@ pub struct Status {
     pub workers: Vec<WorkerStatus>,
     /// Endpoints, in order of address.
     pub endpoints: Vec<EndpointStatus>,
+    /// What became of the connections of the last retirements, oldest first.
+    #[serde(default)]
+    pub rescues: Vec<RescueStatus>,
 }
 
 /// One generation.
@@ -160,6 +165,29 @@ pub struct ListenerStatus {
     pub backlog: u32,
     /// Whether new connections are steered to it.
     pub live: bool,
+}
+
+/// The connections that workers which retired together left behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RescueStatus {
+    /// The number of the retirement, from 0.
+    pub retirement: u64,
+    /// The rescuer's pid, while it runs.
+    pub pid: Option<u32>,
+    /// The workers whose connections are all done.
+    pub workers: Vec<u64>,
+    /// Connections that were held, or accepted in a worker's stead.
+    pub held: u64,
+    /// Those that the worker brought to their end.
+    pub finished: u64,
+    /// Requests that were passed on and answered.
+    pub rescued: u64,
+    /// Those that were idle until they were closed.
+    pub idle: u64,
+    /// Those that were closed although something may have been lost.
+    pub given_up: u64,
+    /// Why.
+    pub reasons: BTreeMap<String, u64>,
 }
 
 /// One endpoint.

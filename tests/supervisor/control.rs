@@ -246,12 +246,6 @@ fn what_waits_in_queues_is_counted() {
     drop(waiting);
 }
 
-fn is_stopped(pid: i32) -> bool {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
-    let mut texts = threads.map(|thread| fs::read_to_string(thread.path().join("status")).unwrap());
-    texts.all(|text| field(&text, "State").unwrap().starts_with('T'))
-}
-
 #[test]
 fn nobody_there_is_said() {
     let directory = tempfile::tempdir().unwrap();

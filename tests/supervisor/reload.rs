@@ -48,18 +48,9 @@ fn signals_reload() {
     for (count, signal) in [(1, Signal::SIGHUP), (2, Signal::SIGUSR2)] {
         supervisor.signal(signal);
         supervisor.wait_status(|status| status.reloads == count && status.phase == "serving");
-        assert_eq!(
-            ask(supervisor.address()).unwrap(),
-            format!("{}.{}", count + 1, slot(&supervisor))
-        );
+        let name = ask(supervisor.address()).unwrap();
+        assert!(name.starts_with(&format!("{}.", count + 1)), "{name}");
     }
-}
-
-/// Who answers, without the generation.
-fn slot(supervisor: &Supervisor) -> String {
-    // A client's port decides who answers it, so each answer says its own slot.
-    let name = ask(supervisor.address()).unwrap();
-    name.split('.').nth(1).unwrap().to_owned()
 }
 
 /// Reloads to something that fails, under load; returns the sentence that `reuseport-ctl` says.

@@ -14,9 +14,7 @@ fn with_a_request_under_way(options: &[&str]) -> (Supervisor, std::net::TcpStrea
     let supervisor = scripted(&options, &behaviour).start();
     supervisor.wait_serving(2);
     let request = begin_asking(supervisor.address(), "/hold").unwrap();
-    supervisor.wait_status(|status| {
-        status.endpoints[0].queue == 0 && status.endpoints[0].connections == Some(1)
-    });
+    supervisor.wait_line("holds a request");
     (supervisor, request)
 }
 

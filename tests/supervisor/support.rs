@@ -157,6 +157,13 @@ pub(crate) fn send(pid: i32, signal: Signal) {
     kill(Pid::from_raw(pid), signal).unwrap();
 }
 
+/// Whether every thread of a process has stopped, as SIGSTOP wants it.
+pub(crate) fn is_stopped(pid: i32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let mut texts = threads.map(|thread| fs::read_to_string(thread.path().join("status")).unwrap());
+    texts.all(|text| field(&text, "State").unwrap().starts_with('T'))
+}
+
 /// The inodes of a process's sockets.
 pub(crate) fn sockets(pid: i32) -> Vec<u64> {
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd"));

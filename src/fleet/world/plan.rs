@@ -152,6 +152,7 @@ fn policy() -> impl Strategy<Value = Policy> {
             most_workers: 5,
             ready,
             steering,
+            rescue: false,
             start_timeout: spans.0,
             settle_timeout: spans.1,
             quiet_timeout: spans.2,

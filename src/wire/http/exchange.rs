@@ -258,11 +258,6 @@ impl Exchange {
         }
     }
 
-    /// Nothing that is written to the server arrives any more; its answer may still be read.
-    pub fn server_stopped_reading(&mut self) {
-        self.to_server.clear();
-    }
-
     /// Does all that can be done with what is there.
     fn advance(&mut self) {
         while match self.phase {

@@ -1,0 +1,191 @@
+//! The end: of a worker, however it comes, and of everything.
+//!
+//! What a worker's end means depends on what it was doing: an incoming one fails its change, one
+//! that serves has crashed, one that was told to stop has done as it was told.
+
+use super::fleet::{Fleet, Stopping};
+use super::vocabulary::*;
+use super::worker::Phase;
+
+impl Fleet {
+    pub(super) fn exited(&mut self, now: Time, id: WorkerId, exit: Exit) {
+        let Some(worker) = self.workers.get(&id) else {
+            return;
+        };
+        let incoming = self.is_incoming(id);
+        match worker.phase {
+            Phase::Starting { .. } | Phase::Ready if incoming => {
+                self.incoming_exited(now, id, exit)
+            }
+            Phase::Starting { .. } | Phase::Ready if worker.superseded => {
+                self.gone(id, exit, false)
+            }
+            Phase::Starting { .. } | Phase::Ready | Phase::Serving => self.crashed(now, id, exit),
+            Phase::Settling { .. } | Phase::Quiescing { .. } | Phase::Held { .. } => {
+                self.hand_over(id, self.listeners_of(id));
+                self.gone(id, exit, false);
+            }
+            Phase::Draining { .. } | Phase::Killed => self.gone(id, exit, true),
+        }
+    }
+
+    pub(super) fn incoming_exited(&mut self, now: Time, id: WorkerId, exit: Exit) {
+        let Some(worker) = self.workers.remove(&id) else {
+            return;
+        };
+        let failure = Failure::Exited {
+            worker: id,
+            slot: worker.slot,
+            exit,
+        };
+        // Before anything is closed: it may have been given what an empty slot keeps.
+        self.fail_change(now, failure);
+        self.release(worker.listeners.into_keys());
+    }
+
+    pub(super) fn gone(&mut self, id: WorkerId, exit: Exit, told: bool) {
+        self.out.push(Effect::Log(Note::Gone {
+            worker: id,
+            exit,
+            told,
+        }));
+        self.forget(id);
+    }
+
+    /// Drops a worker that has ended, and its listeners.
+    pub(super) fn forget(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.remove(&id) else {
+            return;
+        };
+        self.steer();
+        self.release(worker.listeners.into_keys());
+    }
+
+    /// Closes those of `listeners` that nobody has any more. With shared sockets the next
+    /// generation has them.
+    pub(super) fn release(&mut self, listeners: impl IntoIterator<Item = ListenerId>) {
+        for listener in listeners {
+            let is_used = self
+                .workers
+                .values()
+                .any(|worker| worker.listeners.contains_key(&listener));
+            let is_kept = self
+                .vacancies
+                .values()
+                .any(|vacancy| vacancy.kept.contains_key(&listener));
+            if !is_used && !is_kept {
+                self.out.push(Effect::Close { listener });
+            }
+        }
+    }
+
+    pub(super) fn stop_asked(&mut self, now: Time, asker: Option<Asker>, at_once: bool) {
+        let is_repeated = self.stopping.is_some();
+        self.begin_stopping(now, Outcome::Stopped);
+        if let Some(stopping) = &mut self.stopping {
+            stopping.askers.extend(asker);
+        }
+        if at_once {
+            self.tell_all(now);
+            self.kill_all();
+        } else if is_repeated || self.policy.pre_stop.is_zero() {
+            self.tell_all(now);
+        }
+    }
+
+    /// Nothing new begins from now on.
+    pub(super) fn begin_stopping(&mut self, now: Time, outcome: Outcome) {
+        if self.stopping.is_some() {
+            return;
+        }
+        let tell_at = Some(now.plus(self.policy.pre_stop));
+        self.stopping = Some(Stopping {
+            tell_at,
+            askers: Vec::new(),
+            outcome,
+        });
+        if self.change.is_some() {
+            self.fail_change(now, Failure::Stopped);
+        }
+        // Nobody fills them now, so they must not wake anybody.
+        for vacancy in self.vacancies.values_mut() {
+            vacancy.until = None;
+        }
+    }
+
+    /// Tells every worker to stop, once.
+    pub(super) fn tell_all(&mut self, now: Time) {
+        if let Some(stopping) = &mut self.stopping {
+            stopping.tell_at = None;
+        }
+        let untold = self.workers.values().filter(|worker| !worker.is_told());
+        for id in untold.map(|worker| worker.id).collect::<Vec<_>>() {
+            self.tell(now, id);
+        }
+        let vacancies = std::mem::take(&mut self.vacancies);
+        self.release(
+            vacancies
+                .into_values()
+                .flat_map(|vacancy| vacancy.kept.into_keys()),
+        );
+    }
+
+    pub(super) fn kill_all(&mut self) {
+        for id in self.workers.keys().copied().collect::<Vec<_>>() {
+            self.kill(id);
+        }
+    }
+
+    pub(super) fn tell(&mut self, now: Time, id: WorkerId) {
+        self.out.push(Effect::Signal { worker: id });
+        self.set_phase(
+            id,
+            Phase::Draining {
+                deadline: now.plus(self.policy.drain_timeout),
+            },
+        );
+        self.steer_unless_stopping();
+    }
+
+    /// A worker that is told to stop while nothing else serves goes on getting what comes: the
+    /// alternative is a queue that nobody empties.
+    pub(super) fn steer_unless_stopping(&mut self) {
+        if self.stopping.is_none() {
+            self.steer();
+        }
+    }
+
+    pub(super) fn kill(&mut self, id: WorkerId) {
+        self.out.push(Effect::Kill { worker: id });
+        self.set_phase(id, Phase::Killed);
+    }
+
+    pub(super) fn check_draining(&mut self, now: Time) {
+        let late = self.workers.values().filter(
+            |worker| matches!(worker.phase, Phase::Draining { deadline } if deadline <= now),
+        );
+        for id in late.map(|worker| worker.id).collect::<Vec<_>>() {
+            self.out
+                .push(Effect::Log(Note::DrainTimedOut { worker: id }));
+            self.kill(id);
+        }
+    }
+
+    pub(super) fn finish_if_over(&mut self) {
+        let Some(stopping) = &self.stopping else {
+            return;
+        };
+        if !self.workers.is_empty() || stopping.tell_at.is_some() {
+            return;
+        }
+        let outcome = stopping.outcome.clone();
+        for asker in stopping.askers.clone() {
+            self.out.push(Effect::Tell {
+                asker: Some(asker),
+                verdict: Verdict::Stopped,
+            });
+        }
+        self.finished = true;
+        self.out.push(Effect::Finish { outcome });
+    }
+}

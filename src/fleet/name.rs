@@ -1,0 +1,84 @@
+//! The names of things: what the fleet calls workers, slots, generations, listeners and moments.
+
+use core::fmt;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+/// A moment, as the time since the supervisor started. The fleet has no clock; it is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub Duration);
+
+impl Time {
+    /// Later than any other.
+    pub const NEVER: Self = Self(Duration::MAX);
+
+    /// This moment, `after` later.
+    pub fn plus(self, after: Duration) -> Self {
+        Self(self.0.saturating_add(after))
+    }
+
+    /// How long ago `earlier` was.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// One running copy of the command. Never reused, unlike a pid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerId(pub u64);
+
+/// A worker's place, from 0: `REUSEPORT_WORKER` in its environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(pub u32);
+
+/// All workers started by one start or one reload, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation(pub u32);
+
+/// One listening socket in an endpoint's group. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListenerId(pub u64);
+
+/// Workers that retire together. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RetirementId(pub u64);
+
+/// An address and port that is served: one reuseport group.
+///
+/// `[::]` for IPv6 only and `[::]` for both families are two groups in the kernel
+/// (`inet_reuseport_add_sock` compares `ipv6only`), so they are two endpoints here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Endpoint {
+    /// Where it listens; the port is never 0.
+    pub address: SocketAddr,
+    /// `IPV6_V6ONLY`; false for IPv4.
+    pub v6_only: bool,
+}
+
+/// Who asked for a change and waits to hear how it ends: a client of the control socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Asker(pub u64);
+
+impl fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.address)
+    }
+}

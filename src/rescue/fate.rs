@@ -1,0 +1,145 @@
+//! What becomes of a connection that its worker has closed, or died with: pure.
+//!
+//! The client must see what it would have seen, but for a request that nobody has read. So a close
+//! that is the worker's own wish, or the end of an answer, is passed on at once: an answer without
+//! a length ends with it. Only a connection that was idle when the worker was told to stop is kept.
+
+use super::quiet::{Owed, Watch};
+use crate::wire::http::Beginning;
+
+/// A close this long after the last byte of an answer, in milliseconds, is not its end.
+const SOON: u32 = 1000;
+
+/// What the worker had been through when it let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parting {
+    /// It closed because it wanted to.
+    OwnWish,
+    /// It was told to stop, or is dead; so many bytes had it written by then.
+    Stopping {
+        /// The bytes that it had written when it was told.
+        written: u64,
+    },
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Keep it, and answer what comes.
+    Keep,
+    /// Close it: the worker was done with it.
+    Finish,
+    /// Close it, and let the client read the last answer in spite of what it has sent since.
+    FinishGently,
+    /// Close it: what it was about died with the worker.
+    GiveUp(&'static str),
+}
+
+/// Decides.
+pub(super) fn fate(watch: &Watch, parting: Parting) -> Fate {
+    let account = watch.last();
+    let has_request = account.unread > 0 && watch.unread() != Beginning::Other;
+    let is_own_wish = parting == Parting::OwnWish;
+    match watch.owed() {
+        _ if watch.is_amid_something() && !is_own_wish => Fate::GiveUp("not-http"),
+        Owed::Yes if is_own_wish => Fate::Finish,
+        Owed::Yes => Fate::GiveUp("in-flight"),
+        _ if account.is_closed && account.unread == 0 => Fate::Finish,
+        _ if is_own_wish && !has_request => Fate::Finish,
+        _ if has_just_answered(watch, parting) && account.unread == 0 => Fate::Finish,
+        _ if has_just_answered(watch, parting) => Fate::FinishGently,
+        _ => Fate::Keep,
+    }
+}
+
+/// Whether the close belongs to an answer that was given after all.
+fn has_just_answered(watch: &Watch, parting: Parting) -> bool {
+    match parting {
+        Parting::OwnWish => false,
+        Parting::Stopping { written } => {
+            let account = watch.last();
+            account.written > written && account.sent_ago < SOON
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::tcp::Account;
+    use std::time::Instant;
+
+    const IDLE: Account = Account {
+        unread: 0,
+        unsent: 0,
+        received: 100,
+        written: 100,
+        received_ago: 50,
+        sent_ago: 40,
+        is_closed: false,
+    };
+    const TOLD: Parting = Parting::Stopping { written: 100 };
+
+    fn of(account: Account, unread: Beginning, parting: Parting) -> Fate {
+        fate(&Watch::new(Instant::now(), account, unread), parting)
+    }
+
+    #[test]
+    fn idle_ones_and_unread_requests_are_kept() {
+        let waiting = Account { unread: 9, ..IDLE };
+        assert_eq!(of(IDLE, Beginning::Undecided, TOLD), Fate::Keep);
+        assert_eq!(of(waiting, Beginning::Request, TOLD), Fate::Keep);
+        assert_eq!(
+            of(waiting, Beginning::Request, Parting::OwnWish),
+            Fate::Keep
+        );
+        let answered_long_ago = Account {
+            written: 200,
+            sent_ago: 2000,
+            received_ago: 2100,
+            ..IDLE
+        };
+        assert_eq!(
+            of(answered_long_ago, Beginning::Undecided, TOLD),
+            Fate::Keep
+        );
+    }
+
+    #[test]
+    fn a_close_of_the_workers_own_is_passed_on() {
+        assert_eq!(
+            of(IDLE, Beginning::Undecided, Parting::OwnWish),
+            Fate::Finish
+        );
+        let last = Account {
+            written: 200,
+            ..IDLE
+        };
+        assert_eq!(of(last, Beginning::Undecided, TOLD), Fate::Finish);
+        let pipelined = Account { unread: 9, ..last };
+        assert_eq!(of(pipelined, Beginning::Request, TOLD), Fate::FinishGently);
+    }
+
+    #[test]
+    fn what_the_worker_had_begun_dies_with_it() {
+        let owed = Account {
+            received_ago: 10,
+            ..IDLE
+        };
+        assert_eq!(
+            of(owed, Beginning::Undecided, TOLD),
+            Fate::GiveUp("in-flight")
+        );
+        let half = Account { unread: 9, ..IDLE };
+        assert_eq!(of(half, Beginning::Other, TOLD), Fate::GiveUp("not-http"));
+    }
+
+    #[test]
+    fn a_client_that_has_left_is_let_go() {
+        let left = Account {
+            is_closed: true,
+            ..IDLE
+        };
+        assert_eq!(of(left, Beginning::Undecided, TOLD), Fate::Finish);
+    }
+}

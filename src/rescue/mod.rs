@@ -1,0 +1,53 @@
+//! The rescuer: a process of its own that holds the connections of workers which are about to end,
+//! so that no request on them is lost. It knows HTTP/1; whatever is not that it leaves alone.
+//!
+//! ```text
+//!            frozen ─────── the worker closes it ──────► orphan ── a request ──► relayed ─► closed
+//!              │  ▲                                        │ ▲                     │
+//!   not HTTP,  │  │ Take                                   │ └─ accepted from a    └─ 101: a tunnel
+//!   or told    ▼  │                                        │    worker's queue
+//!            thawed ──────  the worker closes it ──────►   └─ the client closes, or time is up
+//! ```
+//! The order of events for a retiring worker:
+//!
+//! 1. The supervisor sends duplicates of its connections. Each is frozen: nobody wakes for new
+//!    bytes, which stay in the socket's buffer, while the worker answers what it has read.
+//! 2. When nothing is in flight the worker is *quiet*, and gets its stop signal.
+//! 3. What it closes stays open, because the duplicate is the same socket: an orphan. A request that
+//!    waits in it, or comes later, is sent to the endpoint, which is the new generation's by now.
+//! 4. What it keeps for longer thaws, is its own, and becomes an orphan when it is closed.
+//!
+//! The hazards. Bytes that are read from a connection that the worker still has are lost to it: so
+//! nothing is read before a look at all its descriptors. A close that we hold back is a client that
+//! waits: so a connection on which the worker has just spoken is closed with it. And a rescuer that
+//! dies leaves frozen connections behind: the supervisor then thaws what it can still fetch
+//! ([`tcp::thaw`](crate::sys::tcp::thaw)) and interrupts the readers.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `process` | the loop: orders, readiness, time |
+//! | `worker` | one retiring worker and what it still has |
+//! | `watch` | looks at what workers have: the frost, the quiet, the closes |
+//! | `quiet` | whether a request is in flight, from what the kernel counts |
+//! | `fate` | what becomes of a connection that the worker has closed |
+//! | `orphan` | connections that are ours alone |
+//! | `relay` | moves the bytes of one rescue |
+//! | `queue` | accepts what waits in a listener nobody accepts from |
+//! | `route` | where a request is sent |
+//! | `timers` | one deadline for each connection |
+
+mod fate;
+mod orphan;
+mod process;
+mod queue;
+mod quiet;
+mod relay;
+mod route;
+mod timers;
+mod watch;
+mod worker;
+
+pub use process::run;
+
+/// The rescuer's `argv[0]`.
+pub const NAME: &str = "reuseport-run-rescuer";

@@ -1,0 +1,283 @@
+//! Connections that are ours alone: idle, being rescued, or lingering until the client has closed.
+
+use std::io::{self, Read};
+use std::net::{Shutdown, TcpStream as Plain};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use mio::{Interest, Token};
+use socket2::SockRef;
+
+use super::process::Rescuer;
+use super::relay::{Progress, Relay, Surroundings};
+use crate::sys::{descriptor, tcp};
+use crate::wire::http::{Ending, Exchange, Flaw};
+
+/// How long to wait for the client's close after ours: until then it may still have to read.
+const LINGER: Duration = Duration::from_secs(2);
+/// When to ask a silent client whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub(super) struct Orphan {
+    worker: u64,
+    client: TcpStream,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Idle,
+    Relay(Box<Relay>),
+    Linger,
+}
+
+/// What became of an orphan.
+enum End {
+    /// Nothing was owed to the client.
+    Idle,
+    /// It has its answers.
+    Served,
+    /// It was let linger only.
+    Lingered,
+    GivenUp(&'static str),
+}
+
+/// The token of an orphan's client; the one after it is its server's.
+pub(super) fn token(id: u64) -> Token {
+    // Ids count connections; there will not be 2^62 of them.
+    Token((id as usize) << 1)
+}
+
+impl Rescuer {
+    /// Takes a connection that the worker has let go of.
+    pub(super) fn adopt(&mut self, worker: u64, socket: OwnedFd) {
+        let client = tcp::thaw(&socket)
+            .and_then(|()| descriptor::set_nonblocking(&socket, true))
+            .map(|()| TcpStream::from_std(Plain::from(socket)));
+        match client {
+            Ok(client) => self.keep(worker, client, Stage::Idle, self.patience.idle),
+            Err(error) => self.fail(worker, &error),
+        }
+    }
+
+    /// Takes a connection that nobody has accepted.
+    pub(super) fn welcome(&mut self, worker: u64, client: TcpStream) {
+        self.keep(worker, client, Stage::Idle, self.patience.idle);
+    }
+
+    /// Closes a connection so that the client can read what it was sent, whatever it sends.
+    pub(super) fn let_linger(&mut self, worker: u64, socket: OwnedFd) {
+        if descriptor::set_nonblocking(&socket, true).is_ok() {
+            let _ = tcp::thaw(&socket);
+            let client = TcpStream::from_std(Plain::from(socket));
+            let _ = client.shutdown(Shutdown::Write);
+            self.keep(worker, client, Stage::Linger, LINGER);
+        }
+    }
+
+    fn keep(&mut self, worker: u64, mut client: TcpStream, stage: Stage, patience: Duration) {
+        let id = self.next_id();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self
+            .poll
+            .registry()
+            .register(&mut client, token(id), interest)
+        {
+            return self.fail(worker, &error);
+        }
+        let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE);
+        // Without it, a client that vanishes is found out when its time is up.
+        let _ = SockRef::from(&client).set_tcp_keepalive(&keepalive);
+        self.timers.set(id, Some(Instant::now() + patience));
+        self.worker(worker).orphans += 1;
+        self.orphans.insert(
+            id,
+            Orphan {
+                worker,
+                client,
+                stage,
+            },
+        );
+    }
+
+    fn fail(&mut self, worker: u64, error: &io::Error) {
+        log::debug!("cannot take a connection over: {error}");
+        self.worker(worker).give_up("system");
+    }
+
+    /// Its client or its server is ready, or it has yielded before.
+    pub(super) fn orphan_ready(&mut self, id: u64, now: Instant) {
+        let Some(mut orphan) = self.orphans.remove(&id) else {
+            return;
+        };
+        let end = match &mut orphan.stage {
+            Stage::Linger => drain(&mut orphan.client, &mut self.scratch).then_some(End::Lingered),
+            Stage::Relay(_) => self.relay(id, &mut orphan, now),
+            Stage::Idle => self.begin(id, &mut orphan, now),
+        };
+        match end {
+            Some(end) => self.bury(id, orphan, end),
+            None => drop(self.orphans.insert(id, orphan)),
+        }
+    }
+
+    /// Sees whether a request has come.
+    fn begin(&mut self, id: u64, orphan: &mut Orphan, now: Instant) -> Option<End> {
+        match tcp::peek(&orphan.client, &mut [0]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Ok(1..) => {
+                let client = orphan.client.peer_addr();
+                let lines = client.map(|client| self.configuration.header_lines(client));
+                let exchange = Exchange::new(lines.unwrap_or_default());
+                orphan.stage = Stage::Relay(Box::new(Relay::new(exchange, now)));
+                self.relay(id, orphan, now)
+            }
+            Ok(0) | Err(_) => Some(End::Idle),
+        }
+    }
+
+    fn relay(&mut self, id: u64, orphan: &mut Orphan, now: Instant) -> Option<End> {
+        let (Stage::Relay(relay), Ok(local)) = (&mut orphan.stage, orphan.client.local_addr())
+        else {
+            return Some(End::Idle);
+        };
+        let before = relay.exchange.answered();
+        let mut around = Surroundings {
+            registry: self.poll.registry(),
+            token: Token(token(id).0 + 1),
+            target: self.configuration.target(local),
+            now,
+            scratch: &mut self.scratch,
+        };
+        let progress = relay.pump(&mut orphan.client, &mut around);
+        let answered = relay.exchange.answered();
+        let deadline = relay.deadline(self.patience);
+        self.timers.set(id, deadline);
+        self.worker(orphan.worker).tally.rescued += answered - before;
+        match progress {
+            Progress::Waits => None,
+            Progress::Yields => {
+                self.again.push(id);
+                None
+            }
+            Progress::ClientBroke if answered > 0 => Some(End::Served),
+            Progress::ClientBroke => Some(End::GivenUp("client-broke")),
+            Progress::Ended(ending) => self.conclude(id, orphan, answered, ending, now),
+        }
+    }
+
+    /// Closes as the ending asks for.
+    fn conclude(
+        &mut self,
+        id: u64,
+        orphan: &mut Orphan,
+        answered: u64,
+        ending: Ending,
+        now: Instant,
+    ) -> Option<End> {
+        match ending {
+            Ending::ClientLeft if answered == 0 => return Some(End::Idle),
+            Ending::ClientLeft => return Some(End::Served),
+            Ending::Broken { flaw, amid } => {
+                if amid {
+                    // An end would look like the end of the answer; a reset does not.
+                    let _ = SockRef::from(&orphan.client).set_linger(Some(Duration::ZERO));
+                }
+                if amid || answered == 0 {
+                    return Some(End::GivenUp(name(flaw)));
+                }
+                self.worker(orphan.worker).give_up(name(flaw));
+            }
+            Ending::Answered => {}
+        }
+        orphan.stage = Stage::Linger;
+        let is_over = orphan.client.shutdown(Shutdown::Write).is_err()
+            || drain(&mut orphan.client, &mut self.scratch);
+        self.timers.set(id, Some(now + LINGER));
+        is_over.then_some(End::Lingered)
+    }
+
+    /// Its deadline has passed.
+    pub(super) fn orphan_late(&mut self, id: u64, now: Instant) {
+        let Some(mut orphan) = self.orphans.remove(&id) else {
+            return;
+        };
+        let end = match &mut orphan.stage {
+            Stage::Idle => End::Idle,
+            Stage::Linger => End::Lingered,
+            Stage::Relay(relay) => {
+                if !relay.is_clients_fault() {
+                    self.orphans.insert(id, orphan);
+                    return self.orphan_ready(id, now);
+                }
+                End::GivenUp("time-out")
+            }
+        };
+        self.bury(id, orphan, end);
+    }
+
+    /// Closes all that are idle: those that have sent nothing by now.
+    pub(super) fn close_idle(&mut self, now: Instant) {
+        let is_idle = |orphan: &Orphan| matches!(orphan.stage, Stage::Idle);
+        let idle: Vec<u64> = self
+            .orphans
+            .iter()
+            .filter(|(_, o)| is_idle(o))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in idle {
+            self.orphan_ready(id, now);
+            if self.orphans.get(&id).is_some_and(is_idle) {
+                self.orphan_late(id, now);
+            }
+        }
+    }
+
+    /// Gives up what is still under way.
+    pub(super) fn abandon_orphans(&mut self) {
+        for (id, orphan) in std::mem::take(&mut self.orphans) {
+            let end = match orphan.stage {
+                Stage::Idle => End::Idle,
+                Stage::Linger => End::Lingered,
+                Stage::Relay(_) => End::GivenUp("ended"),
+            };
+            self.bury(id, orphan, end);
+        }
+    }
+
+    fn bury(&mut self, id: u64, orphan: Orphan, end: End) {
+        self.timers.set(id, None);
+        let worker = self.worker(orphan.worker);
+        worker.orphans = worker.orphans.saturating_sub(1);
+        match end {
+            End::Idle => worker.tally.idle += 1,
+            End::GivenUp(reason) => worker.give_up(reason),
+            End::Served | End::Lingered => {}
+        }
+    }
+}
+
+/// Reads and drops what comes; whether the client has closed.
+fn drain(client: &mut TcpStream, scratch: &mut [u8]) -> bool {
+    loop {
+        match client.read(scratch) {
+            Ok(1..) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(0) | Err(_) => return true,
+        }
+    }
+}
+
+fn name(flaw: Flaw) -> &'static str {
+    match flaw {
+        Flaw::NotHttp => "not-http",
+        Flaw::Framing => "framing",
+        Flaw::LongHead => "long-head",
+        Flaw::Unreachable => "unreachable",
+        Flaw::ServerClosed => "server-closed",
+        Flaw::BadAnswer => "bad-answer",
+    }
+}

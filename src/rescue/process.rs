@@ -1,0 +1,338 @@
+//! The rescuer's loop: orders from the supervisor, readiness of connections, and time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use super::NAME;
+use super::orphan::Orphan;
+use super::queue::Queue;
+use super::relay::Patience;
+use super::timers::Timers;
+use super::worker::{Kept, Worker};
+use crate::sys::{channel, descriptor, process};
+use crate::wire::rescue::{Configuration, Descriptor, LONGEST, News, Order, decode, encode};
+
+/// The channel's token; connections count from one.
+const CHANNEL: Token = Token(0);
+/// Room to read into.
+const SCRATCH: usize = 64 * 1024;
+/// How long to stay when nothing is left: the next retiring worker may be near.
+const LONELY: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) struct Rescuer {
+    pub(super) configuration: Configuration,
+    pub(super) patience: Patience,
+    /// How many connections can be held.
+    max: usize,
+    pub(super) poll: Poll,
+    channel: OwnedFd,
+    is_channel_open: bool,
+    outbox: VecDeque<Vec<u8>>,
+    pub(super) workers: BTreeMap<u64, Worker>,
+    pub(super) orphans: BTreeMap<u64, Orphan>,
+    pub(super) queues: BTreeMap<u64, Queue>,
+    pub(super) timers: Timers,
+    /// Rescues that have yielded.
+    pub(super) again: Vec<u64>,
+    pub(super) next_look: Option<Instant>,
+    pub(super) scratch: Vec<u8>,
+    last_id: u64,
+    /// By when to have ended.
+    ending: Option<Instant>,
+    lonely_since: Option<Instant>,
+}
+
+/// Is the rescuer; comes back with the exit code.
+pub fn run() -> u8 {
+    let configuration = std::env::args_os().nth(1);
+    let configuration = configuration.and_then(|argument| decode(argument.as_encoded_bytes()));
+    let (Some(configuration), Ok(true)) = (configuration, descriptor::is_socket(&io::stdin()))
+    else {
+        eprintln!("{NAME} is started by reuseport-run, not by hand");
+        return 2;
+    };
+    match Rescuer::new(configuration).and_then(|mut rescuer| rescuer.run_to_end()) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!(
+                "{NAME}: cannot wait for events: {error}; connections of retired workers are closed"
+            );
+            1
+        }
+    }
+}
+
+impl Rescuer {
+    fn new(configuration: Configuration) -> io::Result<Self> {
+        ignore_stop_signals()?;
+        let before = process::raise_file_limit();
+        let limit = before.and_then(|_| process::file_limit()).unwrap_or(1024);
+        let channel = io::stdin().as_fd().try_clone_to_owned()?;
+        descriptor::set_nonblocking(&channel, true)?;
+        let poll = Poll::new()?;
+        let number = channel.as_raw_fd();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        poll.registry()
+            .register(&mut SourceFd(&number), CHANNEL, interest)?;
+        Ok(Self {
+            patience: Patience {
+                head: Duration::from_millis(configuration.header_timeout_ms),
+                idle: Duration::from_millis(configuration.rescue_timeout_ms),
+            },
+            // A quarter is for connections to servers and for looking around.
+            max: configuration
+                .max
+                .min(usize::try_from(limit / 4 * 3).unwrap_or(usize::MAX)),
+            configuration,
+            poll,
+            channel,
+            is_channel_open: true,
+            outbox: VecDeque::new(),
+            workers: BTreeMap::new(),
+            orphans: BTreeMap::new(),
+            queues: BTreeMap::new(),
+            timers: Timers::default(),
+            again: Vec::new(),
+            next_look: None,
+            scratch: vec![0; SCRATCH],
+            last_id: 0,
+            ending: None,
+            lonely_since: None,
+        })
+    }
+
+    fn run_to_end(&mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(1024);
+        while !self.is_over(Instant::now()) {
+            match self.poll.poll(&mut events, self.sleep()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => result?,
+            }
+            let now = Instant::now();
+            for event in &events {
+                self.ready(event.token(), now);
+            }
+            for id in std::mem::take(&mut self.again) {
+                self.orphan_ready(id, now);
+            }
+            while let Some(id) = self.timers.pop(now) {
+                self.late(id, now);
+            }
+            self.watch(now);
+            self.report_done();
+            self.send_news();
+        }
+        self.abandon();
+        Ok(())
+    }
+
+    /// How long to wait for readiness.
+    fn sleep(&self) -> Option<Duration> {
+        if !self.again.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let lonely = self.lonely_since.map(|since| since + LONELY);
+        let ends = [self.timers.next(), self.next_look, self.ending, lonely];
+        let next = ends.into_iter().flatten().min()?;
+        Some(next.saturating_duration_since(Instant::now()))
+    }
+
+    fn is_over(&mut self, now: Instant) -> bool {
+        let has_nothing = self.orphans.is_empty() && self.queues.is_empty();
+        if let Some(ending) = self.ending {
+            return now >= ending || has_nothing;
+        }
+        // Not before the first worker: without one, the first order is on its way.
+        if self.last_id == 0 || !self.workers.is_empty() || !has_nothing {
+            self.lonely_since = None;
+            return false;
+        }
+        let since = *self.lonely_since.get_or_insert(now);
+        now >= since + LONELY
+    }
+
+    fn ready(&mut self, token: Token, now: Instant) {
+        if token == CHANNEL {
+            return self.hear_orders(now);
+        }
+        let id = (token.0 >> 1) as u64;
+        if self.queues.contains_key(&id) {
+            self.queue_ready(id);
+        } else {
+            self.orphan_ready(id, now);
+        }
+    }
+
+    fn late(&mut self, id: u64, now: Instant) {
+        if self.queues.contains_key(&id) {
+            self.queue_late(id, now);
+        } else {
+            self.orphan_late(id, now);
+        }
+    }
+
+    /// A number for a connection, which is never used again.
+    pub(super) fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    /// A worker, known or new.
+    pub(super) fn worker(&mut self, id: u64) -> &mut Worker {
+        self.workers.entry(id).or_insert_with(Worker::new)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        let kept: usize = self.workers.values().map(|worker| worker.kept.len()).sum();
+        kept + self.orphans.len() >= self.max
+    }
+
+    fn hear_orders(&mut self, now: Instant) {
+        let mut bytes = vec![0; LONGEST];
+        while self.is_channel_open {
+            match channel::receive(&self.channel, &mut bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) | Ok((0, _)) => {
+                    self.is_channel_open = false;
+                    self.end(now, self.configuration.drain_timeout_ms);
+                }
+                Ok((count, descriptors)) => match decode(bytes.get(..count).unwrap_or_default()) {
+                    Some(order) => self.obey(order, descriptors, now),
+                    None => log::warn!("{NAME}: an order is not understood"),
+                },
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order, descriptors: Vec<OwnedFd>, now: Instant) {
+        match order {
+            Order::Take {
+                worker,
+                pid,
+                connections,
+            } => self.take(worker, pid, connections.into_iter().zip(descriptors), now),
+            Order::Taken { worker } => {
+                let known = self.worker(worker);
+                known.is_complete = true;
+                let held = known.kept.len();
+                self.say(&News::Holding { worker, held });
+                self.check_quiet(worker, now);
+            }
+            Order::Told { worker } => self.worker(worker).tell(now),
+            Order::Gone { worker } => self.worker(worker).is_gone = true,
+            Order::Queue { worker, .. } => {
+                for listener in descriptors {
+                    self.open_queue(worker, listener, now);
+                }
+            }
+            Order::End { within_ms } => self.end(now, within_ms),
+        }
+        if self.workers.values().any(|worker| !worker.kept.is_empty()) {
+            self.next_look.get_or_insert(now);
+        }
+    }
+
+    fn take(
+        &mut self,
+        id: u64,
+        pid: i32,
+        connections: impl Iterator<Item = (Descriptor, OwnedFd)>,
+        now: Instant,
+    ) {
+        self.worker(id).pid = Some(pid);
+        for (at, socket) in connections {
+            let (number, is_full) = (self.next_id(), self.is_full());
+            let worker = self.worker(id);
+            worker.tally.held += 1;
+            worker.include(at.pid);
+            if is_full {
+                worker.give_up("too-many");
+                continue;
+            }
+            match Kept::new(socket, at, worker.told.is_none(), now) {
+                Ok(kept) => drop(worker.kept.insert(number, kept)),
+                Err(error) => {
+                    log::debug!("cannot hold a connection: {error}");
+                    worker.give_up("system");
+                }
+            }
+        }
+    }
+
+    /// Begins to end: what workers have is theirs, what is idle is closed.
+    fn end(&mut self, now: Instant, within_ms: u64) {
+        let deadline = now + Duration::from_millis(within_ms);
+        self.ending = Some(self.ending.map_or(deadline, |former| former.min(deadline)));
+        for worker in self.workers.values_mut() {
+            for mut kept in std::mem::take(&mut worker.kept).into_values() {
+                kept.thaw();
+                worker.tally.finished += 1;
+            }
+        }
+        self.close_queues();
+        self.close_idle(now);
+    }
+
+    fn abandon(&mut self) {
+        self.close_queues();
+        self.abandon_orphans();
+        for (worker, ended) in std::mem::take(&mut self.workers) {
+            self.say(&News::Report {
+                worker,
+                tally: ended.tally,
+            });
+        }
+        self.send_news();
+    }
+
+    /// Reports on workers of which nothing is left.
+    fn report_done(&mut self) {
+        let done: Vec<u64> = self
+            .workers
+            .iter()
+            .filter(|(_, worker)| worker.is_done())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in done {
+            if let Some(worker) = self.workers.remove(&id) {
+                self.say(&News::Report {
+                    worker: id,
+                    tally: worker.tally,
+                });
+            }
+        }
+    }
+
+    pub(super) fn say(&mut self, news: &News) {
+        self.outbox.push_back(encode(news));
+    }
+
+    /// Sends what can be sent. If nobody hears it, nobody wants to know.
+    fn send_news(&mut self) {
+        while let Some(message) = self.outbox.front() {
+            match channel::send(&self.channel, message, &[]) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                _ => drop(self.outbox.pop_front()),
+            }
+        }
+    }
+}
+
+/// A service manager that stops a service signals all of its processes. This one ends when the
+/// supervisor says so, or is gone.
+fn ignore_stop_signals() -> io::Result<()> {
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
+    }
+    Ok(())
+}

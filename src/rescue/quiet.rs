@@ -1,0 +1,268 @@
+//! Whether a request is in flight on a connection that a worker has, from what the kernel counts:
+//! pure, over a series of looks.
+//!
+//! A request that was read and not answered is *owed*. Between two looks the counts say what
+//! happened: bytes were taken (owed), bytes were written (paid), or both, and then the order
+//! decides: unread bytes are the client's next request, which it sends when it has its answer;
+//! without them the kernel's two time stamps tell, if they differ. They have the resolution of
+//! the clock tick, and on a busy connection they are equal most of the time: then it is *unclear*,
+//! which counts as owed until nothing has happened for a while.
+//!
+//! The hazard is a blocking read that has taken bytes and sleeps with them: it looks like a request
+//! that takes long. Only an interruption tells the two apart.
+
+use std::time::{Duration, Instant};
+
+use crate::sys::tcp::Account;
+use crate::wire::http::Beginning;
+
+/// An answer that is written in pieces has no longer pauses than this, mostly.
+const PAUSE: Duration = Duration::from_millis(20);
+/// An unclear connection on which nothing has happened for this long is idle.
+const GRACE: Duration = Duration::from_millis(100);
+/// A reader that sleeps with its bytes shows after this long.
+const STUCK: Duration = Duration::from_millis(15);
+
+/// Whether an answer is owed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owed {
+    No,
+    Yes,
+    Unclear,
+}
+
+/// What has been seen of one connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watch {
+    last: Account,
+    unread: Beginning,
+    owed: Owed,
+    changed: Instant,
+}
+
+impl Watch {
+    /// After the first look; `unread` is what the unread bytes begin, if there are any.
+    pub(super) fn new(now: Instant, account: Account, unread: Beginning) -> Self {
+        let since = Duration::from_millis(account.received_ago.min(account.sent_ago).into());
+        Self {
+            owed: if taken(&account) == 0 {
+                Owed::No
+            } else {
+                order(&account)
+            },
+            last: account,
+            unread,
+            changed: now.checked_sub(since).unwrap_or(now),
+        }
+    }
+
+    /// After another look.
+    pub(super) fn observe(&mut self, now: Instant, account: Account, unread: Beginning) {
+        let took = taken(&account) > taken(&self.last);
+        let wrote = account.written > self.last.written;
+        match (took, wrote) {
+            (true, false) => self.owed = Owed::Yes,
+            (false, true) => self.owed = Owed::No,
+            (true, true) => self.owed = order(&account),
+            (false, false) => {}
+        }
+        if took || wrote || account.unsent != self.last.unsent {
+            self.changed = now;
+        }
+        self.last = account;
+        self.unread = unread;
+    }
+
+    /// Whether the worker owes nothing on this connection.
+    pub(super) fn is_idle(&self, now: Instant) -> bool {
+        let rest = now.saturating_duration_since(self.changed);
+        match self.owed {
+            _ if self.last.unsent > 0 || self.is_amid_something() => false,
+            // The client has sent its next request, so it has the whole answer.
+            Owed::No if self.last.unread > 0 => true,
+            Owed::No => rest >= PAUSE || taken(&self.last) == 0,
+            Owed::Unclear => rest >= GRACE,
+            Owed::Yes => false,
+        }
+    }
+
+    /// Whether what is unread continues something that the worker has begun to read.
+    pub(super) fn is_amid_something(&self) -> bool {
+        self.last.unread > 0 && self.unread == Beginning::Other
+    }
+
+    /// Whether a reader may be asleep with bytes that it has.
+    pub(super) fn may_be_stuck(&self, now: Instant) -> bool {
+        let rests = now.saturating_duration_since(self.changed) >= STUCK;
+        rests && self.last.unread == 0 && self.owed != Owed::No
+    }
+
+    pub(super) fn owed(&self) -> Owed {
+        self.owed
+    }
+
+    pub(super) fn last(&self) -> &Account {
+        &self.last
+    }
+
+    pub(super) fn unread(&self) -> Beginning {
+        self.unread
+    }
+}
+
+/// Bytes that somebody has read.
+fn taken(account: &Account) -> u64 {
+    account.received.saturating_sub(account.unread.into())
+}
+
+/// What is owed when bytes were both taken and written.
+fn order(account: &Account) -> Owed {
+    if account.unread > 0 || account.sent_ago < account.received_ago {
+        Owed::No
+    } else if account.sent_ago > account.received_ago || account.written == 0 {
+        Owed::Yes
+    } else {
+        Owed::Unclear
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REST: Account = Account {
+        unread: 0,
+        unsent: 0,
+        received: 100,
+        written: 100,
+        received_ago: 1000,
+        sent_ago: 996,
+        is_closed: false,
+    };
+
+    fn after(start: Instant, ms: u64) -> Instant {
+        start + Duration::from_millis(ms)
+    }
+
+    fn watch(account: Account) -> (Instant, Watch) {
+        // In the past of this, there must be something.
+        let now = after(Instant::now(), 10_000);
+        (now, Watch::new(now, account, Beginning::Request))
+    }
+
+    #[test]
+    fn one_that_answered_long_ago_is_idle_at_once() {
+        let (now, watch) = watch(REST);
+        assert!(watch.is_idle(now));
+    }
+
+    #[test]
+    fn one_on_which_nothing_ever_came_is_idle() {
+        let fresh = Account {
+            received: 0,
+            written: 0,
+            received_ago: 1,
+            sent_ago: 1,
+            ..REST
+        };
+        let (now, watch) = watch(fresh);
+        assert!(watch.is_idle(now));
+    }
+
+    #[test]
+    fn a_request_that_was_read_is_owed_however_long_it_takes() {
+        let (now, mut watch) = watch(Account {
+            received_ago: 990,
+            ..REST
+        });
+        assert!(!watch.is_idle(after(now, 60_000)));
+        assert!(watch.may_be_stuck(after(now, 60_000)));
+        watch.observe(
+            after(now, 5),
+            Account {
+                written: 150,
+                ..REST
+            },
+            Beginning::Undecided,
+        );
+        assert!(!watch.is_idle(after(now, 6)));
+        assert!(watch.is_idle(after(now, 25)));
+    }
+
+    #[test]
+    fn a_request_that_waits_unread_is_nobodys() {
+        let waiting = Account {
+            unread: 30,
+            received: 130,
+            received_ago: 0,
+            sent_ago: 0,
+            ..REST
+        };
+        let (now, mut watch) = watch(waiting);
+        assert!(watch.is_idle(now));
+        // A blocking read takes it and sleeps.
+        watch.observe(
+            after(now, 5),
+            Account {
+                unread: 0,
+                ..waiting
+            },
+            Beginning::Undecided,
+        );
+        assert!(!watch.is_idle(after(now, 9_000)));
+        assert!(!watch.may_be_stuck(after(now, 6)));
+        assert!(watch.may_be_stuck(after(now, 20)));
+    }
+
+    #[test]
+    fn pipelined_requests_behind_one_that_is_owed_do_not_pay_it() {
+        let (now, mut watch) = watch(Account {
+            received_ago: 990,
+            ..REST
+        });
+        let more = Account {
+            unread: 30,
+            received: 130,
+            received_ago: 0,
+            ..REST
+        };
+        watch.observe(after(now, 5), more, Beginning::Request);
+        assert!(!watch.is_idle(after(now, 500)));
+    }
+
+    #[test]
+    fn equal_stamps_are_unclear_for_a_while() {
+        let (now, mut watch) = watch(Account {
+            received_ago: 4,
+            sent_ago: 4,
+            ..REST
+        });
+        assert!(!watch.is_idle(after(now, 50)));
+        assert!(watch.is_idle(after(now, 150)));
+        let both = Account {
+            received: 130,
+            written: 130,
+            received_ago: 0,
+            sent_ago: 0,
+            ..REST
+        };
+        watch.observe(after(now, 160), both, Beginning::Undecided);
+        assert!(!watch.is_idle(after(now, 200)));
+        assert!(watch.is_idle(after(now, 260)));
+    }
+
+    #[test]
+    fn an_upload_and_an_answer_that_is_not_sent_are_busy() {
+        let (now, upload) = watch(REST);
+        let mut upload = upload;
+        let piece = Account {
+            unread: 5,
+            received: 105,
+            ..REST
+        };
+        upload.observe(now, piece, Beginning::Other);
+        assert!(upload.is_amid_something() && !upload.is_idle(after(now, 500)));
+        let (now, answer) = watch(Account { unsent: 1, ..REST });
+        assert!(!answer.is_idle(after(now, 500)));
+    }
+}

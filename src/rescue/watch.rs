@@ -1,0 +1,205 @@
+//! Looks at the connections that workers have, again and again: nothing tells when another
+//! process closes a descriptor.
+//!
+//! A connection is an orphan when its descriptor is no longer where it was *and* a full look at all
+//! the worker's processes, made after that, did not find it elsewhere (dup(2), a child).
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use super::fate::{Fate, fate};
+use super::process::Rescuer;
+use super::quiet::Watch;
+use super::worker::{Kept, Worker};
+use crate::sys::tcp::Account;
+use crate::sys::{procfs, tcp};
+use crate::wire::http::{Beginning, beginning};
+use crate::wire::rescue::{Descriptor, News};
+
+/// The pause between looks while a request may be in flight.
+const EAGER: Duration = Duration::from_millis(5);
+/// The pause between looks when only closes are of interest.
+const CALM: Duration = Duration::from_millis(20);
+/// Looking takes at most one part in so many of our time.
+const SHARE: u32 = 4;
+/// What a worker keeps for so long after it was told to stop, it wants to keep.
+const SECOND_THOUGHTS: Duration = Duration::from_millis(200);
+/// So many unread bytes are looked at.
+const GLANCE: usize = 512;
+
+impl Rescuer {
+    /// Looks, if it is time.
+    pub(super) fn watch(&mut self, now: Instant) {
+        if self.next_look.is_none_or(|at| now < at) {
+            return;
+        }
+        let workers: Vec<u64> = self.workers.keys().copied().collect();
+        for id in workers {
+            self.look_at(id, now);
+        }
+        let cost = now.elapsed();
+        self.next_look = self
+            .pause()
+            .map(|pause| Instant::now() + pause.max(cost * SHARE));
+    }
+
+    fn pause(&self) -> Option<Duration> {
+        let having = || {
+            self.workers
+                .values()
+                .filter(|worker| !worker.kept.is_empty())
+        };
+        having().next()?;
+        let is_eager = having().any(|worker| worker.told.is_none());
+        Some(if is_eager { EAGER } else { CALM })
+    }
+
+    fn look_at(&mut self, id: u64, now: Instant) {
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
+        let orphans = worker.take_orphans();
+        let stuck = worker.look(now);
+        if stuck {
+            self.say(&News::Stuck { worker: id });
+        }
+        for kept in orphans {
+            self.part(id, kept, now);
+        }
+        self.check_quiet(id, now);
+    }
+
+    /// Deals with a connection that the worker has let go of.
+    fn part(&mut self, id: u64, mut kept: Kept, now: Instant) {
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
+        kept.observe(now);
+        match fate(&kept.watch, worker.parting(&kept)) {
+            Fate::Finish => worker.tally.finished += 1,
+            Fate::GiveUp(reason) => worker.give_up(reason),
+            Fate::FinishGently => {
+                worker.tally.finished += 1;
+                self.let_linger(id, kept.socket);
+            }
+            Fate::Keep => self.adopt(id, kept.socket),
+        }
+    }
+
+    /// Says that a worker is quiet, once.
+    pub(super) fn check_quiet(&mut self, id: u64, now: Instant) {
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
+        let is_news = worker.is_complete && !worker.is_quiet;
+        if is_news && worker.kept.values().all(|kept| kept.watch.is_idle(now)) {
+            worker.is_quiet = true;
+            self.say(&News::Quiet { worker: id });
+        }
+    }
+}
+
+impl Worker {
+    /// The connections that it has no more.
+    fn take_orphans(&mut self) -> Vec<Kept> {
+        let lost = |kept: &&Kept| !procfs::may_hold(kept.at.pid, kept.at.number, kept.at.inode);
+        if self.kept.values().find(lost).is_none() {
+            return Vec::new();
+        }
+        let sockets = self.sockets();
+        let mut orphans = Vec::new();
+        let ids: Vec<u64> = self
+            .kept
+            .iter()
+            .filter(|(_, kept)| lost(kept))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ids {
+            let found = self.kept.get_mut(&id).and_then(|kept| {
+                kept.at = *sockets.get(&kept.at.inode)?;
+                Some(())
+            });
+            if found.is_none() {
+                orphans.extend(self.kept.remove(&id));
+            }
+        }
+        orphans
+    }
+
+    /// Looks at all that it has: what continues something thaws, and all of it when the worker has
+    /// been told for a while. Says whether the worker must be interrupted.
+    fn look(&mut self, now: Instant) -> bool {
+        let must_thaw = self
+            .told
+            .is_some_and(|told| now.saturating_duration_since(told) >= SECOND_THOUGHTS);
+        let mut suspects = Vec::new();
+        let mut has_thawed = false;
+        for kept in self.kept.values_mut().filter(|kept| kept.is_frozen) {
+            kept.observe(now);
+            if must_thaw || kept.watch.is_amid_something() {
+                kept.thaw();
+                has_thawed = true;
+                suspects.push(kept.at);
+            } else if kept.watch.may_be_stuck(now) {
+                suspects.push(kept.at);
+            }
+        }
+        if has_thawed {
+            self.forget_pause();
+        }
+        if self.told.is_none() {
+            for kept in self.kept.values_mut().filter(|kept| !kept.is_frozen) {
+                kept.observe(now);
+            }
+        }
+        // The reader of a connection that thaws may have begun to read when it was frozen.
+        self.is_stuck(now, &suspects)
+    }
+}
+
+impl Kept {
+    /// Holds a connection, and freezes it if asked to.
+    pub(super) fn new(
+        socket: OwnedFd,
+        at: Descriptor,
+        freeze: bool,
+        now: Instant,
+    ) -> std::io::Result<Self> {
+        if freeze {
+            tcp::freeze(&socket)?;
+        }
+        let (account, unread) = glance(&socket)?;
+        Ok(Self {
+            socket,
+            at,
+            watch: Watch::new(now, account, unread),
+            is_frozen: freeze,
+            written: None,
+        })
+    }
+
+    fn observe(&mut self, now: Instant) {
+        match glance(&self.socket) {
+            Ok((account, unread)) => self.watch.observe(now, account, unread),
+            Err(error) => log::debug!("cannot look at a connection: {error}"),
+        }
+    }
+
+    pub(super) fn thaw(&mut self) {
+        self.is_frozen = false;
+        if let Err(error) = tcp::thaw(&self.socket) {
+            log::debug!("cannot thaw a connection: {error}");
+        }
+    }
+}
+
+/// What the kernel counts, and what is unread.
+fn glance(socket: &OwnedFd) -> std::io::Result<(Account, Beginning)> {
+    let account = tcp::account(socket)?;
+    if account.unread == 0 {
+        return Ok((account, Beginning::Undecided));
+    }
+    let mut bytes = [0; GLANCE];
+    let count = tcp::peek(socket, &mut bytes).unwrap_or(0);
+    Ok((account, beginning(bytes.get(..count).unwrap_or_default())))
+}

@@ -1,0 +1,273 @@
+//! The rescuers, as the supervisor sees them: one process for all workers that retire together.
+//!
+//! The order: duplicates of a worker's connections go to the rescuer; when it says that no request
+//! is in flight, or when the quiet time-out has passed, those that were accepted late go too, the
+//! rescuer hears that the stop signal comes, and the signal goes out. A rescuer that dies leaves
+//! things as they are without one: nobody waits for it.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use log::{debug, info, warn};
+
+use super::Supervisor;
+use super::rescuer::{Rescuer, sentence, sockets_of};
+use crate::fleet::{Event, ListenerId, RetirementId, WorkerId};
+use crate::sys::{channel, process};
+use crate::wire::diag::{States, TcpState};
+use crate::wire::rescue::{LONGEST, News, Order, decode};
+
+/// How long rescuers may take when all is over.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+impl Supervisor {
+    /// Has the connections of these workers held. A worker that has none, or that cannot be looked
+    /// into, is quiet as far as that matters.
+    pub(super) fn hold(&mut self, retirement: RetirementId, workers: &[WorkerId]) -> Vec<Event> {
+        let open = self.established();
+        let quiet = |worker: &WorkerId| Event::Quieted { worker: *worker };
+        let mut events = Vec::new();
+        for worker in workers {
+            match self.hold_one(retirement, *worker, &open) {
+                Ok(true) => {}
+                Ok(false) => events.push(quiet(worker)),
+                Err(error) => {
+                    warn!(
+                        "{}: its connections cannot be rescued: {error}",
+                        self.describe(*worker)
+                    );
+                    events.push(quiet(worker));
+                }
+            }
+        }
+        events
+    }
+
+    fn hold_one(
+        &mut self,
+        retirement: RetirementId,
+        worker: WorkerId,
+        open: &BTreeSet<u64>,
+    ) -> io::Result<bool> {
+        let Some(pid) = self.children.get(worker).map(|child| child.pid) else {
+            return Ok(false);
+        };
+        if open.is_empty()
+            || !sockets_of(pid)
+                .iter()
+                .any(|found| open.contains(&found.inode))
+        {
+            return Ok(false);
+        }
+        let rescuer = self.rescuer(retirement)?;
+        rescuer.workers.insert(worker);
+        Ok(rescuer.take(worker, pid, open)? > 0)
+    }
+
+    /// The rescuer of a retirement; started if there is none.
+    fn rescuer(&mut self, retirement: RetirementId) -> io::Result<&mut Rescuer> {
+        if !self.rescuers.rescuers.contains_key(&retirement) {
+            let endpoints = self
+                .groups
+                .endpoints()
+                .map(|(endpoint, _)| *endpoint)
+                .collect();
+            let rescuer = Rescuer::start(&self.config, endpoints, &mut self.sources, retirement)?;
+            debug!(
+                "rescuer (pid {}) started for retirement {}",
+                rescuer.pid, retirement.0
+            );
+            self.rescuers.rescuers.insert(retirement, rescuer);
+        }
+        self.rescuers
+            .rescuers
+            .get_mut(&retirement)
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// The inodes of the established connections on the managed endpoints.
+    fn established(&self) -> BTreeSet<u64> {
+        match self.connections(States::of(TcpState::ESTABLISHED)) {
+            Ok(open) => open
+                .iter()
+                .map(|connection| connection.inode)
+                .filter(|inode| *inode != 0)
+                .collect(),
+            Err(error) => {
+                warn!("cannot list connections: {error}; none is rescued");
+                BTreeSet::new()
+            }
+        }
+    }
+
+    /// To be called just before the stop signal goes out.
+    pub(super) fn about_to_tell(&mut self, worker: WorkerId) {
+        if self.rescuers.of(worker).is_none() {
+            return;
+        }
+        let open = self.established();
+        let Some(pid) = self.children.get(worker).map(|child| child.pid) else {
+            return;
+        };
+        let Some(rescuer) = self.rescuers.of(worker) else {
+            return;
+        };
+        let late = rescuer.take(worker, pid, &open);
+        if let Err(error) = late.and_then(|_| rescuer.order(&Order::Told { worker: worker.0 }, &[]))
+        {
+            warn!("worker {worker}: cannot reach its rescuer: {error}");
+        }
+    }
+
+    /// To be called when a worker has ended.
+    pub(super) fn rescue_ended(&mut self, worker: WorkerId) {
+        let Some(rescuer) = self.rescuers.of(worker) else {
+            return;
+        };
+        if let Err(error) = rescuer.order(&Order::Gone { worker: worker.0 }, &[]) {
+            debug!("worker {worker}: cannot tell its rescuer that it is gone: {error}");
+        }
+        rescuer.workers.remove(&worker);
+    }
+
+    /// Has a rescuer accept what waits in a worker's listeners.
+    pub(super) fn hand_over(
+        &mut self,
+        retirement: RetirementId,
+        worker: WorkerId,
+        listeners: &[ListenerId],
+    ) {
+        let waiting: Vec<ListenerId> = listeners
+            .iter()
+            .copied()
+            .filter(|id| self.pending_on(*id) > 0)
+            .collect();
+        for listener in &waiting {
+            match self.hand_over_one(retirement, worker, *listener) {
+                Ok(address) => info!("{address}: a rescuer accepts what waits for worker {worker}"),
+                Err(error) => warn!("what waits for worker {worker} cannot be rescued: {error}"),
+            }
+        }
+        waiting
+            .iter()
+            .for_each(|listener| self.groups.handed_over(*listener));
+        let has_ended = self.children.get(worker).is_none();
+        if has_ended && !waiting.is_empty() {
+            self.rescue_ended(worker);
+        }
+    }
+
+    fn hand_over_one(
+        &mut self,
+        retirement: RetirementId,
+        worker: WorkerId,
+        listener: ListenerId,
+    ) -> io::Result<SocketAddr> {
+        let found = self
+            .groups
+            .socket(listener)
+            .zip(self.groups.endpoint(listener));
+        let (socket, endpoint) = found.ok_or(io::ErrorKind::NotFound)?;
+        let (socket, address) = (socket.try_clone_to_owned()?, endpoint.address);
+        let rescuer = self.rescuer(retirement)?;
+        rescuer.workers.insert(worker);
+        rescuer.order(
+            &Order::Queue {
+                worker: worker.0,
+                address,
+            },
+            &[socket],
+        )?;
+        Ok(address)
+    }
+
+    pub(super) fn rescuer_ready(&mut self, retirement: RetirementId) {
+        let mut bytes = vec![0; LONGEST];
+        loop {
+            let Some(rescuer) = self.rescuers.rescuers.get_mut(&retirement) else {
+                return;
+            };
+            match channel::receive(&rescuer.channel, &mut bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) | Ok((0, _)) => return self.lose_rescuer(retirement),
+                Ok((count, _)) => match decode::<News>(&bytes[..count]) {
+                    Some(news) => self.heard(retirement, news),
+                    None => warn!("a rescuer said something that is not understood"),
+                },
+            }
+        }
+    }
+
+    fn heard(&mut self, retirement: RetirementId, news: News) {
+        match news {
+            News::Holding { worker, held } => {
+                debug!("worker {worker}: {held} of its connections are held")
+            }
+            News::Quiet { worker } => self.inbox.push_back(Event::Quieted {
+                worker: WorkerId(worker),
+            }),
+            News::Stuck { worker } => self.kick(WorkerId(worker)),
+            News::Report { worker, tally } => {
+                info!("worker {worker}: {}", sentence(&tally));
+                if let Some(rescuer) = self.rescuers.rescuers.get_mut(&retirement) {
+                    rescuer.status.add(worker, &tally);
+                }
+            }
+        }
+    }
+
+    /// Interrupts the reads in which a worker's threads sleep.
+    fn kick(&mut self, worker: WorkerId) {
+        let Some(child) = self.children.get(worker) else {
+            return;
+        };
+        if let Err(error) = process::interrupt_group(child.pid) {
+            warn!("worker {worker}: cannot interrupt its reads: {error}");
+        }
+    }
+
+    /// Its channel has closed: it has done its work, or it died.
+    fn lose_rescuer(&mut self, retirement: RetirementId) {
+        let Some(rescuer) = self.rescuers.rescuers.remove(&retirement) else {
+            return;
+        };
+        self.sources.remove(&rescuer.channel, rescuer.token);
+        if !rescuer.workers.is_empty() {
+            warn!(
+                "rescuer (pid {}) ended before the workers that it was for; requests on their connections may be lost",
+                rescuer.pid
+            );
+        }
+        for worker in &rescuer.workers {
+            self.thaw(*worker, &rescuer);
+            self.inbox.push_back(Event::Quieted { worker: *worker });
+        }
+        self.rescuers.remember(retirement, rescuer.status);
+    }
+
+    /// Gives a worker back what its dead rescuer had frozen.
+    fn thaw(&self, worker: WorkerId, rescuer: &Rescuer) {
+        let Some(child) = self.children.get(worker) else {
+            return;
+        };
+        let thawed = rescuer
+            .thaw_for(child.pid)
+            .and_then(|()| process::interrupt_group(child.pid));
+        if let Err(error) = thawed {
+            warn!("worker {worker}: cannot give its connections back to it: {error}");
+        }
+    }
+
+    /// Ends all rescuers: there is nobody left to pass a request on to.
+    pub(super) fn end_rescuers(&mut self) {
+        let within_ms = u64::try_from(FAREWELL.as_millis()).unwrap_or(0) / 2;
+        for (_, rescuer) in std::mem::take(&mut self.rescuers.rescuers) {
+            let asked = rescuer.order(&Order::End { within_ms }, &[]);
+            if let Err(error) = asked.and_then(|()| process::wait_or_kill(rescuer.pid, FAREWELL)) {
+                debug!("rescuer (pid {}): {error}", rescuer.pid);
+            }
+        }
+    }
+}

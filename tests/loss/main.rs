@@ -1,0 +1,192 @@
+//! Loss: real servers under a saturating load, on loopback and over a network with a round trip,
+//! with privilege and without, while they are reloaded, killed and scaled.
+//!
+//! A trial saturates the machine, so they run one after another. They are short by default; with
+//! `LOSS_FULL=1` in the environment each has 20 reloads and 20 kills.
+#![allow(missing_docs)]
+#![allow(clippy::unwrap_used)]
+
+#[path = "../rig/harness.rs"]
+mod harness;
+#[path = "../rig/mod.rs"]
+mod rig;
+
+use std::env;
+use std::io::{self, Write as _};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use harness::{Supervisor, ctl_program, fixture, supervisor_program};
+use rig::load::Load;
+use rig::report::Report;
+
+static MACHINE: Mutex<()> = Mutex::new(());
+
+/// Waits until the machine is ours. A trial that failed before has left nothing behind.
+fn machine() -> MutexGuard<'static, ()> {
+    MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How often something is done in a trial.
+fn times() -> u64 {
+    if env::var_os("LOSS_FULL").is_some_and(|value| value == "1") {
+        20
+    } else {
+        5
+    }
+}
+
+/// Where a trial runs.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// One way; none: loopback.
+    delay_ms: Option<u32>,
+    nobody: bool,
+}
+
+const LOOPBACK: Place = Place {
+    delay_ms: None,
+    nobody: false,
+};
+
+/// Everywhere that a reload has to be without loss: a supervisor that is right on loopback may
+/// still lose every handshake that is under way.
+const EVERYWHERE: [Place; 6] = [
+    LOOPBACK,
+    Place {
+        delay_ms: Some(10),
+        nobody: false,
+    },
+    Place {
+        delay_ms: Some(50),
+        nobody: false,
+    },
+    Place {
+        delay_ms: None,
+        nobody: true,
+    },
+    Place {
+        delay_ms: Some(10),
+        nobody: true,
+    },
+    Place {
+        delay_ms: Some(50),
+        nobody: true,
+    },
+];
+
+/// The report of a trial; none, after saying so, where it cannot be made.
+#[track_caller]
+fn trial(place: Place, arguments: &[&str]) -> Option<Report> {
+    let mut command = Command::new(fixture("rig"));
+    if let Some(delay_ms) = place.delay_ms {
+        command.args(["--delay-ms", &delay_ms.to_string()]);
+    }
+    if place.nobody {
+        command.arg("--nobody");
+    }
+    command.arg("--").arg(fixture("trial"));
+    command.arg("--supervisor").arg(supervisor_program());
+    command.arg("--ctl").arg(ctl_program());
+    if place.delay_ms.is_some() {
+        command.args(["--connect", "10.9.0.2"]);
+    }
+    let output = command.args(arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.code() == Some(77) {
+        let name = std::thread::current()
+            .name()
+            .unwrap_or("a trial")
+            .to_owned();
+        let reason = said.trim().trim_start_matches("skipped: ");
+        let _ = writeln!(io::stderr(), "skipped: {name} {reason}");
+        return None;
+    }
+    assert!(output.status.success(), "{place:?} {arguments:?}: {said}");
+    Some(serde_json::from_slice(&output.stdout).unwrap())
+}
+
+#[track_caller]
+fn assert_at_most(failures: u64, report: &Report, place: Place) {
+    assert!(
+        report.outcome.failures() <= failures,
+        "{place:?}: {report:#?}"
+    );
+    assert!(report.outcome.answered >= 100, "{place:?}: {report:#?}");
+}
+
+/// Reloads, kills and scales one server.
+fn loses_nothing(server: &str) {
+    let _machine = machine();
+    let count = times().to_string();
+    for place in EVERYWHERE {
+        let Some(report) = trial(place, &["--server", server, "--reloads", &count]) else {
+            return;
+        };
+        assert_at_most(0, &report, place);
+    }
+    let Some(report) = trial(LOOPBACK, &["--server", server, "--kills", &count]) else {
+        return;
+    };
+    // What a killed worker was answering is lost with it, and nothing else.
+    assert_at_most(2 * times(), &report, LOOPBACK);
+    let Some(report) = trial(LOOPBACK, &["--server", server, "--scale", "8,2"]) else {
+        return;
+    };
+    assert_at_most(0, &report, LOOPBACK);
+}
+
+#[test]
+fn python_as_it_comes() {
+    loses_nothing("python-plain");
+}
+
+#[test]
+fn a_static_binary() {
+    loses_nothing("static");
+}
+
+#[test]
+fn node() {
+    loses_nothing("node");
+}
+
+#[test]
+fn go() {
+    loses_nothing("go");
+}
+
+#[test]
+fn new_generations_that_fail_cost_nothing() {
+    let _machine = machine();
+    let supervisor = Supervisor::builder()
+        .args(["-n", "4", "--start-timeout", "500ms"])
+        .fixture(
+            "misbehave",
+            ["--port", "{port}", "--behaviour-file", "{dir}/behaviour"],
+        )
+        .start();
+    supervisor.wait_serving(4);
+    let load = Load::start(supervisor.plan()).unwrap();
+    for behaviour in [
+        "--exit 7",
+        "--exit-after-ms 1 --late 50",
+        "--hang",
+        "--exit 0",
+    ] {
+        supervisor.write("behaviour", behaviour);
+        assert_eq!(
+            supervisor.ctl(["reload"]).status.code(),
+            Some(1),
+            "{behaviour}"
+        );
+        assert!(load.wait_answered(100, Duration::from_secs(30)));
+    }
+    let outcome = load.stop();
+    assert_eq!(outcome.failures(), 0, "{outcome:#?}");
+    assert!(
+        outcome.workers.keys().all(|name| name.starts_with("1.")),
+        "{outcome:#?}"
+    );
+}
