@@ -630,6 +630,19 @@ fn a_crash_before_the_flip_leaves_a_replacement_that_only_empties_the_queue() {
 }
 
 #[test]
+fn what_such_a_replacement_leaves_when_it_dies_is_handed_over() {
+    let mut stage = Stage::serving(Policy {
+        rescue: true,
+        ..policy()
+    });
+    stage.on(RELOAD);
+    stage.on(exited(0));
+    stage.on(listened(2));
+    stage.on(listened(3));
+    assert_eq!(stage.on(exited(4)), ["hand over 4", "close 0"]);
+}
+
+#[test]
 fn who_only_empties_the_queue_owes_nothing_else() {
     let mut stage = Stage::serving(policy());
     stage.on(RELOAD);

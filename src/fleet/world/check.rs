@@ -123,6 +123,17 @@ impl World {
             Effect::Finish { .. } => self.check_finish(),
             Effect::Probe { worker } => self.process_of(*worker).map(drop),
             Effect::Log(note) => self.check_note(note),
+            Effect::HandOver { listeners, .. } => listeners.iter().try_for_each(|id| {
+                ensure(self.kernel.open.contains_key(id), || {
+                    format!("{id:?} is handed over, and is closed")
+                })
+            }),
+            Effect::Hold { workers, .. } => workers.iter().try_for_each(|id| {
+                let process = self.process_of(*id)?;
+                ensure(process.is_busy.is_none(), || {
+                    format!("worker {id} is held twice")
+                })
+            }),
             _ => Ok(()),
         }
     }
@@ -144,7 +155,9 @@ impl World {
             _ => return Ok(()),
         };
         let (was, since) = self.process_of(*worker)?.phase;
-        ensure(was == phase && self.now.since(since) >= timeout, || {
+        // With no time at all it is over before it was seen.
+        let is_so = was == phase && self.now.since(since) >= timeout;
+        ensure(is_so || timeout.is_zero(), || {
             format!("worker {worker} has been {was} since {since:?}, and {note:?}")
         })
     }
@@ -186,7 +199,12 @@ impl World {
         ensure(process.measured.0 || process.settle_timed_out, || {
             format!("worker {id} is told before its queues were seen empty")
         })?;
-        ensure(process.measured.1 || process.quiet_timed_out, || {
+        let is_quiet = if self.plan.policy.rescue {
+            process.is_busy == Some(false)
+        } else {
+            process.measured.1
+        };
+        ensure(is_quiet || process.quiet_timed_out, || {
             format!("worker {id} is told before it was seen quiet")
         })?;
         let mut open = sockets.iter().filter_map(|id| self.kernel.open.get(id));
@@ -195,7 +213,9 @@ impl World {
         ensure(is_excused || pending == 0, || {
             format!("worker {id} is told while {pending} connections wait for it")
         })?;
-        ensure(process.quiet_timed_out || process.connections == 0, || {
+        let is_held = self.plan.policy.rescue && process.is_busy.is_some();
+        let is_excused = is_held || process.quiet_timed_out;
+        ensure(is_excused || process.connections == 0, || {
             format!("worker {id} is told while it has connections")
         })
     }
@@ -233,8 +253,10 @@ impl World {
         let is_given_up = batch
             .iter()
             .any(|effect| matches!(effect, Effect::Log(Note::GivenUp { .. })));
+        let rescue = self.plan.policy.rescue;
         let is_excused = self.is_stopping()
-            || is_given_up
+            || socket.is_rescued
+            || is_given_up && !rescue
             || !self.plan.policy.steering
             || !socket.was_live
             || before
@@ -257,7 +279,9 @@ impl World {
         let is_orphan = process.told.is_some() && is_last_resort;
         let has_crashed_late = matches!(*phase, "settling" | "quiescing");
         let is_superseded = self.superseded.contains(&id);
-        process.settle_timed_out || is_orphan || has_crashed_late || is_superseded
+        let is_forsaken = process.settle_timed_out || has_crashed_late || is_superseded;
+        // These are what a rescuer is for.
+        is_orphan || is_forsaken && !self.plan.policy.rescue
     }
 
     /// Who is starting in a slot that has just got another worker, or is not wanted any more:
