@@ -8,8 +8,8 @@ use std::path::Path;
 
 use mio::{Interest, Token};
 
+use super::desk::Desk;
 use super::environment::Seat;
-use super::intercept::Desk;
 use super::output::{Output, Stream, pipe};
 use super::sources::{Source, Sources};
 use crate::config::Config;

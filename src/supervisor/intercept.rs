@@ -11,7 +11,6 @@
 //! A signal may interrupt a call that waits and start it again; so a second bind of a socket that
 //! we have bound is answered with 0.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,6 +18,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use log::{debug, warn};
 
 use super::Supervisor;
+use super::desk::Desk;
 use super::groups::Groups;
 use super::stranger::{cannot_listen, refuse_stranger};
 use crate::fleet::{Endpoint, Event, ListenerId, WorkerId};
@@ -27,59 +27,6 @@ use crate::sys::procfs::SocketKind;
 use crate::sys::seccomp::{self, Call, Notification};
 use crate::sys::{descriptor, listener, pidfd, procfs};
 use crate::wire::address::socket_address;
-
-/// What one worker's calls have come to so far.
-#[derive(Debug)]
-pub(super) struct Desk {
-    /// Listeners that take the place of the worker's own when it binds.
-    kept: Vec<(ListenerId, Endpoint)>,
-    /// Listeners that it has, or had until it closed its descriptor: we still hold them.
-    placed: Vec<(ListenerId, Endpoint)>,
-    /// Sockets that we have bound for it. By inode: descriptors' numbers are reused.
-    bound: BTreeSet<u64>,
-    /// Sockets that we made and put in place; they cannot be fetched again.
-    made: BTreeMap<u64, OwnedFd>,
-    /// What `IPV6_V6ONLY` was set to, where it cannot be asked for.
-    v6_only: BTreeMap<(i32, i32), bool>,
-    is_blind: bool,
-}
-
-impl Desk {
-    pub(super) fn new(kept: Vec<(ListenerId, Endpoint)>) -> Self {
-        Self {
-            kept,
-            placed: Vec::new(),
-            bound: BTreeSet::new(),
-            made: BTreeMap::new(),
-            v6_only: BTreeMap::new(),
-            is_blind: false,
-        }
-    }
-
-    /// The listener that takes the place of the socket which the worker binds to `endpoint`: one
-    /// that was kept for it, or one that it closed. A server may listen to see whether it can, and
-    /// then again in earnest; the first listener would stay live, and nobody would accept from it.
-    fn replacement(&mut self, groups: &Groups, endpoint: &Endpoint) -> Option<ListenerId> {
-        if let Some(at) = self.kept.iter().position(|(_, kept)| kept == endpoint) {
-            let kept = self.kept.remove(at);
-            self.placed.push(kept);
-            return Some(kept.0);
-        }
-        let is_closed = |id| {
-            groups
-                .inode(id)
-                .is_some_and(|inode| !procfs::is_held_elsewhere(inode))
-        };
-        let here = self.placed.iter().filter(|(_, placed)| placed == endpoint);
-        here.map(|(id, _)| *id).find(|id| is_closed(*id))
-    }
-
-    fn listened(&mut self, id: ListenerId, endpoint: Endpoint) {
-        if !self.placed.contains(&(id, endpoint)) {
-            self.placed.push((id, endpoint));
-        }
-    }
-}
 
 /// What to tell the kernel to tell the worker.
 enum Answer {

@@ -10,6 +10,7 @@
 //! | `reaper` | reaps; when a worker has gone |
 //! | `environment` | what a worker sees |
 //! | `intercept` | answers the workers' bind and listen |
+//! | `desk` | what one worker's calls have come to |
 //! | `stranger` | somebody else on the port |
 //! | `groups` | listeners and steering |
 //! | `departure` | how a listener leaves its group |
@@ -26,6 +27,7 @@
 mod children;
 mod control;
 mod departure;
+mod desk;
 mod environment;
 mod event_loop;
 mod groups;

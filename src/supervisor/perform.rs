@@ -53,7 +53,11 @@ impl Supervisor {
             } => {
                 self.report(asker, after, milestone, kind, generation, workers);
             }
-            Effect::Tell { asker, verdict } => self.tell(asker, &verdict),
+            Effect::Tell { asker, verdict } => {
+                // Who is told that the old workers are gone shall find no listener of theirs.
+                self.groups.purge();
+                self.tell(asker, &verdict);
+            }
             Effect::Finish { outcome } => {
                 self.end_rescuers();
                 self.outcome = Some(outcome);

@@ -85,8 +85,13 @@ fn several_ports_of_one_worker() {
     let second = crate::rig::port::Reservation::new().unwrap();
     let port = second.port().to_string();
     let supervisor = scripted(TWO, &["--two-ports", &port]).start();
-    let status = supervisor.wait_serving(2);
-    assert_eq!(status.endpoints.len(), 2);
+    // Of a first generation nobody knows that there is a second port to come.
+    supervisor.wait_status(|status| {
+        status.phase == "serving"
+            && status.workers.len() == 2
+            && status.endpoints.len() == 2
+            && status.endpoints.iter().all(|endpoint| endpoint.live == 2)
+    });
     let other = SocketAddr::new(V4, second.port());
     without_loss(light(supervisor.address()), || {
         without_loss(light(other), || supervisor.ctl_ok(["reload"]))
