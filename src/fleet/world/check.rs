@@ -199,7 +199,11 @@ impl World {
         ensure(process.measured.0 || process.settle_timed_out, || {
             format!("worker {id} is told before its queues were seen empty")
         })?;
-        let is_quiet = if self.plan.policy.rescue {
+        let rescue = self.plan.policy.rescue;
+        ensure(!rescue || process.is_busy.is_some(), || {
+            format!("worker {id} is told before its connections are held")
+        })?;
+        let is_quiet = if rescue {
             process.is_busy == Some(false)
         } else {
             process.measured.1
@@ -213,8 +217,7 @@ impl World {
         ensure(is_excused || pending == 0, || {
             format!("worker {id} is told while {pending} connections wait for it")
         })?;
-        let is_held = self.plan.policy.rescue && process.is_busy.is_some();
-        let is_excused = is_held || process.quiet_timed_out;
+        let is_excused = rescue || process.quiet_timed_out;
         ensure(is_excused || process.connections == 0, || {
             format!("worker {id} is told while it has connections")
         })
