@@ -30,6 +30,7 @@
 //! | `watch` | looks at what workers have: the frost, the quiet, the closes |
 //! | `quiet` | whether a request is in flight, from what the kernel counts |
 //! | `fate` | what becomes of a connection that the worker has closed |
+//! | `swallowed` | what a reader took that was killed in its sleep |
 //! | `orphan` | connections that are ours alone |
 //! | `relay` | moves the bytes of one rescue |
 //! | `queue` | accepts what waits in a listener nobody accepts from |
@@ -43,6 +44,7 @@ mod queue;
 mod quiet;
 mod relay;
 mod route;
+mod swallowed;
 mod timers;
 mod watch;
 mod worker;

@@ -51,13 +51,21 @@ pub(super) fn token(id: u64) -> Token {
 }
 
 impl Rescuer {
-    /// Takes a connection that the worker has let go of.
-    pub(super) fn adopt(&mut self, worker: u64, socket: OwnedFd) {
+    /// Takes a connection that the worker has let go of, and from which it has read these bytes
+    /// in vain.
+    pub(super) fn adopt(&mut self, worker: u64, socket: OwnedFd, swallowed: Vec<u8>) {
         let client = tcp::thaw(&socket)
             .and_then(|()| descriptor::set_nonblocking(&socket, true))
             .map(|()| TcpStream::from_std(Plain::from(socket)));
         match client {
-            Ok(client) => self.keep(worker, client, Stage::Idle, self.patience.idle),
+            Ok(client) => {
+                let stage = if swallowed.is_empty() {
+                    Stage::Idle
+                } else {
+                    self.stage_relay(&client, &swallowed)
+                };
+                self.keep(worker, client, stage, self.patience.idle);
+            }
             Err(error) => self.fail(worker, &error),
         }
     }
@@ -128,14 +136,21 @@ impl Rescuer {
         match tcp::peek(&orphan.client, &mut [0]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
             Ok(1..) => {
-                let client = orphan.client.peer_addr();
-                let lines = client.map(|client| self.configuration.header_lines(client));
-                let exchange = Exchange::new(lines.unwrap_or_default());
-                orphan.stage = Stage::Relay(Box::new(Relay::new(exchange, now)));
+                orphan.stage = self.stage_relay(&orphan.client, &[]);
                 self.relay(id, orphan, now)
             }
             Ok(0) | Err(_) => Some(End::Idle),
         }
+    }
+
+    /// A rescue of which these bytes are there already.
+    fn stage_relay(&self, client: &TcpStream, bytes: &[u8]) -> Stage {
+        let lines = client
+            .peer_addr()
+            .map(|peer| self.configuration.header_lines(peer));
+        let mut exchange = Exchange::new(lines.unwrap_or_default());
+        exchange.hear_client(bytes);
+        Stage::Relay(Box::new(Relay::new(exchange, Instant::now())))
     }
 
     fn relay(&mut self, id: u64, orphan: &mut Orphan, now: Instant) -> Option<End> {

@@ -228,7 +228,11 @@ impl Rescuer {
                 self.say(&News::Holding { worker, held });
                 self.check_quiet(worker, now);
             }
-            Order::Told { worker } => self.worker(worker).tell(now),
+            Order::Interrupted { worker } => self.worker(worker).was_interrupted(now),
+            Order::Told { worker } => {
+                self.worker(worker).tell(now);
+                self.say(&News::Heard { worker });
+            }
             Order::Gone { worker } => self.worker(worker).is_gone = true,
             Order::Queue { worker, .. } => {
                 for listener in descriptors {

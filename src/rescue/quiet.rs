@@ -38,6 +38,8 @@ pub(super) struct Watch {
     unread: Beginning,
     owed: Owed,
     changed: Instant,
+    /// When it was found that no reader is asleep with its bytes, or such a one was interrupted.
+    examined: Option<Instant>,
 }
 
 impl Watch {
@@ -45,7 +47,7 @@ impl Watch {
     pub(super) fn new(now: Instant, account: Account, unread: Beginning) -> Self {
         let since = Duration::from_millis(account.received_ago.min(account.sent_ago).into());
         Self {
-            owed: if taken(&account) == 0 {
+            owed: if account.taken() == 0 {
                 Owed::No
             } else {
                 order(&account)
@@ -53,12 +55,13 @@ impl Watch {
             last: account,
             unread,
             changed: now.checked_sub(since).unwrap_or(now),
+            examined: None,
         }
     }
 
     /// After another look.
     pub(super) fn observe(&mut self, now: Instant, account: Account, unread: Beginning) {
-        let took = taken(&account) > taken(&self.last);
+        let took = account.taken() > self.last.taken();
         let wrote = account.written > self.last.written;
         match (took, wrote) {
             (true, false) => self.owed = Owed::Yes,
@@ -68,6 +71,7 @@ impl Watch {
         }
         if took || wrote || account.unsent != self.last.unsent {
             self.changed = now;
+            self.examined = None;
         }
         self.last = account;
         self.unread = unread;
@@ -75,15 +79,31 @@ impl Watch {
 
     /// Whether the worker owes nothing on this connection.
     pub(super) fn is_idle(&self, now: Instant) -> bool {
-        let rest = now.saturating_duration_since(self.changed);
+        let rest = self.rest(now);
         match self.owed {
             _ if self.last.unsent > 0 || self.is_amid_something() => false,
             // The client has sent its next request, so it has the whole answer.
             Owed::No if self.last.unread > 0 => true,
-            Owed::No => rest >= PAUSE || taken(&self.last) == 0,
-            Owed::Unclear => rest >= GRACE,
+            Owed::No => rest >= PAUSE || self.last.taken() == 0,
+            Owed::Unclear => rest >= GRACE && self.is_examined(now),
             Owed::Yes => false,
         }
+    }
+
+    /// Whether a reader that was asleep with its bytes would have answered by now.
+    fn is_examined(&self, now: Instant) -> bool {
+        let since = self.examined.map(|at| now.saturating_duration_since(at));
+        since.is_some_and(|since| since >= PAUSE)
+    }
+
+    /// No reader of it is asleep with its bytes, or it has just been interrupted.
+    pub(super) fn examine(&mut self, now: Instant) {
+        self.examined.get_or_insert(now);
+    }
+
+    /// How long ago something happened.
+    pub(super) fn rest(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.changed)
     }
 
     /// Whether what is unread continues something that the worker has begun to read.
@@ -93,8 +113,7 @@ impl Watch {
 
     /// Whether a reader may be asleep with bytes that it has.
     pub(super) fn may_be_stuck(&self, now: Instant) -> bool {
-        let rests = now.saturating_duration_since(self.changed) >= STUCK;
-        rests && self.last.unread == 0 && self.owed != Owed::No
+        self.rest(now) >= STUCK && self.last.unread == 0 && self.owed != Owed::No
     }
 
     pub(super) fn owed(&self) -> Owed {
@@ -108,11 +127,6 @@ impl Watch {
     pub(super) fn unread(&self) -> Beginning {
         self.unread
     }
-}
-
-/// Bytes that somebody has read.
-fn taken(account: &Account) -> u64 {
-    account.received.saturating_sub(account.unread.into())
 }
 
 /// What is owed when bytes were both taken and written.
@@ -238,6 +252,9 @@ mod tests {
             ..REST
         });
         assert!(!watch.is_idle(after(now, 50)));
+        assert!(!watch.is_idle(after(now, 150)), "a reader may be asleep");
+        watch.examine(after(now, 20));
+        assert!(!watch.is_idle(after(now, 50)));
         assert!(watch.is_idle(after(now, 150)));
         let both = Account {
             received: 130,
@@ -247,8 +264,9 @@ mod tests {
             ..REST
         };
         watch.observe(after(now, 160), both, Beginning::Undecided);
-        assert!(!watch.is_idle(after(now, 200)));
-        assert!(watch.is_idle(after(now, 260)));
+        assert!(!watch.is_idle(after(now, 300)), "it must be examined again");
+        watch.examine(after(now, 300));
+        assert!(watch.is_idle(after(now, 320)));
     }
 
     #[test]

@@ -50,7 +50,9 @@ impl Rescuer {
                 .filter(|worker| !worker.kept.is_empty())
         };
         having().next()?;
-        let is_eager = having().any(|worker| worker.told.is_none());
+        let may_change = |kept: &Kept| kept.spare.is_some();
+        let is_eager =
+            having().any(|worker| worker.told.is_none() || worker.kept.values().any(may_change));
         Some(if is_eager { EAGER } else { CALM })
     }
 
@@ -59,9 +61,12 @@ impl Rescuer {
             return;
         };
         let orphans = worker.take_orphans();
-        let stuck = worker.look(now);
-        if stuck {
-            self.say(&News::Stuck { worker: id });
+        let threads = worker.look(now);
+        if !threads.is_empty() {
+            self.say(&News::Stuck {
+                worker: id,
+                threads,
+            });
         }
         for kept in orphans {
             self.part(id, kept, now);
@@ -75,6 +80,9 @@ impl Rescuer {
             return;
         };
         kept.observe(now);
+        if let Some(bytes) = kept.swallowed() {
+            return self.adopt(id, kept.socket, bytes);
+        }
         match fate(&kept.watch, worker.parting(&kept)) {
             Fate::Finish => worker.tally.finished += 1,
             Fate::GiveUp(reason) => worker.give_up(reason),
@@ -82,7 +90,7 @@ impl Rescuer {
                 worker.tally.finished += 1;
                 self.let_linger(id, kept.socket);
             }
-            Fate::Keep => self.adopt(id, kept.socket),
+            Fate::Keep => self.adopt(id, kept.socket, Vec::new()),
         }
     }
 
@@ -91,7 +99,7 @@ impl Rescuer {
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
-        let is_news = worker.is_complete && !worker.is_quiet;
+        let is_news = worker.is_complete && !worker.is_quiet && !worker.awaits_interruption();
         if is_news && worker.kept.values().all(|kept| kept.watch.is_idle(now)) {
             worker.is_quiet = true;
             self.say(&News::Quiet { worker: id });
@@ -127,33 +135,26 @@ impl Worker {
     }
 
     /// Looks at all that it has: what continues something thaws, and all of it when the worker has
-    /// been told for a while. Says whether the worker must be interrupted.
-    fn look(&mut self, now: Instant) -> bool {
+    /// been told for a while. Names the threads that must be interrupted.
+    fn look(&mut self, now: Instant) -> Vec<i32> {
         let must_thaw = self
             .told
             .is_some_and(|told| now.saturating_duration_since(told) >= SECOND_THOUGHTS);
         let mut suspects = Vec::new();
-        let mut has_thawed = false;
-        for kept in self.kept.values_mut().filter(|kept| kept.is_frozen) {
-            kept.observe(now);
-            if must_thaw || kept.watch.is_amid_something() {
-                kept.thaw();
-                has_thawed = true;
-                suspects.push(kept.at);
-            } else if kept.watch.may_be_stuck(now) {
-                suspects.push(kept.at);
-            }
-        }
-        if has_thawed {
-            self.forget_pause();
-        }
-        if self.told.is_none() {
-            for kept in self.kept.values_mut().filter(|kept| !kept.is_frozen) {
+        for (id, kept) in &mut self.kept {
+            // What thawed because it was kept for long is of no interest but for its end.
+            if kept.is_frozen || self.told.is_none() {
                 kept.observe(now);
+                kept.refresh_spare();
+            }
+            if kept.is_frozen && (must_thaw || kept.watch.is_amid_something()) {
+                kept.thaw();
+            }
+            if kept.may_sleep || (kept.is_frozen && kept.watch.may_be_stuck(now)) {
+                suspects.push(*id);
             }
         }
-        // The reader of a connection that thaws may have begun to read when it was frozen.
-        self.is_stuck(now, &suspects)
+        self.stuck_threads(now, suspects)
     }
 }
 
@@ -174,11 +175,26 @@ impl Kept {
             at,
             watch: Watch::new(now, account, unread),
             is_frozen: freeze,
+            may_sleep: false,
+            spare: None,
             written: None,
         })
     }
 
-    fn observe(&mut self, now: Instant) {
+    /// Copies what a sleeping reader would swallow.
+    pub(super) fn refresh_spare(&mut self) {
+        if let Some(spare) = &mut self.spare {
+            spare.refresh(&self.socket, self.watch.last());
+        }
+    }
+
+    /// What a reader has swallowed that is dead.
+    fn swallowed(&self) -> Option<Vec<u8>> {
+        let bytes = self.spare.as_ref()?.taken_since(self.watch.last())?;
+        procfs::is_dead(self.at.pid).then(|| bytes.to_vec())
+    }
+
+    pub(super) fn observe(&mut self, now: Instant) {
         match glance(&self.socket) {
             Ok((account, unread)) => self.watch.observe(now, account, unread),
             Err(error) => log::debug!("cannot look at a connection: {error}"),
@@ -187,6 +203,8 @@ impl Kept {
 
     pub(super) fn thaw(&mut self) {
         self.is_frozen = false;
+        self.may_sleep = true;
+        self.spare = None;
         if let Err(error) = tcp::thaw(&self.socket) {
             log::debug!("cannot thaw a connection: {error}");
         }

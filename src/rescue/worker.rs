@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 
 use super::fate::Parting;
 use super::quiet::Watch;
+use super::swallowed::Spare;
 use crate::sys::procfs;
 use crate::wire::rescue::{Descriptor, Tally};
 
 /// The first and the longest pause between two interruptions of a worker.
 const FIRST_PAUSE: Duration = Duration::from_millis(15);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How long the supervisor may take to interrupt.
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// A connection that the worker may still have.
 #[derive(Debug)]
@@ -20,6 +23,10 @@ pub(super) struct Kept {
     pub(super) at: Descriptor,
     pub(super) watch: Watch,
     pub(super) is_frozen: bool,
+    /// It has thawed, but a read that began in the frost may sleep on.
+    pub(super) may_sleep: bool,
+    /// What a thread that sleeps in a read of it would swallow.
+    pub(super) spare: Option<Spare>,
     /// What the worker had written when it was told to stop.
     pub(super) written: Option<u64>,
 }
@@ -41,6 +48,8 @@ pub(super) struct Worker {
     /// When it may be interrupted again, and how long to wait after that.
     next_kick: Option<Instant>,
     pause: Duration,
+    /// The connections whose readers are about to be interrupted.
+    interrupted: Vec<u64>,
     pub(super) tally: Tally,
 }
 
@@ -57,6 +66,7 @@ impl Worker {
             is_gone: false,
             next_kick: None,
             pause: FIRST_PAUSE,
+            interrupted: Vec::new(),
             tally: Tally::default(),
         }
     }
@@ -83,9 +93,17 @@ impl Worker {
 
     pub(super) fn tell(&mut self, now: Instant) {
         self.told.get_or_insert(now);
+        let mut readers = BTreeMap::new();
         for kept in self.kept.values_mut() {
-            // From the last look, which was before: what was written since may be the last answer.
+            kept.observe(now);
             kept.written.get_or_insert(kept.watch.last().written);
+            let pid = kept.at.pid;
+            let readers = readers.entry(pid).or_insert_with(|| procfs::readers(pid));
+            let reader = readers.iter().find(|(_, number)| *number == kept.at.number);
+            if let Some((thread, _)) = reader.filter(|_| kept.is_frozen) {
+                kept.spare = Some(Spare::new(*thread == pid));
+                kept.refresh_spare();
+            }
         }
     }
 
@@ -99,8 +117,10 @@ impl Worker {
             self.processes.extend(procfs::descendants(pid));
             self.processes.extend(procfs::members_of_group(pid));
         }
+        // The duplicates that we hold say nothing.
+        let others = |pid: &&i32| i32::try_from(std::process::id()) != Ok(**pid);
         let mut found = BTreeMap::new();
-        for pid in &self.processes {
+        for pid in self.processes.iter().filter(others) {
             for (number, inode) in procfs::socket_descriptors(*pid).unwrap_or_default() {
                 found.insert(
                     inode,
@@ -115,26 +135,54 @@ impl Worker {
         found
     }
 
-    /// Whether a thread sleeps in a read of one of these connections. To find out is not for
-    /// nothing, so it is tried again only after a pause that grows.
-    pub(super) fn is_stuck(&mut self, now: Instant, suspects: &[Descriptor]) -> bool {
+    /// The threads that sleep in a read of one of these connections and must be interrupted. It is
+    /// not for nothing to find out, so a pause follows, which grows when it is of no use.
+    pub(super) fn stuck_threads(&mut self, now: Instant, suspects: Vec<u64>) -> Vec<i32> {
         if suspects.is_empty() || self.next_kick.is_some_and(|at| now < at) {
-            return false;
+            return Vec::new();
         }
+        let has_moved = |kept: &Kept| kept.watch.rest(now) < 2 * self.pause;
+        self.pause = if self.kept.values().any(has_moved) {
+            FIRST_PAUSE
+        } else {
+            (2 * self.pause).min(LONGEST_PAUSE)
+        };
         self.next_kick = Some(now + self.pause);
-        self.pause = (2 * self.pause).min(LONGEST_PAUSE);
-        let processes: BTreeSet<i32> = suspects.iter().map(|at| at.pid).collect();
-        processes.into_iter().any(|pid| {
-            let read = procfs::descriptors_being_read(pid);
-            suspects
-                .iter()
-                .any(|at| at.pid == pid && read.contains(&at.number))
-        })
+        let mut readers = BTreeMap::new();
+        let mut threads = Vec::new();
+        for id in suspects {
+            let Some(kept) = self.kept.get_mut(&id) else {
+                continue;
+            };
+            let pid = kept.at.pid;
+            kept.may_sleep = false;
+            let readers = readers.entry(pid).or_insert_with(|| procfs::readers(pid));
+            match readers.iter().find(|(_, number)| *number == kept.at.number) {
+                Some((thread, _)) => {
+                    threads.push(*thread);
+                    self.interrupted.push(id);
+                }
+                None => kept.watch.examine(now),
+            }
+        }
+        if !threads.is_empty() {
+            self.next_kick = Some(now + ANSWER);
+        }
+        threads
     }
 
-    /// Something new may be stuck: it need not wait.
-    pub(super) fn forget_pause(&mut self) {
-        self.next_kick = None;
-        self.pause = FIRST_PAUSE;
+    /// The threads have been interrupted: what they had is out.
+    pub(super) fn was_interrupted(&mut self, now: Instant) {
+        self.next_kick = Some(now + self.pause);
+        for id in std::mem::take(&mut self.interrupted) {
+            if let Some(kept) = self.kept.get_mut(&id) {
+                kept.watch.examine(now);
+            }
+        }
+    }
+
+    /// Whether threads are about to be interrupted: what will happen then cannot be known.
+    pub(super) fn awaits_interruption(&self) -> bool {
+        !self.interrupted.is_empty()
     }
 }

@@ -141,6 +141,14 @@ pub fn may_hold(pid: i32, fd: i32, inode: u64) -> bool {
     }
 }
 
+/// Whether process `pid` is gone, or has begun to go: it has no descriptors any more.
+pub fn is_dead(pid: i32) -> bool {
+    match fs::read_dir(format!("/proc/{pid}/fd")) {
+        Ok(mut descriptors) => descriptors.next().is_none(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
 /// All processes of the process group `group`.
 pub fn members_of_group(group: i32) -> Vec<i32> {
     entries("/proc")
@@ -148,13 +156,15 @@ pub fn members_of_group(group: i32) -> Vec<i32> {
         .collect()
 }
 
-/// The descriptors that threads of process `pid` sleep in a read of. None if that cannot be seen
-/// (/proc/PID/task/TID/syscall needs the right to trace, and a kernel that has it).
-pub fn descriptors_being_read(pid: i32) -> Vec<i32> {
+/// The threads of process `pid` that sleep in a read, and the descriptor that each reads from. None if
+/// that cannot be seen (/proc/PID/task/TID/syscall needs the right to trace, and a kernel that has it).
+pub fn readers(pid: i32) -> Vec<(i32, i32)> {
     let threads = entries(&format!("/proc/{pid}/task"));
-    let calls = threads
-        .filter_map(|tid| fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).ok());
-    calls.filter_map(|call| being_read(&call)).collect()
+    let read = |tid: i32| {
+        let call = fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).ok()?;
+        Some((tid, being_read(&call)?))
+    };
+    threads.filter_map(read).collect()
 }
 
 /// The first argument of a system call that reads, from its number and its arguments in hexadecimal.

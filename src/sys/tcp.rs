@@ -30,6 +30,13 @@ pub struct Account {
     pub is_closed: bool,
 }
 
+impl Account {
+    /// Bytes that somebody has read.
+    pub fn taken(&self) -> u64 {
+        self.received.saturating_sub(self.unread.into())
+    }
+}
+
 /// As much of `struct tcp_info` as Linux 4.19 has, which brought the last field used here.
 const INFO: usize = 216;
 /// Where the fields are (include/uapi/linux/tcp.h, which only ever grows at the end).
@@ -41,6 +48,9 @@ const BYTES_SENT: usize = 200;
 const BYTES_RETRANSMITTED: usize = 208;
 /// `TCP_ESTABLISHED`.
 const ESTABLISHED: u8 = 1;
+/// The states in which the other side's end has come: `TCP_TIME_WAIT`, `TCP_CLOSE_WAIT`,
+/// `TCP_LAST_ACK`, `TCP_CLOSING`.
+const ENDED: [u8; 4] = [6, 8, 9, 11];
 
 /// Lets nobody wake up for data until [`thaw`]: `SO_RCVLOWAT` at the most that the kernel takes
 /// (socket(7); honoured by poll and epoll since Linux 2.6.28 and 4.18). What is already being read
@@ -92,7 +102,8 @@ pub fn account(socket: &impl AsFd) -> io::Result<Account> {
     Ok(Account {
         unread: unread(socket)?,
         unsent,
-        received: long(BYTES_RECEIVED),
+        // An end has a sequence number of its own, which the kernel counts as a byte.
+        received: long(BYTES_RECEIVED).saturating_sub(ENDED.contains(&info[0]).into()),
         // What was sent, less what was sent again, and what was not sent yet.
         written: long(BYTES_SENT).saturating_sub(long(BYTES_RETRANSMITTED)) + u64::from(unsent),
         received_ago: word(LAST_DATA_RECEIVED),
@@ -203,7 +214,9 @@ mod tests {
         freeze(&server).unwrap();
         drop(client);
         assert!(is_readable(&server, PollTimeout::MAX));
-        assert!(account(&server).unwrap().is_closed);
+        let account = account(&server).unwrap();
+        assert!(account.is_closed);
+        assert_eq!((account.received, account.unread), (0, 0));
     }
 
     #[test]

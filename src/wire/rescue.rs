@@ -5,14 +5,17 @@
 //!  supervisor                           rescuer
 //!   Take (connections) … Taken ───────►          holds them, freezes them
 //!                              ◄─────── Holding
-//!                              ◄─────── Stuck    (perhaps: SIGSTOP, SIGCONT to the worker's group)
+//!                              ◄─────── Stuck    (only if its readers block)
+//!   Interrupted                ───────►
 //!                              ◄─────── Quiet    no request is in flight
-//!   Told, and the stop signal  ───────►
+//!   Told                       ───────►
+//!                              ◄─────── Heard    (now the stop signal)
 //!   Take … Taken               ───────►          connections that were accepted late
 //!   Gone                       ───────►
 //!                              ◄─────── Report   all of its connections are done
 //! ```
-//! `Told` is sent before the signal: what a worker writes after it is told may be its last answer.
+//! The stop signal waits for `Heard`: what a worker writes after it may be its last answer, and what
+//! a reader of its swallows when it dies must have been copied before.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -84,7 +87,12 @@ pub enum Order {
         /// The retiring worker.
         worker: u64,
     },
-    /// The worker gets its stop signal now.
+    /// The answer to [`News::Stuck`]: the threads have been interrupted, or cannot be.
+    Interrupted {
+        /// The retiring worker.
+        worker: u64,
+    },
+    /// The worker gets its stop signal when this is answered.
     Told {
         /// The retiring worker.
         worker: u64,
@@ -130,13 +138,21 @@ pub enum News {
         /// How many of its connections are held now.
         held: usize,
     },
-    /// A thread of the worker sleeps in a read that has its bytes already: interrupt it.
+    /// Threads of the worker may sleep in a read that has its bytes already: interrupt them
+    /// ([`interrupt_threads`](crate::sys::interrupt::interrupt_threads)), and say so.
     Stuck {
         /// The worker.
         worker: u64,
+        /// The threads.
+        threads: Vec<i32>,
     },
     /// No request of the worker's is in flight any more; said once.
     Quiet {
+        /// The worker.
+        worker: u64,
+    },
+    /// The answer to [`Order::Told`].
+    Heard {
         /// The worker.
         worker: u64,
     },

@@ -27,7 +27,7 @@ pub struct RequestHead {
     pub is_old: bool,
     /// Its answer has no body whatever it says (HEAD).
     pub is_head: bool,
-    /// It changes nothing, or nothing more when it is done twice (RFC 9110, 9.2.2).
+    /// It may be done twice.
     pub is_idempotent: bool,
     /// Another request may follow on the same connection.
     pub persists: bool,
@@ -53,6 +53,15 @@ pub enum Connection {
     KeepAlive,
     /// What it says already.
     Unchanged,
+}
+
+/// Whether a request with this method changes nothing, or nothing more when it is done twice
+/// (RFC 9110, 9.2.2).
+pub fn is_idempotent(method: &str) -> bool {
+    matches!(
+        method,
+        "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"
+    )
 }
 
 /// How long the head is that these bytes begin with, up to and with its empty line; none if that
@@ -85,10 +94,7 @@ impl RequestHead {
             framing: request_framing(headers, is_old)?,
             is_old,
             is_head: method == "HEAD",
-            is_idempotent: matches!(
-                method,
-                "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"
-            ),
+            is_idempotent: is_idempotent(method),
             persists: !connection("close") && (!is_old || connection("keep-alive")),
             upgrades: !is_old && connection("upgrade") && find(headers, "upgrade").next().is_some(),
         })

@@ -20,5 +20,7 @@ mod status;
 pub use beginning::{Beginning, beginning};
 pub use body::{BadChunk, Body, Framing};
 pub use exchange::{Ending, Exchange, Flaw, LONGEST_HEAD};
-pub use head::{AnswerHead, Connection, HeadError, RequestHead, head_length, rewrite};
+pub use head::{
+    AnswerHead, Connection, HeadError, RequestHead, head_length, is_idempotent, rewrite,
+};
 pub use status::status;

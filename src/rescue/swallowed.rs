@@ -1,0 +1,122 @@
+//! Requests that die in a reader's hands.
+//!
+//! A thread that sleeps in a blocking read of a frozen connection takes what is there when it is
+//! killed: the kernel copies first and sees the signal then. Nobody will ever look at those bytes,
+//! and they are in no buffer any more. So from the moment that the worker is told to stop, a copy
+//! is kept of what is unread where a thread sleeps, to be passed on in their place.
+//!
+//! The hazard is a request that is done twice: a thread that was interrupted by a signal which it
+//! handles goes on with its bytes. So the copy is used only if the process is dead and nothing was
+//! written since; and, where the sleeper is the thread that signals go to, only for a request that
+//! may be repeated.
+
+use std::os::fd::OwnedFd;
+
+use crate::sys::tcp::{self, Account};
+use crate::wire::http::{Beginning, beginning, is_idempotent};
+
+/// More than this is an upload, which is not copied.
+const LONGEST: u32 = 16 * 1024;
+
+/// What is unread where a thread sleeps.
+#[derive(Debug)]
+pub(super) struct Spare {
+    /// Signals go to this thread first.
+    is_main: bool,
+    bytes: Vec<u8>,
+    at: Option<Account>,
+}
+
+impl Spare {
+    pub(super) fn new(is_main: bool) -> Self {
+        Self {
+            is_main,
+            bytes: Vec::new(),
+            at: None,
+        }
+    }
+
+    /// Copies what is unread, if that is something new.
+    pub(super) fn refresh(&mut self, socket: &OwnedFd, account: &Account) {
+        let is_known = self.at.is_some_and(|at| at.received == account.received);
+        if account.unread == 0 || account.unread > LONGEST || is_known {
+            return;
+        }
+        let mut bytes = vec![0; LONGEST as usize];
+        let count = tcp::peek(socket, &mut bytes).unwrap_or(0);
+        bytes.truncate(count);
+        bytes.shrink_to_fit();
+        self.bytes = bytes;
+        self.at = Some(*account);
+    }
+
+    /// The bytes that were taken since and that nobody has answered.
+    pub(super) fn taken_since(&self, now: &Account) -> Option<&[u8]> {
+        let at = self.at.filter(|at| at.written == now.written)?;
+        let count = usize::try_from(now.taken().checked_sub(at.taken())?).ok()?;
+        let bytes = self.bytes.get(..count)?;
+        let may_repeat = !self.is_main || is_idempotent(method(bytes));
+        (beginning(bytes) == Beginning::Request && may_repeat).then_some(bytes)
+    }
+}
+
+fn method(bytes: &[u8]) -> &str {
+    let method = bytes.trim_ascii_start().split(|byte| *byte == b' ').next();
+    str::from_utf8(method.unwrap_or_default()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spare(bytes: &[u8], is_main: bool) -> (Spare, Account) {
+        let unread = u32::try_from(bytes.len()).unwrap_or(0);
+        let at = Account {
+            unread,
+            unsent: 0,
+            received: 100 + u64::from(unread),
+            written: 50,
+            received_ago: 0,
+            sent_ago: 0,
+            is_closed: false,
+        };
+        let spare = Spare {
+            is_main,
+            bytes: bytes.to_vec(),
+            at: Some(at),
+        };
+        (spare, Account { unread: 0, ..at })
+    }
+
+    #[test]
+    fn what_was_taken_comes_back() {
+        let request = b"GET / HTTP/1.1\r\n\r\n";
+        let (spare, now) = spare(request, true);
+        assert_eq!(spare.taken_since(&now), Some(&request[..]));
+        let half = Account { unread: 8, ..now };
+        assert_eq!(spare.taken_since(&half), request.get(..10));
+        let untouched = Account { unread: 18, ..now };
+        assert_eq!(spare.taken_since(&untouched), None);
+    }
+
+    #[test]
+    fn what_somebody_may_have_done_does_not() {
+        let (spare_get, now) = spare(b"GET / HTTP/1.1\r\n\r\n", false);
+        let answered = Account { written: 60, ..now };
+        assert_eq!(spare_get.taken_since(&answered), None);
+        let more = Account {
+            received: 200,
+            ..now
+        };
+        assert_eq!(
+            spare_get.taken_since(&more),
+            None,
+            "more was taken than is known"
+        );
+        let post = b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n";
+        let (spare_main, now) = spare(post, true);
+        assert_eq!(spare_main.taken_since(&now), None);
+        let (spare_other, now) = spare(post, false);
+        assert!(spare_other.taken_since(&now).is_some());
+    }
+}
