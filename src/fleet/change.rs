@@ -2,8 +2,7 @@
 //!
 //! A change starts its incoming workers; when all are ready they take over in one step (the
 //! flip), and the outgoing ones retire. Until the flip nothing has happened to those that serve,
-//! so failing means no more than telling the incoming ones to stop. One change is under way at a
-//! time, until its outgoing workers have been told to stop; these may then take their time.
+//! so failing means no more than telling the incoming ones to stop.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,7 +32,7 @@ pub(super) struct Change {
 pub(super) struct Retirement {
     pub(super) id: RetirementId,
     pub(super) workers: BTreeSet<WorkerId>,
-    kind: ChangeKind,
+    pub(super) kind: ChangeKind,
     asker: Option<Asker>,
     since: Time,
     generation: Generation,
@@ -42,117 +41,8 @@ pub(super) struct Retirement {
     has_workers: bool,
 }
 
-/// What signals asked for while a change was under way: a client is told to come again, but
-/// nobody hears an answer to a signal.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Queued {
-    reload: bool,
-    scale_by: i64,
-}
-
 impl Fleet {
-    pub(super) fn begin_start(&mut self, now: Time) {
-        let slots = 0..self.wanted;
-        self.begin(now, ChangeKind::Start, None, slots, self.wanted);
-    }
-
-    pub(super) fn reload_asked(&mut self, now: Time, asker: Option<Asker>) {
-        if let Some(denial) = self.denial() {
-            self.queued.reload |= asker.is_none();
-            return self.deny(asker, denial);
-        }
-        let slots = 0..self.wanted;
-        self.begin(now, ChangeKind::Reload, asker, slots, self.wanted);
-    }
-
-    pub(super) fn restart_asked(&mut self, now: Time, asker: Option<Asker>, worker: WorkerId) {
-        if let Some(denial) = self.denial() {
-            return self.deny(asker, denial);
-        }
-        let serving = self
-            .workers
-            .get(&worker)
-            .filter(|worker| worker.is_serving())
-            .map(|worker| worker.slot);
-        match serving.or_else(|| self.vacancy_of(worker)) {
-            Some(Slot(slot)) => {
-                self.begin(now, ChangeKind::Restart, asker, slot..slot + 1, self.wanted)
-            }
-            None => self.deny(asker, Denial::NoSuchWorker(worker)),
-        }
-    }
-
-    pub(super) fn scale_asked(&mut self, now: Time, asker: Option<Asker>, to: ScaleTo) {
-        if let Some(denial) = self.denial() {
-            if let (None, ScaleTo::By(difference)) = (asker, to) {
-                self.queued.scale_by = self.queued.scale_by.saturating_add(difference);
-            }
-            return self.deny(asker, denial);
-        }
-        let asked = match to {
-            ScaleTo::Exactly(count) => i64::from(count),
-            ScaleTo::By(difference) => i64::from(self.wanted).saturating_add(difference),
-        };
-        let most = self.policy.most_workers;
-        match u32::try_from(asked)
-            .ok()
-            .filter(|count| (1..=most).contains(count))
-        {
-            None => self.deny(asker, Denial::BadCount { asked, most }),
-            Some(count) if count > self.wanted => {
-                self.begin(now, ChangeKind::Scale, asker, self.wanted..count, count)
-            }
-            Some(count) => self.shrink(now, asker, count),
-        }
-    }
-
-    /// Does one thing of what signals asked for while it could not be done; false if there is
-    /// nothing that can be done now. First the number, so that the reload starts the right one.
-    pub(super) fn begin_queued(&mut self, now: Time) -> bool {
-        if self.denial().is_some() {
-            return false;
-        }
-        let scale_by = std::mem::take(&mut self.queued.scale_by);
-        if scale_by != 0 {
-            self.scale_asked(now, None, ScaleTo::By(scale_by));
-            return true;
-        }
-        let reload = std::mem::take(&mut self.queued.reload);
-        if reload {
-            self.reload_asked(now, None);
-        }
-        reload
-    }
-
-    /// Why no change can begin now.
-    fn denial(&self) -> Option<Denial> {
-        if self.stopping.is_some() {
-            return Some(Denial::Stopping);
-        }
-        if let Some(change) = &self.change {
-            return Some(Denial::Busy {
-                kind: change.kind,
-                milestone: Milestone::Starting,
-            });
-        }
-        let untold = self
-            .retirements
-            .iter()
-            .map(|retirement| (retirement.kind, self.progress(retirement)));
-        untold
-            .filter(|(_, milestone)| *milestone < Milestone::Draining)
-            .map(|(kind, milestone)| Denial::Busy { kind, milestone })
-            .next()
-    }
-
-    fn deny(&mut self, asker: Option<Asker>, denial: Denial) {
-        self.out.push(Effect::Tell {
-            asker,
-            verdict: Verdict::Denied(denial),
-        });
-    }
-
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         now: Time,
         kind: ChangeKind,
@@ -311,7 +201,7 @@ impl Fleet {
             .collect()
     }
 
-    fn shrink(&mut self, now: Time, asker: Option<Asker>, count: u32) {
+    pub(super) fn shrink(&mut self, now: Time, asker: Option<Asker>, count: u32) {
         let replaced: BTreeSet<Slot> = (count..self.wanted).map(Slot).collect();
         let change = Change {
             kind: ChangeKind::Scale,
@@ -387,7 +277,7 @@ impl Fleet {
     }
 
     /// The milestone of the least advanced of the outgoing workers.
-    fn progress(&self, retirement: &Retirement) -> Milestone {
+    pub(super) fn progress(&self, retirement: &Retirement) -> Milestone {
         let here = retirement
             .workers
             .iter()

@@ -12,23 +12,21 @@ impl Fleet {
         let Some(worker) = self.workers.get(&id) else {
             return;
         };
-        let incoming = self
-            .change
-            .as_ref()
-            .is_some_and(|change| change.incoming.contains(&id));
+        let incoming = self.is_incoming(id);
         match worker.phase {
             Phase::Starting { .. } | Phase::Ready if incoming => {
                 self.incoming_exited(now, id, exit)
             }
-            Phase::Starting { .. } | Phase::Ready if worker.superseded => {
-                self.gone(id, exit, false)
+            Phase::Starting { .. } | Phase::Ready | Phase::Serving if !worker.superseded => {
+                self.crashed(now, id, exit)
             }
-            Phase::Starting { .. } | Phase::Ready | Phase::Serving => self.crashed(now, id, exit),
-            Phase::Settling { .. } | Phase::Quiescing { .. } | Phase::Held { .. } => {
+            Phase::Draining { .. } | Phase::Killed => self.gone(id, exit, true),
+            // It was being retired, or would have been as soon as it listened: nobody comes after
+            // it to accept what it leaves.
+            _ => {
                 self.hand_over(id, self.listeners_of(id));
                 self.gone(id, exit, false);
             }
-            Phase::Draining { .. } | Phase::Killed => self.gone(id, exit, true),
         }
     }
 

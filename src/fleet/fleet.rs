@@ -14,7 +14,8 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use super::change::{Change, Queued, Retirement};
+use super::change::{Change, Retirement};
+use super::request::Queued;
 use super::respawn::Vacancy;
 use super::vocabulary::*;
 use super::worker::{Phase, Worker};

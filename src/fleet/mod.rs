@@ -1,9 +1,10 @@
 //! Decides. Pure: no clock, descriptor, pid, log, thread or randomness; events in, effects out,
 //! time as an argument. Every rule is here, and is tested without a process.
 //!
-//! Read [`vocabulary`] first, then `fleet` (the contract), `starting` (readiness), `change` (start,
-//! reload, scale), `retirement` (settle, quiesce, drain), `respawn` (crashes) and `ending`. [`steering`] is
-//! the pure part of how new connections find the listeners that shall have them.
+//! Read [`vocabulary`] first, then `fleet` (the contract), `request` (what may begin), `starting`
+//! (readiness), `change` (begin, flip, fail), `retirement` (settle, quiesce, drain), `respawn`
+//! (crashes) and `ending`. [`steering`] is the pure part of how new connections find the listeners
+//! that shall have them.
 
 pub mod census;
 mod change;
@@ -11,6 +12,7 @@ mod ending;
 #[allow(clippy::module_inception)]
 mod fleet;
 mod name;
+mod request;
 mod respawn;
 mod retirement;
 mod starting;

@@ -114,9 +114,6 @@ impl Fleet {
     }
 
     pub(super) fn fill_vacancies(&mut self, now: Time) {
-        if self.stopping.is_some() {
-            return;
-        }
         let due = self
             .vacancies
             .iter()

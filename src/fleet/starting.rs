@@ -162,24 +162,45 @@ impl Fleet {
         if worker.superseded || self.change.as_ref().is_some_and(is_start) {
             return BTreeSet::new();
         }
+        if let Some(owed) = self.served_in_slot(worker) {
+            return owed;
+        }
         let served: Vec<&Worker> = self
             .workers
             .values()
             .filter(|other| other.is_serving())
             .collect();
-        if let Some(before) = served.iter().find(|other| other.slot == worker.slot) {
-            return before.endpoints();
-        }
-        let vacancy = self.vacancies.get(&worker.slot);
-        if let Some(vacancy) = vacancy.filter(|vacancy| !vacancy.kept.is_empty()) {
-            let kept = vacancy.kept.values();
-            return kept.map(|listener| listener.endpoint).collect();
-        }
         let mut all = served.iter().map(|other| other.endpoints());
         match (all.next(), served.len()) {
             (Some(first), 2..) => all.fold(first, |common, more| &common & &more),
             _ => BTreeSet::new(),
         }
+    }
+
+    /// What others serve in this worker's slot, or what was kept of that for who comes next; none
+    /// if that is nothing.
+    fn served_in_slot(&self, worker: &Worker) -> Option<BTreeSet<Endpoint>> {
+        let others = self
+            .workers
+            .values()
+            .filter(|other| other.slot == worker.slot && other.id != worker.id);
+        let mut present = others.filter(|other| !self.is_incoming(other.id));
+        if let Some(serving) = present.clone().find(|other| other.is_serving()) {
+            return Some(serving.endpoints());
+        }
+        let replacement = present.find(|other| other.is_starting() && !other.superseded);
+        let vacancy = self.vacancies.get(&worker.slot);
+        let kept = replacement
+            .map(|replacement| &replacement.listeners)
+            .or(vacancy.map(|vacancy| &vacancy.kept))?;
+        let endpoints = kept.values().map(|listener| listener.endpoint);
+        Some(endpoints.collect()).filter(|kept: &BTreeSet<Endpoint>| !kept.is_empty())
+    }
+
+    /// Whether it belongs to the change that is under way.
+    pub(super) fn is_incoming(&self, id: WorkerId) -> bool {
+        let change = self.change.as_ref();
+        change.is_some_and(|change| change.incoming.contains(&id))
     }
 
     /// Whether only a probe can tell that this worker is ready.
@@ -229,11 +250,7 @@ impl Fleet {
         let Some(worker) = self.workers.get(&id) else {
             return;
         };
-        let is_incoming = self
-            .change
-            .as_ref()
-            .is_some_and(|change| change.incoming.contains(&id));
-        if is_incoming {
+        if self.is_incoming(id) {
             let failure = Failure::NotReady {
                 worker: id,
                 slot: worker.slot,

@@ -629,6 +629,61 @@ fn a_crash_before_the_flip_leaves_a_replacement_that_only_empties_the_queue() {
     );
 }
 
+#[test]
+fn what_such_a_replacement_leaves_when_it_dies_is_handed_over() {
+    let mut stage = Stage::serving(Policy {
+        rescue: true,
+        ..policy()
+    });
+    stage.on(RELOAD);
+    stage.on(exited(0));
+    stage.on(listened(2));
+    stage.on(listened(3));
+    assert_eq!(stage.on(exited(4)), ["hand over 4", "close 0"]);
+}
+
+#[test]
+fn who_only_empties_the_queue_owes_nothing_else() {
+    let mut stage = Stage::serving(policy());
+    stage.on(RELOAD);
+    stage.on(exited(0));
+    for new in [2, 3] {
+        stage.on(listened_on(new, new + 10, 443));
+        stage.on(listened(new));
+    }
+    // The new generation serves 443 too; the replacement of the old one does not.
+    assert_eq!(stage.on(listened_on(4, 0, 80)), ["fence"]);
+}
+
+#[test]
+fn a_new_worker_owes_what_was_kept_for_a_replacement_too() {
+    let mut stage = Stage::serving(policy());
+    stage.on(RELOAD);
+    stage.on(exited(0));
+    stage.on(exited(1));
+    assert!(stage.on(listened_on(2, 8, 81)).is_empty());
+    assert!(!stage.phases().contains(&"2 ready".to_owned()));
+}
+
+#[test]
+fn a_reload_of_a_given_up_slot_owes_what_all_have_in_common() {
+    let mut stage = Stage::serving(Policy {
+        max_restarts: 0,
+        ..policy()
+    });
+    stage.on(scale(3));
+    stage.on(listened(2));
+    for old in [1, 2] {
+        stage.on(listened_on(old, old + 10, 443));
+    }
+    stage.on(exited(0));
+    stage.on(RELOAD);
+    stage.on(listened(3));
+    assert!(!stage.phases().contains(&"3 ready".to_owned()));
+    stage.on(listened_on(3, 13, 443));
+    assert!(stage.phases().contains(&"3 ready".to_owned()));
+}
+
 // ---- stop --------------------------------------------------------------------------------------
 
 #[test]

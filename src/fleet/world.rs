@@ -51,6 +51,7 @@ enum Happening {
     Straggles(ListenerId),
     Accepts(ListenerId),
     Ends(WorkerId),
+    Quiets(WorkerId),
     Comes(Wish),
     Calm,
 }
@@ -190,8 +191,8 @@ impl World {
         match happening {
             Happening::Listens(id) => self.listens(id),
             Happening::ListensExtra(id) => self.listens_on(id, extra()),
-            Happening::Declares(id) => self.feed_if_alive(id, Event::Notified { worker: id }),
-            Happening::AnswersProbe(id) => self.feed_if_alive(id, Event::Probed { worker: id }),
+            Happening::Declares(id) => self.declares(id, Event::Notified { worker: id }),
+            Happening::AnswersProbe(id) => self.declares(id, Event::Probed { worker: id }),
             Happening::Exits(id, exit) => self.exits(id, exit),
             Happening::Arrives => {
                 self.arrives();
@@ -213,6 +214,7 @@ impl World {
                 }
                 Ok(())
             }
+            Happening::Quiets(id) => self.quiets(id),
             Happening::Comes(wish) => self.comes(wish),
             Happening::Calm => {
                 self.check_calm()?;
@@ -221,15 +223,24 @@ impl World {
         }
     }
 
-    fn feed_if_alive(&mut self, id: WorkerId, event: Event) -> Result<(), String> {
-        if self.alive(id).is_some() {
-            self.feed(event)?;
-        }
-        Ok(())
+    fn declares(&mut self, id: WorkerId, event: Event) -> Result<(), String> {
+        let Some(process) = self.processes.get_mut(&id).filter(|it| it.is_alive()) else {
+            return Ok(());
+        };
+        process.has_declared = true;
+        self.feed(event)
     }
 
     fn alive(&self, id: WorkerId) -> Option<&Process> {
         self.processes.get(&id).filter(|process| process.is_alive())
+    }
+
+    fn quiets(&mut self, id: WorkerId) -> Result<(), String> {
+        let Some(process) = self.processes.get_mut(&id).filter(|it| it.is_alive()) else {
+            return Ok(());
+        };
+        process.is_busy = Some(false);
+        self.feed(Event::Quieted { worker: id })
     }
 
     fn listens(&mut self, id: WorkerId) -> Result<(), String> {
@@ -441,13 +452,14 @@ impl World {
             Effect::MeasureConnections { workers } => {
                 return vec![self.measure_connections(workers)];
             }
-            Effect::Hold { workers, .. } => {
-                return workers
-                    .iter()
-                    .map(|worker| Event::Quieted { worker: *worker })
-                    .collect();
+            Effect::Hold { workers, .. } => return self.hold(workers),
+            Effect::HandOver { listeners, .. } => {
+                for listener in listeners {
+                    if let Some(socket) = self.kernel.open.get_mut(listener) {
+                        socket.is_rescued = true;
+                    }
+                }
             }
-            Effect::HandOver { .. } => {}
             Effect::Probe { worker } => return self.probe(*worker),
             Effect::Signal { worker } => self.signal(*worker),
             Effect::Kill { worker } => self.kill(*worker),
@@ -574,6 +586,26 @@ impl World {
             }
         }
         Event::ConnectionsMeasured { quiet }
+    }
+
+    /// Those without a request in flight are quiet at once.
+    fn hold(&mut self, workers: &[WorkerId]) -> Vec<Event> {
+        let mut events = Vec::new();
+        for id in workers {
+            let Some(process) = self.processes.get_mut(id) else {
+                continue;
+            };
+            let quiets_after = process.script.quiets_after;
+            process.is_busy = Some(quiets_after != Some(0));
+            match quiets_after {
+                Some(0) => events.push(Event::Quieted { worker: *id }),
+                Some(after) => {
+                    self.schedule(Duration::from_millis(after), Happening::Quiets(*id));
+                }
+                None => {}
+            }
+        }
+        events
     }
 
     fn probe(&mut self, id: WorkerId) -> Vec<Event> {

@@ -7,14 +7,13 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use log::{debug, info, warn};
 
 use super::Supervisor;
 use super::rescuer::{Rescuer, sentence, sockets_of};
-use crate::fleet::{Event, ListenerId, RetirementId, WorkerId};
+use crate::fleet::{Event, RetirementId, WorkerId};
 use crate::sys::interrupt::interrupt_threads;
 use crate::sys::{channel, process};
 use crate::wire::diag::{States, TcpState};
@@ -70,7 +69,7 @@ impl Supervisor {
     }
 
     /// The rescuer of a retirement; started if there is none.
-    fn rescuer(&mut self, retirement: RetirementId) -> io::Result<&mut Rescuer> {
+    pub(super) fn rescuer(&mut self, retirement: RetirementId) -> io::Result<&mut Rescuer> {
         if !self.rescuers.rescuers.contains_key(&retirement) {
             let endpoints = self
                 .groups
@@ -153,57 +152,6 @@ impl Supervisor {
             debug!("worker {worker}: cannot tell its rescuer that it is gone: {error}");
         }
         rescuer.workers.remove(&worker);
-    }
-
-    /// Has a rescuer accept what waits in a worker's listeners.
-    pub(super) fn hand_over(
-        &mut self,
-        retirement: RetirementId,
-        worker: WorkerId,
-        listeners: &[ListenerId],
-    ) {
-        let waiting: Vec<ListenerId> = listeners
-            .iter()
-            .copied()
-            .filter(|id| self.pending_on(*id) > 0)
-            .collect();
-        for listener in &waiting {
-            match self.hand_over_one(retirement, worker, *listener) {
-                Ok(address) => info!("{address}: a rescuer accepts what waits for worker {worker}"),
-                Err(error) => warn!("what waits for worker {worker} cannot be rescued: {error}"),
-            }
-        }
-        waiting
-            .iter()
-            .for_each(|listener| self.groups.handed_over(*listener));
-        let has_ended = self.children.get(worker).is_none();
-        if has_ended && !waiting.is_empty() {
-            self.rescue_ended(worker);
-        }
-    }
-
-    fn hand_over_one(
-        &mut self,
-        retirement: RetirementId,
-        worker: WorkerId,
-        listener: ListenerId,
-    ) -> io::Result<SocketAddr> {
-        let found = self
-            .groups
-            .socket(listener)
-            .zip(self.groups.endpoint(listener));
-        let (socket, endpoint) = found.ok_or(io::ErrorKind::NotFound)?;
-        let (socket, address) = (socket.try_clone_to_owned()?, endpoint.address);
-        let rescuer = self.rescuer(retirement)?;
-        rescuer.workers.insert(worker);
-        rescuer.order(
-            &Order::Queue {
-                worker: worker.0,
-                address,
-            },
-            &[socket],
-        )?;
-        Ok(address)
     }
 
     pub(super) fn rescuer_ready(&mut self, retirement: RetirementId) {

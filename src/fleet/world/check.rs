@@ -3,10 +3,11 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::process::Process;
+use super::process::{Process, extra};
 use super::{State, World};
 use crate::fleet::{
-    Asker, ChangeKind, Effect, Event, ListenerId, Milestone, Note, Time, Verdict, WorkerId,
+    Asker, ChangeKind, Effect, Endpoint, Event, ListenerId, Milestone, Note, ReadyWhen, Time,
+    Verdict, WorkerId,
 };
 
 /// A request that was not answered after this long is forgotten. The longest way: a change that
@@ -22,6 +23,8 @@ type Checked = Result<(), String>;
 /// How things were before a step.
 pub(super) struct Before {
     serving: BTreeSet<WorkerId>,
+    /// Endpoints that new connections are steered to.
+    endpoints: BTreeSet<Endpoint>,
     phases: BTreeMap<WorkerId, (&'static str, u32)>,
     is_stopping: bool,
     /// Who has ended, if that is the event.
@@ -41,6 +44,7 @@ impl World {
         let view = self.fleet.view(self.now);
         Before {
             serving: self.serving(),
+            endpoints: self.live_endpoints(),
             phases: view
                 .iter()
                 .map(|line| (line.worker, (line.phase, line.slot.0)))
@@ -54,6 +58,13 @@ impl World {
         let view = self.fleet.view(self.now);
         let serving = view.iter().filter(|line| line.phase == "serving");
         serving.map(|line| line.worker).collect()
+    }
+
+    fn live_endpoints(&self) -> BTreeSet<Endpoint> {
+        let live = self.kernel.live.iter();
+        live.filter_map(|id| self.kernel.open.get(id))
+            .map(|socket| socket.endpoint)
+            .collect()
     }
 
     fn is_stopping(&self) -> bool {
@@ -111,6 +122,18 @@ impl World {
             Effect::Tell { asker, verdict } => self.check_verdict(*asker, verdict, batch, before),
             Effect::Finish { .. } => self.check_finish(),
             Effect::Probe { worker } => self.process_of(*worker).map(drop),
+            Effect::Log(note) => self.check_note(note),
+            Effect::HandOver { listeners, .. } => listeners.iter().try_for_each(|id| {
+                ensure(self.kernel.open.contains_key(id), || {
+                    format!("{id:?} is handed over, and is closed")
+                })
+            }),
+            Effect::Hold { workers, .. } => workers.iter().try_for_each(|id| {
+                let process = self.process_of(*id)?;
+                ensure(process.is_busy.is_none(), || {
+                    format!("worker {id} is held twice")
+                })
+            }),
             _ => Ok(()),
         }
     }
@@ -121,6 +144,22 @@ impl World {
         process
             .filter(|process| process.state != State::Dead)
             .ok_or_else(|| format!("worker {id} has ended, and something is done to it"))
+    }
+
+    /// What the log says of time-outs is so.
+    fn check_note(&self, note: &Note) -> Checked {
+        let policy = &self.plan.policy;
+        let (worker, phase, timeout) = match note {
+            Note::SettleTimedOut { worker, .. } => (worker, "settling", policy.settle_timeout),
+            Note::QuietTimedOut { worker } => (worker, "quiescing", policy.quiet_timeout),
+            _ => return Ok(()),
+        };
+        let (was, since) = self.process_of(*worker)?.phase;
+        // With no time at all it is over before it was seen.
+        let is_so = was == phase && self.now.since(since) >= timeout;
+        ensure(is_so || timeout.is_zero(), || {
+            format!("worker {worker} has been {was} since {since:?}, and {note:?}")
+        })
     }
 
     fn check_adoption(&self, adopt: &[ListenerId]) -> Checked {
@@ -160,7 +199,16 @@ impl World {
         ensure(process.measured.0 || process.settle_timed_out, || {
             format!("worker {id} is told before its queues were seen empty")
         })?;
-        ensure(process.measured.1 || process.quiet_timed_out, || {
+        let rescue = self.plan.policy.rescue;
+        ensure(!rescue || process.is_busy.is_some(), || {
+            format!("worker {id} is told before its connections are held")
+        })?;
+        let is_quiet = if rescue {
+            process.is_busy == Some(false)
+        } else {
+            process.measured.1
+        };
+        ensure(is_quiet || process.quiet_timed_out, || {
             format!("worker {id} is told before it was seen quiet")
         })?;
         let mut open = sockets.iter().filter_map(|id| self.kernel.open.get(id));
@@ -169,7 +217,8 @@ impl World {
         ensure(is_excused || pending == 0, || {
             format!("worker {id} is told while {pending} connections wait for it")
         })?;
-        ensure(process.quiet_timed_out || process.connections == 0, || {
+        let is_excused = rescue || process.quiet_timed_out;
+        ensure(is_excused || process.connections == 0, || {
             format!("worker {id} is told while it has connections")
         })
     }
@@ -207,8 +256,10 @@ impl World {
         let is_given_up = batch
             .iter()
             .any(|effect| matches!(effect, Effect::Log(Note::GivenUp { .. })));
+        let rescue = self.plan.policy.rescue;
         let is_excused = self.is_stopping()
-            || is_given_up
+            || socket.is_rescued
+            || is_given_up && !rescue
             || !self.plan.policy.steering
             || !socket.was_live
             || before
@@ -231,7 +282,9 @@ impl World {
         let is_orphan = process.told.is_some() && is_last_resort;
         let has_crashed_late = matches!(*phase, "settling" | "quiescing");
         let is_superseded = self.superseded.contains(&id);
-        process.settle_timed_out || is_orphan || has_crashed_late || is_superseded
+        let is_forsaken = process.settle_timed_out || has_crashed_late || is_superseded;
+        // These are what a rescuer is for.
+        is_orphan || is_forsaken && !self.plan.policy.rescue
     }
 
     /// Who is starting in a slot that has just got another worker, or is not wanted any more:
@@ -257,6 +310,11 @@ impl World {
             Milestone::Starting => {
                 ensure(self.open_change.is_none(), || {
                     format!("a {kind} begins before the flip of another change")
+                })?;
+                let view = self.fleet.view(self.now);
+                let untold = |phase: &str| matches!(phase, "settling" | "quiescing");
+                ensure(!view.iter().any(|line| untold(line.phase)), || {
+                    format!("a {kind} begins while workers of another change are not told yet")
                 })?;
                 self.open_change = Some(kind);
             }
@@ -358,7 +416,8 @@ impl World {
         self.check_timely()?;
         if !self.is_stopping() {
             self.check_steering()?;
-            self.check_generation(batch)?;
+            self.check_ready(before)?;
+            self.check_generation(batch, before)?;
         }
         if is_settled {
             self.check_books()?;
@@ -412,6 +471,9 @@ impl World {
                 process.phase = (phase, self.now);
             }
             let since = self.now.since(process.phase.1);
+            ensure(process.is_killed || !self.was_told_to_stop_now, || {
+                format!("worker {id} lives on after a stop now")
+            })?;
             let is_late = !process.is_killed
                 && match phase {
                     "starting" => self.now.since(process.started) >= policy.start_timeout,
@@ -459,24 +521,58 @@ impl World {
         })
     }
 
-    /// After the flip of a reload the new generation serves and no other.
-    fn check_generation(&self, batch: &[Effect]) -> Checked {
-        for effect in batch {
-            if let Effect::Report {
+    /// Nobody serves that is not ready.
+    fn check_ready(&self, before: &Before) -> Checked {
+        let serving = self.serving();
+        let new = serving.difference(&before.serving);
+        for (id, process) in new.filter_map(|id| Some((id, self.processes.get(id)?))) {
+            let has_said_so = match self.plan.policy.ready {
+                ReadyWhen::Listening => true,
+                ReadyWhen::Notified | ReadyWhen::Probed => process.has_declared,
+            };
+            // What is passed is taken to be used by who says that it is ready.
+            let is_used = |id: &ListenerId| {
+                let socket = self.kernel.open.get(id);
+                socket.is_some_and(|socket| self.passed().contains(&socket.endpoint))
+            };
+            let uses_all = process.given.iter().all(|id| has_said_so && is_used(id));
+            ensure(has_said_so && uses_all, || {
+                format!("worker {id} serves before it is ready")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// After the flip of a reload the new generation serves and no other, wherever the old one did.
+    fn check_generation(&self, batch: &[Effect], before: &Before) -> Checked {
+        let reload = batch.iter().find_map(|effect| match effect {
+            Effect::Report {
                 milestone: Milestone::Serving,
                 kind: ChangeKind::Reload,
                 generation,
                 ..
-            } = effect
-            {
-                let serving = self.serving();
-                let mut of_them = serving.iter().filter_map(|id| self.processes.get(id));
-                ensure(of_them.all(|it| it.generation == *generation), || {
-                    format!("after the flip not only generation {generation} serves")
-                })?;
-            }
-        }
-        Ok(())
+            } => Some(*generation),
+            _ => None,
+        });
+        let Some(generation) = reload else {
+            return Ok(());
+        };
+        let serving = self.serving();
+        let mut of_them = serving.iter().filter_map(|id| self.processes.get(id));
+        ensure(of_them.all(|it| it.generation == generation), || {
+            format!("after the flip not only generation {generation} serves")
+        })?;
+        let now = self.live_endpoints();
+        // What the old opens while the new starts is not owed.
+        let mut left = before
+            .endpoints
+            .difference(&now)
+            .filter(|it| **it != extra());
+        let left = left.next();
+        let is_fewer = batch.iter().filter(|effect| is_flip(effect)).count() > 1;
+        ensure(left.is_none() || is_fewer, || {
+            format!("after the flip nobody serves {left:?}")
+        })
     }
 
     /// Everything that is, is somebody's; nothing piles up.

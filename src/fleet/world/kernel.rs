@@ -20,6 +20,8 @@ pub(super) struct Socket {
     pub(super) was_live: bool,
     /// Connections came to it although it is not live: its group had no other.
     pub(super) is_last_resort: bool,
+    /// A rescuer accepts what its worker does not.
+    pub(super) is_rescued: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -46,6 +48,7 @@ impl Kernel {
             pending: 0,
             was_live: false,
             is_last_resort: false,
+            is_rescued: false,
         };
         self.open.insert(id, socket);
         id

@@ -73,6 +73,8 @@ pub(super) struct Script {
     pub(super) accepts_after: Option<u64>,
     /// How long a connection stays; none: for ever.
     pub(super) connection_lasts: Option<u64>,
+    /// How long its held connections have requests in flight; none: for ever.
+    pub(super) quiets_after: Option<u64>,
 }
 
 /// How one worker starts.
@@ -127,6 +129,7 @@ impl Script {
         dies_after: 1,
         accepts_after: Some(2),
         connection_lasts: Some(20),
+        quiets_after: Some(0),
     };
 }
 
@@ -145,14 +148,15 @@ fn policy() -> impl Strategy<Value = Policy> {
         span(&[200, 400, 0]),
         span(&[0, 0, 120]),
     );
+    let flags = (prop::bool::weighted(0.75), any::<bool>());
     let loops = (0..5_u32, prop::bool::weighted(0.2));
-    (1..4_u32, ready, prop::bool::weighted(0.75), spans, loops).prop_map(
-        |(workers, ready, steering, spans, (max_restarts, crash_loop_ends_all))| Policy {
+    (1..4_u32, ready, flags, spans, loops).prop_map(
+        |(workers, ready, (steering, rescue), spans, (max_restarts, crash_loop_ends_all))| Policy {
             workers,
             most_workers: 5,
             ready,
             steering,
-            rescue: false,
+            rescue: rescue && steering,
             start_timeout: spans.0,
             settle_timeout: spans.1,
             quiet_timeout: spans.2,
@@ -189,7 +193,13 @@ fn seldom(range: core::ops::Range<u64>) -> impl Strategy<Value = Option<u64>> {
 
 fn script() -> impl Strategy<Value = Script> {
     let times = (0..40_u64, mostly(0..60), seldom(0..300), seldom(0..400));
-    let ends = (mostly(0..250), 0..60_u64, mostly(0..60), mostly(0..200));
+    let ends = (
+        mostly(0..250),
+        0..60_u64,
+        mostly(0..60),
+        mostly(0..200),
+        mostly(0..200),
+    );
     (start(), times, ends).prop_map(|(start, times, ends)| Script {
         start,
         listens_after: times.0,
@@ -200,6 +210,7 @@ fn script() -> impl Strategy<Value = Script> {
         dies_after: ends.1,
         accepts_after: ends.2,
         connection_lasts: ends.3,
+        quiets_after: ends.4,
     })
 }
 

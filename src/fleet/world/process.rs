@@ -20,6 +20,10 @@ pub(super) struct Process {
     /// When it was told to stop.
     pub(super) told: Option<Time>,
     pub(super) is_killed: bool,
+    /// It has said that it is ready, or answered a probe.
+    pub(super) has_declared: bool,
+    /// Since it is held: whether a request is in flight still.
+    pub(super) is_busy: Option<bool>,
     /// What the log said of it.
     pub(super) settle_timed_out: bool,
     pub(super) quiet_timed_out: bool,
@@ -55,6 +59,8 @@ impl Process {
             connections: 0,
             told: None,
             is_killed: false,
+            has_declared: false,
+            is_busy: None,
             settle_timed_out: false,
             quiet_timed_out: false,
             drain_timed_out: false,

@@ -1,0 +1,63 @@
+//! What waits in listeners that nobody accepts from any more goes to a rescuer.
+
+use std::io;
+use std::net::SocketAddr;
+
+use log::{info, warn};
+
+use super::Supervisor;
+use crate::fleet::{ListenerId, RetirementId, WorkerId};
+use crate::wire::rescue::Order;
+
+impl Supervisor {
+    /// Has a rescuer accept what waits in a worker's listeners.
+    pub(super) fn hand_over(
+        &mut self,
+        retirement: RetirementId,
+        worker: WorkerId,
+        listeners: &[ListenerId],
+    ) {
+        let waiting: Vec<ListenerId> = listeners
+            .iter()
+            .copied()
+            .filter(|id| self.pending_on(*id) > 0)
+            .collect();
+        for listener in &waiting {
+            match self.hand_over_one(retirement, worker, *listener) {
+                Ok(address) => info!("{address}: a rescuer accepts what waits for worker {worker}"),
+                Err(error) => warn!("what waits for worker {worker} cannot be rescued: {error}"),
+            }
+        }
+        waiting
+            .iter()
+            .for_each(|listener| self.groups.handed_over(*listener));
+        let has_ended = self.children.get(worker).is_none();
+        if has_ended && !waiting.is_empty() {
+            self.rescue_ended(worker);
+        }
+    }
+
+    fn hand_over_one(
+        &mut self,
+        retirement: RetirementId,
+        worker: WorkerId,
+        listener: ListenerId,
+    ) -> io::Result<SocketAddr> {
+        let found = self
+            .groups
+            .socket(listener)
+            .zip(self.groups.endpoint(listener));
+        let (socket, endpoint) = found.ok_or(io::ErrorKind::NotFound)?;
+        let (socket, address) = (socket.try_clone_to_owned()?, endpoint.address);
+        let rescuer = self.rescuer(retirement)?;
+        rescuer.workers.insert(worker);
+        rescuer.order(
+            &Order::Queue {
+                worker: worker.0,
+                address,
+            },
+            &[socket],
+        )?;
+        Ok(address)
+    }
+}
