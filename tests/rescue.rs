@@ -666,6 +666,7 @@ fn python() -> Option<Busy> {
             "/tests/fixture/httpd.py"
         ))
         .args([&address.port().to_string(), "127.0.0.1", "--keep-alive"])
+        .stdout(Stdio::null())
         .process_group(0)
         .stderr(Stdio::null())
         .spawn()
@@ -718,7 +719,10 @@ fn connections_of(pid: i32) -> (Vec<Descriptor>, Vec<OwnedFd>) {
     let process = pidfd::pidfd_open(pid).unwrap();
     let mut found = (Vec::new(), Vec::new());
     for (number, inode) in procfs::socket_descriptors(pid).unwrap() {
-        let socket = pidfd::pidfd_getfd(&process, number).unwrap();
+        // A connection that has just been closed is none.
+        let Ok(socket) = pidfd::pidfd_getfd(&process, number) else {
+            continue;
+        };
         if socket2::SockRef::from(&socket).peer_addr().is_ok() {
             found.0.push(Descriptor { pid, number, inode });
             found.1.push(socket);

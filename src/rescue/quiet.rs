@@ -73,6 +73,10 @@ impl Watch {
             self.changed = now;
             self.examined = None;
         }
+        if self.owed == Owed::Unclear && account.unread > 0 && unread == Beginning::Request {
+            // The client has its answer: it asks for the next.
+            self.owed = Owed::No;
+        }
         self.last = account;
         self.unread = unread;
     }
@@ -115,7 +119,7 @@ impl Watch {
 
     /// Whether a reader may be asleep with bytes that it has.
     pub(super) fn may_be_stuck(&self, now: Instant) -> bool {
-        self.rest(now) >= STUCK && self.last.unread == 0 && self.owed != Owed::No
+        self.rest(now) >= STUCK && self.owed != Owed::No
     }
 
     pub(super) fn owed(&self) -> Owed {
@@ -269,6 +273,23 @@ mod tests {
         assert!(!watch.is_idle(after(now, 300)), "it must be examined again");
         watch.examine(after(now, 300));
         assert!(watch.is_idle(after(now, 320)));
+    }
+
+    #[test]
+    fn the_next_request_makes_the_unclear_clear() {
+        let (now, mut watch) = watch(Account {
+            received_ago: 4,
+            sent_ago: 4,
+            ..REST
+        });
+        let next = Account {
+            unread: 30,
+            received: 130,
+            received_ago: 0,
+            ..REST
+        };
+        watch.observe(after(now, 5), next, Beginning::Request);
+        assert!(watch.is_idle(after(now, 5)));
     }
 
     #[test]
