@@ -1,0 +1,185 @@
+//! A rescuer, and both ends of the connections that it is given.
+
+use super::*;
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const WORKER: u64 = 7;
+
+/// A rescuer, and the supervisor's end of its channel.
+pub(crate) struct Rescuer {
+    pub(crate) process: Child,
+    pub(crate) channel: OwnedFd,
+}
+
+impl Drop for Rescuer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+pub(crate) fn configuration(listen: SocketAddr, connect: SocketAddr) -> Configuration {
+    Configuration {
+        endpoints: vec![Route { listen, connect }],
+        rescue_timeout_ms: 20_000,
+        header_timeout_ms: 10_000,
+        drain_timeout_ms: 5_000,
+        max: 1000,
+        forwarded: Forwarded::Nothing,
+    }
+}
+
+impl Rescuer {
+    pub(crate) fn start(configuration: &Configuration) -> Self {
+        let (ours, theirs) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )
+        .unwrap();
+        let process = Command::new(env!("CARGO_BIN_EXE_reuseport-run"))
+            .arg0(NAME)
+            .arg(String::from_utf8(encode(configuration)).unwrap())
+            .stdin(Stdio::from(theirs))
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        socket2::SockRef::from(&ours)
+            .set_read_timeout(Some(PATIENCE))
+            .unwrap();
+        Self {
+            process,
+            channel: ours,
+        }
+    }
+
+    pub(crate) fn order(&self, order: &Order, descriptors: &[RawFd]) {
+        channel::send(&self.channel, &encode(order), descriptors).unwrap();
+    }
+
+    pub(crate) fn take(&self, pid: i32, connections: Vec<Descriptor>, descriptors: &[RawFd]) {
+        self.order(
+            &Order::Take {
+                worker: WORKER,
+                pid,
+                connections,
+            },
+            descriptors,
+        );
+        self.order(&Order::Taken { worker: WORKER }, &[]);
+        let held = descriptors.len();
+        assert_eq!(
+            self.news(),
+            News::Holding {
+                worker: WORKER,
+                held
+            }
+        );
+    }
+
+    /// Takes a connection of this very process.
+    pub(crate) fn take_own(&self, connection: &TcpStream) {
+        let own = i32::try_from(std::process::id()).unwrap();
+        let number = connection.as_raw_fd();
+        let inode = procfs::socket_inode_of(own, number).unwrap();
+        self.take(
+            own,
+            vec![Descriptor {
+                pid: own,
+                number,
+                inode,
+            }],
+            &[number],
+        );
+    }
+
+    pub(crate) fn news(&self) -> News {
+        let mut bytes = [0; LONGEST];
+        let (count, _) = channel::receive(&self.channel, &mut bytes).unwrap();
+        decode(&bytes[..count]).unwrap()
+    }
+
+    pub(crate) fn wait_quiet(&self) {
+        assert_eq!(self.news(), News::Quiet { worker: WORKER });
+    }
+
+    pub(crate) fn tell(&self) {
+        self.order(&Order::Told { worker: WORKER }, &[]);
+        assert_eq!(self.news(), News::Heard { worker: WORKER });
+    }
+
+    pub(crate) fn report(&self) -> Tally {
+        self.order(&Order::Gone { worker: WORKER }, &[]);
+        loop {
+            if let News::Report { tally, .. } = self.news() {
+                return tally;
+            }
+        }
+    }
+}
+
+/// A connection: the client's end and the server's.
+pub(crate) fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.set_write_timeout(Some(PATIENCE)).unwrap();
+    (client, listener.accept().unwrap().0)
+}
+
+/// A server of the new generation: each connection goes to the handler.
+pub(crate) fn serve(handler: impl Fn(&mut TcpStream) + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            handler(&mut stream);
+        }
+    });
+    address
+}
+
+pub(crate) fn read_head(stream: &mut impl Read) -> String {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() > 0 {
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+pub(crate) fn read_all(stream: &mut impl Read) -> String {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+/// A client whose worker has gone while its connection was idle.
+pub(crate) fn orphan(connect: SocketAddr) -> (Rescuer, TcpStream) {
+    let (client, worker) = pair();
+    let rescuer = Rescuer::start(&configuration(worker.local_addr().unwrap(), connect));
+    rescuer.take_own(&worker);
+    rescuer.wait_quiet();
+    rescuer.tell();
+    drop(worker);
+    (rescuer, client)
+}
+
+/// What a client gets that sends this and reads until the end.
+pub(crate) fn ask(connect: SocketAddr, request: &[u8]) -> (String, Tally) {
+    let (rescuer, mut client) = orphan(connect);
+    client.write_all(request).unwrap();
+    let answer = read_all(&mut client);
+    drop(client);
+    (answer, rescuer.report())
+}
+
+pub(crate) fn answer(body: &str) -> String {
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}

@@ -1,0 +1,229 @@
+//! Connections that a worker has, queues, and how the rescuer ends.
+
+use super::*;
+
+#[test]
+fn a_connection_that_the_worker_keeps_is_not_read_from() {
+    let (mut client, mut worker) = pair();
+    let rescuer = Rescuer::start(&configuration(
+        worker.local_addr().unwrap(),
+        "127.0.0.1:1".parse().unwrap(),
+    ));
+    // Under another number, as after dup(2): the first look will not find it.
+    let elsewhere = worker.try_clone().unwrap();
+    rescuer.take_own(&worker);
+    rescuer.wait_quiet();
+    rescuer.tell();
+    drop(std::mem::replace(&mut worker, elsewhere));
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    // It thaws after a while, and all of it is the worker's.
+    worker.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(read_head(&mut worker), "GET / HTTP/1.1\r\n\r\n");
+    worker.write_all(b"HTTP/1.1 200 OK\r\n\r\nmine").unwrap();
+    drop(worker);
+    assert_eq!(read_all(&mut client), "HTTP/1.1 200 OK\r\n\r\nmine");
+    assert_eq!(rescuer.report().finished, 1);
+}
+
+#[test]
+fn a_workers_own_close_is_not_held_back() {
+    let (mut client, mut worker) = pair();
+    let rescuer = Rescuer::start(&configuration(
+        worker.local_addr().unwrap(),
+        "127.0.0.1:1".parse().unwrap(),
+    ));
+    client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    assert_eq!(read_head(&mut worker), "GET / HTTP/1.0\r\n\r\n");
+    rescuer.take_own(&worker);
+    worker.write_all(b"HTTP/1.0 200 OK\r\n\r\nbody").unwrap();
+    drop(worker);
+    let since = Instant::now();
+    assert!(read_all(&mut client).ends_with("body"));
+    assert!(
+        since.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        since.elapsed()
+    );
+    assert_eq!(rescuer.report().finished, 1);
+}
+
+#[test]
+fn a_worker_is_not_quiet_while_it_owes_an_answer() {
+    let (mut client, mut worker) = pair();
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    read_head(&mut worker);
+    let rescuer = Rescuer::start(&configuration(
+        worker.local_addr().unwrap(),
+        "127.0.0.1:1".parse().unwrap(),
+    ));
+    rescuer.take_own(&worker);
+    let channel = socket2::SockRef::from(&rescuer.channel);
+    channel
+        .set_read_timeout(Some(Duration::from_millis(300)))
+        .unwrap();
+    let nothing = channel::receive(&rescuer.channel, &mut [0; 99]).unwrap_err();
+    assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+    channel.set_read_timeout(Some(PATIENCE)).unwrap();
+    worker.write_all(answer("hi").as_bytes()).unwrap();
+    rescuer.wait_quiet();
+}
+
+#[test]
+fn an_upload_thaws_at_once() {
+    let (mut client, mut worker) = pair();
+    client
+        .write_all(b"POST / HTTP/1.1\r\nContent-Length: 9999\r\n\r\n")
+        .unwrap();
+    read_head(&mut worker);
+    let rescuer = Rescuer::start(&configuration(
+        worker.local_addr().unwrap(),
+        "127.0.0.1:1".parse().unwrap(),
+    ));
+    rescuer.take_own(&worker);
+    client.write_all(b"{\"some\": \"json\"}").unwrap();
+    let mut fds = [nix::poll::PollFd::new(
+        std::os::fd::AsFd::as_fd(&worker),
+        nix::poll::PollFlags::POLLIN,
+    )];
+    assert_eq!(nix::poll::poll(&mut fds, 10_000_u16).unwrap(), 1);
+}
+
+#[test]
+fn what_waits_in_a_queue_is_answered() {
+    let address = serve(|stream| {
+        read_head(stream);
+        stream.write_all(answer("new").as_bytes()).unwrap();
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let local = listener.local_addr().unwrap();
+    let mut early = TcpStream::connect(local).unwrap();
+    early.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let mut late = TcpStream::connect(local).unwrap();
+    let rescuer = Rescuer::start(&configuration(local, address));
+    rescuer.order(
+        &Order::Queue {
+            worker: WORKER,
+            address: local,
+        },
+        &[listener.as_raw_fd()],
+    );
+    assert!(read_all(&mut early).ends_with("new"));
+    late.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    assert!(read_all(&mut late).ends_with("new"));
+    drop((early, late));
+    let tally = rescuer.report();
+    assert_eq!((tally.held, tally.rescued), (2, 2));
+}
+
+#[test]
+fn it_ends_when_it_is_told_when_it_is_left_and_when_nothing_remains() {
+    let (mut client, worker) = pair();
+    let mut told = Rescuer::start(&configuration(
+        worker.local_addr().unwrap(),
+        "127.0.0.1:1".parse().unwrap(),
+    ));
+    told.take_own(&worker);
+    told.wait_quiet();
+    told.order(&Order::End { within_ms: 5000 }, &[]);
+    assert!(told.process.wait().unwrap().success());
+    // It was the worker's still, and is thawed.
+    client.write_all(b"x").unwrap();
+    let mut fds = [nix::poll::PollFd::new(
+        std::os::fd::AsFd::as_fd(&worker),
+        nix::poll::PollFlags::POLLIN,
+    )];
+    assert_eq!(nix::poll::poll(&mut fds, 10_000_u16).unwrap(), 1);
+
+    let (mut rescuer, mut client) = orphan("127.0.0.1:1".parse().unwrap());
+    let (_, unused) = socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )
+    .unwrap();
+    drop(std::mem::replace(&mut rescuer.channel, unused));
+    assert_eq!(read_all(&mut client), "");
+    assert!(rescuer.process.wait().unwrap().success());
+
+    let (mut rescuer, client) = orphan("127.0.0.1:1".parse().unwrap());
+    drop(client);
+    assert_eq!(rescuer.report().held, 1);
+    assert!(rescuer.process.wait().unwrap().success());
+}
+
+#[test]
+fn a_term_signal_to_the_whole_service_does_not_end_it() {
+    let address = serve(|stream| {
+        read_head(stream);
+        stream.write_all(answer("new").as_bytes()).unwrap();
+    });
+    let (rescuer, mut client) = orphan(address);
+    let pid = Pid::from_raw(i32::try_from(rescuer.process.id()).unwrap());
+    kill(pid, Signal::SIGTERM).unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    assert!(read_all(&mut client).ends_with("new"));
+}
+
+#[test]
+fn a_thousand_idle_orphans_cost_little() {
+    let (_, probe) = pair();
+    let rescuer = Rescuer::start(&configuration(
+        probe.local_addr().unwrap(),
+        "127.0.0.1:1".parse().unwrap(),
+    ));
+    let own = i32::try_from(std::process::id()).unwrap();
+    let pairs: Vec<_> = (0..400).map(|_| pair()).collect();
+    for some in pairs.chunks(200) {
+        let numbers: Vec<RawFd> = some.iter().map(|(_, worker)| worker.as_raw_fd()).collect();
+        let at = |number: &RawFd| Descriptor {
+            pid: own,
+            number: *number,
+            inode: procfs::socket_inode_of(own, *number).unwrap(),
+        };
+        let connections = numbers.iter().map(at).collect();
+        rescuer.order(
+            &Order::Take {
+                worker: WORKER,
+                pid: own,
+                connections,
+            },
+            &numbers,
+        );
+    }
+    rescuer.order(&Order::Taken { worker: WORKER }, &[]);
+    assert_eq!(
+        rescuer.news(),
+        News::Holding {
+            worker: WORKER,
+            held: 400
+        }
+    );
+    rescuer.wait_quiet();
+    rescuer.tell();
+    let clients: Vec<TcpStream> = pairs.into_iter().map(|(client, _)| client).collect();
+    drop(clients);
+    let tally = rescuer.report();
+    assert_eq!((tally.held, tally.given_up), (400, 0));
+    assert_eq!(tally.idle + tally.finished, 400);
+}
+
+#[test]
+fn a_killed_rescuer_takes_nothing_with_it_that_cannot_be_thawed() {
+    let (mut client, mut worker) = pair();
+    let mut rescuer = Rescuer::start(&configuration(
+        worker.local_addr().unwrap(),
+        "127.0.0.1:1".parse().unwrap(),
+    ));
+    rescuer.take_own(&worker);
+    rescuer.wait_quiet();
+    rescuer.process.kill().unwrap();
+    rescuer.process.wait().unwrap();
+    // As the supervisor does when it hears of this.
+    tcp::thaw(&worker).unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    read_head(&mut worker);
+    worker.write_all(answer("mine").as_bytes()).unwrap();
+    drop(worker);
+    assert!(read_all(&mut client).ends_with("mine"));
+}
