@@ -8,7 +8,11 @@
 //! the clock tick, and on a busy connection they are equal most of the time: then it is *unclear*,
 //! which counts as owed until nothing has happened for a while.
 //!
-//! The hazard is a blocking read that has taken bytes and sleeps with them: it looks like a request
+//! The frost takes hold of a connection only when its worker next waits for it: one that is about to
+//! read, or has been told of the bytes already, reads them. So a worker is quiet only when all its
+//! connections have been idle for a while, and it sleeps.
+//!
+//! Another hazard is a blocking read that has taken bytes and sleeps with them: it looks like a request
 //! that takes long. Only an interruption tells the two apart.
 
 use std::time::{Duration, Instant};
@@ -17,7 +21,7 @@ use crate::sys::tcp::Account;
 use crate::wire::http::Beginning;
 
 /// An answer that is written in pieces has no longer pauses than this, mostly.
-const PAUSE: Duration = Duration::from_millis(20);
+pub(super) const PAUSE: Duration = Duration::from_millis(20);
 /// An unclear connection on which nothing has happened for this long is idle.
 const GRACE: Duration = Duration::from_millis(100);
 /// A reader that sleeps with its bytes shows after this long.
@@ -86,8 +90,6 @@ impl Watch {
         let rest = self.rest(now);
         match self.owed {
             _ if self.last.unsent > 0 || self.is_amid_something() => false,
-            // The client has sent its next request, so it has the whole answer.
-            Owed::No if self.last.unread > 0 => true,
             Owed::No => rest >= PAUSE || self.last.taken() == 0,
             // Whether a reader sleeps cannot always be found out; an answer that takes longer than
             // this is its worker's own to give up.
@@ -210,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_waits_unread_is_nobodys() {
+    fn a_request_that_waits_unread_for_a_while_is_nobodys() {
         let waiting = Account {
             unread: 30,
             received: 130,
@@ -219,7 +221,8 @@ mod tests {
             ..REST
         };
         let (now, mut watch) = watch(waiting);
-        assert!(watch.is_idle(now));
+        assert!(!watch.is_idle(now), "its worker may be about to read");
+        assert!(watch.is_idle(after(now, 25)));
         // A blocking read takes it and sleeps.
         watch.observe(
             after(now, 5),
@@ -289,7 +292,7 @@ mod tests {
             ..REST
         };
         watch.observe(after(now, 5), next, Beginning::Request);
-        assert!(watch.is_idle(after(now, 5)));
+        assert!(watch.is_idle(after(now, 25)));
     }
 
     #[test]

@@ -4,12 +4,13 @@
 //! A connection is an orphan when its descriptor is no longer where it was *and* a full look at all
 //! the worker's processes, made after that, did not find it elsewhere (dup(2), a child).
 
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use super::fate::{Fate, fate};
 use super::process::Rescuer;
-use super::quiet::Watch;
+use super::quiet::{PAUSE, Watch};
 use super::worker::{Kept, Worker};
 use crate::sys::tcp::Account;
 use crate::sys::{procfs, tcp};
@@ -24,6 +25,8 @@ const CALM: Duration = Duration::from_millis(20);
 const SHARE: u32 = 4;
 /// What a worker keeps for so long after it was told to stop, it wants to keep.
 const SECOND_THOUGHTS: Duration = Duration::from_millis(200);
+/// After this long without a request, a worker is quiet even if it never sleeps.
+const RESTLESS: Duration = Duration::from_millis(500);
 /// So many unread bytes are looked at.
 const GLANCE: usize = 512;
 
@@ -99,8 +102,7 @@ impl Rescuer {
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
-        let is_news = worker.is_complete && !worker.is_quiet && !worker.awaits_interruption();
-        if is_news && worker.kept.values().all(|kept| kept.watch.is_idle(now)) {
+        if worker.is_complete && !worker.is_quiet && worker.is_still(now) {
             worker.is_quiet = true;
             self.say(&News::Quiet { worker: id });
         }
@@ -108,6 +110,24 @@ impl Rescuer {
 }
 
 impl Worker {
+    /// Whether it owes nothing, and will not begin anything any more.
+    fn is_still(&mut self, now: Instant) -> bool {
+        let is_idle =
+            !self.awaits_interruption() && self.kept.values().all(|kept| kept.watch.is_idle(now));
+        if !is_idle {
+            self.idle_since = None;
+            return false;
+        }
+        let rest = now.saturating_duration_since(*self.idle_since.get_or_insert(now));
+        // One that never sleeps is busy with something else.
+        self.kept.is_empty() || rest >= RESTLESS || (rest >= PAUSE && self.is_asleep())
+    }
+
+    fn is_asleep(&self) -> bool {
+        let pids: BTreeSet<i32> = self.kept.values().map(|kept| kept.at.pid).collect();
+        pids.into_iter().all(procfs::is_asleep)
+    }
+
     /// The connections that it has no more.
     fn take_orphans(&mut self) -> Vec<Kept> {
         let lost = |kept: &&Kept| !procfs::may_hold(kept.at.pid, kept.at.number, kept.at.inode);

@@ -43,6 +43,8 @@ pub(super) struct Worker {
     /// Whether the supervisor has sent all that there are.
     pub(super) is_complete: bool,
     pub(super) is_quiet: bool,
+    /// Since when it owes nothing.
+    pub(super) idle_since: Option<Instant>,
     pub(super) told: Option<Instant>,
     pub(super) is_gone: bool,
     /// When it may be interrupted again, and how long to wait after that.
@@ -62,6 +64,7 @@ impl Worker {
             orphans: 0,
             is_complete: false,
             is_quiet: false,
+            idle_since: None,
             told: None,
             is_gone: false,
             next_kick: None,

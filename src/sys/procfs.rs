@@ -149,6 +149,19 @@ pub fn is_dead(pid: i32) -> bool {
     }
 }
 
+/// Whether every thread of process `pid` sleeps until something happens. One that is about to run, or
+/// waits for a disk, does not.
+pub fn is_asleep(pid: i32) -> bool {
+    let sleeps = |tid: i32| {
+        let stat = fs::read(format!("/proc/{pid}/task/{tid}/stat")).unwrap_or_default();
+        // The state follows the command's name in parentheses, with anything in it.
+        let end = stat.iter().rposition(|byte| *byte == b')');
+        let state = end.and_then(|end| stat.get(end + 2));
+        !matches!(state, Some(b'R' | b'D'))
+    };
+    entries(&format!("/proc/{pid}/task")).all(sleeps)
+}
+
 /// All processes of the process group `group`.
 pub fn members_of_group(group: i32) -> Vec<i32> {
     entries("/proc")

@@ -1,5 +1,8 @@
 //! Real servers that nobody told of us, and clients that are never idle.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
 
 const CLIENTS: usize = 16;
@@ -75,14 +78,17 @@ impl Server {
 
 /// Sends requests without a pause until the server wants no more; how many were answered before
 /// the last one, and the last answer.
-fn press(address: SocketAddr) -> (usize, io::Result<String>) {
+fn press(address: SocketAddr, greeted: &AtomicUsize) -> (usize, io::Result<String>) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut count = 0;
     loop {
         let asked = stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
         match asked.and_then(|()| read_answer(&mut stream)) {
-            Ok(answer) if !answer.to_lowercase().contains("connection: close") => count += 1,
+            Ok(answer) if !answer.to_lowercase().contains("connection: close") => {
+                count += 1;
+                greeted.fetch_add(usize::from(count == 1), Ordering::Relaxed);
+            }
             last => return (count, last),
         }
     }
@@ -128,12 +134,15 @@ fn retire(test: &str, command: &str) {
         stream.write_all(answer("hello\n").as_bytes()).unwrap();
     });
     let target = old.address;
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|_| thread::spawn(move || press(target)))
-        .collect();
+    let greeted = Arc::new(AtomicUsize::new(0));
+    let client = |_| {
+        let greeted = Arc::clone(&greeted);
+        thread::spawn(move || press(target, &greeted))
+    };
+    let clients: Vec<_> = (0..CLIENTS).map(client).collect();
     let deadline = Instant::now() + PATIENCE;
-    while old.connections().0.len() < CLIENTS {
-        assert!(Instant::now() < deadline, "the clients do not come in");
+    while greeted.load(Ordering::Relaxed) < CLIENTS {
+        assert!(Instant::now() < deadline, "the clients are not served");
         thread::yield_now();
     }
     let rescuer = Rescuer::start(&configuration(old.address, new));
@@ -160,11 +169,8 @@ fn retire(test: &str, command: &str) {
             "{answer}"
         );
     }
-    assert_eq!(
-        (tally.held, tally.given_up),
-        (CLIENTS as u64, 0),
-        "{tally:?}"
-    );
+    assert!(tally.held >= CLIENTS as u64, "{tally:?}");
+    assert_eq!(tally.given_up, 0, "{tally:?}");
 }
 
 #[test]

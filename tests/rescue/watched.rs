@@ -166,7 +166,7 @@ fn a_term_signal_to_the_whole_service_does_not_end_it() {
 }
 
 #[test]
-fn a_thousand_idle_orphans_cost_little() {
+fn hundreds_of_idle_connections_are_held_and_let_go() {
     let (_, probe) = pair();
     let rescuer = Rescuer::start(&configuration(
         probe.local_addr().unwrap(),
