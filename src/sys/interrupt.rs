@@ -20,13 +20,13 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 /// How long to wait for all to stop; one that waits for a disk may not, for a while.
-const LONGEST: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_millis(300);
 /// How often to look.
 const LOOK: Duration = Duration::from_micros(100);
 
 /// Interrupts these threads and lets them go on. System calls are begun again, except that a read
 /// which has some bytes returns with them. Says how many were interrupted; a thread that has ended,
-/// or is traced already, is not. Waits until it is done, for 50 ms at most.
+/// or is traced already, is not. Waits until it is done, for 300 ms at most.
 ///
 /// # Errors
 /// As for [`stop_threads`].

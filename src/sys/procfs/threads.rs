@@ -25,6 +25,16 @@ fn is_dying(pid: i32) -> bool {
     has_nothing(pid) && has_other_threads(pid)
 }
 
+/// Whether process `pid` is being killed: its threads go as soon as they get to it, which may take
+/// a while, and do nothing else before.
+pub fn is_being_killed(pid: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mut lines = status.lines();
+    let pending = lines.find_map(|line| line.strip_prefix("SigPnd:"));
+    let pending = pending.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+    pending.is_some_and(|set| set >> (libc::SIGKILL - 1) & 1 == 1) || is_dying(pid)
+}
+
 fn has_nothing(pid: i32) -> bool {
     match fs::read_dir(format!("/proc/{pid}/fd")) {
         Ok(mut descriptors) => descriptors.next().is_none_or(|found| found.is_err()),
