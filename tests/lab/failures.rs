@@ -128,6 +128,27 @@ fn nobody_answers_in_time() {
 }
 
 #[test]
+fn nobody_asks_for_what_is_too_late() {
+    let server = Server::start(|mut client| while client.request() {});
+    let outcome = run(Plan {
+        pace: Pace::Open {
+            per_second: 10_000.0,
+            spacing: Spacing::Even,
+        },
+        length: Some(Duration::from_millis(20)),
+        time_out: Duration::from_millis(50),
+        ..Plan::new(server.address)
+    });
+    expect(&outcome, 0, &[(Failure::TimeOut, 200)]);
+    // Each that gets the one connection has it for a millisecond, the clock of time-outs.
+    assert!(
+        server.requests() < 100,
+        "{} of 200 were sent",
+        server.requests()
+    );
+}
+
+#[test]
 fn a_bad_answer_is_none() {
     let error: &[u8] = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n";
     let surplus: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello, who is there?";

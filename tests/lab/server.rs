@@ -25,6 +25,8 @@ pub struct Client {
     pub stream: TcpStream,
     /// How many came before it.
     pub number: u64,
+    /// Whether the client said that its last request is the connection's last.
+    pub last: bool,
     shared: Arc<Shared>,
 }
 
@@ -39,6 +41,7 @@ impl Client {
                 _ => return false,
             }
         }
+        self.last = String::from_utf8_lossy(&request).contains("Connection: close");
         self.shared.requests.fetch_add(1, Ordering::SeqCst);
         true
     }
@@ -80,6 +83,7 @@ impl Server {
                 }
                 serve(Client {
                     stream: stream.unwrap(),
+                    last: false,
                     number: shared.connections.fetch_add(1, Ordering::SeqCst),
                     shared: Arc::clone(&shared),
                 });
@@ -88,9 +92,9 @@ impl Server {
         server
     }
 
-    /// Answers everything.
+    /// Answers everything, and closes when it is asked to.
     pub fn good() -> Self {
-        Self::start(|mut client| while client.request() && client.answer(HELLO) {})
+        Self::start(|mut client| while client.request() && client.answer(HELLO) && !client.last {})
     }
 
     pub fn connections(&self) -> u64 {
