@@ -157,7 +157,10 @@ impl Connection {
     pub(super) fn advance(&mut self, event: &Event, wire: &mut Wire) -> Progress {
         let closed = event.is_read_closed() || event.is_error();
         match self.phase {
-            Phase::Idle => self.look(wire),
+            Phase::Idle => {
+                self.look(wire);
+                Progress::Waiting
+            }
             Phase::Sending => match self.send(wire) {
                 Progress::Waiting if self.phase == Phase::Receiving => self.receive(closed, wire),
                 progress => progress,
@@ -177,15 +180,17 @@ impl Connection {
     }
 
     /// Lets an idle connection go that the server has closed, or on which it speaks out of turn.
-    fn look(&mut self, wire: &mut Wire) -> Progress {
-        let read = self
-            .stream
-            .as_mut()
-            .map(|stream| stream.read(&mut wire.buffer));
-        if !matches!(read, Some(Err(error)) if is_pending(&error)) {
+    ///
+    /// A good client looks before it asks. The news may be there and not yet heard, the more so when
+    /// a server closes hundreds at once, and that would pass for requests that the server lost.
+    pub(super) fn look(&mut self, wire: &mut Wire) {
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
+        let read = stream.read(&mut wire.buffer);
+        if !matches!(read, Err(error) if is_pending(&error)) {
             self.stream = None;
         }
-        Progress::Waiting
     }
 
     fn send(&mut self, wire: &Wire) -> Progress {
@@ -287,7 +292,56 @@ fn while_connecting(error: &io::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::time::Duration;
+
+    use mio::{Events, Poll};
+
     use super::*;
+
+    /// Waits for news of the only connection, and passes it on if it is asked to.
+    fn hear(
+        poll: &mut Poll,
+        connection: &mut Connection,
+        wire: &mut Wire,
+        pass_on: bool,
+    ) -> Progress {
+        let mut events = Events::with_capacity(1);
+        poll.poll(&mut events, Some(Duration::from_secs(30)))
+            .unwrap();
+        let event = events.iter().next().expect("no news");
+        if pass_on {
+            connection.advance(event, wire)
+        } else {
+            Progress::Waiting
+        }
+    }
+
+    #[test]
+    fn who_looks_before_he_asks_does_not_ask_the_dead() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut poll = Poll::new().unwrap();
+        let plan = Plan::new(listener.local_addr().unwrap());
+        let mut wire = Wire::new(&plan, poll.registry().try_clone().unwrap());
+        let mut connection = Connection::new(0, Instant::now());
+        assert_eq!(
+            connection.begin(Instant::now(), &mut wire),
+            Progress::Waiting
+        );
+        let (mut server, _) = listener.accept().unwrap();
+        server.read_exact(&mut vec![0; wire.request.len()]).unwrap();
+        server
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            .unwrap();
+        let progress = hear(&mut poll, &mut connection, &mut wire, true);
+        assert_eq!(progress, Progress::Answered);
+        connection.look(&mut wire);
+        assert!(connection.stream.is_some(), "it lives");
+        drop(server);
+        hear(&mut poll, &mut connection, &mut wire, false);
+        connection.look(&mut wire);
+        assert!(connection.stream.is_none(), "it is dead");
+    }
 
     /// On loopback a connection cannot be reset between its handshake and its first byte but by
     /// chance, so that only the words are tested.

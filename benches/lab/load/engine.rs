@@ -1,7 +1,7 @@
 //! The loop itself: begins what is due, waits, and counts what ends.
 //!
-//! Each turn: news of connections, then deadlines, then new requests, then wait. News come first,
-//! because a connection that the server has closed must be let go before somebody asks on it.
+//! Each turn: wait, news of connections, deadlines, new requests. News come before deadlines, so that
+//! an answer that has come in time does not count as late because the load itself was.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -21,6 +21,9 @@ use super::window::Window;
 
 pub(super) const WAKE: Token = Token(usize::MAX);
 const ALARM: Token = Token(usize::MAX - 1);
+
+/// News that are heard in one turn. Meanwhile no new request begins, so more would make them late.
+const NEWS: usize = 256;
 
 /// How long the server may take to close after the last answer of a connection.
 const PARTING: Duration = Duration::from_millis(200);
@@ -50,11 +53,10 @@ impl Engine {
         let start = Instant::now();
         let window = Window::new(plan, start);
         let arrivals = Arrivals::new(plan, start, poll.registry(), ALARM)?;
-        // A closed loop's are freed one by one.
-        let free = if arrivals.is_closed() {
-            0
-        } else {
-            plan.connections
+        // A closed loop's are released one by one.
+        let free = match arrivals {
+            Arrivals::Closed(_) => 0,
+            Arrivals::Open(_) => plan.connections,
         };
         Ok(Self {
             wire: Wire::new(plan, poll.registry().try_clone()?),
@@ -75,7 +77,7 @@ impl Engine {
     }
 
     pub(super) fn run(mut self) -> Outcome {
-        let mut events = Events::with_capacity(1024);
+        let mut events = Events::with_capacity(NEWS);
         loop {
             let now = Instant::now();
             self.keep_time(now);
@@ -170,6 +172,7 @@ impl Engine {
                 self.count_failure(Failure::TimeOut, first.intended, now);
             } else {
                 let slot = self.free.pop_front().unwrap_or_else(|| self.grow(now));
+                self.connections[slot].look(&mut self.wire);
                 self.begin(slot, first.intended, now);
             }
         }
