@@ -8,7 +8,7 @@
 //! A benchmark's binary is these programs too: its first argument names one ([`role`]), so nothing
 //! has to be found or installed, and `reuseport-run -- $0 worker --port 8080` works.
 // Every benchmark uses its own part of this.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unused_imports, unreachable_pub)]
 
 pub mod crew;
 pub mod master;

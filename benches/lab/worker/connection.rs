@@ -98,8 +98,9 @@ impl Connection {
         self.may_read |= is_readable;
     }
 
-    /// The request is served.
-    pub fn answer(&mut self) {
+    /// The request is served. `is_last`: no other will be on this connection.
+    pub fn answer(&mut self, is_last: bool) {
+        self.is_last |= is_last;
         self.phase = Phase::Writing {
             written: 0,
             is_last: self.is_last,

@@ -148,7 +148,7 @@ impl Crowd {
                         break Need::Event;
                     }
                     compute(time);
-                    connection.answer();
+                    connection.answer(self.worker.is_told_to_stop());
                 }
                 need => break need,
             }
@@ -173,10 +173,11 @@ impl Crowd {
     }
 
     fn answer(&mut self, place: usize, serial: u64) {
+        let is_last = self.worker.is_told_to_stop();
         if let Some((found, connection)) = &mut self.table[place]
             && *found == serial
         {
-            connection.answer();
+            connection.answer(is_last);
             self.go_on(place);
         }
     }

@@ -21,6 +21,8 @@ mod single;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
@@ -30,7 +32,7 @@ use signal_hook::consts::SIGTERM;
 
 pub use door::{READY, listen};
 pub use options::{Options, Tell, Work};
-pub use service::{Random, Service};
+pub use service::{Random, Service, compute};
 
 use answer::Answers;
 use door::Door;
@@ -74,12 +76,17 @@ struct Worker {
     random: Random,
     /// Readable from the first SIGTERM on.
     _signal: mio::net::UnixStream,
+    /// True from then on. A turn that computes is long, and an answer in its midst must not promise
+    /// that the connection stays.
+    stopping: Arc<AtomicBool>,
 }
 
 impl Worker {
     fn new(options: &Options) -> io::Result<Self> {
         let poll = Poll::new()?;
         let signal = signal(&poll)?;
+        let stopping = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(SIGTERM, Arc::clone(&stopping))?;
         Ok(Self {
             door: Some(Door::open(options, &poll, DOOR)?),
             answers: Answers::new(options.size),
@@ -88,7 +95,12 @@ impl Worker {
             random: Random::new(options.seed, slot()),
             poll,
             _signal: signal,
+            stopping,
         })
+    }
+
+    fn is_told_to_stop(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 }
 
