@@ -1,0 +1,4 @@
+//! From rows to what a person reads.
+//!
+//! - [`results`]: the raw rows, and their JSON;
+pub mod results;
