@@ -81,6 +81,10 @@ pub struct Row {
     pub percentiles: Vec<(f64, f64)>,
     /// The course of it; empty where only the whole counts.
     pub timeline: Vec<Moment>,
+    /// From when to when each reload lasted (or each kill, until all workers were back), in seconds
+    /// since the load's begin.
+    #[serde(default)]
+    pub marks: Vec<(f64, f64)>,
 }
 
 /// What happened in one short stretch of a row's time.

@@ -19,7 +19,7 @@ impl Unit {
     /// The value in words.
     pub fn write(self, value: f64) -> String {
         match self {
-            Self::Count => scaled(value, &[(1e6, "M"), (1e4, "k")], 1e3),
+            Self::Count => count(value),
             Self::Time => time(value),
             Self::Bytes => bytes(value),
             Self::Ratio => format!("{value:.2}"),
@@ -29,19 +29,18 @@ impl Unit {
 }
 
 /// Thousands are only written short from ten of them on: `9,999` says more than `10k`.
-fn scaled(value: f64, scales: &[(f64, &str)], thousand: f64) -> String {
-    let scale = scales.iter().find(|(least, _)| value.abs() >= *least);
-    match scale {
-        Some((1e4, suffix)) => format!("{}{suffix}", figures(value / thousand)),
-        Some((least, suffix)) => format!("{}{suffix}", figures(value / least)),
-        None if value.abs() >= thousand => grouped(value),
-        None => figures(value),
+fn count(value: f64) -> String {
+    match value.abs() {
+        size if size >= 1e6 => format!("{}M", figures(value / 1e6)),
+        size if size >= 1e4 => format!("{}k", figures(value / 1e3)),
+        size if size >= 1e3 => grouped(value.round()),
+        _ => figures(value),
     }
 }
 
 fn grouped(value: f64) -> String {
     let thousands = (value / 1e3).trunc();
-    format!("{thousands},{:03}", (value - thousands * 1e3).abs().floor())
+    format!("{thousands},{:03}", (value - thousands * 1e3).abs())
 }
 
 fn time(microseconds: f64) -> String {
