@@ -4,6 +4,12 @@
 //! | --- | --- |
 //! | [`worker`] | the server that everybody runs |
 //! | [`share`], [`master`] | the other ways to share a port, each with the supervisor's part ([`crew`]) |
+//! | [`way`] | all ways, ours too, as they are started |
+//! | [`load`] | many clients, and what they met |
+//! | [`usage`] | what processes used |
+//! | [`machine`] | where it was, and who else was there |
+//! | [`trial`] | one measurement, made of these |
+//! | [`report`] | rows, medians, tables, plots |
 //!
 //! A benchmark's binary is these programs too: its first argument names one ([`role`]), so nothing
 //! has to be found or installed, and `reuseport-run -- $0 worker --port 8080` works.
@@ -11,9 +17,20 @@
 #![allow(dead_code, unused_imports, unreachable_pub)]
 
 pub mod crew;
+pub mod load;
+pub mod machine;
 pub mod master;
+pub mod report;
 pub mod share;
+pub mod trial;
+pub mod usage;
+pub mod way;
 pub mod worker;
+
+#[path = "../../tests/rig/control.rs"]
+pub mod control;
+#[path = "../../tests/rig/port.rs"]
+pub mod port;
 
 use std::env;
 use std::ffi::OsString;
