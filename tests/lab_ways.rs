@@ -5,9 +5,6 @@
 
 #[path = "../benches/lab/mod.rs"]
 mod lab;
-#[path = "rig/port.rs"]
-#[allow(unreachable_pub)]
-mod port;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read, Write};
@@ -17,11 +14,11 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
+use lab::port::Reservation;
 use lab::worker::{Random, Service, compute};
 use nix::sys::signal::{Signal, kill};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
-use port::Reservation;
 
 /// What should happen has happened by then, on the busiest machine.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -104,10 +104,21 @@ impl Way {
         let count = [words(&["--workers"]), vec![workers]].concat();
         let place = [words(&["--port"]), vec![port]].concat();
         let parts = match self {
-            Self::Queues => vec![count, words(&["--"]), vec![itself], words(&["worker"]), place],
+            Self::Queues => vec![
+                count,
+                words(&["--"]),
+                vec![itself],
+                words(&["worker"]),
+                place,
+            ],
             Self::Shared => vec![words(&["share"]), count, place, words(&["--"])],
             Self::SharedExclusive => {
-                vec![words(&["share"]), count, place, words(&["--", "--exclusive"])]
+                vec![
+                    words(&["share"]),
+                    count,
+                    place,
+                    words(&["--", "--exclusive"]),
+                ]
             }
             Self::Dispatch => {
                 let rule = words(&["--rule", "taken", "--"]);
