@@ -32,6 +32,7 @@ use clap::Parser;
 use mio::net::{TcpListener, TcpStream};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+use nix::errno::Errno;
 use reuseport_run::sys::{channel, process};
 use signal_hook::consts::SIGTERM;
 
@@ -159,28 +160,33 @@ impl Master {
                 && is_sent(channel, stream)?
             {
                 self.waiting.pop_front();
+            } else {
+                self.miss(place);
             }
         }
         Ok(())
     }
 
-    /// Reads what a worker has said, until there is no more (edge-triggered).
+    /// Reads what a worker has said. It says one thing at a time, and nothing more until it is given
+    /// a connection, so one read is all, also where an event is reported once only. If it ends right
+    /// after that, sending to it will tell.
     fn hear(&mut self, place: usize) -> io::Result<()> {
-        while let Some(channel) = &self.channels[place] {
-            let mut byte = [0];
-            match nix::unistd::read(channel, &mut byte) {
-                Ok(1) => self.free.push_back(place),
-                Err(nix::errno::Errno::EAGAIN) => return Ok(()),
-                Ok(_) | Err(nix::errno::Errno::ECONNRESET) => self.miss(place),
-                Err(error) => return Err(error.into()),
-            }
+        let Some(channel) = &self.channels[place] else {
+            return Ok(());
+        };
+        match nix::unistd::read(channel, &mut [0]) {
+            Ok(1) => self.free.push_back(place),
+            Ok(_) | Err(Errno::ECONNRESET) => self.miss(place),
+            Err(Errno::EAGAIN) => {}
+            Err(error) => return Err(error.into()),
         }
         Ok(())
     }
 
     fn miss(&mut self, place: usize) {
-        eprintln!("master: worker {place} has gone; the others go on");
-        self.channels[place] = None;
+        if self.channels[place].take().is_some() {
+            eprintln!("master: worker {place} has gone; the others go on");
+        }
         self.free.retain(|free| *free != place);
     }
 }
@@ -201,7 +207,7 @@ fn hire(options: &Options, crew: &mut Crew, poll: &Poll, place: usize) -> io::Re
     Ok(ours)
 }
 
-/// Sends a connection; false when the worker has gone, of which its channel will tell.
+/// Sends a connection; false when the worker has gone.
 fn is_sent(channel: &OwnedFd, stream: &TcpStream) -> io::Result<bool> {
     match channel::send(channel, worker::READY, &[stream.as_raw_fd()]) {
         Ok(()) => Ok(true),
