@@ -201,6 +201,22 @@ fn whoever_is_idle_takes_from_a_shared_queue() {
     }
 }
 
+#[test]
+fn exclusive_wakes_one_worker_and_not_all() {
+    let switches = |knobs: &[&str]| {
+        let share = Program::share(4, knobs);
+        // Whatever it took to begin.
+        wait_until(|| is_steady(|| share.switches()));
+        let before = share.switches();
+        for _ in 0..200 {
+            share.ask();
+        }
+        share.switches() - before
+    };
+    let (one, all) = (switches(&["--exclusive"]), switches(&[]));
+    assert!(one * 4 < all * 3, "{one} of {all}");
+}
+
 // ---- a master -----------------------------------------------------------------------------------
 
 #[test]
@@ -364,6 +380,17 @@ impl Program {
         numbers.collect::<Result<_, _>>().unwrap()
     }
 
+    /// How often its workers went to sleep.
+    fn switches(&self) -> u64 {
+        let of = |pid: &i32| {
+            let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+            let mut fields = text.lines().filter_map(|line| line.split_once(":\t"));
+            let field = fields.find(|(name, _)| *name == "voluntary_ctxt_switches");
+            field.unwrap().1.parse::<u64>().unwrap()
+        };
+        self.workers().iter().map(of).sum()
+    }
+
     fn tell(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid()), signal).unwrap();
     }
@@ -430,6 +457,13 @@ fn is_silent(client: &mut TcpStream) -> bool {
     let silence = client.peek(&mut [0]);
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     silence.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+}
+
+/// Nothing changed for a while.
+fn is_steady(value: impl Fn() -> u64) -> bool {
+    let before = value();
+    thread::sleep(DOUBT);
+    value() == before
 }
 
 fn is_gone(pid: i32) -> bool {
