@@ -16,10 +16,12 @@
 //!   It is for one request a connection. With keep-alive a worker of which every connection has
 //!   a request under way at all times is never free, and who has no connection yet has to wait.
 //!
-//! It is made as fast as it can be, and differs from Node where Node is slower: messages are one
-//! byte, not JSON; a connection's descriptor is closed here as soon as it is sent, and not when
-//! that is acknowledged, so that the end of a connection is never late. The price is that a worker
-//! that dies loses the one connection which it had not taken; it is not replaced either.
+//! It is made as fast as it can be: for each connection an accept4, a sendmsg, a read and a close,
+//! and less than one epoll_wait under load. And it differs from Node where Node is slower:
+//! messages are one byte, not JSON; a connection's descriptor is closed here as soon as it is sent,
+//! and not when that is acknowledged, so that the end of a connection is never late. The price is
+//! that a worker that dies loses the one connection which it had not taken; it is not replaced
+//! either.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
