@@ -250,3 +250,43 @@ fn duration(time: TimeVal) -> Duration {
 fn count(number: impl TryInto<u64>) -> u64 {
     number.try_into().unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_pass_for_a_field() {
+        let text = "12 (a) R 9 (b)) S 7 1 1 0 -1 0 0 0 0 0 100 20 3 4 20 0 1 0 5";
+        let stat = Stat {
+            parent: 7,
+            user: Duration::from_millis(1030),
+            system: Duration::from_millis(240),
+        };
+        assert_eq!(Stat::parse(text), Some(stat));
+        assert_eq!(Stat::parse("12 (torn) S 7 1"), None);
+    }
+
+    #[test]
+    fn what_a_status_lacks_is_nothing() {
+        let text = "Name:\tx\nVmRSS:\t     8 kB\nvoluntary_ctxt_switches:\t5\nnonvoluntary_ctxt_switches:\t6\n";
+        let status = Status {
+            rss: 8192,
+            voluntary_switches: 5,
+            involuntary_switches: 6,
+        };
+        assert_eq!(Status::parse(text), status);
+        assert_eq!(Status::parse("State:\tZ (zombie)\n"), Status::default());
+    }
+
+    #[test]
+    fn a_window_is_later_less_earlier() {
+        let usage = |ms, switches, rss| Usage {
+            user: Duration::from_millis(ms),
+            voluntary_switches: switches,
+            rss,
+            ..Usage::default()
+        };
+        assert_eq!(usage(30, 5, 100) - usage(10, 9, 700), usage(20, 0, 100));
+    }
+}

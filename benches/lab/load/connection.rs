@@ -284,3 +284,20 @@ fn while_connecting(error: &io::Error) -> Failure {
         _ => Failure::Local,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On loopback a connection cannot be reset between its handshake and its first byte but by
+    /// chance, so that only the words are tested.
+    #[test]
+    fn who_never_came_to_ask_says_why() {
+        let class = |kind: ErrorKind| while_connecting(&kind.into());
+        assert_eq!(class(ErrorKind::ConnectionRefused), Failure::Refused);
+        assert_eq!(class(ErrorKind::ConnectionReset), Failure::Connecting);
+        assert_eq!(class(ErrorKind::HostUnreachable), Failure::Connecting);
+        assert_eq!(class(ErrorKind::TimedOut), Failure::TimeOut);
+        assert_eq!(class(ErrorKind::AddrNotAvailable), Failure::Local);
+    }
+}

@@ -69,3 +69,50 @@ impl Dice {
         ((bits >> 11) + 1) as f64 / (1_u64 << 53) as f64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The times of the requests of the first second, in seconds from the beginning.
+    fn first_second(spacing: Spacing, seed: u64) -> Vec<f64> {
+        let begin = Instant::now();
+        let mut schedule = Schedule::new(begin, 10_000.0, spacing, seed);
+        let mut times = Vec::new();
+        while schedule.next() < begin + Duration::from_secs(1) {
+            times.push((schedule.next() - begin).as_secs_f64());
+            schedule.advance();
+        }
+        times
+    }
+
+    #[test]
+    fn even_requests_are_as_many_as_promised() {
+        let times = first_second(Spacing::Even, 1);
+        assert_eq!(times.len(), 10_000);
+        let evenly = |(n, time): (usize, &f64)| (time - n as f64 / 10_000.0).abs() < 1e-8;
+        assert!(times.iter().enumerate().all(evenly));
+    }
+
+    #[test]
+    fn the_gaps_between_exponential_requests_are_exponential() {
+        let times = first_second(Spacing::Exponential, 1);
+        let gaps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+        let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
+        // Five standard deviations; and an exponential gap deviates by as much as it lasts.
+        assert!((mean - 1e-4).abs() < 5e-6, "mean {mean}");
+        assert!(
+            (variance.sqrt() / mean - 1.0).abs() < 0.08,
+            "deviation {}",
+            variance.sqrt()
+        );
+    }
+
+    #[test]
+    fn a_seed_is_a_load() {
+        let times = |seed| first_second(Spacing::Exponential, seed);
+        assert_eq!(times(7), times(7));
+        assert_ne!(times(7), times(8));
+    }
+}
