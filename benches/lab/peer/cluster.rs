@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use super::herd::Herd;
 use super::tool::{Missing, NODE, node_version};
-use super::{Peer, Place, Reload, Work, application};
+use super::{Peer, Place, Work, application};
 
 /// How connections come to the workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +57,8 @@ impl Peer for Cluster {
         "reload as everyone writes it, in cluster.js: a new worker first, then SIGTERM to the old one, which closes its server"
     }
 
-    fn reload_words(&self) -> Reload {
-        Reload::Own("none of its own: fork, wait for `listening`, stop the old one")
+    fn reload_words(&self) -> &'static str {
+        "none of its own: fork, wait for `listening`, stop the old one"
     }
 
     fn start(&self, place: &Place) -> io::Result<Herd> {

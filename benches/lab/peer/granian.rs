@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use super::bare;
 use super::herd::Herd;
 use super::tool::{GRANIAN, Missing};
-use super::{Peer, Place, Reload, Work, applications};
+use super::{Peer, Place, Work, applications};
 
 /// granian.
 #[derive(Clone, Copy, Debug)]
@@ -31,8 +31,8 @@ impl Peer for Granian {
         "--respawn-failed-workers, without which a worker that dies ends the server; no access log"
     }
 
-    fn reload_words(&self) -> Reload {
-        Reload::Own("HUP to the parent")
+    fn reload_words(&self) -> &'static str {
+        "HUP to the parent"
     }
 
     fn start(&self, place: &Place) -> io::Result<Herd> {

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use super::herd::Herd;
 use super::tool::{GUNICORN, Missing};
-use super::{Peer, Place, Reload, Work, applications};
+use super::{Peer, Place, Work, applications};
 
 /// gunicorn, with `--reuse-port` or without.
 #[derive(Clone, Copy, Debug)]
@@ -34,8 +34,8 @@ impl Peer for Gunicorn {
         "gthread workers, because the sync ones have no keep-alive; heartbeat files in memory"
     }
 
-    fn reload_words(&self) -> Reload {
-        Reload::Own("HUP to the arbiter")
+    fn reload_words(&self) -> &'static str {
+        "HUP to the arbiter"
     }
 
     fn start(&self, place: &Place) -> io::Result<Herd> {

@@ -18,7 +18,7 @@ use nix::unistd::Pid;
 use super::herd::Herd;
 use super::process::Census;
 use super::tool::{HAPROXY, Missing, NODE};
-use super::{Peer, Place, Reload, Work, application};
+use super::{Peer, Place, Work, application};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -44,8 +44,8 @@ impl Peer for Haproxy {
         "one thread a core, round robin, connections to the pool kept and reused, health checks, a retry elsewhere"
     }
 
-    fn reload_words(&self) -> Reload {
-        Reload::Own("a new pool, USR2 to the master, then TERM to the old pool")
+    fn reload_words(&self) -> &'static str {
+        "a new pool, USR2 to the master, then TERM to the old pool"
     }
 
     fn start(&self, place: &Place) -> io::Result<Herd> {

@@ -10,9 +10,11 @@
 //! - [`ours`], and [`cluster`], [`pm2`], [`haproxy`], [`nginx`], [`gunicorn`], [`starter`],
 //!   [`uvicorn`], [`granian`]
 //! - [`bare`]: servers without any supervisor, for what wrapping costs
+//! - [`experiment`]: what is asked of all of them
 
 pub mod bare;
 pub mod cluster;
+pub mod experiment;
 pub mod granian;
 pub mod gunicorn;
 pub mod haproxy;
@@ -93,24 +95,6 @@ impl Place {
     }
 }
 
-/// How a subject gets new workers for old.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reload {
-    /// It has a command or a signal for it; in words.
-    Own(&'static str),
-    /// It has none: it is stopped and started again.
-    Restart,
-}
-
-impl fmt::Display for Reload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Own(words) => f.write_str(words),
-            Self::Restart => f.write_str("none: stop and start"),
-        }
-    }
-}
-
 /// One subject.
 pub trait Peer: Sync {
     /// What it is called in tables, and in `--peers`.
@@ -129,7 +113,7 @@ pub trait Peer: Sync {
     fn configuration(&self) -> &'static str;
 
     /// How it is reloaded, for the report.
-    fn reload_words(&self) -> Reload;
+    fn reload_words(&self) -> &'static str;
 
     /// Starts it; who waits until it serves is the caller.
     ///

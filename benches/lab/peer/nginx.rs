@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use super::herd::Herd;
 use super::tool::{Missing, NGINX};
-use super::{Peer, Place, Reload, Work};
+use super::{Peer, Place, Work};
 
 /// nginx, with a queue for each worker or one for all.
 #[derive(Clone, Copy, Debug)]
@@ -35,8 +35,8 @@ impl Peer for Nginx {
         "no access log, accept_mutex off (the default), keep-alive without end, a static answer by `return`"
     }
 
-    fn reload_words(&self) -> Reload {
-        Reload::Own("HUP to the master")
+    fn reload_words(&self) -> &'static str {
+        "HUP to the master"
     }
 
     fn start(&self, place: &Place) -> io::Result<Herd> {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use super::herd::Herd;
 use super::tool::{GRANIAN, GUNICORN, Missing, NGINX, NODE, UVICORN};
-use super::{Peer, Place, Reload, Work, applications, bare};
+use super::{Peer, Place, Work, applications, bare};
 
 const RUN: &str = env!("CARGO_BIN_EXE_reuseport-run");
 const CTL: &str = env!("CARGO_BIN_EXE_reuseport-ctl");
@@ -45,8 +45,8 @@ impl Peer for Ours {
         "defaults"
     }
 
-    fn reload_words(&self) -> Reload {
-        Reload::Own("reuseport-ctl reload")
+    fn reload_words(&self) -> &'static str {
+        "reuseport-ctl reload"
     }
 
     fn start(&self, place: &Place) -> io::Result<Herd> {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use super::herd::Herd;
 use super::tool::{Missing, NODE, PM2, pm2_version};
-use super::{Peer, Place, Reload, Work, application};
+use super::{Peer, Place, Work, application};
 
 /// PM2 in the foreground: its daemon would outlive the measurement.
 #[derive(Clone, Copy, Debug)]
@@ -39,8 +39,8 @@ impl Peer for Pm2 {
         "exec_mode cluster; the application closes gracefully on SIGINT, with kill_timeout of 30 s instead of 1.6 s"
     }
 
-    fn reload_words(&self) -> Reload {
-        Reload::Own("pm2 reload")
+    fn reload_words(&self) -> &'static str {
+        "pm2 reload"
     }
 
     fn start(&self, place: &Place) -> io::Result<Herd> {

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use super::herd::Herd;
 use super::tool::{GUNICORN, Missing, START_SERVER};
-use super::{Peer, Place, Reload, Work, applications, gunicorn};
+use super::{Peer, Place, Work, applications, gunicorn};
 
 /// The descriptor that start_server is told to make its socket.
 const SOCKET: u32 = 9;
@@ -36,8 +36,8 @@ impl Peer for Starter {
         "the socket at a known descriptor, with a backlog of 2048 as gunicorn makes it; one second until the old generation is told to stop (the default)"
     }
 
-    fn reload_words(&self) -> Reload {
-        Reload::Own("HUP to start_server")
+    fn reload_words(&self) -> &'static str {
+        "HUP to start_server"
     }
 
     fn start(&self, place: &Place) -> io::Result<Herd> {

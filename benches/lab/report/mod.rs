@@ -11,6 +11,7 @@
 //!
 //! Nothing here measures, and nothing here is kept that could not be made again from the rows.
 
+pub mod page;
 pub mod plot;
 pub mod results;
 pub mod statistics;
