@@ -21,12 +21,32 @@ pub fn server(work: Work, place: &Place) -> io::Result<Vec<String>> {
         Work::Node => words(&[&NODE.word(), &application, &port, &host]),
         Work::Wsgi => gunicorn::command(&GUNICORN.word(), &place.address.to_string(), 1, &[]),
         Work::Asgi => words(&[
-            &UVICORN.word(), "--host", &host, "--port", &port, "--log-level", "warning",
-            "--no-access-log", "--timeout-keep-alive", "120", "app:asgi",
+            &UVICORN.word(),
+            "--host",
+            &host,
+            "--port",
+            &port,
+            "--log-level",
+            "warning",
+            "--no-access-log",
+            "--timeout-keep-alive",
+            "120",
+            "app:asgi",
         ]),
         Work::Granian => words(&[
-            &GRANIAN.word(), "--host", &host, "--port", &port, "--interface", "asgi", "--workers", "1",
-            "--no-access-log", "--log-level", "warning", "app:asgi",
+            &GRANIAN.word(),
+            "--host",
+            &host,
+            "--port",
+            &port,
+            "--interface",
+            "asgi",
+            "--workers",
+            "1",
+            "--no-access-log",
+            "--log-level",
+            "warning",
+            "app:asgi",
         ]),
         Work::Static => {
             // Without a master: it would be a supervisor under a supervisor.
@@ -101,14 +121,20 @@ impl Bare {
         };
         let mut plain = Command::new(program);
         plain.args(arguments);
-        let mut command = if is_wrapped { ours::wrapped(place, &server) } else { plain };
+        let mut command = if is_wrapped {
+            ours::wrapped(place, &server)
+        } else {
+            plain
+        };
         herd.spawn(&mut command)?;
         Ok(herd)
     }
 }
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixture")
+        .join(name)
 }
 
 /// Builds the Go server, once for each folder of subjects.
@@ -117,7 +143,10 @@ fn build_go(place: &Place) -> io::Result<PathBuf> {
     if !program.exists() {
         let draft = place.file("http-go");
         let mut go = Command::new(GO.word());
-        go.arg("build").arg("-o").arg(&draft).arg(fixture("http.go"));
+        go.arg("build")
+            .arg("-o")
+            .arg(&draft)
+            .arg(fixture("http.go"));
         let output = go.output()?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();

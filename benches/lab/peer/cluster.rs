@@ -48,7 +48,9 @@ impl Peer for Cluster {
         let (major, minor) = node_version()?;
         let has_it = major > 23 || (major == 23 && minor >= 1) || (major == 22 && minor >= 12);
         if self.policy == Policy::ReusePort && !has_it {
-            return Err(NODE.missing(&format!("Node 22.12 or 23.1 for reusePort, this is {major}.{minor}")));
+            return Err(NODE.missing(&format!(
+                "Node 22.12 or 23.1 for reusePort, this is {major}.{minor}"
+            )));
         }
         NODE.find_version()
     }
@@ -63,9 +65,15 @@ impl Peer for Cluster {
 
     fn start(&self, place: &Place) -> io::Result<Herd> {
         let mut command = Command::new(NODE.word());
-        command.arg(application("cluster.js")).arg(place.workers.to_string());
+        command
+            .arg(application("cluster.js"))
+            .arg(place.workers.to_string());
         command.args([place.port(), place.host()]);
-        let policy = if self.policy == Policy::RoundRobin { "rr" } else { "none" };
+        let policy = if self.policy == Policy::RoundRobin {
+            "rr"
+        } else {
+            "none"
+        };
         command.env("NODE_CLUSTER_SCHED_POLICY", policy);
         if self.policy == Policy::ReusePort {
             command.env("REUSE_PORT", "1");

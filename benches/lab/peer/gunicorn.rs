@@ -19,7 +19,11 @@ pub struct Gunicorn {
 
 impl Peer for Gunicorn {
     fn name(&self) -> &'static str {
-        if self.reuse_port { "gunicorn --reuse-port" } else { "gunicorn, shared" }
+        if self.reuse_port {
+            "gunicorn --reuse-port"
+        } else {
+            "gunicorn, shared"
+        }
     }
 
     fn work(&self) -> Work {
@@ -39,10 +43,23 @@ impl Peer for Gunicorn {
     }
 
     fn start(&self, place: &Place) -> io::Result<Herd> {
-        let extra: &[&str] = if self.reuse_port { &["--reuse-port"] } else { &[] };
-        let words = command(&GUNICORN.word(), &place.address.to_string(), place.workers, extra);
+        let extra: &[&str] = if self.reuse_port {
+            &["--reuse-port"]
+        } else {
+            &[]
+        };
+        let words = command(
+            &GUNICORN.word(),
+            &place.address.to_string(),
+            place.workers,
+            extra,
+        );
         let mut herd = Herd::new(place);
-        herd.spawn(Command::new(&words[0]).args(&words[1..]).current_dir(applications()))?;
+        herd.spawn(
+            Command::new(&words[0])
+                .args(&words[1..])
+                .current_dir(applications()),
+        )?;
         Ok(herd)
     }
 
@@ -55,9 +72,22 @@ impl Peer for Gunicorn {
 pub fn command(gunicorn: &str, bind: &str, workers: u32, extra: &[&str]) -> Vec<String> {
     let workers = workers.to_string();
     let mut words = vec![gunicorn, "--bind", bind, "--workers", &workers];
-    words.extend(["--worker-class", "gthread", "--threads", "4", "--keep-alive", "120"]);
+    words.extend([
+        "--worker-class",
+        "gthread",
+        "--threads",
+        "4",
+        "--keep-alive",
+        "120",
+    ]);
     // The default folder may be on a disk, whose pauses would look like dead workers.
-    words.extend(["--worker-tmp-dir", "/dev/shm", "--log-level", "warning", "--no-control-socket"]);
+    words.extend([
+        "--worker-tmp-dir",
+        "/dev/shm",
+        "--log-level",
+        "warning",
+        "--no-control-socket",
+    ]);
     words.extend(extra);
     words.push("app:wsgi");
     words.into_iter().map(str::to_owned).collect()

@@ -51,9 +51,14 @@ impl Peer for Haproxy {
     fn start(&self, place: &Place) -> io::Result<Herd> {
         let mut herd = Herd::new(place).with_workers(|line| line.contains("http.js"));
         let ports = ports(place.workers)?;
-        fs::write(place.file("haproxy.cfg"), configuration(place.address, &ports))?;
+        fs::write(
+            place.file("haproxy.cfg"),
+            configuration(place.address, &ports),
+        )?;
         let mut command = Command::new(HAPROXY.word());
-        command.args(["-W", "-db", "-f"]).arg(place.file("haproxy.cfg"));
+        command
+            .args(["-W", "-db", "-f"])
+            .arg(place.file("haproxy.cfg"));
         // The pool before HAProxy, or its first checks would find nobody.
         start_pool(&mut herd, &ports)?;
         herd.spawn_first(&mut command)?;
@@ -67,7 +72,10 @@ impl Peer for Haproxy {
         };
         let ports = ports(place.workers)?;
         start_pool(herd, &ports)?;
-        fs::write(place.file("haproxy.cfg"), configuration(place.address, &ports))?;
+        fs::write(
+            place.file("haproxy.cfg"),
+            configuration(place.address, &ports),
+        )?;
         let old = Census::take().descendants(*master);
         nix::sys::signal::kill(*master, Signal::SIGUSR2)?;
         wait_until_gone(&old)?;
@@ -78,19 +86,27 @@ impl Peer for Haproxy {
 
 /// Free ports, chosen by the kernel, all held until all are known so that none comes twice.
 fn ports(count: u32) -> io::Result<Vec<u16>> {
-    let listeners: io::Result<Vec<TcpListener>> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect();
-    listeners?.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+    let listeners: io::Result<Vec<TcpListener>> = (0..count)
+        .map(|_| TcpListener::bind("127.0.0.1:0"))
+        .collect();
+    listeners?
+        .iter()
+        .map(|listener| Ok(listener.local_addr()?.port()))
+        .collect()
 }
 
 /// Starts the processes and waits until each listens.
 fn start_pool(herd: &mut Herd, ports: &[u16]) -> io::Result<()> {
     for port in ports {
         let mut command = Command::new(NODE.word());
-        command.arg(application("http.js")).args([port.to_string(), "127.0.0.1".to_owned()]);
+        command
+            .arg(application("http.js"))
+            .args([port.to_string(), "127.0.0.1".to_owned()]);
         herd.spawn(&mut command)?;
     }
     let until = Instant::now() + PATIENCE;
-    let listens = |port: &u16| TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], *port))).is_ok();
+    let listens =
+        |port: &u16| TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], *port))).is_ok();
     while !ports.iter().all(listens) {
         if Instant::now() > until {
             return Err(io::Error::other("the pool behind haproxy does not listen"));
@@ -109,7 +125,9 @@ fn wait_until_gone(pids: &[Pid]) -> io::Result<()> {
         }
         thread::sleep(Duration::from_millis(5));
     }
-    Err(io::Error::other("the old haproxy worker did not end after a reload"))
+    Err(io::Error::other(
+        "the old haproxy worker did not end after a reload",
+    ))
 }
 
 fn configuration(address: SocketAddr, ports: &[u16]) -> String {
@@ -136,7 +154,10 @@ backend pool
     );
     for (at, port) in ports.iter().enumerate() {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "    server s{at} 127.0.0.1:{port} check inter 200ms fall 1 rise 1");
+        let _ = writeln!(
+            text,
+            "    server s{at} 127.0.0.1:{port} check inter 200ms fall 1 rise 1"
+        );
     }
     text
 }

@@ -63,7 +63,9 @@ impl Herd {
             // ^C is for us: we end them, in order.
             .process_group(0)
             .spawn()
-            .map_err(|error| io::Error::other(format!("cannot start {:?}: {error}", command.get_program())))?;
+            .map_err(|error| {
+                io::Error::other(format!("cannot start {:?}: {error}", command.get_program()))
+            })?;
         let pid = pid_of(&child);
         self.roots.push(child);
         Ok(pid)
@@ -127,7 +129,11 @@ impl Herd {
             if self.workers().len() >= workers && answers(place) {
                 return Ok(());
             }
-            if let Some(status) = self.roots.first_mut().and_then(|root| root.try_wait().ok().flatten()) {
+            if let Some(status) = self
+                .roots
+                .first_mut()
+                .and_then(|root| root.try_wait().ok().flatten())
+            {
                 return Err(self.complaint(&format!("it ended at once, with {status}")));
             }
             if Instant::now() > until {
@@ -148,7 +154,12 @@ impl Herd {
     ///
     /// # Errors
     /// If it takes longer than `patience`.
-    pub fn wait_until_replaced(&self, old: &[Pid], workers: usize, patience: Duration) -> io::Result<Duration> {
+    pub fn wait_until_replaced(
+        &self,
+        old: &[Pid],
+        workers: usize,
+        patience: Duration,
+    ) -> io::Result<Duration> {
         let begin = Instant::now();
         while begin.elapsed() < patience {
             let now = self.workers();
@@ -159,12 +170,17 @@ impl Herd {
             }
             thread::sleep(LOOK);
         }
-        Err(self.complaint(&format!("its workers were not replaced within {patience:?}")))
+        Err(self.complaint(&format!(
+            "its workers were not replaced within {patience:?}"
+        )))
     }
 
     /// Ends some of the processes that were started, and forgets them.
     pub fn dismiss(&mut self, pids: &[Pid]) {
-        let (mut leaving, staying) = self.roots.drain(..).partition(|child| pids.contains(&pid_of(child)));
+        let (mut leaving, staying) = self
+            .roots
+            .drain(..)
+            .partition(|child| pids.contains(&pid_of(child)));
         self.roots = staying;
         end(&mut leaving);
     }
@@ -179,12 +195,19 @@ impl Drop for Herd {
 fn end(roots: &mut [Child]) {
     let pids: Vec<Pid> = roots.iter().map(pid_of).collect();
     let census = Census::take();
-    let family: Vec<Pid> = pids.iter().flat_map(|pid| census.descendants(*pid)).collect();
+    let family: Vec<Pid> = pids
+        .iter()
+        .flat_map(|pid| census.descendants(*pid))
+        .collect();
     for pid in &pids {
         let _ = kill(*pid, Signal::SIGTERM);
     }
     let until = Instant::now() + FAREWELL;
-    while Instant::now() < until && roots.iter_mut().any(|root| matches!(root.try_wait(), Ok(None))) {
+    while Instant::now() < until
+        && roots
+            .iter_mut()
+            .any(|root| matches!(root.try_wait(), Ok(None)))
+    {
         thread::sleep(LOOK);
     }
     for pid in &pids {

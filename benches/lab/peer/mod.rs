@@ -52,7 +52,13 @@ pub enum Work {
 
 impl Work {
     /// All, in the order in which they are reported.
-    pub const ALL: [Self; 5] = [Self::Node, Self::Wsgi, Self::Asgi, Self::Granian, Self::Static];
+    pub const ALL: [Self; 5] = [
+        Self::Node,
+        Self::Wsgi,
+        Self::Asgi,
+        Self::Granian,
+        Self::Static,
+    ];
 }
 
 impl fmt::Display for Work {

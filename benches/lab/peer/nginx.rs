@@ -20,7 +20,11 @@ pub struct Nginx {
 
 impl Peer for Nginx {
     fn name(&self) -> &'static str {
-        if self.reuse_port { "nginx, reuseport" } else { "nginx, shared" }
+        if self.reuse_port {
+            "nginx, reuseport"
+        } else {
+            "nginx, shared"
+        }
     }
 
     fn work(&self) -> Work {
@@ -41,7 +45,11 @@ impl Peer for Nginx {
 
     fn start(&self, place: &Place) -> io::Result<Herd> {
         let workers = format!("master_process on; worker_processes {};", place.workers);
-        let file = configure(place, &workers, if self.reuse_port { " reuseport" } else { "" })?;
+        let file = configure(
+            place,
+            &workers,
+            if self.reuse_port { " reuseport" } else { "" },
+        )?;
         let mut herd = Herd::new(place);
         herd.spawn(Command::new(NGINX.word()).arg("-c").arg(file))?;
         Ok(herd)
@@ -60,7 +68,11 @@ pub fn configure(place: &Place, processes: &str, listen: &str) -> io::Result<Pat
     let (directory, address) = (place.directory.display(), place.address);
     // Its temporary folders are named because the built-in ones need root. Workers stay root where
     // the master is: our folder is not for others.
-    let user = if nix::unistd::geteuid().is_root() { "user root;" } else { "" };
+    let user = if nix::unistd::geteuid().is_root() {
+        "user root;"
+    } else {
+        ""
+    };
     let text = format!(
         "daemon off; {processes} {user}
 pid {directory}/nginx.pid;

@@ -38,7 +38,9 @@ impl Peer for Ours {
             Work::Granian => GRANIAN,
             Work::Static => NGINX,
         };
-        server.find_version().map(|_| env!("CARGO_PKG_VERSION").to_owned())
+        server
+            .find_version()
+            .map(|_| env!("CARGO_PKG_VERSION").to_owned())
     }
 
     fn configuration(&self) -> &'static str {
@@ -63,7 +65,9 @@ impl Peer for Ours {
         if status.success() {
             return Ok(());
         }
-        Err(io::Error::other(format!("reuseport-ctl reload failed with {status}")))
+        Err(io::Error::other(format!(
+            "reuseport-ctl reload failed with {status}"
+        )))
     }
 }
 

@@ -65,7 +65,11 @@ impl Peer for Pm2 {
     fn reload(&self, _: &mut Herd, place: &Place) -> io::Result<()> {
         let pm2 = PM2.word().replace("pm2-runtime", "pm2");
         let mut command = Self::command(&pm2, place);
-        let status = command.args(["reload", "app"]).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+        let status = command
+            .args(["reload", "app"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()?;
         if status.success() {
             return Ok(());
         }

@@ -42,9 +42,17 @@ impl Peer for Starter {
 
     fn start(&self, place: &Place) -> io::Result<Herd> {
         let mut command = Command::new(START_SERVER.word());
-        command.arg(format!("--port={}={SOCKET}", place.address)).arg("--backlog=2048").arg("--");
+        command
+            .arg(format!("--port={}={SOCKET}", place.address))
+            .arg("--backlog=2048")
+            .arg("--");
         let bind = format!("fd://{SOCKET}");
-        command.args(gunicorn::command(&GUNICORN.word(), &bind, place.workers, &[]));
+        command.args(gunicorn::command(
+            &GUNICORN.word(),
+            &bind,
+            place.workers,
+            &[],
+        ));
         let mut herd = Herd::new(place);
         herd.spawn(command.current_dir(applications()))?;
         Ok(herd)

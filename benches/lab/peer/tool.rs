@@ -102,7 +102,9 @@ impl Tool {
     pub fn find(&self) -> Result<PathBuf, Missing> {
         let folders = env::var_os("PATH").unwrap_or_default();
         let mut places = env::split_paths(&folders).map(|folder| folder.join(self.name));
-        places.find(|place| place.is_file()).ok_or_else(|| self.missing(self.name))
+        places
+            .find(|place| place.is_file())
+            .ok_or_else(|| self.missing(self.name))
     }
 
     /// Where it is, as a word of a command; its bare name if it is nowhere, so that starting it
@@ -126,7 +128,8 @@ impl Tool {
         // nginx says it on standard error.
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text);
-        version_in(&text).ok_or_else(|| self.missing(&format!("a {} that says its version", self.name)))
+        version_in(&text)
+            .ok_or_else(|| self.missing(&format!("a {} that says its version", self.name)))
     }
 
     /// That something is missing which comes with this tool.
@@ -142,9 +145,16 @@ impl Tool {
 fn version_in(text: &str) -> Option<String> {
     let is_part = |letter: char| letter.is_ascii_digit() || letter == '.';
     let words = text.split(|letter: char| letter.is_whitespace() || "/()+-".contains(letter));
-    let words = words.map(|word| word.trim_start_matches(['v', 'g', 'o']).trim_matches([',', ':']));
-    let mut words = words.filter(|word| word.contains('.') && word.starts_with(|first: char| first.is_ascii_digit()));
-    words.find(|word| word.chars().all(is_part)).map(str::to_owned)
+    let words = words.map(|word| {
+        word.trim_start_matches(['v', 'g', 'o'])
+            .trim_matches([',', ':'])
+    });
+    let mut words = words.filter(|word| {
+        word.contains('.') && word.starts_with(|first: char| first.is_ascii_digit())
+    });
+    words
+        .find(|word| word.chars().all(is_part))
+        .map(str::to_owned)
 }
 
 /// pm2's version: asking the program would start its daemon.
@@ -156,8 +166,12 @@ pub fn pm2_version() -> Result<String, Missing> {
     let program = fs::canonicalize(PM2.find()?).map_err(|_| unreadable())?;
     let mut folders = program.ancestors().skip(1);
     let package = folders.find_map(|folder| fs::read_to_string(folder.join("package.json")).ok());
-    let package: serde_json::Value = serde_json::from_str(&package.ok_or_else(unreadable)?).map_err(|_| unreadable())?;
-    package["version"].as_str().map(str::to_owned).ok_or_else(unreadable)
+    let package: serde_json::Value =
+        serde_json::from_str(&package.ok_or_else(unreadable)?).map_err(|_| unreadable())?;
+    package["version"]
+        .as_str()
+        .map(str::to_owned)
+        .ok_or_else(unreadable)
 }
 
 /// Node's version, as numbers.

@@ -38,7 +38,10 @@ impl Peer for Uvicorn {
     fn start(&self, place: &Place) -> io::Result<Herd> {
         let words = bare::server(Work::Asgi, place)?;
         let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).arg("--workers").arg(place.workers.to_string());
+        command
+            .args(&words[1..])
+            .arg("--workers")
+            .arg(place.workers.to_string());
         let mut herd = Herd::new(place);
         herd.spawn(command.current_dir(applications()))?;
         Ok(herd)

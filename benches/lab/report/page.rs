@@ -39,13 +39,22 @@ pub struct Section<'a> {
 ///
 /// # Errors
 /// If it cannot be written.
-pub fn publish(directory: &Path, title: &str, results: &Results, notes: &str, sections: &[Section]) -> io::Result<()> {
+pub fn publish(
+    directory: &Path,
+    title: &str,
+    results: &Results,
+    notes: &str,
+    sections: &[Section],
+) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     results.write(&directory.join("results.json"))?;
     for picture in sections.iter().flat_map(|section| &section.pictures) {
         fs::write(directory.join(&picture.file), &picture.svg)?;
     }
-    fs::write(directory.join("README.md"), document(title, results, notes, sections))
+    fs::write(
+        directory.join("README.md"),
+        document(title, results, notes, sections),
+    )
 }
 
 fn document(title: &str, results: &Results, notes: &str, sections: &[Section]) -> String {
@@ -61,7 +70,11 @@ fn document(title: &str, results: &Results, notes: &str, sections: &[Section]) -
 pub fn setting(results: &Results) -> String {
     let machine = &results.machine;
     let memory = Unit::Bytes.write(machine.memory as f64);
-    let versions: Vec<String> = results.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+    let versions: Vec<String> = results
+        .versions
+        .iter()
+        .map(|(name, version)| format!("{name} {version}"))
+        .collect();
     let Limits { spread, foreign } = Limits::default();
     format!(
         "{} · {} cores · {memory} · Linux {} · {} · {} · seed {}\n\n{}\n\n\
@@ -84,7 +97,12 @@ fn of_section(section: &Section, results: &Results) -> String {
     let mut text = format!("## {}\n\n{}\n\n", escape(section.title), section.method);
     for picture in &section.pictures {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "![{}]({})\n", escape(&picture.description), picture.file);
+        let _ = writeln!(
+            text,
+            "![{}]({})\n",
+            escape(&picture.description),
+            picture.file
+        );
     }
     let _ = writeln!(text, "{}", section.table.markdown(results));
     text
@@ -96,6 +114,8 @@ pub fn skipped(results: &Results) -> String {
         return String::new();
     }
     let lines = results.skipped.iter();
-    let lines: String = lines.map(|(what, why)| format!("- {}: {}\n", escape(what), escape(why))).collect();
+    let lines: String = lines
+        .map(|(what, why)| format!("- {}: {}\n", escape(what), escape(why)))
+        .collect();
     format!("## Not measured\n\n{lines}")
 }

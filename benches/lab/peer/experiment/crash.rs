@@ -28,7 +28,13 @@ const REST: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// If the subject does not start or cannot be measured.
-pub fn run(peer: &dyn Peer, reuse: Reuse, round: u32, extent: &Extent, within: &Path) -> io::Result<Row> {
+pub fn run(
+    peer: &dyn Peer,
+    reuse: Reuse,
+    round: u32,
+    extent: &Extent,
+    within: &Path,
+) -> io::Result<Row> {
     let trial = Trial::of(peer, within, extent.workers)?;
     let mut plan = trial.plan(extent, reuse, moderate(extent));
     plan.warm_up = Duration::ZERO;
@@ -37,13 +43,18 @@ pub fn run(peer: &dyn Peer, reuse: Reuse, round: u32, extent: &Extent, within: &
     thread::sleep(REST);
     let from = began.elapsed();
     let killed = kill_one(&trial, extent.seed.wrapping_add(u64::from(round)));
-    let recovery = killed.as_ref().ok().and_then(|(victim, before)| recover(&trial, *victim, *before));
+    let recovery = killed
+        .as_ref()
+        .ok()
+        .and_then(|(victim, before)| recover(&trial, *victim, *before));
     let to = began.elapsed();
     thread::sleep(REST);
     let course = load.stop();
     killed?;
     let row = Row::new(CRASH, peer.name(), round);
-    let mut row = row.with("server", peer.work()).with("connections", name_of(reuse));
+    let mut row = row
+        .with("server", peer.work())
+        .with("connections", name_of(reuse));
     note_outcome(&mut row, &course);
     row.marks.push((from.as_secs_f64(), to.as_secs_f64()));
     if let Some(recovery) = recovery {
@@ -56,7 +67,9 @@ pub fn run(peer: &dyn Peer, reuse: Reuse, round: u32, extent: &Extent, within: &
 fn kill_one(trial: &Trial, seed: u64) -> io::Result<(Pid, usize)> {
     let workers = trial.herd.workers();
     let count = u64::try_from(workers.len()).unwrap_or(1).max(1);
-    let victim = usize::try_from(seed % count).ok().and_then(|at| workers.get(at));
+    let victim = usize::try_from(seed % count)
+        .ok()
+        .and_then(|at| workers.get(at));
     let victim = *victim.ok_or_else(|| io::Error::other("there is no worker to be killed"))?;
     kill(victim, Signal::SIGKILL)?;
     Ok((victim, workers.len()))

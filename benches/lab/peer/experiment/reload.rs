@@ -34,7 +34,13 @@ const REST: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// If the subject does not start, or a reload fails.
-pub fn run(peer: &dyn Peer, reuse: Reuse, extent: &Extent, within: &Path, stop: &AtomicBool) -> io::Result<Row> {
+pub fn run(
+    peer: &dyn Peer,
+    reuse: Reuse,
+    extent: &Extent,
+    within: &Path,
+    stop: &AtomicBool,
+) -> io::Result<Row> {
     let mut trial = Trial::of(peer, within, extent.workers)?;
     let mut plan = trial.plan(extent, reuse, moderate(extent));
     plan.warm_up = Duration::ZERO;
@@ -52,7 +58,9 @@ pub fn run(peer: &dyn Peer, reuse: Reuse, extent: &Extent, within: &Path, stop: 
     let course = load.stop();
     outcome?;
     let row = Row::new(RELOAD, peer.name(), 0);
-    let mut row = row.with("server", peer.work()).with("connections", name_of(reuse));
+    let mut row = row
+        .with("server", peer.work())
+        .with("connections", name_of(reuse));
     note_outcome(&mut row, &course);
     row.marks = marks;
     note_reloads(&mut row);
@@ -63,14 +71,25 @@ fn reload(peer: &dyn Peer, trial: &mut Trial) -> io::Result<()> {
     let old = trial.herd.workers();
     peer.reload(&mut trial.herd, &trial.place)?;
     let workers = usize::try_from(trial.place.workers).unwrap_or(usize::MAX);
-    trial.herd.wait_until_replaced(&old, workers, PATIENCE).map(drop)
+    trial
+        .herd
+        .wait_until_replaced(&old, workers, PATIENCE)
+        .map(drop)
 }
 
 fn note_reloads(row: &mut Row) {
-    let times: Vec<f64> = row.marks.iter().map(|(from, to)| (to - from) * 1e6).collect();
+    let times: Vec<f64> = row
+        .marks
+        .iter()
+        .map(|(from, to)| (to - from) * 1e6)
+        .collect();
     let failed: u64 = row.timeline.iter().map(|moment| moment.failed).sum();
     row.measure(LOST, failed as f64 / times.len() as f64);
-    let worst = row.timeline.iter().map(|moment| moment.max).fold(0.0, f64::max);
+    let worst = row
+        .timeline
+        .iter()
+        .map(|moment| moment.max)
+        .fold(0.0, f64::max);
     row.measure(WORST, worst);
     if let Some(spread) = Spread::of(&times) {
         row.measure(TIME, spread.median);
@@ -84,7 +103,8 @@ fn note_reloads(row: &mut Row) {
 /// The worst moment's 99th percentile of each reload, and those of the moments in no reload.
 fn slowest(row: &Row) -> (Vec<f64>, Vec<f64>) {
     // A moment lasts a tenth of a second, so the reload may have begun within it.
-    let is_in = |moment: &Moment, (from, to): (f64, f64)| moment.at + 0.1 > from && moment.at < to + 0.1;
+    let is_in =
+        |moment: &Moment, (from, to): (f64, f64)| moment.at + 0.1 > from && moment.at < to + 0.1;
     let answered = || row.timeline.iter().filter(|moment| moment.answered > 0);
     let slow = row.marks.iter().map(|mark| {
         let within = answered().filter(|moment| is_in(moment, *mark));

@@ -18,7 +18,13 @@ pub const LATENCY: &str = "latency";
 ///
 /// # Errors
 /// If the subject does not start or cannot be measured.
-pub fn run(peer: &dyn Peer, reuse: Reuse, round: u32, extent: &Extent, within: &Path) -> io::Result<Vec<Row>> {
+pub fn run(
+    peer: &dyn Peer,
+    reuse: Reuse,
+    round: u32,
+    extent: &Extent,
+    within: &Path,
+) -> io::Result<Vec<Row>> {
     let trial = Trial::of(peer, within, extent.workers)?;
     let loads = [(THROUGHPUT, Pace::Closed), (LATENCY, moderate(extent))];
     let measured = loads.map(|(experiment, pace)| {
@@ -26,8 +32,13 @@ pub fn run(peer: &dyn Peer, reuse: Reuse, round: u32, extent: &Extent, within: &
             .with("server", peer.work())
             .with("connections", name_of(reuse));
         // The course of a load that nothing disturbs is of no interest, and fills the file.
-        let without = |row| Row { timeline: Vec::new(), ..row };
-        trial.measure(trial.plan(extent, reuse, pace), row).map(without)
+        let without = |row| Row {
+            timeline: Vec::new(),
+            ..row
+        };
+        trial
+            .measure(trial.plan(extent, reuse, pace), row)
+            .map(without)
     });
     measured.into_iter().collect()
 }

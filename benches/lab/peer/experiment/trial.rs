@@ -65,7 +65,11 @@ impl Trial {
     ///
     /// # Errors
     /// If it does not start; with what it said.
-    pub fn begin(within: &Path, workers: u32, start: impl FnOnce(&Place) -> io::Result<Herd>) -> io::Result<Self> {
+    pub fn begin(
+        within: &Path,
+        workers: u32,
+        start: impl FnOnce(&Place) -> io::Result<Herd>,
+    ) -> io::Result<Self> {
         let directory = tempfile::tempdir_in(within)?;
         let place = Place {
             address: free_address()?,
@@ -161,19 +165,28 @@ pub fn note_outcome(row: &mut Row, outcome: &Outcome) {
     if outcome.answered > 0 {
         note_latency(row, outcome);
     }
-    row.timeline = outcome.timeline.iter().map(|bucket| Moment {
-        at: bucket.start.as_secs_f64(),
-        answered: bucket.answered,
-        failed: bucket.failed,
-        p50: bucket.p50 as f64,
-        p99: bucket.p99 as f64,
-        max: bucket.max as f64,
-    }).collect();
+    row.timeline = outcome
+        .timeline
+        .iter()
+        .map(|bucket| Moment {
+            at: bucket.start.as_secs_f64(),
+            answered: bucket.answered,
+            failed: bucket.failed,
+            p50: bucket.p50 as f64,
+            p99: bucket.p99 as f64,
+            max: bucket.max as f64,
+        })
+        .collect();
 }
 
 fn note_latency(row: &mut Row, outcome: &Outcome) {
     let at = |quantile: f64| outcome.latency.value_at_quantile(quantile) as f64;
-    let named = [(measure::P50, 0.5), (measure::P90, 0.9), (measure::P99, 0.99), (measure::P999, 0.999)];
+    let named = [
+        (measure::P50, 0.5),
+        (measure::P90, 0.9),
+        (measure::P99, 0.99),
+        (measure::P999, 0.999),
+    ];
     for (name, quantile) in named {
         row.measure(name, at(quantile));
     }
@@ -184,14 +197,26 @@ fn note_latency(row: &mut Row, outcome: &Outcome) {
 }
 
 fn note_usage(row: &mut Row, used: Usage, answered: f64) {
-    row.measure(measure::SERVER_CPU, used.cpu().as_secs_f64() * 1e6 / answered);
-    row.measure(measure::SWITCHES, (used.voluntary_switches + used.involuntary_switches) as f64 / answered);
+    row.measure(
+        measure::SERVER_CPU,
+        used.cpu().as_secs_f64() * 1e6 / answered,
+    );
+    row.measure(
+        measure::SWITCHES,
+        (used.voluntary_switches + used.involuntary_switches) as f64 / answered,
+    );
     row.measure(measure::RSS, used.rss as f64);
 }
 
 fn note_fairness(row: &mut Row, outcome: &Outcome, workers: u32) {
-    row.measure(measure::REQUEST_FAIRNESS, fairness(&outcome.requests_by_worker, workers));
-    row.measure(measure::CONNECTION_FAIRNESS, fairness(&outcome.connections_by_worker, workers));
+    row.measure(
+        measure::REQUEST_FAIRNESS,
+        fairness(&outcome.requests_by_worker, workers),
+    );
+    row.measure(
+        measure::CONNECTION_FAIRNESS,
+        fairness(&outcome.connections_by_worker, workers),
+    );
 }
 
 /// The most of one worker over the mean of all, also of those that had nothing.

@@ -19,7 +19,13 @@ pub const WRAPPED: &str = "reuseport-run -n 1";
 ///
 /// # Errors
 /// If the server does not start or cannot be measured.
-pub fn run(server: Bare, reuse: Reuse, round: u32, extent: &Extent, within: &Path) -> io::Result<Vec<Row>> {
+pub fn run(
+    server: Bare,
+    reuse: Reuse,
+    round: u32,
+    extent: &Extent,
+    within: &Path,
+) -> io::Result<Vec<Row>> {
     let mut order = [(BARE, false), (WRAPPED, true)];
     if round % 2 == 1 {
         order.reverse();
@@ -30,7 +36,10 @@ pub fn run(server: Bare, reuse: Reuse, round: u32, extent: &Extent, within: &Pat
             .with("server", server.name())
             .with("connections", name_of(reuse));
         let row = trial.measure(trial.plan(extent, reuse, Pace::Closed), row)?;
-        Ok(Row { timeline: Vec::new(), ..row })
+        Ok(Row {
+            timeline: Vec::new(),
+            ..row
+        })
     });
     measured.into_iter().collect()
 }
