@@ -1,8 +1,8 @@
 //! What a reload did: latency and failures by tenths of a second, a strip for each subject.
 //!
 //! All strips have the same axes, so that they can be compared by eye, and time begins with the
-//! reload. What failed is drawn as red bars from the strip's foot, each with as many requests as
-//! its height says; the strip's name says how many there were in all.
+//! reload. What failed is drawn as red bars from the strip's foot, the higher the more; how many there
+//! were in all stands above the strip.
 
 use std::io;
 
@@ -143,7 +143,7 @@ fn failures(chart: &mut Chart, y: &Axis, strip: &Strip, most: u64) -> io::Result
     let failing = strip.moments.iter().filter(|moment| moment.failed > 0);
     let bars = failing.map(|moment| {
         // One request among thousands must be seen as well.
-        let share = (moment.failed as f64 / most as f64).max(0.06);
+        let share = (0.45 * moment.failed as f64 / most as f64).max(0.05);
         let top = y.range.start + height * share;
         Rectangle::new(
             [(moment.at + 0.01, y.range.start), (moment.at + 0.09, top)],
