@@ -10,6 +10,11 @@
 //! | `dispatch` | a master accepts and hands over to who has taken the one before (Node's way) |
 //! | `dispatch-free` | a master accepts and hands over to who has nothing to do |
 //!
+//! A table's columns: CPU and context switches are of the server's processes, the supervisor or the
+//! master with them; `max/mean` is the busiest worker's share over the fair one; `load late` is how
+//! long after its time a request was looked at by the load, and part of its latency: where it is
+//! most of it, the machine was too small for both.
+//!
 //! The experiments are in [`experiments`]. Of each, all subjects are measured in turn, round after
 //! round, so that a machine that gets slower does it to all; and its table is printed when the last
 //! round is over, or at ^C with what there is. `--quick` asks less, and is for trying this out: its
@@ -244,8 +249,9 @@ fn table(experiment: &str) -> Table<'_> {
     }
 }
 
-const COLUMNS: [Column; 10] = [
+const COLUMNS: [Column; 12] = [
     compared(measure::RATE, "requests/s", Unit::Count),
+    column(measure::FAILED, "failed", Unit::Count),
     column(measure::P50, "p50", Unit::Time),
     column(measure::P90, "p90", Unit::Time),
     compared(measure::P99, "p99", Unit::Time),
@@ -253,12 +259,13 @@ const COLUMNS: [Column; 10] = [
     compared(measure::SERVER_CPU, "server CPU/request", Unit::Time),
     column(measure::CLIENT_CPU, "load CPU/request", Unit::Time),
     column(measure::SWITCHES, "switches/request", Unit::Ratio),
+    column(measure::REQUEST_FAIRNESS, "max/mean requests", Unit::Ratio),
     column(
-        measure::REQUEST_FAIRNESS,
-        "busiest/mean requests",
+        measure::CONNECTION_FAIRNESS,
+        "max/mean connections",
         Unit::Ratio,
     ),
-    column(measure::CONNECTION_FAIRNESS, "connections", Unit::Ratio),
+    column(trial::LATENESS, "load late, p99", Unit::Time),
 ];
 
 const fn column(measure: &'static str, title: &'static str, unit: Unit) -> Column {
