@@ -3,6 +3,8 @@
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used)]
 
+#[path = "../benches/ways/experiments.rs"]
+mod experiments;
 #[path = "../benches/lab/mod.rs"]
 mod lab;
 
@@ -299,6 +301,27 @@ fn two_thousand_connections_leave_no_descriptor_behind() {
         }
         wait_until(|| open() <= before);
     }
+}
+
+// ---- experiments --------------------------------------------------------------------------------
+
+#[test]
+fn no_two_settings_of_an_experiment_are_called_alike() {
+    for quick in [true, false] {
+        for experiment in experiments::chosen(&[], quick).unwrap() {
+            let rows = experiment.settings.iter().map(|it| it.row("", "", 0));
+            let names: BTreeSet<_> = rows.map(|row| row.setting()).collect();
+            assert_eq!(names.len(), experiment.settings.len(), "{names:?}");
+        }
+    }
+}
+
+#[test]
+fn only_experiments_that_there_are_can_be_chosen() {
+    let chosen = experiments::chosen(&["blocking".to_owned()], true).unwrap();
+    assert_eq!(chosen.len(), 1);
+    let unknown = experiments::chosen(&["blocking".to_owned(), "blcking".to_owned()], true);
+    assert!(unknown.unwrap_err().to_string().contains("blcking"));
 }
 
 // ---- programs -----------------------------------------------------------------------------------
