@@ -4,6 +4,10 @@
 #![allow(clippy::unwrap_used)]
 
 #[path = "../benches/ways/experiments.rs"]
+#[allow(
+    dead_code,
+    reason = "only how experiments are named and chosen is tested here"
+)]
 mod experiments;
 #[path = "../benches/lab/mod.rs"]
 mod lab;

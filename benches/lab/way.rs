@@ -98,39 +98,31 @@ impl Way {
     }
 
     fn arguments(self, workers: usize, port: u16, knobs: &[String]) -> io::Result<Vec<OsString>> {
-        let itself = env::current_exe()?.into_os_string();
-        let (workers, port) = (workers.to_string().into(), port.to_string().into());
-        let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
-        let count = [words(&["--workers"]), vec![workers]].concat();
-        let place = [words(&["--port"]), vec![port]].concat();
-        let parts = match self {
-            Self::Queues => vec![
-                count,
-                words(&["--"]),
-                vec![itself],
-                words(&["worker"]),
-                place,
-            ],
-            Self::Shared => vec![words(&["share"]), count, place, words(&["--"])],
-            Self::SharedExclusive => {
-                vec![
-                    words(&["share"]),
-                    count,
-                    place,
-                    words(&["--", "--exclusive"]),
-                ]
-            }
-            Self::Dispatch => {
-                let rule = words(&["--rule", "taken", "--"]);
-                vec![words(&["master"]), count, place, rule]
-            }
-            Self::DispatchFree => {
-                let rule = words(&["--rule", "free", "--"]);
-                vec![words(&["master"]), count, place, rule]
-            }
-        };
-        let knobs = knobs.iter().map(OsString::from);
-        Ok(parts.concat().into_iter().chain(knobs).collect())
+        let count = ["--workers".into(), workers.to_string().into()];
+        let place = ["--port".into(), port.to_string().into()];
+        let mut words: Vec<OsString> = Vec::new();
+        if let Some((program, options)) = self.opponent() {
+            words.push(program.into());
+            words.extend(count.into_iter().chain(place));
+            words.extend(options.iter().map(OsString::from));
+        } else {
+            words.extend(count);
+            words.extend(["--".into(), env::current_exe()?.into(), "worker".into()]);
+            words.extend(place);
+        }
+        words.extend(knobs.iter().map(OsString::from));
+        Ok(words)
+    }
+
+    /// The program of the laboratory that does it, and what sets it apart; none for our own way.
+    fn opponent(self) -> Option<(&'static str, &'static [&'static str])> {
+        match self {
+            Self::Queues => None,
+            Self::Shared => Some(("share", &["--"])),
+            Self::SharedExclusive => Some(("share", &["--", "--exclusive"])),
+            Self::Dispatch => Some(("master", &["--rule", "taken", "--"])),
+            Self::DispatchFree => Some(("master", &["--rule", "free", "--"])),
+        }
     }
 }
 
