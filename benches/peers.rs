@@ -29,6 +29,7 @@ use lab::peer::experiment::{crash, reload, story, throughput, wrapping};
 use lab::peer::{Peer, is_wanted, ours};
 use lab::report::page;
 use lab::report::results::{Results, Row, measure};
+use lab::report::table::escape;
 use lab::report::unit::Unit;
 use signal_hook::consts::SIGINT;
 use tempfile::TempDir;
@@ -156,9 +157,13 @@ impl Run {
             if !others(peer.as_ref()) && !is_ours(peer.as_ref()) {
                 continue;
             }
-            match peer.version() {
-                Ok(version) => {
-                    self.results.version(peer.name(), version);
+            match peer.versions() {
+                Ok(versions) => {
+                    self.results.versions.extend(
+                        versions
+                            .into_iter()
+                            .map(|(name, version)| (name.to_owned(), version)),
+                    );
                     self.peers.push(peer);
                 }
                 Err(missing) => self.results.skip(
@@ -274,9 +279,9 @@ impl Run {
     }
 
     fn has(&mut self, server: Bare) -> bool {
-        match server.version() {
-            Ok(version) => {
-                self.results.version(server.name(), version);
+        match server.found() {
+            Ok((name, version)) => {
+                self.results.version(name, version);
                 true
             }
             Err(missing) => {
@@ -313,11 +318,11 @@ impl Run {
     /// Who they are: how each is configured and reloaded.
     fn subjects(&self) -> String {
         let lines = self.peers.iter().map(|peer| {
-            let (name, work) = (peer.name(), peer.work());
+            let (name, work) = (escape(peer.name()), peer.work());
             format!(
                 "| {name} | {work} | {} | {} |\n",
-                peer.configuration(),
-                peer.reload_words()
+                escape(peer.configuration()),
+                escape(peer.reload_words())
             )
         });
         let head = "\n| subject | server | configuration | reload |\n| --- | --- | --- | --- |\n";

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::herd::Herd;
-use super::tool::{GO, GRANIAN, GUNICORN, Missing, NGINX, NODE, PYTHON, UVICORN};
+use super::tool::{GO, GRANIAN, GUNICORN, Missing, NGINX, NODE, PYTHON, Tool, UVICORN};
 use super::{Place, Work, application, gunicorn, nginx, ours};
 
 /// The command that serves this work with one process.
@@ -85,16 +85,21 @@ impl Bare {
         }
     }
 
-    /// Its version, if it is here.
+    /// What it is built or run with.
+    fn tool(self) -> Tool {
+        match self {
+            Self::Node => NODE,
+            Self::Go => GO,
+            Self::Python => PYTHON,
+        }
+    }
+
+    /// The name of that, and its version.
     ///
     /// # Errors
     /// What is missing.
-    pub fn version(self) -> Result<String, Missing> {
-        match self {
-            Self::Node => NODE.find_version(),
-            Self::Go => GO.find_version(),
-            Self::Python => PYTHON.find_version(),
-        }
+    pub fn found(self) -> Result<(&'static str, String), Missing> {
+        self.tool().found()
     }
 
     fn command(self, place: &Place) -> io::Result<Vec<String>> {

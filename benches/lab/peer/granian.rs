@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use super::bare;
 use super::herd::Herd;
 use super::tool::{GRANIAN, Missing};
-use super::{Peer, Place, Work, applications};
+use super::{Peer, Place, Versions, Work, applications};
 
 /// granian.
 #[derive(Clone, Copy, Debug)]
@@ -23,8 +23,8 @@ impl Peer for Granian {
         Work::Granian
     }
 
-    fn version(&self) -> Result<String, Missing> {
-        GRANIAN.find_version()
+    fn versions(&self) -> Result<Versions, Missing> {
+        Ok(vec![GRANIAN.found()?])
     }
 
     fn configuration(&self) -> &'static str {

@@ -101,6 +101,9 @@ impl Place {
     }
 }
 
+/// Names and versions of the software that a subject needs.
+pub type Versions = Vec<(&'static str, String)>;
+
 /// One subject.
 pub trait Peer: Sync {
     /// What it is called in tables, and in `--peers`.
@@ -109,11 +112,11 @@ pub trait Peer: Sync {
     /// What it serves.
     fn work(&self) -> Work;
 
-    /// Its version, if all that it needs is here.
+    /// What it needs, and which version of each is here.
     ///
     /// # Errors
     /// What is missing, and how it is installed.
-    fn version(&self) -> Result<String, Missing>;
+    fn versions(&self) -> Result<Versions, Missing>;
 
     /// Why it is configured as it is, for the report.
     fn configuration(&self) -> &'static str;

@@ -132,6 +132,14 @@ impl Tool {
             .ok_or_else(|| self.missing(&format!("a {} that says its version", self.name)))
     }
 
+    /// Its name and its version.
+    ///
+    /// # Errors
+    /// As [`Tool::find_version`].
+    pub fn found(&self) -> Result<(&'static str, String), Missing> {
+        Ok((self.name, self.find_version()?))
+    }
+
     /// That something is missing which comes with this tool.
     pub fn missing(&self, what: &str) -> Missing {
         Missing {

@@ -4,7 +4,8 @@
 // Usage: node http.js PORT ADDRESS
 const http = require('http');
 
-const [port, host] = process.argv.slice(2);
+// The last two: pm2-runtime leaves its own arguments in front of them.
+const [port, host] = process.argv.slice(-2);
 let closing = false;
 
 const server = http.createServer((_request, response) => {

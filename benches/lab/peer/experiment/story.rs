@@ -95,7 +95,7 @@ const CRASH_COLUMNS: &[Column] = &[
     column(measure::FAILED, "failed per kill", Unit::Count),
     column(measure::ANSWERED, "answered", Unit::Count),
     column(measure::P999, "p99.9", Unit::Time),
-    column(RECOVERY, "until all workers are back", Unit::Time),
+    column(RECOVERY, "until a new worker answers", Unit::Time),
 ];
 
 /// What was done, in words.
@@ -116,7 +116,7 @@ fn method(experiment: &str, extent: &Extent) -> String {
             "{workers} workers, {rate} requests per second at random times whatever the server does, for {length:?} a round. Latency counts from the time when a request was due."
         ),
         RELOAD => format!(
-            "{workers} workers, {reloads} reloads in a row, each in the subject's own way, {rate} requests per second meanwhile. A reload is done when all workers from before are gone and as many new ones are there. Added latency: of each reload the worst tenth of a second's p99, of these the median, less the median p99 outside of reloads. The pictures show each subject's worst reload."
+            "{workers} workers, {reloads} reloads in a row, each in the subject's own way, {rate} requests per second meanwhile. A reload is done when all workers from before are gone and as many new ones are there; whether these can already answer is seen in the latency. Added latency: of each reload the worst tenth of a second's p99, of these the median, less the median p99 outside of reloads. The pictures show each subject's worst reload."
         ),
         CRASH => format!(
             "{workers} workers, {rate} requests per second, SIGKILL to one worker a round. A dash: within 10 s nobody replaced it."
