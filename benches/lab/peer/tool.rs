@@ -150,7 +150,7 @@ impl Tool {
 }
 
 /// `1.22.1` of `nginx version: nginx/1.22.1`.
-fn version_in(text: &str) -> Option<String> {
+pub fn version_in(text: &str) -> Option<String> {
     let is_part = |letter: char| letter.is_ascii_digit() || letter == '.';
     let words = text.split(|letter: char| letter.is_whitespace() || "/()+-".contains(letter));
     let words = words.map(|word| {
