@@ -31,7 +31,7 @@ use lab::report::page;
 use lab::report::results::{Results, Row, measure};
 use lab::report::table::escape;
 use lab::report::unit::Unit;
-use signal_hook::consts::SIGINT;
+use signal_hook::consts::{SIGINT, SIGTERM};
 use tempfile::TempDir;
 
 /// Measures reuseport-run and its peers, in turn.
@@ -130,8 +130,14 @@ impl Run {
     fn new(options: &Options) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         // The order matters: the first ^C finds the flag unset and only sets it.
-        signal_hook::flag::register_conditional_shutdown(SIGINT, 130, Arc::clone(&stop))?;
-        signal_hook::flag::register(SIGINT, Arc::clone(&stop))?;
+        for signal in [SIGINT, SIGTERM] {
+            signal_hook::flag::register_conditional_shutdown(
+                signal,
+                128 + signal,
+                Arc::clone(&stop),
+            )?;
+            signal_hook::flag::register(signal, Arc::clone(&stop))?;
+        }
         let mut run = Self {
             results: Results::begin(options.seed)?,
             extent: options.extent(),

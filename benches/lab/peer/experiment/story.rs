@@ -73,6 +73,7 @@ const LATENCY_COLUMNS: &[Column] = &[
     compared(measure::P99, "p99", Unit::Time),
     column(measure::P999, "p99.9", Unit::Time),
     column(measure::SERVER_CPU, "CPU per request", Unit::Time),
+    column(measure::LATE, "load late, p99", Unit::Time),
     column(
         measure::REQUEST_FAIRNESS,
         "busiest worker ÷ mean",
@@ -89,6 +90,7 @@ const RELOAD_COLUMNS: &[Column] = &[
     column(ADDED, "added to p99", Unit::Time),
     column(WORST, "slowest answer", Unit::Time),
     column(TIME, "time to reload", Unit::Time),
+    column(measure::LATE, "load late, p99", Unit::Time),
 ];
 
 const CRASH_COLUMNS: &[Column] = &[
@@ -96,6 +98,7 @@ const CRASH_COLUMNS: &[Column] = &[
     column(measure::ANSWERED, "answered", Unit::Count),
     column(measure::P999, "p99.9", Unit::Time),
     column(RECOVERY, "until a new worker answers", Unit::Time),
+    column(measure::LATE, "load late, p99", Unit::Time),
 ];
 
 /// What was done, in words.

@@ -182,6 +182,10 @@ pub fn note_outcome(row: &mut Row, outcome: &Outcome) {
     for (failure, count) in &outcome.failures {
         row.measure(format!("failed: {failure}"), *count as f64);
     }
+    if !outcome.lateness.is_empty() {
+        let late = outcome.lateness.value_at_quantile(0.99);
+        row.measure(measure::LATE, late as f64);
+    }
     if outcome.answered > 0 {
         note_latency(row, outcome);
     }
