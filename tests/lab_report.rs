@@ -339,6 +339,7 @@ fn fairness_is_drawn_as_bars() {
     let bar = |name: &str, value: f64| Bar {
         name: name.to_owned(),
         spread: Spread::of(&[value * 0.95, value, value * 1.1]).unwrap(),
+        is_marked: name == "reuseport-run",
     };
     let all = [
         bar("reuseport-run", 1.12),
@@ -368,6 +369,7 @@ fn a_reload_is_drawn_as_strips() {
             })
             .collect(),
         end: 0.8,
+        failed_in_all: 5 * failed + u64::from(failed > 0),
     };
     let strips = [
         strip("reuseport-run", 0, 1.4),
@@ -379,9 +381,9 @@ fn a_reload_is_drawn_as_strips() {
         "timeline.svg",
         &svg,
         &[
-            "no request failed",
-            "20 requests failed",
-            "reload took 800 ms",
+            "no request failed in any reload",
+            "20 failed here, 21 in all reloads",
+            "this one took 800 ms",
         ],
     );
     assert!(timeline(HEADING, &[]).is_err());

@@ -188,7 +188,7 @@ fn fairness(results: &Results) -> io::Result<Option<Picture>> {
         Some(server) if row.subject == ours::NAME => format!("{} {server}", row.subject),
         _ => row.subject.clone(),
     };
-    let all = course::bars(&rows, measure::REQUEST_FAIRNESS, name);
+    let all = course::bars(&rows, measure::REQUEST_FAIRNESS, ours::NAME, name);
     if all.is_empty() {
         return Ok(None);
     }
