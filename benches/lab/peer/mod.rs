@@ -11,6 +11,7 @@
 //!   [`uvicorn`], [`granian`]
 //! - [`bare`]: servers without any supervisor, for what wrapping costs
 //! - [`experiment`]: what is asked of all of them
+//! - [`run`]: everyone in turn
 
 pub mod bare;
 pub mod cluster;
@@ -23,6 +24,7 @@ pub mod nginx;
 pub mod ours;
 pub mod pm2;
 pub mod process;
+pub mod run;
 pub mod starter;
 pub mod tool;
 pub mod uvicorn;
