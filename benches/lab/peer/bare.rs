@@ -43,6 +43,11 @@ pub fn server(work: Work, place: &Place) -> io::Result<Vec<String>> {
             "asgi",
             "--workers",
             "1",
+            // Else one whose worker died stays, and serves nobody.
+            "--respawn-failed-workers",
+            // Between one worker and the next at a reload, 3.5 s by default; it boots in less than 1 s.
+            "--respawn-interval",
+            "1",
             "--no-access-log",
             "--log-level",
             "warning",
