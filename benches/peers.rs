@@ -15,23 +15,14 @@ mod lab {
 }
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use lab::load::Reuse;
-use lab::peer::bare::Bare;
-use lab::peer::experiment::trial::{Extent, name_of};
-use lab::peer::experiment::{crash, reload, story, throughput, wrapping};
-use lab::peer::{Peer, is_wanted, ours};
+use lab::peer::experiment::trial::Extent;
+use lab::peer::run::Run;
 use lab::report::page;
-use lab::report::results::{Results, Row, measure};
-use lab::report::unit::Unit;
-use signal_hook::consts::SIGINT;
-use tempfile::TempDir;
 
 /// Measures reuseport-run and its peers, in turn.
 #[derive(Parser, Debug)]
@@ -92,17 +83,6 @@ impl Options {
     }
 }
 
-/// A run: what it has found so far, and whether it is to end.
-struct Run {
-    results: Results,
-    extent: Extent,
-    peers: Vec<Box<dyn Peer>>,
-    directory: TempDir,
-    stop: Arc<AtomicBool>,
-}
-
-const REUSES: [Reuse; 2] = [Reuse::Fresh, Reuse::KeepAlive];
-
 fn main() -> ExitCode {
     let ended = run(&Options::parse());
     if let Err(error) = &ended {
@@ -112,238 +92,26 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> io::Result<()> {
-    let mut run = Run::new(options)?;
+    let mut run = Run::new(options.extent(), &options.peers)?;
     println!("{}", page::setting(&run.results));
     for (what, why) in &run.results.skipped {
         println!("skipped: {what}: {why}");
     }
     for experiment in Experiment::value_variants() {
         if options.wants(*experiment) && !run.is_over() {
-            run.measure(*experiment);
+            experiment.measure(&mut run);
         }
     }
     run.publish(&options.output)
 }
 
-impl Run {
-    fn new(options: &Options) -> io::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        // The order matters: the first ^C finds the flag unset and only sets it.
-        signal_hook::flag::register_conditional_shutdown(SIGINT, 130, Arc::clone(&stop))?;
-        signal_hook::flag::register(SIGINT, Arc::clone(&stop))?;
-        let mut run = Self {
-            results: Results::begin(options.seed)?,
-            extent: options.extent(),
-            peers: Vec::new(),
-            directory: tempfile::Builder::new().prefix("lab-").tempdir()?,
-            stop,
-        };
-        run.gather(&options.peers);
-        Ok(run)
-    }
-
-    /// Takes along whoever is wanted and here, and us for each of their servers.
-    fn gather(&mut self, wanted: &[String]) {
-        let others = |peer: &dyn Peer| peer.name() != ours::NAME && is_wanted(peer, wanted);
-        let all = lab::peer::all();
-        let works: Vec<_> = all
-            .iter()
-            .filter(|peer| others(peer.as_ref()))
-            .map(|peer| peer.work())
-            .collect();
-        let is_ours = |peer: &dyn Peer| peer.name() == ours::NAME && works.contains(&peer.work());
-        for peer in all {
-            if !others(peer.as_ref()) && !is_ours(peer.as_ref()) {
-                continue;
-            }
-            match peer.version() {
-                Ok(version) => {
-                    self.results.version(peer.name(), version);
-                    self.peers.push(peer);
-                }
-                Err(missing) => self.results.skip(
-                    format!("{}, {}", peer.name(), peer.work()),
-                    missing.to_string(),
-                ),
-            }
+impl Experiment {
+    fn measure(self, run: &mut Run) {
+        match self {
+            Self::Throughput => run.throughput(),
+            Self::Reload => run.reloads(),
+            Self::Crash => run.crashes(),
+            Self::Wrapping => run.wrapping(),
         }
     }
-
-    fn measure(&mut self, experiment: Experiment) {
-        match experiment {
-            Experiment::Throughput => self.throughput(),
-            Experiment::Reload => self.reloads(),
-            Experiment::Crash => self.crashes(),
-            Experiment::Wrapping => self.wrapping(),
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-
-    /// In every round everyone in turn, first with fresh connections, then with kept ones. Who
-    /// fails once is not asked again: it would fail in every round.
-    fn in_turn(
-        &mut self,
-        rounds: u32,
-        measure: impl Fn(&dyn Peer, Reuse, u32, &Self) -> io::Result<Vec<Row>>,
-    ) {
-        let peers = std::mem::take(&mut self.peers);
-        let mut failed = Vec::new();
-        for round in 0..rounds {
-            for reuse in REUSES {
-                for (at, peer) in peers.iter().enumerate() {
-                    if self.is_over() || failed.contains(&(at, reuse)) {
-                        continue;
-                    }
-                    let name = format!(
-                        "{}, {}, {} connections",
-                        peer.name(),
-                        peer.work(),
-                        name_of(reuse)
-                    );
-                    let measured = measure(peer.as_ref(), reuse, round, self);
-                    if !self.take(&name, measured) {
-                        failed.push((at, reuse));
-                    }
-                }
-            }
-        }
-        self.peers = peers;
-    }
-
-    /// Keeps the rows, or why there are none.
-    fn take(&mut self, name: &str, measured: io::Result<Vec<Row>>) -> bool {
-        match measured {
-            Ok(rows) => {
-                rows.iter().for_each(tell);
-                self.results.rows.extend(rows);
-                true
-            }
-            Err(error) => {
-                println!("skipped: {name}: {error}");
-                self.results.skip(name, error.to_string());
-                false
-            }
-        }
-    }
-
-    fn throughput(&mut self) {
-        self.in_turn(self.extent.rounds, |peer, reuse, round, run| {
-            throughput::run(peer, reuse, round, &run.extent, run.directory.path())
-        });
-        self.print(throughput::THROUGHPUT);
-        self.print(throughput::LATENCY);
-    }
-
-    fn reloads(&mut self) {
-        self.in_turn(1, |peer, reuse, _, run| {
-            let row = reload::run(peer, reuse, &run.extent, run.directory.path(), &run.stop);
-            row.map(|row| vec![row])
-        });
-        self.print(reload::RELOAD);
-    }
-
-    fn crashes(&mut self) {
-        self.in_turn(self.extent.rounds, |peer, reuse, round, run| {
-            let row = crash::run(peer, reuse, round, &run.extent, run.directory.path());
-            row.map(|row| vec![row])
-        });
-        self.print(crash::CRASH);
-    }
-
-    fn wrapping(&mut self) {
-        let servers = Bare::ALL
-            .into_iter()
-            .filter(|server| self.has(*server))
-            .collect::<Vec<_>>();
-        for round in 0..self.extent.rounds {
-            for (server, reuse) in servers
-                .iter()
-                .flat_map(|server| REUSES.map(|reuse| (*server, reuse)))
-            {
-                if self.is_over() {
-                    break;
-                }
-                let rows = wrapping::run(server, reuse, round, &self.extent, self.directory.path());
-                self.take(&format!("wrapping, {}", server.name()), rows);
-            }
-        }
-        self.print(wrapping::WRAPPING);
-    }
-
-    fn has(&mut self, server: Bare) -> bool {
-        match server.version() {
-            Ok(version) => {
-                self.results.version(server.name(), version);
-                true
-            }
-            Err(missing) => {
-                println!("skipped: wrapping, {}: {missing}", server.name());
-                self.results
-                    .skip(format!("wrapping, {}", server.name()), missing.to_string());
-                false
-            }
-        }
-    }
-
-    fn print(&self, experiment: &str) {
-        println!(
-            "\n{experiment}\n\n{}",
-            story::table(experiment).markdown(&self.results)
-        );
-    }
-
-    fn publish(&self, output: &Path) -> io::Result<()> {
-        let methods = story::methods(&self.results, &self.extent);
-        let sections = story::sections(&self.results, &methods)?;
-        page::publish(
-            output,
-            "reuseport-run and its peers",
-            &self.results,
-            &self.subjects(),
-            &sections,
-        )?;
-        println!("{}", page::skipped(&self.results));
-        println!("The report is {}", output.join("README.md").display());
-        Ok(())
-    }
-
-    /// Who they are: how each is configured and reloaded.
-    fn subjects(&self) -> String {
-        let lines = self.peers.iter().map(|peer| {
-            let (name, work) = (peer.name(), peer.work());
-            format!(
-                "| {name} | {work} | {} | {} |\n",
-                peer.configuration(),
-                peer.reload_words()
-            )
-        });
-        let head = "\n| subject | server | configuration | reload |\n| --- | --- | --- | --- |\n";
-        head.to_owned() + &lines.collect::<String>()
-    }
-}
-
-/// One line, so that whoever waits sees that it goes on.
-fn tell(row: &Row) {
-    let shown = [
-        (measure::RATE, "requests/s", Unit::Count),
-        (measure::P99, "p99", Unit::Time),
-        (measure::FAILED, "failed", Unit::Count),
-        (reload::TIME, "reload", Unit::Time),
-        (crash::RECOVERY, "recovery", Unit::Time),
-    ];
-    let shown = shown.iter().filter_map(|(measure, name, unit)| {
-        Some(format!("{name} {}", unit.write(row.get(measure)?)))
-    });
-    let shown: Vec<String> = shown.collect();
-    println!(
-        "{} {} [{}] {}: {}",
-        row.experiment,
-        row.round + 1,
-        row.setting(),
-        row.subject,
-        shown.join(", ")
-    );
 }

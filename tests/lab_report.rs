@@ -3,14 +3,23 @@
 
 #[path = "../benches/lab/machine.rs"]
 mod machine;
+#[path = "../benches/lab/peer/process.rs"]
+mod process;
 #[path = "../benches/lab/report/mod.rs"]
 mod report;
+#[path = "../benches/lab/peer/tool.rs"]
+mod tool;
 
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use machine::{Machine, Spent, Watch};
+use nix::unistd::{Pid, getpid};
+use process::{Census, command_line};
+use report::course;
+use report::page::{Picture, Section, publish};
 use report::plot::bars::{Bar, bars};
 use report::plot::curves::{Curve, Growth, by_workers, latency};
 use report::plot::sheet::Heading;
@@ -255,7 +264,10 @@ fn expect_well_formed(svg: &str) {
     let mut roots = 0;
     for part in svg.split('<').skip(1) {
         let (tag, text) = part.split_once('>').expect("a tag ends");
-        assert!(!text.contains('&') || text.contains(';'), "{text}");
+        for entity in text.split('&').skip(1) {
+            let known = ["amp;", "lt;", "gt;", "quot;", "apos;", "#"];
+            assert!(known.iter().any(|name| entity.starts_with(name)), "{text}");
+        }
         let name = tag.split_whitespace().next().unwrap().trim_end_matches('/');
         if let Some(closed) = name.strip_prefix('/') {
             assert_eq!(open.pop(), Some(closed));
@@ -330,6 +342,7 @@ fn fairness_is_drawn_as_bars() {
     let bar = |name: &str, value: f64| Bar {
         name: name.to_owned(),
         spread: Spread::of(&[value * 0.95, value, value * 1.1]).unwrap(),
+        is_marked: name == "reuseport-run",
     };
     let all = [
         bar("reuseport-run", 1.12),
@@ -359,6 +372,7 @@ fn a_reload_is_drawn_as_strips() {
             })
             .collect(),
         end: 0.8,
+        failed_in_all: 5 * failed + u64::from(failed > 0),
     };
     let strips = [
         strip("reuseport-run", 0, 1.4),
@@ -370,12 +384,127 @@ fn a_reload_is_drawn_as_strips() {
         "timeline.svg",
         &svg,
         &[
-            "no request failed",
-            "20 requests failed",
-            "reload took 800 ms",
+            "no request failed in any reload",
+            "20 failed here, 21 in all reloads",
+            "this one took 800 ms",
         ],
     );
     assert!(timeline(HEADING, &[]).is_err());
+}
+
+// ---- from rows to plots and pages ----------------------------------------------------------------
+
+#[test]
+fn a_curve_is_of_the_rounds_medians() {
+    let mut rounds = rows("ours", &[1.0, 1.0, 1.0]);
+    for (row, slow) in rounds.iter_mut().zip([300.0, 100.0, 200.0]) {
+        row.percentiles = vec![(0.5, slow / 10.0), (0.99, slow)];
+    }
+    // A round with fewer requests does not reach as far.
+    rounds[0].percentiles.pop();
+    let curves = course::curves(&refs(&rounds));
+    assert_eq!(curves[0].points, [(0.5, 20.0), (0.99, 150.0)]);
+}
+
+#[test]
+fn the_worst_reload_is_the_one_that_lost_most() {
+    let mut row = row("theirs", 0, 1.0);
+    row.timeline = (0..100)
+        .map(|at| Moment {
+            at: f64::from(at) / 10.0,
+            failed: if at == 52 { 3 } else { 0 },
+            max: if at == 21 { 9e6 } else { 1.0 },
+            ..Moment::default()
+        })
+        .collect();
+    row.marks = vec![(2.0, 2.5), (5.0, 5.5), (8.0, 8.5)];
+    let strip = course::worst(&row).unwrap();
+    assert_eq!(
+        strip
+            .moments
+            .iter()
+            .map(|moment| moment.failed)
+            .sum::<u64>(),
+        3
+    );
+    assert!((strip.end - 0.5).abs() < 1e-9);
+    assert!(
+        strip.moments[0].at < 0.0,
+        "some of what was before is shown"
+    );
+    row.marks.clear();
+    assert!(course::worst(&row).is_none());
+}
+
+#[test]
+fn a_page_has_everything_and_says_what_is_missing() {
+    let mut results = Results::begin(7).unwrap();
+    results.rows.extend(rows("ours", &[20_000.0, 20_000.0]));
+    results.version("nginx", "1.22.1");
+    results.skip("pm2", "is not installed");
+    let section = Section {
+        title: "Throughput",
+        method: "Everyone in turn.",
+        table: table(),
+        pictures: vec![Picture {
+            file: "a.svg".to_owned(),
+            description: "A picture".to_owned(),
+            svg: "<svg/>".to_owned(),
+        }],
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let output = directory.path().join("report");
+    publish(&output, "Us", &results, "Notes.", &[section]).unwrap();
+    let text = fs::read_to_string(output.join("README.md")).unwrap();
+    for words in [
+        "nginx 1.22.1",
+        "seed 7",
+        "Notes.",
+        "![A picture](a.svg)",
+        "| ours | 20k | 1 |",
+        "pm2: is not installed",
+    ] {
+        assert!(text.contains(words), "{words:?} is missing in {text}");
+    }
+    assert_eq!(fs::read_to_string(output.join("a.svg")).unwrap(), "<svg/>");
+    assert!(output.join("results.json").exists());
+}
+
+// ---- programs and processes ----------------------------------------------------------------------
+
+#[test]
+fn versions_are_found_in_what_programs_say() {
+    let said = [
+        ("v20.20.2\n", Some("20.20.2")),
+        ("nginx version: nginx/1.22.1\n", Some("1.22.1")),
+        ("gunicorn (version 27.0.1)", Some("27.0.1")),
+        (
+            "HAProxy version 2.6.12-1+deb12u4 2026/10/17",
+            Some("2.6.12"),
+        ),
+        ("go version go1.19.8 linux/amd64", Some("1.19.8")),
+        ("Running uvicorn 0.54.0 with CPython 3.11.7", Some("0.54.0")),
+        ("command not found", None),
+    ];
+    for (text, version) in said {
+        assert_eq!(tool::version_in(text).as_deref(), version, "{text}");
+    }
+}
+
+#[test]
+fn children_are_descendants_until_they_end() {
+    let mut child = Command::new("sleep")
+        .arg("60")
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+    assert!(Census::take().descendants(getpid()).contains(&pid));
+    assert!(!Census::take().descendants(pid).contains(&pid));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!Census::take().has(pid));
+    assert_eq!(command_line(pid), "");
 }
 
 // ---- the machine --------------------------------------------------------------------------------

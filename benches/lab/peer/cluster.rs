@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use super::herd::Herd;
 use super::tool::{Missing, NODE, node_version};
-use super::{Peer, Place, Work, application};
+use super::{Peer, Place, Versions, Work, application};
 
 /// How connections come to the workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Peer for Cluster {
         Work::Node
     }
 
-    fn version(&self) -> Result<String, Missing> {
+    fn versions(&self) -> Result<Versions, Missing> {
         let (major, minor) = node_version()?;
         let has_it = major > 23 || (major == 23 && minor >= 1) || (major == 22 && minor >= 12);
         if self.policy == Policy::ReusePort && !has_it {
@@ -52,7 +52,7 @@ impl Peer for Cluster {
                 "Node 22.12 or 23.1 for reusePort, this is {major}.{minor}"
             )));
         }
-        NODE.find_version()
+        Ok(vec![NODE.found()?])
     }
 
     fn configuration(&self) -> &'static str {

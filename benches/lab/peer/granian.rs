@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use super::bare;
 use super::herd::Herd;
 use super::tool::{GRANIAN, Missing};
-use super::{Peer, Place, Work, applications};
+use super::{Peer, Place, Versions, Work, applications};
 
 /// granian.
 #[derive(Clone, Copy, Debug)]
@@ -23,12 +23,12 @@ impl Peer for Granian {
         Work::Granian
     }
 
-    fn version(&self) -> Result<String, Missing> {
-        GRANIAN.find_version()
+    fn versions(&self) -> Result<Versions, Missing> {
+        Ok(vec![GRANIAN.found()?])
     }
 
     fn configuration(&self) -> &'static str {
-        "--respawn-failed-workers, without which a worker that dies ends the server; no access log"
+        "--respawn-failed-workers, without which a worker that dies is not replaced; --respawn-interval 1 instead of 3.5 s; no access log"
     }
 
     fn reload_words(&self) -> &'static str {
@@ -38,11 +38,11 @@ impl Peer for Granian {
     fn start(&self, place: &Place) -> io::Result<Herd> {
         let words = bare::server(Work::Granian, place)?;
         let mut command = Command::new(&words[0]);
+        // It says one worker already: the later word counts.
         command
             .args(&words[1..])
             .arg("--workers")
             .arg(place.workers.to_string());
-        command.arg("--respawn-failed-workers");
         let mut herd = Herd::new(place);
         herd.spawn(command.current_dir(applications()))?;
         Ok(herd)

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use super::herd::Herd;
 use super::tool::{GUNICORN, Missing};
-use super::{Peer, Place, Work, applications};
+use super::{Peer, Place, Versions, Work, applications};
 
 /// gunicorn, with `--reuse-port` or without.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +30,8 @@ impl Peer for Gunicorn {
         Work::Wsgi
     }
 
-    fn version(&self) -> Result<String, Missing> {
-        GUNICORN.find_version()
+    fn versions(&self) -> Result<Versions, Missing> {
+        Ok(vec![GUNICORN.found()?])
     }
 
     fn configuration(&self) -> &'static str {

@@ -18,7 +18,7 @@ use nix::unistd::Pid;
 use super::herd::Herd;
 use super::process::Census;
 use super::tool::{HAPROXY, Missing, NODE};
-use super::{Peer, Place, Work, application};
+use super::{Peer, Place, Versions, Work, application};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -35,9 +35,8 @@ impl Peer for Haproxy {
         Work::Node
     }
 
-    fn version(&self) -> Result<String, Missing> {
-        NODE.find_version()?;
-        HAPROXY.find_version()
+    fn versions(&self) -> Result<Versions, Missing> {
+        Ok(vec![NODE.found()?, HAPROXY.found()?])
     }
 
     fn configuration(&self) -> &'static str {

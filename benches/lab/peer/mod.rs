@@ -11,6 +11,7 @@
 //!   [`uvicorn`], [`granian`]
 //! - [`bare`]: servers without any supervisor, for what wrapping costs
 //! - [`experiment`]: what is asked of all of them
+//! - [`run`]: everyone in turn
 
 pub mod bare;
 pub mod cluster;
@@ -23,6 +24,7 @@ pub mod nginx;
 pub mod ours;
 pub mod pm2;
 pub mod process;
+pub mod run;
 pub mod starter;
 pub mod tool;
 pub mod uvicorn;
@@ -101,6 +103,9 @@ impl Place {
     }
 }
 
+/// Names and versions of the software that a subject needs.
+pub type Versions = Vec<(&'static str, String)>;
+
 /// One subject.
 pub trait Peer: Sync {
     /// What it is called in tables, and in `--peers`.
@@ -109,11 +114,11 @@ pub trait Peer: Sync {
     /// What it serves.
     fn work(&self) -> Work;
 
-    /// Its version, if all that it needs is here.
+    /// What it needs, and which version of each is here.
     ///
     /// # Errors
     /// What is missing, and how it is installed.
-    fn version(&self) -> Result<String, Missing>;
+    fn versions(&self) -> Result<Versions, Missing>;
 
     /// Why it is configured as it is, for the report.
     fn configuration(&self) -> &'static str;

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use super::herd::Herd;
 use super::tool::{Missing, NGINX};
-use super::{Peer, Place, Work};
+use super::{Peer, Place, Versions, Work};
 
 /// nginx, with a queue for each worker or one for all.
 #[derive(Clone, Copy, Debug)]
@@ -31,8 +31,8 @@ impl Peer for Nginx {
         Work::Static
     }
 
-    fn version(&self) -> Result<String, Missing> {
-        NGINX.find_version()
+    fn versions(&self) -> Result<Versions, Missing> {
+        Ok(vec![NGINX.found()?])
     }
 
     fn configuration(&self) -> &'static str {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use super::herd::Herd;
 use super::tool::{GRANIAN, GUNICORN, Missing, NGINX, NODE, UVICORN};
-use super::{Peer, Place, Work, applications, bare};
+use super::{Peer, Place, Versions, Work, applications, bare};
 
 const RUN: &str = env!("CARGO_BIN_EXE_reuseport-run");
 const CTL: &str = env!("CARGO_BIN_EXE_reuseport-ctl");
@@ -30,7 +30,7 @@ impl Peer for Ours {
         self.work
     }
 
-    fn version(&self) -> Result<String, Missing> {
+    fn versions(&self) -> Result<Versions, Missing> {
         let server = match self.work {
             Work::Node => NODE,
             Work::Wsgi => GUNICORN,
@@ -38,9 +38,10 @@ impl Peer for Ours {
             Work::Granian => GRANIAN,
             Work::Static => NGINX,
         };
-        server
-            .find_version()
-            .map(|_| env!("CARGO_PKG_VERSION").to_owned())
+        Ok(vec![
+            (NAME, env!("CARGO_PKG_VERSION").to_owned()),
+            server.found()?,
+        ])
     }
 
     fn configuration(&self) -> &'static str {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use super::herd::Herd;
 use super::tool::{Missing, NODE, PM2, pm2_version};
-use super::{Peer, Place, Work, application};
+use super::{Peer, Place, Versions, Work, application};
 
 /// PM2 in the foreground: its daemon would outlive the measurement.
 #[derive(Clone, Copy, Debug)]
@@ -30,9 +30,8 @@ impl Peer for Pm2 {
         Work::Node
     }
 
-    fn version(&self) -> Result<String, Missing> {
-        NODE.find_version()?;
-        pm2_version()
+    fn versions(&self) -> Result<Versions, Missing> {
+        Ok(vec![NODE.found()?, ("pm2", pm2_version()?)])
     }
 
     fn configuration(&self) -> &'static str {

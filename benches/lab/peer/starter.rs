@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use super::herd::Herd;
 use super::tool::{GUNICORN, Missing, START_SERVER};
-use super::{Peer, Place, Work, applications, gunicorn};
+use super::{Peer, Place, Versions, Work, applications, gunicorn};
 
 /// The descriptor that start_server is told to make its socket.
 const SOCKET: u32 = 9;
@@ -27,9 +27,8 @@ impl Peer for Starter {
         Work::Wsgi
     }
 
-    fn version(&self) -> Result<String, Missing> {
-        GUNICORN.find_version()?;
-        START_SERVER.find_version()
+    fn versions(&self) -> Result<Versions, Missing> {
+        Ok(vec![GUNICORN.found()?, START_SERVER.found()?])
     }
 
     fn configuration(&self) -> &'static str {

@@ -132,6 +132,14 @@ impl Tool {
             .ok_or_else(|| self.missing(&format!("a {} that says its version", self.name)))
     }
 
+    /// Its name and its version.
+    ///
+    /// # Errors
+    /// As [`Tool::find_version`].
+    pub fn found(&self) -> Result<(&'static str, String), Missing> {
+        Ok((self.name, self.find_version()?))
+    }
+
     /// That something is missing which comes with this tool.
     pub fn missing(&self, what: &str) -> Missing {
         Missing {
@@ -142,7 +150,7 @@ impl Tool {
 }
 
 /// `1.22.1` of `nginx version: nginx/1.22.1`.
-fn version_in(text: &str) -> Option<String> {
+pub fn version_in(text: &str) -> Option<String> {
     let is_part = |letter: char| letter.is_ascii_digit() || letter == '.';
     let words = text.split(|letter: char| letter.is_whitespace() || "/()+-".contains(letter));
     let words = words.map(|word| {

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use super::bare;
 use super::herd::Herd;
 use super::tool::{Missing, UVICORN};
-use super::{Peer, Place, Work, applications};
+use super::{Peer, Place, Versions, Work, applications};
 
 /// uvicorn.
 #[derive(Clone, Copy, Debug)]
@@ -23,8 +23,8 @@ impl Peer for Uvicorn {
         Work::Asgi
     }
 
-    fn version(&self) -> Result<String, Missing> {
-        UVICORN.find_version()
+    fn versions(&self) -> Result<Versions, Missing> {
+        Ok(vec![UVICORN.found()?])
     }
 
     fn configuration(&self) -> &'static str {

@@ -39,8 +39,8 @@ fn medians(rounds: &[&Row]) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// A measure of each subject, named by `name`.
-pub fn bars(rows: &[&Row], measure: &str, name: impl Fn(&Row) -> String) -> Vec<Bar> {
+/// A measure of each subject, named by `name`; `marked` is the subject to be found at once.
+pub fn bars(rows: &[&Row], measure: &str, marked: &str, name: impl Fn(&Row) -> String) -> Vec<Bar> {
     let names = distinct(rows.iter().map(|row| name(row)));
     let bar = |wanted: String| {
         let rounds: Vec<&Row> = rows
@@ -52,6 +52,7 @@ pub fn bars(rows: &[&Row], measure: &str, name: impl Fn(&Row) -> String) -> Vec<
         Some(Bar {
             name: wanted,
             spread,
+            is_marked: rounds.iter().any(|row| row.subject == marked),
         })
     };
     names.into_iter().filter_map(bar).collect()
@@ -84,6 +85,7 @@ pub fn worst(row: &Row) -> Option<Strip> {
     });
     Some(Strip {
         name: row.subject.clone(),
+        failed_in_all: row.timeline.iter().map(|moment| moment.failed).sum(),
         moments: moments.collect(),
         end: to - from,
     })

@@ -42,6 +42,9 @@ pub mod measure {
     pub const CONNECTION_FAIRNESS: &str = "connections_max_over_mean";
     /// Resident memory of the server's processes, in bytes.
     pub const RSS: &str = "rss_bytes";
+    /// How late the load generator itself was with one request in a hundred, in microseconds. Where
+    /// this is not small against a latency, the latency is the machine's, not the server's.
+    pub const LATE: &str = "load_late_p99_us";
     /// The share of all cores' time that neither the server nor the load generator had, but
     /// somebody else: other processes, or the host (steal). From 0 to 1.
     pub const FOREIGN: &str = "foreign_cpu_share";

@@ -53,7 +53,9 @@ fn time(microseconds: f64) -> String {
 
 fn bytes(value: f64) -> String {
     const MEBIBYTE: f64 = 1_048_576.0;
-    if value.abs() >= MEBIBYTE {
+    if value.abs() >= 1024.0 * MEBIBYTE {
+        format!("{} GiB", figures(value / MEBIBYTE / 1024.0))
+    } else if value.abs() >= MEBIBYTE {
         format!("{} MiB", figures(value / MEBIBYTE))
     } else {
         format!("{} KiB", figures(value / 1024.0))

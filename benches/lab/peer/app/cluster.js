@@ -25,11 +25,10 @@ process.on('SIGHUP', async () => {
   }
 });
 
+// Without workers nothing is left to wait for, and the primary ends by itself.
 process.on('SIGTERM', () => {
   for (const worker of Object.values(cluster.workers)) {
     retired.add(worker);
     worker.process.kill('SIGTERM');
   }
-  process.disconnect?.();
-  setTimeout(() => process.exit(0), 1000);
 });

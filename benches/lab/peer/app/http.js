@@ -2,9 +2,11 @@
 // that Node's and pm2's documentation advise: it takes no new connections, asks its clients to end
 // theirs, finishes what it has been asked, and exits although a cluster's channel is still open.
 // Usage: node http.js PORT ADDRESS
+const cluster = require('cluster');
 const http = require('http');
 
-const [port, host] = process.argv.slice(2);
+// The last two: pm2-runtime leaves its own arguments in front of them.
+const [port, host] = process.argv.slice(-2);
 let closing = false;
 
 const server = http.createServer((_request, response) => {
@@ -18,7 +20,12 @@ server.listen({ port: Number(port), host, reusePort: process.env.REUSE_PORT === 
 
 function close() {
   closing = true;
-  server.close(() => process.exit(0));
+  server.close(() => {
+    if (!cluster.isWorker) process.exit(0);
+    // Not at once: the primary may just be handing out one more connection, and would lose it.
+    cluster.worker.disconnect();
+  });
 }
+process.on('disconnect', () => process.exit(0));
 process.on('SIGTERM', close);
 process.on('SIGINT', close);

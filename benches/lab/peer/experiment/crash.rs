@@ -1,6 +1,7 @@
-//! SIGKILL to one worker under load: what fails, and how long until there are as many as before.
+//! SIGKILL to one worker under load: what fails, and how long until another answers in its place.
 
-use std::io;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,12 +12,12 @@ use nix::unistd::Pid;
 use super::super::super::load::Reuse;
 use super::super::super::report::results::Row;
 use super::super::Peer;
-use super::super::process::Census;
 use super::trial::{Extent, Trial, moderate, name_of, note_outcome};
 
 /// The experiment's name in the rows.
 pub const CRASH: &str = "crash";
-/// Until there are as many workers as before, in microseconds; missing where that never was.
+/// From the kill until a worker answers that was not there before, in microseconds; missing where
+/// none ever did.
 pub const RECOVERY: &str = "recovery_us";
 
 /// Who has not replaced a worker by then does not do so.
@@ -46,7 +47,7 @@ pub fn run(
     let recovery = killed
         .as_ref()
         .ok()
-        .and_then(|(victim, before)| recover(&trial, *victim, *before));
+        .and_then(|before| recover(&trial, before));
     let to = began.elapsed();
     thread::sleep(REST);
     let course = load.stop();
@@ -63,8 +64,8 @@ pub fn run(
     Ok(row)
 }
 
-/// Kills the worker that the seed says; returns it and how many there were.
-fn kill_one(trial: &Trial, seed: u64) -> io::Result<(Pid, usize)> {
+/// Kills the worker that the seed says; returns all that there were.
+fn kill_one(trial: &Trial, seed: u64) -> io::Result<Vec<Pid>> {
     let workers = trial.herd.workers();
     let count = u64::try_from(workers.len()).unwrap_or(1).max(1);
     let victim = usize::try_from(seed % count)
@@ -72,17 +73,34 @@ fn kill_one(trial: &Trial, seed: u64) -> io::Result<(Pid, usize)> {
         .and_then(|at| workers.get(at));
     let victim = *victim.ok_or_else(|| io::Error::other("there is no worker to be killed"))?;
     kill(victim, Signal::SIGKILL)?;
-    Ok((victim, workers.len()))
+    Ok(workers)
 }
 
-fn recover(trial: &Trial, victim: Pid, before: usize) -> Option<Duration> {
+/// Asks again and again who answers, until it is somebody new.
+fn recover(trial: &Trial, before: &[Pid]) -> Option<Duration> {
     let begin = Instant::now();
+    let known: Vec<String> = before.iter().map(Pid::to_string).collect();
     while begin.elapsed() < PATIENCE {
-        let is_gone = !Census::take().has(victim);
-        if is_gone && trial.herd.workers().len() >= before {
+        if ask(trial.place.address).is_ok_and(|name| !known.contains(&name)) {
             return Some(begin.elapsed());
         }
         thread::sleep(Duration::from_millis(5));
     }
     None
+}
+
+/// The name of the worker that answers: its pid, in all applications.
+fn ask(address: SocketAddr) -> io::Result<String> {
+    let patience = Duration::from_millis(500);
+    let mut stream = TcpStream::connect_timeout(&address, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(4096).read_to_string(&mut answer)?;
+    let mut headers = answer.lines().filter_map(|line| line.split_once(':'));
+    let worker = headers.find(|(name, _)| name.eq_ignore_ascii_case("x-worker"));
+    let nobody = || io::Error::other("the answer does not say whose it is");
+    worker
+        .map(|(_, name)| name.trim().to_owned())
+        .ok_or_else(nobody)
 }

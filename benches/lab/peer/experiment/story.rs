@@ -73,6 +73,7 @@ const LATENCY_COLUMNS: &[Column] = &[
     compared(measure::P99, "p99", Unit::Time),
     column(measure::P999, "p99.9", Unit::Time),
     column(measure::SERVER_CPU, "CPU per request", Unit::Time),
+    column(measure::LATE, "load late, p99", Unit::Time),
     column(
         measure::REQUEST_FAIRNESS,
         "busiest worker ÷ mean",
@@ -89,13 +90,15 @@ const RELOAD_COLUMNS: &[Column] = &[
     column(ADDED, "added to p99", Unit::Time),
     column(WORST, "slowest answer", Unit::Time),
     column(TIME, "time to reload", Unit::Time),
+    column(measure::LATE, "load late, p99", Unit::Time),
 ];
 
 const CRASH_COLUMNS: &[Column] = &[
     column(measure::FAILED, "failed per kill", Unit::Count),
     column(measure::ANSWERED, "answered", Unit::Count),
     column(measure::P999, "p99.9", Unit::Time),
-    column(RECOVERY, "until all workers are back", Unit::Time),
+    column(RECOVERY, "until a new worker answers", Unit::Time),
+    column(measure::LATE, "load late, p99", Unit::Time),
 ];
 
 /// What was done, in words.
@@ -116,7 +119,7 @@ fn method(experiment: &str, extent: &Extent) -> String {
             "{workers} workers, {rate} requests per second at random times whatever the server does, for {length:?} a round. Latency counts from the time when a request was due."
         ),
         RELOAD => format!(
-            "{workers} workers, {reloads} reloads in a row, each in the subject's own way, {rate} requests per second meanwhile. A reload is done when all workers from before are gone and as many new ones are there. Added latency: of each reload the worst tenth of a second's p99, of these the median, less the median p99 outside of reloads. The pictures show each subject's worst reload."
+            "{workers} workers, {reloads} reloads in a row, each in the subject's own way, {rate} requests per second meanwhile. A reload is done when all workers from before are gone and as many new ones are there; whether these can already answer is seen in the latency. Added latency: of each reload the worst tenth of a second's p99, of these the median, less the median p99 outside of reloads. The pictures show each subject's worst reload."
         ),
         CRASH => format!(
             "{workers} workers, {rate} requests per second, SIGKILL to one worker a round. A dash: within 10 s nobody replaced it."
@@ -185,7 +188,7 @@ fn fairness(results: &Results) -> io::Result<Option<Picture>> {
         Some(server) if row.subject == ours::NAME => format!("{} {server}", row.subject),
         _ => row.subject.clone(),
     };
-    let all = course::bars(&rows, measure::REQUEST_FAIRNESS, name);
+    let all = course::bars(&rows, measure::REQUEST_FAIRNESS, ours::NAME, name);
     if all.is_empty() {
         return Ok(None);
     }

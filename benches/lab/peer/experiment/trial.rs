@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -20,6 +21,8 @@ use super::super::{Peer, Place};
 
 /// How long a subject may take to start.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Who has used less than a tick of CPU time for so long is done with booting.
+const REST: Duration = Duration::from_millis(300);
 
 /// How much is measured, and with what.
 #[derive(Clone, Copy, Debug)]
@@ -78,11 +81,28 @@ impl Trial {
         };
         let mut herd = start(&place)?;
         herd.wait_until_it_serves(&place, PATIENCE)?;
-        Ok(Self {
+        let trial = Self {
             herd,
             place,
             _directory: directory,
-        })
+        };
+        trial.wait_until_it_rests()?;
+        Ok(trial)
+    }
+
+    /// Waits until its processes use no CPU time any more. The first worker may serve while the
+    /// others still boot, and would have all connections of a load that begins then.
+    fn wait_until_it_rests(&self) -> io::Result<()> {
+        let until = Instant::now() + PATIENCE;
+        let (mut used, mut since) = (self.usage()?.cpu(), Instant::now());
+        while since.elapsed() < REST && Instant::now() < until {
+            thread::sleep(REST / 10);
+            let now = self.usage()?.cpu();
+            if now != used {
+                (used, since) = (now, Instant::now());
+            }
+        }
+        Ok(())
     }
 
     /// The same, of a peer.
@@ -161,6 +181,10 @@ pub fn note_outcome(row: &mut Row, outcome: &Outcome) {
     row.measure(measure::FAILED, outcome.failed() as f64);
     for (failure, count) in &outcome.failures {
         row.measure(format!("failed: {failure}"), *count as f64);
+    }
+    if !outcome.lateness.is_empty() {
+        let late = outcome.lateness.value_at_quantile(0.99);
+        row.measure(measure::LATE, late as f64);
     }
     if outcome.answered > 0 {
         note_latency(row, outcome);

@@ -8,7 +8,7 @@ use plotters::style::text_anchor::HPos;
 
 use super::super::statistics::Spread;
 use super::super::unit::Unit;
-use super::sheet::{Area, FAINT, Heading, INK, colour, draw, failed, write};
+use super::sheet::{Area, FAINT, Heading, INK, MUTED, colour, draw, failed, write};
 
 /// One bar.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub struct Bar {
     pub name: String,
     /// What was measured.
     pub spread: Spread,
+    /// Whether it is the one to be found at once.
+    pub is_marked: bool,
 }
 
 const WIDTH: u32 = 920;
@@ -65,10 +67,11 @@ fn draw_bar(
 ) -> io::Result<()> {
     let middle = i32::try_from(at).unwrap_or(0) * STEP + STEP / 2;
     let [least, median, most] = [bar.spread.least, bar.spread.median, bar.spread.most];
+    let fill = if bar.is_marked { colour(0) } else { MUTED };
     let (top, bottom) = (middle - THICK / 2, middle + THICK / 2);
     let body = Rectangle::new(
         [(LEFT, top), (scale(median), bottom)],
-        colour(at).mix(0.85).filled(),
+        fill.mix(0.85).filled(),
     );
     area.draw(&body).map_err(failed)?;
     let whisker = PathElement::new(

@@ -24,6 +24,8 @@ pub const FAINT: RGBColor = RGBColor(0x59, 0x63, 0x6E);
 /// Lines of the grid.
 pub const GRID: RGBColor = RGBColor(0xD8, 0xDE, 0xE4);
 const PAPER: RGBColor = RGBColor(0xFF, 0xFF, 0xFF);
+/// Who is compared, where only one is to stand out.
+pub const MUTED: RGBColor = RGBColor(0x8C, 0x95, 0x9F);
 /// What went wrong.
 pub const ALARM: RGBColor = RGBColor(0xD1, 0x3B, 0x3B);
 

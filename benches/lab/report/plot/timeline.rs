@@ -2,7 +2,7 @@
 //!
 //! All strips have the same axes, so that they can be compared by eye, and time begins with the
 //! reload. What failed is drawn as red bars from the strip's foot, the higher the more; how many there
-//! were in all stands above the strip.
+//! were stands above the strip.
 
 use std::io;
 
@@ -27,6 +27,9 @@ pub struct Strip {
     pub moments: Vec<Moment>,
     /// When the reload was done, in seconds after its begin.
     pub end: f64,
+    /// Requests that failed in the whole run: in the other reloads, and those that timed out when
+    /// what is shown was over.
+    pub failed_in_all: u64,
 }
 
 const WIDTH: u32 = 920;
@@ -155,13 +158,15 @@ fn failures(chart: &mut Chart, y: &Axis, strip: &Strip, most: u64) -> io::Result
 }
 
 fn name(area: &Area, strip: &Strip) -> io::Result<()> {
-    let lost: u64 = strip.moments.iter().map(|moment| moment.failed).sum();
-    write(area, &strip.name, (76, 14), 14, INK, HPos::Left)?;
-    let (words, colour) = match lost {
-        0 => ("no request failed".to_owned(), FAINT),
-        1 => ("1 request failed".to_owned(), ALARM),
-        lost => (format!("{lost} requests failed"), ALARM),
+    let here: u64 = strip.moments.iter().map(|moment| moment.failed).sum();
+    let (words, colour) = match strip.failed_in_all {
+        0 => ("no request failed in any reload".to_owned(), FAINT),
+        all => (format!("{here} failed here, {all} in all reloads"), ALARM),
     };
-    let took = format!("{words}, reload took {}", Unit::Time.write(strip.end * 1e6));
+    write(area, &strip.name, (76, 14), 14, INK, HPos::Left)?;
+    let took = format!(
+        "{words}; this one took {}",
+        Unit::Time.write(strip.end * 1e6)
+    );
     write(area, &took, (896, 14), 13, colour, HPos::Right)
 }
