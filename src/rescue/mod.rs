@@ -31,12 +31,14 @@
 //! | `quiet` | whether a request is in flight, from what the kernel counts |
 //! | `fate` | what becomes of a connection that the worker has closed |
 //! | `swallowed` | what a reader took that was killed in its sleep |
+//! | `adoption` | how connections become ours alone |
 //! | `orphan` | connections that are ours alone |
 //! | `relay` | moves the bytes of one rescue |
 //! | `queue` | accepts what waits in a listener nobody accepts from |
 //! | `route` | where a request is sent |
 //! | `timers` | one deadline for each connection |
 
+mod adoption;
 mod fate;
 mod orphan;
 mod process;
