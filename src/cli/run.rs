@@ -118,6 +118,7 @@ fn config(settings: &Settings, environment: Environment<'_>) -> Result<Config, E
         workers: settings
             .one("workers", value::workers)?
             .unwrap_or_else(available_cpus),
+        queues: settings.one("queues", value::queues)?,
         listen: distinct(settings.all("listen", value::listen)?)?,
         name: settings
             .one("name", value::name)?

@@ -47,7 +47,7 @@ impl Fleet {
         now: Time,
         kind: ChangeKind,
         asker: Option<Asker>,
-        slots: core::ops::Range<u32>,
+        replaced: BTreeSet<Slot>,
         wanted: u32,
     ) {
         let generation = match kind {
@@ -55,49 +55,73 @@ impl Fleet {
             ChangeKind::Restart | ChangeKind::Scale => self.serving,
         };
         self.newest = self.newest.max(generation);
-        self.out.push(Effect::Report {
-            asker,
-            after: core::time::Duration::ZERO,
-            milestone: Milestone::Starting,
-            kind,
-            generation,
-            workers: slots.len(),
-        });
-        let before = std::mem::replace(&mut self.wanted, wanted);
-        let mut replaced: BTreeSet<Slot> = slots.map(Slot).collect();
+        let workers = replaced.range(..Slot(wanted)).count();
+        if workers > 0 {
+            self.out.push(Effect::Report {
+                asker,
+                after: core::time::Duration::ZERO,
+                milestone: Milestone::Starting,
+                kind,
+                generation,
+                workers,
+            });
+        }
         let filled = self.fill_for(kind, &replaced);
-        let mut incoming = BTreeSet::new();
-        for slot in &replaced {
-            let kept = filled.as_ref().map(|(_, vacancy)| vacancy.kept.clone());
-            let adopt = kept.unwrap_or_else(|| self.shared_with(*slot));
-            incoming.insert(self.spawn(now, *slot, generation, adopt));
-        }
+        let before = std::mem::replace(&mut self.wanted, wanted);
+        let incoming = self.spawn_all(now, generation, &replaced, filled.as_ref());
         self.wanted = before;
-        if kind == ChangeKind::Start {
-            // Who serves before its siblings do belongs to the same start, and so does who
-            // replaces it if it crashes.
-            replaced.clear();
-        }
         self.change = Some(Change {
             kind,
             incoming,
             asker,
             since: now,
             generation,
-            replaced,
+            // Who serves before its siblings do belongs to the same start, and so does who
+            // replaces it if it crashes.
+            replaced: match kind {
+                ChangeKind::Start => BTreeSet::new(),
+                _ => replaced,
+            },
             wanted,
             filled,
         });
+        // Nobody is waited for where there are only fewer workers.
+        self.flip_if_ready(now);
     }
 
-    /// The empty slot that a restart is about.
+    /// Starts a worker in each of these slots that is wanted.
+    fn spawn_all(
+        &mut self,
+        now: Time,
+        generation: Generation,
+        slots: &BTreeSet<Slot>,
+        filled: Option<&(Slot, Vacancy)>,
+    ) -> BTreeSet<WorkerId> {
+        let mut opened = BTreeMap::new();
+        let mut incoming = BTreeSet::new();
+        for slot in slots.range(..Slot(self.wanted)) {
+            let (queue, adopt) = match filled {
+                Some((_, vacancy)) => (vacancy.queue, vacancy.kept.clone()),
+                None => (
+                    self.queue_for(*slot, &mut opened),
+                    self.shared_with(*slot),
+                ),
+            };
+            incoming.insert(self.spawn(now, *slot, queue, generation, adopt));
+        }
+        incoming
+    }
+
+    /// The empty slot that a restart is about, and whose queue nobody else has.
     fn fill_for(&mut self, kind: ChangeKind, slots: &BTreeSet<Slot>) -> Option<(Slot, Vacancy)> {
-        let slot = slots.first().filter(|_| kind == ChangeKind::Restart)?;
+        let slot = slots
+            .first()
+            .filter(|_| kind == ChangeKind::Restart && slots.len() == 1)?;
         Some((*slot, self.vacancies.remove(slot)?))
     }
 
-    /// The listeners of its predecessor that an incoming worker gets. With steering it makes its
-    /// own; without, it shares those of the worker that it replaces.
+    /// The listeners of its predecessor that an incoming worker has to use. With steering its queue
+    /// is new; without, it serves the queue of the worker that it replaces.
     fn shared_with(&self, slot: Slot) -> BTreeMap<ListenerId, Listener> {
         let before = self
             .workers
@@ -184,8 +208,9 @@ impl Fleet {
             let Some(vacancy) = self.vacancies.remove(slot) else {
                 continue;
             };
-            if !vacancy.kept.is_empty() {
-                self.spawn(now, *slot, vacancy.generation, vacancy.kept);
+            // Siblings that retire now will do it.
+            if !self.forsaken(vacancy.kept.keys().copied()).is_empty() {
+                self.spawn(now, *slot, vacancy.queue, vacancy.generation, vacancy.kept);
             }
         }
         let between = self
@@ -199,21 +224,6 @@ impl Fleet {
                 worker.id
             })
             .collect()
-    }
-
-    pub(super) fn shrink(&mut self, now: Time, asker: Option<Asker>, count: u32) {
-        let replaced: BTreeSet<Slot> = (count..self.wanted).map(Slot).collect();
-        let change = Change {
-            kind: ChangeKind::Scale,
-            incoming: BTreeSet::new(),
-            asker,
-            since: now,
-            generation: self.serving,
-            replaced,
-            wanted: count,
-            filled: None,
-        };
-        self.flip(now, change);
     }
 
     pub(super) fn fail_change(&mut self, now: Time, failure: Failure) {

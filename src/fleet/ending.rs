@@ -21,12 +21,8 @@ impl Fleet {
                 self.crashed(now, id, exit)
             }
             Phase::Draining { .. } | Phase::Killed => self.gone(id, exit, true),
-            // It was being retired, or would have been as soon as it listened: nobody comes after
-            // it to accept what it leaves.
-            _ => {
-                self.hand_over(id, self.listeners_of(id));
-                self.gone(id, exit, false);
-            }
+            // It was being retired, or would have been as soon as it listened.
+            _ => self.gone(id, exit, false),
         }
     }
 
@@ -44,26 +40,27 @@ impl Fleet {
         self.release(worker.listeners.into_keys());
     }
 
-    pub(super) fn gone(&mut self, id: WorkerId, exit: Exit, told: bool) {
+    /// Drops a worker that has ended, and the listeners that nobody else has.
+    fn gone(&mut self, id: WorkerId, exit: Exit, told: bool) {
+        let Some(worker) = self.workers.remove(&id) else {
+            return;
+        };
+        if !told && !worker.is_overdue {
+            // Nobody comes after it to accept what it leaves.
+            let left = self.forsaken(worker.listeners.keys().copied());
+            self.hand_over(id, left);
+        }
         self.out.push(Effect::Log(Note::Gone {
             worker: id,
             exit,
             told,
         }));
-        self.forget(id);
-    }
-
-    /// Drops a worker that has ended, and its listeners.
-    pub(super) fn forget(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.remove(&id) else {
-            return;
-        };
         self.steer();
         self.release(worker.listeners.into_keys());
     }
 
-    /// Closes those of `listeners` that nobody has any more. With shared sockets the next
-    /// generation has them.
+    /// Closes those of `listeners` that nobody has any more: siblings of the same queue may have
+    /// them, and where nothing is steered the next generation has.
     pub(super) fn release(&mut self, listeners: impl IntoIterator<Item = ListenerId>) {
         for listener in listeners {
             let is_used = self

@@ -3,7 +3,7 @@
 //!
 //! Read [`vocabulary`] first, then `fleet` (the contract), `request` (what may begin), `starting`
 //! (readiness), `change` (begin, flip, fail), `retirement` (settle, quiesce, drain), `respawn`
-//! (crashes) and `ending`. [`steering`] is the pure part of how new connections find the listeners
+//! (crashes), `queue` (who shares listeners) and `ending`. [`steering`] is the pure part of how new connections find the listeners
 //! that shall have them.
 
 pub mod census;
@@ -12,6 +12,7 @@ mod ending;
 #[allow(clippy::module_inception)]
 mod fleet;
 mod name;
+mod queue;
 mod request;
 mod respawn;
 mod retirement;

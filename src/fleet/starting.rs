@@ -11,11 +11,12 @@ use super::vocabulary::*;
 use super::worker::{Listener, Phase, Worker};
 
 impl Fleet {
-    /// Starts a worker that gets `adopt` in the place of listeners of its own.
+    /// Starts a worker of a queue, of whose listeners it has to use those in `adopt`.
     pub(super) fn spawn(
         &mut self,
         now: Time,
         slot: Slot,
+        queue: QueueId,
         generation: Generation,
         adopt: BTreeMap<ListenerId, Listener>,
     ) -> WorkerId {
@@ -24,6 +25,7 @@ impl Fleet {
         let mut worker = Worker::new(
             id,
             slot,
+            queue,
             generation,
             now,
             now.plus(self.policy.start_timeout),
@@ -32,6 +34,7 @@ impl Fleet {
             worker: id,
             generation,
             slot,
+            queue,
             workers: self.wanted,
             adopt: adopt.keys().copied().collect(),
         });
@@ -43,16 +46,21 @@ impl Fleet {
         id
     }
 
-    pub(super) fn prepared(&mut self, worker: WorkerId, listener: ListenerId, endpoint: Endpoint) {
+    /// A worker has a listener, and has yet to use it.
+    pub(super) fn given(
+        &mut self,
+        worker: WorkerId,
+        listener: ListenerId,
+        endpoint: Endpoint,
+        passed: bool,
+    ) {
         if let Some(worker) = self.workers.get_mut(&worker) {
-            worker.listeners.insert(
-                listener,
-                Listener {
-                    endpoint,
-                    listening: false,
-                    passed: true,
-                },
-            );
+            let unused = Listener {
+                endpoint,
+                listening: false,
+                passed,
+            };
+            worker.listeners.entry(listener).or_insert(unused);
         }
     }
 

@@ -10,12 +10,14 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::fleet::interval;
-use super::vocabulary::{Endpoint, Generation, ListenerId, Milestone, Slot, Time, WorkerId};
+use super::vocabulary::{Endpoint, Generation, ListenerId, Milestone, QueueId, Slot, Time, WorkerId};
 
 #[derive(Clone, Debug)]
 pub(super) struct Worker {
     pub(super) id: WorkerId,
     pub(super) slot: Slot,
+    /// Whose listeners it shares.
+    pub(super) queue: QueueId,
     pub(super) generation: Generation,
     pub(super) started: Time,
     pub(super) phase: Phase,
@@ -29,6 +31,8 @@ pub(super) struct Worker {
     pub(super) superseded: bool,
     /// It was not ready in time and was killed: whatever it says now, it will not serve.
     pub(super) timed_out: bool,
+    /// It had not emptied its queue when the settle time-out passed: nobody counts on it any more.
+    pub(super) is_overdue: bool,
 }
 
 /// A listener, as its worker has it.
@@ -82,6 +86,7 @@ impl Worker {
     pub(super) fn new(
         id: WorkerId,
         slot: Slot,
+        queue: QueueId,
         generation: Generation,
         now: Time,
         deadline: Time,
@@ -89,6 +94,7 @@ impl Worker {
         Self {
             id,
             slot,
+            queue,
             generation,
             started: now,
             phase: Phase::Starting {
@@ -102,6 +108,7 @@ impl Worker {
             probed: false,
             superseded: false,
             timed_out: false,
+            is_overdue: false,
         }
     }
 

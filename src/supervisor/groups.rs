@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use log::error;
 
 use crate::fleet::steering::{Layout, Probe, Target, compile};
-use crate::fleet::{Endpoint, ListenerId};
+use crate::fleet::{Endpoint, ListenerId, QueueId};
 use crate::sys::{listener, steering};
 
 /// The listener that gets everything before any is live.
@@ -25,6 +25,8 @@ const FIRST: Target = Target {
 pub(super) struct Groups {
     pub(super) listeners: BTreeMap<ListenerId, Listener>,
     pub(super) groups: BTreeMap<Endpoint, Group>,
+    /// What the last steering said.
+    live: BTreeMap<ListenerId, u32>,
     next: u64,
     steered: bool,
 }
@@ -33,6 +35,7 @@ pub(super) struct Groups {
 pub(super) struct Listener {
     pub(super) socket: OwnedFd,
     pub(super) endpoint: Endpoint,
+    pub(super) queue: QueueId,
     pub(super) inode: u64,
 }
 
@@ -63,13 +66,19 @@ impl Groups {
         Self {
             listeners: BTreeMap::new(),
             groups: BTreeMap::new(),
+            live: BTreeMap::new(),
             next: 0,
             steered,
         }
     }
 
     /// Takes in a socket that has just begun to listen.
-    pub(super) fn join(&mut self, socket: OwnedFd, endpoint: Endpoint) -> io::Result<ListenerId> {
+    pub(super) fn join(
+        &mut self,
+        socket: OwnedFd,
+        endpoint: Endpoint,
+        queue: QueueId,
+    ) -> io::Result<ListenerId> {
         let inode = listener::inode(&socket)?;
         let id = ListenerId(self.next);
         self.next += 1;
@@ -78,6 +87,7 @@ impl Groups {
             Listener {
                 socket,
                 endpoint,
+                queue,
                 inode,
             },
         );
@@ -88,6 +98,37 @@ impl Groups {
             self.attach(&endpoint, &[FIRST]);
         }
         Ok(id)
+    }
+
+    /// Calls listen(2) again. A listener that was shut down joins its group anew, as the last.
+    pub(super) fn listen_again(&mut self, id: ListenerId, backlog: i32) -> io::Result<()> {
+        let endpoint = self.endpoint(id).ok_or(io::ErrorKind::NotFound)?;
+        // Else we would never learn that it had left.
+        self.reconcile(&endpoint);
+        let listener = self.listeners.get(&id).ok_or(io::ErrorKind::NotFound)?;
+        listener::listen(&listener.socket, backlog)?;
+        let group = self.groups.entry(endpoint).or_default();
+        if !group.layout.members().any(|member| member == id) {
+            group.layout.joined(id);
+            self.steer(&self.live.clone());
+        }
+        Ok(())
+    }
+
+    /// The listeners of a queue on an endpoint that are there to stay, oldest first.
+    pub(super) fn of_queue(
+        &self,
+        queue: QueueId,
+        endpoint: &Endpoint,
+    ) -> impl Iterator<Item = ListenerId> {
+        let is_leaving = |id: &ListenerId| {
+            let group = self.groups.get(endpoint);
+            group.is_some_and(|group| group.leaving.contains(id))
+        };
+        self.listeners
+            .iter()
+            .filter(move |(id, it)| it.queue == queue && it.endpoint == *endpoint && !is_leaving(id))
+            .map(|(id, _)| *id)
     }
 
     /// The listener that is this socket.
@@ -163,6 +204,7 @@ impl Groups {
 
     /// Gives new connections to these listeners and to no others.
     pub(super) fn steer(&mut self, live: &BTreeMap<ListenerId, u32>) {
+        self.live.clone_from(live);
         for endpoint in self.groups.keys().copied().collect::<Vec<_>>() {
             let Some(group) = self.groups.get_mut(&endpoint) else {
                 continue;

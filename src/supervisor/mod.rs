@@ -213,6 +213,7 @@ fn policy(config: &Config) -> Policy {
     Policy {
         workers: config.workers,
         most_workers: MAX_WORKERS,
+        queues: config.queues,
         ready: match config.ready {
             Readiness::Listen => ReadyWhen::Listening,
             Readiness::Notify => ReadyWhen::Notified,
