@@ -172,12 +172,12 @@ impl Fleet {
                 worker,
                 listener,
                 endpoint,
-            } => self.given(worker, listener, endpoint, true),
+            } => self.prepared(worker, listener, endpoint),
             Event::Shared {
                 worker,
                 listener,
                 endpoint,
-            } => self.given(worker, listener, endpoint, false),
+            } => self.shared(worker, listener, endpoint),
             Event::Listened {
                 worker,
                 listener,

@@ -46,21 +46,22 @@ impl Fleet {
         id
     }
 
-    /// A worker has a listener, and has yet to use it.
-    pub(super) fn given(
-        &mut self,
-        worker: WorkerId,
-        listener: ListenerId,
-        endpoint: Endpoint,
-        passed: bool,
-    ) {
+    /// A listener was made for a worker's queue: it is passed to all that start with it. They have
+    /// it from now on, for if this one fails before we hear of the others, it must not be closed.
+    pub(super) fn prepared(&mut self, worker: WorkerId, listener: ListenerId, endpoint: Endpoint) {
+        let Some(queue) = self.workers.get(&worker).map(|worker| worker.queue) else {
+            return;
+        };
+        let siblings = self
+            .workers
+            .values_mut()
+            .filter(|sibling| sibling.queue == queue && sibling.is_starting());
+        siblings.for_each(|sibling| sibling.give(listener, endpoint, true));
+    }
+
+    pub(super) fn shared(&mut self, worker: WorkerId, listener: ListenerId, endpoint: Endpoint) {
         if let Some(worker) = self.workers.get_mut(&worker) {
-            let unused = Listener {
-                endpoint,
-                listening: false,
-                passed,
-            };
-            worker.listeners.entry(listener).or_insert(unused);
+            worker.give(listener, endpoint, false);
         }
     }
 

@@ -10,6 +10,7 @@ fn policy() -> Policy {
     Policy {
         workers: 2,
         most_workers: 8,
+        queues: None,
         ready: ReadyWhen::Listening,
         steering: true,
         rescue: false,

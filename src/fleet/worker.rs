@@ -112,6 +112,15 @@ impl Worker {
         }
     }
 
+    /// It has a listener that it does not use yet.
+    pub(super) fn give(&mut self, listener: ListenerId, endpoint: Endpoint, passed: bool) {
+        self.listeners.entry(listener).or_insert(Listener {
+            endpoint,
+            listening: false,
+            passed,
+        });
+    }
+
     pub(super) fn is_serving(&self) -> bool {
         self.phase == Phase::Serving
     }
