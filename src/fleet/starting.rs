@@ -52,11 +52,11 @@ impl Fleet {
         let Some(queue) = self.workers.get(&worker).map(|worker| worker.queue) else {
             return;
         };
-        let siblings = self
-            .workers
-            .values_mut()
-            .filter(|sibling| sibling.queue == queue && sibling.is_starting());
-        siblings.for_each(|sibling| sibling.give(listener, endpoint, true));
+        for sibling in self.workers.values_mut() {
+            if sibling.id == worker || sibling.queue == queue && sibling.is_starting() {
+                sibling.give(listener, endpoint, true);
+            }
+        }
     }
 
     pub(super) fn shared(&mut self, worker: WorkerId, listener: ListenerId, endpoint: Endpoint) {

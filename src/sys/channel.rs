@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::cmsg_space;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -69,9 +69,7 @@ pub fn send_patiently(
                     || error.raw_os_error() == Some(libc::ETOOMANYREFS) => {}
             result => return result,
         }
-        let mut polled = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
-        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
-        if poll(&mut polled, timeout)? == 0 {
+        if !wait(socket, PollFlags::POLLOUT, patience)? {
             return Err(io::ErrorKind::TimedOut.into());
         }
     }
@@ -79,9 +77,21 @@ pub fn send_patiently(
 
 /// Whether there is something to receive, or the other side has closed, within `patience`.
 pub fn is_readable(socket: &impl AsFd, patience: Duration) -> bool {
-    let mut polled = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
-    let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
-    poll(&mut polled, timeout).is_ok_and(|ready| ready > 0)
+    wait(socket, PollFlags::POLLIN, patience).unwrap_or(false)
+}
+
+/// Waits in spite of signals: children end all the time.
+fn wait(socket: &impl AsFd, flags: PollFlags, patience: Duration) -> io::Result<bool> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let mut polled = [PollFd::new(socket.as_fd(), flags)];
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        match poll(&mut polled, timeout) {
+            Err(nix::Error::EINTR) => {}
+            ready => return Ok(ready? > 0),
+        }
+    }
 }
 
 /// Receives bytes into `buffer` and the descriptors that came with them, close-on-exec from
