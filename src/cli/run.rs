@@ -316,7 +316,10 @@ mod tests {
                 "-n 100000 s",
                 "--workers 100000: give a whole number from 1 to 4096",
             ),
-            ("--queues 0 s", "--queues 0: give a whole number from 1 to 4096"),
+            (
+                "--queues 0 s",
+                "--queues 0: give a whole number from 1 to 4096",
+            ),
             ("-n -1 s", "--workers -1: give a whole number"),
             ("-n four s", "--workers four: give a whole number"),
             ("-n", "--workers <N>: its value is missing"),

@@ -102,10 +102,7 @@ impl Fleet {
         for slot in slots.range(..Slot(self.wanted)) {
             let (queue, adopt) = match filled {
                 Some((_, vacancy)) => (vacancy.queue, vacancy.kept.clone()),
-                None => (
-                    self.queue_for(*slot, &mut opened),
-                    self.shared_with(*slot),
-                ),
+                None => (self.queue_for(*slot, &mut opened), self.shared_with(*slot)),
             };
             incoming.insert(self.spawn(now, *slot, queue, generation, adopt));
         }

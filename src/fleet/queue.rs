@@ -32,11 +32,7 @@ impl Fleet {
 
     /// These slots, and all others below `bound` that share their queues. Where nothing is steered
     /// there is but one queue in each place for ever, and it does not retire.
-    pub(super) fn whole_queues(
-        &self,
-        slots: core::ops::Range<u32>,
-        bound: u32,
-    ) -> BTreeSet<Slot> {
+    pub(super) fn whole_queues(&self, slots: core::ops::Range<u32>, bound: u32) -> BTreeSet<Slot> {
         let slots: BTreeSet<Slot> = slots.map(Slot).collect();
         if !self.policy.steering || self.policy.queues.is_none() {
             return slots;
@@ -48,11 +44,7 @@ impl Fleet {
     }
 
     /// The queue of a worker that a change starts: a new one in each place.
-    pub(super) fn queue_for(
-        &mut self,
-        slot: Slot,
-        opened: &mut BTreeMap<u32, QueueId>,
-    ) -> QueueId {
+    pub(super) fn queue_for(&mut self, slot: Slot, opened: &mut BTreeMap<u32, QueueId>) -> QueueId {
         let place = self.place(slot);
         let present = self.present_queue(place);
         *opened.entry(place).or_insert_with(|| {
@@ -106,9 +98,10 @@ impl Fleet {
         else {
             return false;
         };
-        let siblings = self.workers.values().filter(|other| {
-            other.id != by_others_than && (other.generation, other.queue) == queue
-        });
+        let siblings = self
+            .workers
+            .values()
+            .filter(|other| other.id != by_others_than && (other.generation, other.queue) == queue);
         siblings
             .filter_map(|sibling| sibling.listeners.get(&listener))
             .any(|listener| listener.listening)

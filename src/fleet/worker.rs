@@ -10,7 +10,9 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::fleet::interval;
-use super::vocabulary::{Endpoint, Generation, ListenerId, Milestone, QueueId, Slot, Time, WorkerId};
+use super::vocabulary::{
+    Endpoint, Generation, ListenerId, Milestone, QueueId, Slot, Time, WorkerId,
+};
 
 #[derive(Clone, Debug)]
 pub(super) struct Worker {

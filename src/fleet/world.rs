@@ -383,7 +383,10 @@ impl World {
     /// The worker that gets the next connection of a queue: one that accepts, if any does.
     fn acceptor(&self, listener: ListenerId) -> Option<WorkerId> {
         let mut workers = self.kernel.open.get(&listener)?.listeners.iter().copied();
-        let accepts = |id| self.alive(id).is_some_and(|it| it.script.accepts_after.is_some());
+        let accepts = |id| {
+            self.alive(id)
+                .is_some_and(|it| it.script.accepts_after.is_some())
+        };
         workers.find(|id| accepts(*id))
     }
 
@@ -391,7 +394,12 @@ impl World {
         let Some(id) = self.acceptor(listener) else {
             return;
         };
-        let Some(socket) = self.kernel.open.get_mut(&listener).filter(|it| it.pending > 0) else {
+        let Some(socket) = self
+            .kernel
+            .open
+            .get_mut(&listener)
+            .filter(|it| it.pending > 0)
+        else {
             return;
         };
         let Some(process) = self.processes.get_mut(&id) else {

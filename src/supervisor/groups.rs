@@ -130,7 +130,9 @@ impl Groups {
         };
         self.listeners
             .iter()
-            .filter(move |(id, it)| it.queue == queue && it.endpoint == *endpoint && !is_leaving(id))
+            .filter(move |(id, it)| {
+                it.queue == queue && it.endpoint == *endpoint && !is_leaving(id)
+            })
             .map(|(id, _)| *id)
     }
 

@@ -81,8 +81,7 @@ impl Supervisor {
                         worker,
                         fleet: &self.fleet,
                     };
-                    let event =
-                        waiting.serve(&mut child.desk, &mut self.groups, notification.call);
+                    let event = waiting.serve(&mut child.desk, &mut self.groups, notification.call);
                     self.inbox.extend(event);
                 }
                 Ok(None) => return,

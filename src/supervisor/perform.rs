@@ -8,7 +8,9 @@ use log::error;
 use super::Supervisor;
 use super::children::Birth;
 use crate::config::Steering;
-use crate::fleet::{Effect, Endpoint, Event, Generation, ListenerId, Note, QueueId, Slot, WorkerId};
+use crate::fleet::{
+    Effect, Endpoint, Event, Generation, ListenerId, Note, QueueId, Slot, WorkerId,
+};
 use crate::sys::{listener, process};
 
 impl Supervisor {
@@ -136,11 +138,7 @@ impl Supervisor {
         Ok(passed)
     }
 
-    fn open_listener(
-        &mut self,
-        endpoint: &Endpoint,
-        queue: QueueId,
-    ) -> Result<ListenerId, String> {
+    fn open_listener(&mut self, endpoint: &Endpoint, queue: QueueId) -> Result<ListenerId, String> {
         super::stranger::refuse_stranger(&self.groups, endpoint)
             .and_then(|()| listener::open(endpoint))
             .and_then(|socket| self.groups.join(socket, *endpoint, queue))

@@ -128,7 +128,11 @@ impl Supervisor {
     ) -> Vec<EndpointStatus> {
         let status = |(endpoint, count): (&Endpoint, usize)| {
             let address = endpoint.to_string();
-            let here = || listeners.values().filter(|listener| listener.address == address);
+            let here = || {
+                listeners
+                    .values()
+                    .filter(|listener| listener.address == address)
+            };
             EndpointStatus {
                 listeners: u32::try_from(count).unwrap_or(u32::MAX),
                 live: u32::try_from(here().filter(|listener| listener.live).count())

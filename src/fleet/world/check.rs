@@ -124,9 +124,9 @@ impl World {
             Effect::Finish { .. } => self.check_finish(),
             Effect::Probe { worker } => self.process_of(*worker).map(drop),
             Effect::Log(note) => self.check_note(note),
-            Effect::HandOver { listeners, .. } => {
-                listeners.iter().try_for_each(|id| self.check_hand_over(*id))
-            }
+            Effect::HandOver { listeners, .. } => listeners
+                .iter()
+                .try_for_each(|id| self.check_hand_over(*id)),
             Effect::Hold { workers, .. } => workers.iter().try_for_each(|id| {
                 let process = self.process_of(*id)?;
                 ensure(process.is_busy.is_none(), || {
@@ -168,7 +168,10 @@ impl World {
                 return Err(format!("{id:?} is given to a new worker, and is closed"));
             };
             ensure(socket.queue == queue, || {
-                format!("{id:?} of {:?} is given to a worker of {queue:?}", socket.queue)
+                format!(
+                    "{id:?} of {:?} is given to a worker of {queue:?}",
+                    socket.queue
+                )
             })?;
         }
         Ok(())

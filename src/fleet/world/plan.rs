@@ -158,7 +158,13 @@ fn policy() -> impl Strategy<Value = Policy> {
     let loops = (0..5_u32, prop::bool::weighted(0.2));
     let sizes = (1..5_u32, option::of(1..4_u32));
     (sizes, ready, flags, spans, loops).prop_map(
-        |((workers, queues), ready, (steering, rescue), spans, (max_restarts, crash_loop_ends_all))| Policy {
+        |(
+            (workers, queues),
+            ready,
+            (steering, rescue),
+            spans,
+            (max_restarts, crash_loop_ends_all),
+        )| Policy {
             workers,
             most_workers: 5,
             queues,

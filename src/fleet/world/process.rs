@@ -50,7 +50,10 @@ impl Process {
     pub(super) fn new(
         slot: Slot,
         queue: QueueId,
-        generation: Generation, script: Script, now: Time) -> Self {
+        generation: Generation,
+        script: Script,
+        now: Time,
+    ) -> Self {
         let is_born = script.start != Start::SpawnFails;
         Self {
             slot,
