@@ -3,6 +3,8 @@
 //! What a worker's end means depends on what it was doing: an incoming one fails its change, one
 //! that serves has crashed, one that was told to stop has done as it was told.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::fleet::{Fleet, Stopping};
 use super::vocabulary::*;
 use super::worker::Phase;
@@ -27,17 +29,19 @@ impl Fleet {
     }
 
     pub(super) fn incoming_exited(&mut self, now: Time, id: WorkerId, exit: Exit) {
-        let Some(worker) = self.workers.remove(&id) else {
+        let Some(slot) = self.workers.get(&id).map(|worker| worker.slot) else {
             return;
         };
+        self.set_phase(id, Phase::Killed);
         let failure = Failure::Exited {
             worker: id,
-            slot: worker.slot,
+            slot,
             exit,
         };
-        // Before anything is closed: it may have been given what an empty slot keeps.
+        // While it still has its listeners: an empty slot may keep the same ones.
         self.fail_change(now, failure);
-        self.release(worker.listeners.into_keys());
+        let listeners = self.workers.remove(&id).map(|worker| worker.listeners);
+        self.release(listeners.into_iter().flat_map(BTreeMap::into_keys));
     }
 
     /// Drops a worker that has ended, and the listeners that nobody else has.
@@ -62,7 +66,8 @@ impl Fleet {
     /// Closes those of `listeners` that nobody has any more: siblings of the same queue may have
     /// them, and where nothing is steered the next generation has.
     pub(super) fn release(&mut self, listeners: impl IntoIterator<Item = ListenerId>) {
-        for listener in listeners {
+        let distinct: BTreeSet<ListenerId> = listeners.into_iter().collect();
+        for listener in distinct {
             let is_used = self
                 .workers
                 .values()

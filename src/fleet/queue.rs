@@ -86,6 +86,12 @@ impl Fleet {
         of.into_iter().filter(|id| !taken.contains(id)).collect()
     }
 
+    /// Whether others have this listener, too.
+    pub fn is_shared(&self, listener: ListenerId, with: WorkerId) -> bool {
+        let mut others = self.workers.values().filter(|other| other.id != with);
+        others.any(|other| other.listeners.contains_key(&listener))
+    }
+
     /// Whether a sibling already listens on what a worker gets in the place of its own: then the
     /// socket is as their program wants it, and must not be changed back to what a socket is at
     /// bind. `O_NONBLOCK` belongs to the open file, not to the descriptor, and a sibling that finds

@@ -27,7 +27,7 @@ pub(super) struct Groups {
     pub(super) listeners: BTreeMap<ListenerId, Listener>,
     pub(super) groups: BTreeMap<Endpoint, Group>,
     /// What the last steering said.
-    live: BTreeMap<ListenerId, u32>,
+    pub(super) live: BTreeMap<ListenerId, u32>,
     next: u64,
     steered: bool,
 }
@@ -44,7 +44,8 @@ pub(super) struct Listener {
 pub(super) struct Group {
     pub(super) layout: Layout,
     pub(super) live: BTreeMap<ListenerId, u32>,
-    pub(super) probes: BTreeMap<ListenerId, ProbeSource>,
+    /// By their ports: workers of a queue are probed through the same listener.
+    pub(super) probes: BTreeMap<u16, ProbeSource>,
     /// To be closed as soon as that cannot send a connection astray.
     pub(super) leaving: BTreeSet<ListenerId>,
     /// Those of them that no look-up finds any more, once the fence has passed.
@@ -59,8 +60,8 @@ pub(super) struct Group {
 /// Where the probe of a listener comes from.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ProbeSource {
+    pub(super) listener: ListenerId,
     address: u32,
-    port: u16,
 }
 
 impl Groups {
@@ -101,39 +102,6 @@ impl Groups {
             self.attach(&endpoint, &[FIRST]);
         }
         Ok(id)
-    }
-
-    /// Calls listen(2) again. A listener that was shut down joins its group anew, as the last.
-    pub(super) fn listen_again(&mut self, id: ListenerId, backlog: i32) -> io::Result<()> {
-        let endpoint = self.endpoint(id).ok_or(io::ErrorKind::NotFound)?;
-        // Else we would never learn that it had left.
-        self.reconcile(&endpoint);
-        let listener = self.listeners.get(&id).ok_or(io::ErrorKind::NotFound)?;
-        listener::listen(&listener.socket, backlog)?;
-        let group = self.groups.entry(endpoint).or_default();
-        if !group.layout.members().any(|member| member == id) {
-            group.layout.joined(id);
-            self.steer(&self.live.clone());
-        }
-        Ok(())
-    }
-
-    /// The listeners of a queue on an endpoint that are there to stay, oldest first.
-    pub(super) fn of_queue(
-        &self,
-        queue: QueueId,
-        endpoint: &Endpoint,
-    ) -> impl Iterator<Item = ListenerId> {
-        let is_leaving = |id: &ListenerId| {
-            let group = self.groups.get(endpoint);
-            group.is_some_and(|group| group.leaving.contains(id))
-        };
-        self.listeners
-            .iter()
-            .filter(move |(id, it)| {
-                it.queue == queue && it.endpoint == *endpoint && !is_leaving(id)
-            })
-            .map(|(id, _)| *id)
     }
 
     /// The listener that is this socket.
@@ -238,16 +206,18 @@ impl Groups {
             IpAddr::V6(address) => u128::from(address) as u32, // the last 32 bits are what a program compares
         };
         if let Some(group) = self.groups.get_mut(&endpoint) {
-            group.probes.insert(id, ProbeSource { address, port });
+            let listener = id;
+            let source = ProbeSource { listener, address };
+            group.probes.insert(port, source);
             self.reattach(&endpoint);
         }
     }
 
     /// Forgets what [`Self::probe_from`] said. The rule stays in the program until its next
     /// change: it does no harm, and a program is changed as rarely as can be.
-    pub(super) fn probe_ended(&mut self, id: ListenerId) {
+    pub(super) fn probe_ended(&mut self, port: u16) {
         for group in self.groups.values_mut() {
-            group.probes.remove(&id);
+            group.probes.remove(&port);
         }
     }
 
@@ -274,10 +244,10 @@ impl Groups {
         let Some(group) = self.groups.get_mut(endpoint) else {
             return;
         };
-        let probes = group.probes.iter().filter_map(|(id, source)| {
-            let index = group.layout.index_of(*id)?;
+        let probes = group.probes.iter().filter_map(|(port, source)| {
+            let index = group.layout.index_of(source.listener)?;
             Some(Probe {
-                port: source.port,
+                port: *port,
                 address: source.address,
                 index,
             })

@@ -4,6 +4,11 @@
 //! gets anything else. There are two probes. The HTTP probe asks for a path. The accept probe is
 //! for a worker that was given a listening socket: nothing tells that it has begun to use it, but
 //! that a connection which can only be its own has been accepted.
+//!
+//! Where workers share a queue, any of them may accept. So the accept probe counts for the worker
+//! that has the connection then, and before that for one whose epoll instance waits for the
+//! listener, for the kernel may wake the same sibling every time. The HTTP probe asks the queue:
+//! whoever answers, the worker that is probed listens on it too.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -16,7 +21,7 @@ use socket2::{Domain, Socket, Type};
 use super::Supervisor;
 use crate::config::Readiness;
 use crate::fleet::{Endpoint, Event, ListenerId, WorkerId};
-use crate::sys::listener;
+use crate::sys::{epoll, listener, procfs};
 
 /// How long a worker may take to answer an HTTP probe before it is asked again.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -27,6 +32,7 @@ const LONGEST_HEAD: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Probe {
     listener: ListenerId,
+    source: SocketAddr,
     socket: Socket,
     since: Instant,
     /// What is being asked; none for an accept probe.
@@ -43,6 +49,10 @@ struct Question {
 impl Supervisor {
     /// Begins a probe, or sees how the one that is under way is doing.
     pub(super) fn probe(&mut self, worker: WorkerId) -> Vec<Event> {
+        if let Some(listener) = self.awaited_listener(worker) {
+            self.end_probe(worker);
+            return self.uses(worker, listener);
+        }
         let Some(probe) = self.probes.get(&worker) else {
             if let Err(error) = self.begin_probe(worker) {
                 debug!("worker {worker}: cannot probe: {error}");
@@ -56,11 +66,19 @@ impl Supervisor {
             }
             return Vec::new();
         }
-        let (listener, is_accepted) = (probe.listener, self.is_accepted(probe));
-        if !is_accepted {
+        if !self.is_accepted(probe) {
             return Vec::new();
         }
+        let (listener, is_own) = (probe.listener, self.is_accepted_by(worker, probe));
         self.end_probe(worker);
+        if is_own {
+            self.uses(worker, listener)
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn uses(&self, worker: WorkerId, listener: ListenerId) -> Vec<Event> {
         let endpoint = self.groups.endpoint(listener);
         endpoint
             .map(|endpoint| Event::Listened {
@@ -78,10 +96,36 @@ impl Supervisor {
             && self.pending_on(probe.listener) == 0
     }
 
+    /// Where others could have accepted it: whether this worker has it.
+    fn is_accepted_by(&self, worker: WorkerId, probe: &Probe) -> bool {
+        if !self.fleet.is_shared(probe.listener, worker) {
+            return true;
+        }
+        let open = self.open_connections().unwrap_or_default();
+        let accepted = open.iter().find(|it| it.remote == probe.source);
+        let pid = self.children.get(worker).map(|child| child.pid);
+        let found = accepted.map(|it| it.inode).zip(pid);
+        found.is_some_and(|(inode, pid)| inode != 0 && procfs::is_held_by(pid, inode))
+    }
+
+    /// The shared listener that a worker has not been known to use and waits for.
+    fn awaited_listener(&self, worker: WorkerId) -> Option<ListenerId> {
+        let listener = self.unused_shared(worker)?;
+        let inode = self.groups.inode(listener)?;
+        let pid = self.children.get(worker)?.pid;
+        epoll::is_awaited_by(pid, inode).then_some(listener)
+    }
+
+    fn unused_shared(&self, worker: WorkerId) -> Option<ListenerId> {
+        let listener = self.fleet.unused_listener(worker)?;
+        self.fleet.is_shared(listener, worker).then_some(listener)
+    }
+
     fn begin_probe(&mut self, worker: WorkerId) -> io::Result<()> {
         let request = match &self.config.ready {
-            Readiness::Http(path) => Some(path.clone()),
-            Readiness::Listen | Readiness::Notify => None,
+            // First it must be known to use what it was given: a sibling would answer for it.
+            Readiness::Http(path) if self.unused_shared(worker).is_none() => Some(path.clone()),
+            _ => None,
         };
         let listener = match &request {
             Some(_) => self.listeners_of(worker).first().copied(),
@@ -116,6 +160,7 @@ impl Supervisor {
             worker,
             Probe {
                 listener,
+                source,
                 socket,
                 since: Instant::now(),
                 question,
@@ -172,7 +217,7 @@ impl Supervisor {
         let Some(probe) = self.probes.remove(&worker) else {
             return;
         };
-        self.groups.probe_ended(probe.listener);
+        self.groups.probe_ended(probe.source.port());
         if let Some(question) = probe.question {
             self.sources.remove(&probe.socket, question.token);
         }

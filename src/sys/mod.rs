@@ -7,6 +7,7 @@
 pub mod channel;
 pub mod descriptor;
 pub mod diag;
+pub mod epoll;
 pub mod interrupt;
 pub mod listener;
 pub mod pidfd;

@@ -214,7 +214,7 @@ fn a_worker_that_shuts_its_listener_down_when_it_stops_takes_no_queue_from_other
 
 #[test]
 fn a_queue_that_was_shut_down_is_opened_again_by_the_next_worker() {
-    let options = ["-n", "1", "--queues", "1"];
+    let options = ["-n", "1", "--queues", "1", "--drain-timeout", "200ms"];
     let supervisor = scripted(&options, &["--shutdown-on-term"]).start();
     let before = pids(&supervisor.wait_serving(1));
     send(before[0], Signal::SIGTERM);
@@ -276,6 +276,78 @@ fn passed_sockets_are_shared_too() {
         supervisor.ctl_ok(["reload"])
     });
     assert_eq!(listeners(supervisor.port()).len(), 1);
+}
+
+/// Servers that accept what they were passed and call nothing that could be heard: one waits in
+/// accept(2), one with epoll, where the kernel may wake the same one every time.
+#[test]
+fn each_worker_is_seen_to_use_a_passed_socket_that_it_shares() {
+    let blocking = "
+import os, socket
+listener = socket.socket(fileno=3)
+while True:
+    connection, _ = listener.accept()
+    connection.recv(4096)
+    connection.send(b'HTTP/1.1 200 OK\\r\\nX-Worker: me\\r\\nContent-Length: 0\\r\\n\\r\\n')
+    connection.close()
+";
+    let polling = "
+import os, select, socket
+listener = socket.socket(fileno=3)
+listener.setblocking(False)
+epoll = select.epoll()
+epoll.register(listener, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+while True:
+    epoll.poll()
+    try:
+        connection, _ = listener.accept()
+    except BlockingIOError:
+        continue
+    connection.setblocking(True)
+    connection.recv(4096)
+    connection.send(b'HTTP/1.1 200 OK\\r\\nX-Worker: me\\r\\nContent-Length: 0\\r\\n\\r\\n')
+    connection.close()
+";
+    for script in [blocking, polling] {
+        for ready in ["listen", "http:/"] {
+            let options = ["-n", "3", "--queues", "1", "--ready", ready];
+            let Some(builder) = scripted_python(&options, script) else {
+                return;
+            };
+            let supervisor = builder.args(["--listen", "127.0.0.1:{port}"]).start();
+            supervisor.wait_serving(3);
+            assert_eq!(listeners(supervisor.port()).len(), 1);
+            without_loss(light(supervisor.address()), || {
+                supervisor.ctl_ok(["reload"])
+            });
+        }
+    }
+}
+
+#[test]
+fn a_worker_that_never_uses_what_it_shares_fails_the_reload() {
+    let script = "
+import os, socket, time
+if os.path.exists('{dir}/idle') and os.environ['REUSEPORT_WORKER'] == '1':
+    time.sleep(1000)
+listener = socket.socket(fileno=3)
+while True:
+    connection, _ = listener.accept()
+    connection.recv(4096)
+    connection.send(b'HTTP/1.1 200 OK\\r\\nX-Worker: me\\r\\nContent-Length: 0\\r\\n\\r\\n')
+    connection.close()
+";
+    let options = ["-n", "2", "--queues", "1", "--start-timeout", "2s"];
+    let Some(builder) = scripted_python(&options, script) else {
+        return;
+    };
+    let supervisor = builder.args(["--listen", "127.0.0.1:{port}"]).start();
+    let before = supervisor.wait_serving(2);
+    touch(supervisor.directory(), "idle");
+    let (output, _) = without_loss(light(supervisor.address()), || supervisor.ctl(["reload"]));
+    assert_eq!(output.status.code(), Some(1));
+    let after = supervisor.wait_serving(2);
+    assert_eq!(pids(&after), pids(&before));
 }
 
 #[test]

@@ -15,8 +15,9 @@ use crate::fleet::{
 const PATIENCE: Duration = Duration::from_secs(4);
 /// So many steps without time passing are a storm.
 const STORM: usize = 120;
-/// The longest that a look at a retired worker may be late, with a refused fence.
-const LATENESS: Duration = Duration::from_millis(160);
+/// The longest that a look at a retired worker may be late, with a refused fence that stood for
+/// those of others which were asked for later.
+const LATENESS: Duration = Duration::from_millis(260);
 
 type Checked = Result<(), String>;
 
