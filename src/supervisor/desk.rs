@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 
 use super::groups::Groups;
 use crate::fleet::{Endpoint, ListenerId, QueueId};
-use crate::sys::procfs;
+use crate::sys::usage;
 
 /// What one worker's calls have come to so far.
 #[derive(Debug)]
@@ -56,6 +56,6 @@ impl Desk {
 
     fn has_closed(&self, groups: &Groups, id: ListenerId) -> bool {
         let inode = groups.inode(id);
-        inode.is_some_and(|inode| !procfs::is_held_by(self.pid, inode))
+        inode.is_some_and(|inode| !usage::is_held_by(self.pid, inode))
     }
 }

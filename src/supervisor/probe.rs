@@ -21,7 +21,7 @@ use socket2::{Domain, Socket, Type};
 use super::Supervisor;
 use crate::config::Readiness;
 use crate::fleet::{Endpoint, Event, ListenerId, WorkerId};
-use crate::sys::{epoll, listener, procfs};
+use crate::sys::{listener, usage};
 
 /// How long a worker may take to answer an HTTP probe before it is asked again.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -105,7 +105,7 @@ impl Supervisor {
         let accepted = open.iter().find(|it| it.remote == probe.source);
         let pid = self.children.get(worker).map(|child| child.pid);
         let found = accepted.map(|it| it.inode).zip(pid);
-        found.is_some_and(|(inode, pid)| inode != 0 && procfs::is_held_by(pid, inode))
+        found.is_some_and(|(inode, pid)| inode != 0 && usage::is_held_by(pid, inode))
     }
 
     /// The shared listener that a worker has not been known to use and waits for.
@@ -113,7 +113,7 @@ impl Supervisor {
         let listener = self.unused_shared(worker)?;
         let inode = self.groups.inode(listener)?;
         let pid = self.children.get(worker)?.pid;
-        epoll::is_awaited_by(pid, inode).then_some(listener)
+        usage::is_awaited_by(pid, inode).then_some(listener)
     }
 
     fn unused_shared(&self, worker: WorkerId) -> Option<ListenerId> {

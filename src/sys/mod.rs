@@ -7,7 +7,6 @@
 pub mod channel;
 pub mod descriptor;
 pub mod diag;
-pub mod epoll;
 pub mod interrupt;
 pub mod listener;
 pub mod pidfd;
@@ -17,3 +16,4 @@ pub mod seccomp;
 pub mod socket;
 pub mod steering;
 pub mod tcp;
+pub mod usage;

@@ -374,13 +374,6 @@ pub fn holder_of(inode: u64) -> Option<(i32, String)> {
     Some((pid, String::from_utf8_lossy(&command).trim_end().to_owned()))
 }
 
-/// Whether a process or one of its descendants has a descriptor of the socket, as far as can be
-/// seen.
-pub fn is_held_by(pid: i32, inode: u64) -> bool {
-    let holds = |pid: i32| socket_inodes(pid).is_ok_and(|inodes| inodes.contains(&inode));
-    descendants(pid).into_iter().any(holds)
-}
-
 /// The network namespace of process `pid`, as its inode: equal for two processes in the same one.
 ///
 /// # Errors

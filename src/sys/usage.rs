@@ -1,4 +1,4 @@
-//! Who waits for a socket with epoll, as /proc tells it.
+//! Who has a socket, and who waits for it with epoll, as /proc tells it.
 //!
 //! A server that was given a listening socket and uses epoll calls nothing that a filter could stop
 //! at; but its epoll instance names the socket, and so does /proc/PID/fdinfo (proc(5); the inode is
@@ -7,7 +7,14 @@
 use std::fs;
 use std::path::Path;
 
-use super::procfs::descendants;
+use super::procfs::{descendants, socket_inodes};
+
+/// Whether a process or one of its descendants has a descriptor of the socket, as far as can be
+/// seen.
+pub fn is_held_by(pid: i32, inode: u64) -> bool {
+    let holds = |pid: i32| socket_inodes(pid).is_ok_and(|inodes| inodes.contains(&inode));
+    descendants(pid).into_iter().any(holds)
+}
 
 /// Whether a process or one of its descendants has an epoll instance that waits for the socket with
 /// this inode. False too where that cannot be seen.
