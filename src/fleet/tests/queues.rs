@@ -154,3 +154,21 @@ fn without_steering_a_new_generation_has_the_queues_of_the_old() {
     );
     assert_eq!(queues(&stage), "0:0 3:0 1:1 4:1 2:0 5:0");
 }
+
+/// A spawn fails before it is heard of the second worker that it was passed the same listener.
+#[test]
+fn a_passed_listener_stays_while_a_sibling_has_it_that_is_not_heard_of_yet() {
+    let mut stage = Stage::new(Policy {
+        queues: Some(1),
+        ..policy()
+    });
+    let prepared = |worker| Event::Prepared {
+        worker: WorkerId(worker),
+        listener: ListenerId(0),
+        endpoint: endpoint(80),
+    };
+    stage.on(prepared(0));
+    assert_eq!(stage.on(exited(0)), ["signal 1", "start failed"]);
+    stage.on(prepared(1));
+    assert_eq!(stage.on(exited(1)), ["close 0", "finish: StartFailed"]);
+}
