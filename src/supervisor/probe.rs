@@ -66,10 +66,10 @@ impl Supervisor {
             }
             return Vec::new();
         }
-        if !self.is_accepted(probe) {
+        let Some(is_own) = self.is_own(worker, probe) else {
             return Vec::new();
-        }
-        let (listener, is_own) = (probe.listener, self.is_accepted_by(worker, probe));
+        };
+        let listener = probe.listener;
         self.end_probe(worker);
         if is_own {
             self.uses(worker, listener)
@@ -90,22 +90,25 @@ impl Supervisor {
             .collect()
     }
 
-    /// Our connection is established and waits in no queue: somebody has it.
-    fn is_accepted(&self, probe: &Probe) -> bool {
-        listener::is_established(&probe.socket).unwrap_or(false)
-            && self.pending_on(probe.listener) == 0
-    }
-
-    /// Where others could have accepted it: whether this worker has it.
-    fn is_accepted_by(&self, worker: WorkerId, probe: &Probe) -> bool {
-        if !self.fleet.is_shared(probe.listener, worker) {
-            return true;
+    /// Whether it is this worker that has accepted the probe; none while nobody has.
+    fn is_own(&self, worker: WorkerId, probe: &Probe) -> Option<bool> {
+        if !listener::is_established(&probe.socket).unwrap_or(false) {
+            return None;
         }
-        let open = self.open_connections().unwrap_or_default();
-        let accepted = open.iter().find(|it| it.remote == probe.source);
-        let pid = self.children.get(worker).map(|child| child.pid);
-        let found = accepted.map(|it| it.inode).zip(pid);
-        found.is_some_and(|(inode, pid)| inode != 0 && usage::is_held_by(pid, inode))
+        if !self.fleet.is_shared(probe.listener, worker) {
+            return (self.pending_on(probe.listener) == 0).then_some(true);
+        }
+        // Siblings are probed too, and one that has accepted its probe waits for us to say
+        // something: that the queue is empty is not to be waited for.
+        let open = self.open_connections().ok()?;
+        match open.iter().find(|it| it.remote == probe.source) {
+            Some(waiting) if waiting.inode == 0 => None,
+            Some(accepted) => {
+                let pid = self.children.get(worker)?.pid;
+                Some(usage::is_held_by(pid, accepted.inode))
+            }
+            None => Some(false),
+        }
     }
 
     /// The shared listener that a worker has not been known to use and waits for.

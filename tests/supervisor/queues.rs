@@ -346,6 +346,8 @@ while True:
     touch(supervisor.directory(), "idle");
     let (output, _) = without_loss(light(supervisor.address()), || supervisor.ctl(["reload"]));
     assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("generation 2, slot 1"), "{said}");
     let after = supervisor.wait_serving(2);
     assert_eq!(pids(&after), pids(&before));
 }
