@@ -200,7 +200,7 @@ impl Kept {
             is_frozen: freeze,
             may_sleep: false,
             spare: None,
-            written: None,
+            told: None,
         })
     }
 

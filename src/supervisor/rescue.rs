@@ -14,10 +14,10 @@ use log::{debug, info, warn};
 use super::Supervisor;
 use super::rescuer::{Rescuer, sentence, sockets_of};
 use crate::fleet::{Event, RetirementId, WorkerId};
-use crate::sys::interrupt::interrupt_threads;
+use crate::sys::interrupt::{Stopped, interrupt_threads, stop_threads};
 use crate::sys::{channel, process};
 use crate::wire::diag::{States, TcpState};
-use crate::wire::rescue::{LONGEST, News, Order, decode};
+use crate::wire::rescue::{News, Order};
 
 /// How long a rescuer may take to hear that the stop signal comes.
 const HEARING: Duration = Duration::from_millis(500);
@@ -104,42 +104,95 @@ impl Supervisor {
         }
     }
 
-    /// To be called just before the stop signal goes out, which waits until the rescuer has heard:
-    /// it then copies what a reader that dies would take along.
-    pub(super) fn about_to_tell(&mut self, worker: WorkerId) {
-        let Some(retirement) = self.rescuers.retirement_of(worker) else {
-            return;
-        };
+    /// To be called just before the stop signal goes out: with what stands still until it has.
+    ///
+    /// A thread that dies in a read takes along what is there. So the rescuer copies that first,
+    /// then the threads are stopped, and it looks whether anything was taken in between. If so, they
+    /// go on and answer it, and all begins again.
+    pub(super) fn about_to_tell(&mut self, worker: WorkerId) -> Option<Stopped> {
+        let retirement = self.rescuers.retirement_of(worker)?;
         let open = self.established();
-        let Some(pid) = self.children.get(worker).map(|child| child.pid) else {
-            return;
-        };
-        let Some(rescuer) = self.rescuers.of(worker) else {
-            return;
-        };
-        let late = rescuer.take(worker, pid, &open);
-        match late.and_then(|_| rescuer.order(&Order::Told { worker: worker.0 }, &[])) {
-            Ok(()) => self.wait_until_heard(retirement, worker),
-            Err(error) => warn!("worker {worker}: cannot reach its rescuer: {error}"),
-        }
+        let pid = self.children.get(worker)?.pid;
+        let taken = self.rescuers.of(worker)?.take(worker, pid, &open);
+        let deadline = Instant::now() + HEARING;
+        let prepared = taken.and_then(|_| {
+            loop {
+                let (stopped, is_still) = self.stop_readers(retirement, worker, deadline)?;
+                if is_still {
+                    return Ok(stopped);
+                }
+            }
+        });
+        prepared
+            .inspect_err(|error| {
+                warn!("worker {worker}: its rescuer is not ready ({error}); it is told to stop all the same");
+            })
+            .ok()
+            .flatten()
     }
 
-    fn wait_until_heard(&mut self, retirement: RetirementId, worker: WorkerId) {
-        let deadline = Instant::now() + HEARING;
+    /// Stops the threads that sleep in reads; whether nothing was lost by that.
+    fn stop_readers(
+        &mut self,
+        retirement: RetirementId,
+        worker: WorkerId,
+        deadline: Instant,
+    ) -> io::Result<(Option<Stopped>, bool)> {
+        let worker = worker.0;
+        let heard = |news: &News| match news {
+            News::Heard {
+                readers,
+                worker: of,
+            } if *of == worker => Some(readers.clone()),
+            _ => None,
+        };
+        let readers = self.consult(retirement, &Order::Told { worker }, heard, deadline)?;
+        if readers.is_empty() {
+            return Ok((None, true));
+        }
+        // Without the right to trace, the copies must do.
+        let Ok(stopped) = stop_threads(&readers) else {
+            return Ok((None, true));
+        };
+        let checked = |news: &News| match news {
+            News::Checked {
+                is_still,
+                worker: of,
+            } if *of == worker => Some(*is_still),
+            _ => None,
+        };
+        let is_still = self.consult(retirement, &Order::Stopped { worker }, checked, deadline)?;
+        Ok((Some(stopped), is_still))
+    }
+
+    /// Gives an order and waits for its answer; what else is heard meanwhile is heard.
+    fn consult<T>(
+        &mut self,
+        retirement: RetirementId,
+        order: &Order,
+        answer: impl Fn(&News) -> Option<T>,
+        deadline: Instant,
+    ) -> io::Result<T> {
+        self.rescuer(retirement)?.order(order, &[])?;
         loop {
-            let Some(rescuer) = self.rescuers.rescuers.get_mut(&retirement) else {
-                return;
-            };
-            if rescuer.heard.remove(&worker) {
-                return;
+            let rescuer = self.rescuers.rescuers.get(&retirement);
+            let rescuer = rescuer.ok_or(io::ErrorKind::BrokenPipe)?;
+            match rescuer.hear() {
+                Ok(Some(news)) => match answer(&news) {
+                    Some(answer) => return Ok(answer),
+                    None => self.heard(retirement, news),
+                },
+                Ok(None) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() || !channel::is_readable(&rescuer.channel, left) {
+                        return Err(io::ErrorKind::TimedOut.into());
+                    }
+                }
+                Err(error) => {
+                    self.lose_rescuer(retirement);
+                    return Err(error);
+                }
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || !channel::is_readable(&rescuer.channel, left) {
-                return warn!(
-                    "worker {worker}: its rescuer does not answer; it is told to stop all the same"
-                );
-            }
-            self.rescuer_ready(retirement);
         }
     }
 
@@ -155,18 +208,11 @@ impl Supervisor {
     }
 
     pub(super) fn rescuer_ready(&mut self, retirement: RetirementId) {
-        let mut bytes = vec![0; LONGEST];
-        loop {
-            let Some(rescuer) = self.rescuers.rescuers.get_mut(&retirement) else {
-                return;
-            };
-            match channel::receive(&rescuer.channel, &mut bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) | Ok((0, _)) => return self.lose_rescuer(retirement),
-                Ok((count, _)) => match decode::<News>(&bytes[..count]) {
-                    Some(news) => self.heard(retirement, news),
-                    None => warn!("a rescuer said something that is not understood"),
-                },
+        while let Some(rescuer) = self.rescuers.rescuers.get(&retirement) {
+            match rescuer.hear() {
+                Ok(Some(news)) => self.heard(retirement, news),
+                Ok(None) => return,
+                Err(_) => return self.lose_rescuer(retirement),
             }
         }
     }
@@ -182,10 +228,8 @@ impl Supervisor {
             News::Stuck { worker, threads } => {
                 self.interrupt(retirement, WorkerId(worker), &threads)
             }
-            News::Heard { worker } => {
-                if let Some(rescuer) = self.rescuers.rescuers.get_mut(&retirement) {
-                    rescuer.heard.insert(WorkerId(worker));
-                }
+            News::Heard { worker, .. } | News::Checked { worker, .. } => {
+                debug!("worker {worker}: its rescuer answers late");
             }
             News::Report { worker, tally } => {
                 info!("worker {worker}: {}", sentence(&tally));

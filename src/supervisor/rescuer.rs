@@ -13,7 +13,8 @@ use crate::fleet::{Endpoint, RetirementId, WorkerId};
 use crate::sys::{channel, pidfd, process, procfs, tcp};
 use crate::wire::control::RescueStatus;
 use crate::wire::rescue::{
-    Configuration, Descriptor, Forwarded, MOST_TAKEN, Order, Route, Tally, encode,
+    Configuration, Descriptor, Forwarded, LONGEST, MOST_TAKEN, News, Order, Route, Tally, decode,
+    encode,
 };
 
 /// How long a rescuer may take to take what it is sent.
@@ -35,8 +36,6 @@ pub(super) struct Rescuer {
     pub(super) token: Token,
     /// The workers that it was told of and that have not ended.
     pub(super) workers: BTreeSet<WorkerId>,
-    /// Those of whose stop signal it has heard.
-    pub(super) heard: BTreeSet<WorkerId>,
     /// Sockets that it has, by inode.
     taken: BTreeSet<u64>,
     pub(super) status: RescueStatus,
@@ -113,7 +112,6 @@ impl Rescuer {
             channel: ours,
             token,
             workers: BTreeSet::new(),
-            heard: BTreeSet::new(),
             taken: BTreeSet::new(),
             status,
         })
@@ -122,6 +120,23 @@ impl Rescuer {
     pub(super) fn order(&self, order: &Order, descriptors: &[OwnedFd]) -> io::Result<()> {
         let numbers: Vec<i32> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
         channel::send_patiently(&self.channel, &encode(order), &numbers, PATIENCE)
+    }
+
+    /// What it has said; none for now. An error: it is gone.
+    pub(super) fn hear(&self) -> io::Result<Option<News>> {
+        let mut bytes = vec![0; LONGEST];
+        loop {
+            let count = match channel::receive(&self.channel, &mut bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Ok((0, _)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                received => received?.0,
+            };
+            match decode(&bytes[..count]) {
+                Some(news) => return Ok(Some(news)),
+                None => log::warn!("a rescuer said something that is not understood"),
+            }
+        }
     }
 
     /// Hands over the connections of a worker that it does not have yet.
