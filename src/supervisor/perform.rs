@@ -22,6 +22,7 @@ impl Supervisor {
                 slot,
                 queue,
                 workers,
+                // Its desk finds them, and those of its siblings, by the queue.
                 adopt: _,
             } => {
                 return self.spawn(worker, generation, slot, queue, workers);
