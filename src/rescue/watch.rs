@@ -170,7 +170,9 @@ impl Worker {
         let is_late = self
             .told
             .is_some_and(|told| now.saturating_duration_since(told) >= SECOND_THOUGHTS);
-        let must_thaw = is_late && !self.is_being_killed();
+        // What dies wants nothing any more, and cannot be interrupted.
+        let is_dying = self.told.is_some() && self.is_being_killed();
+        let must_thaw = is_late && !is_dying;
         let mut suspects = Vec::new();
         for (id, kept) in &mut self.kept {
             // What thawed because it was kept for long is of no interest but for its end.
@@ -184,6 +186,9 @@ impl Worker {
             if kept.may_sleep || (kept.is_frozen && kept.watch.may_be_stuck(now)) {
                 suspects.push(*id);
             }
+        }
+        if is_dying {
+            return Vec::new();
         }
         self.stuck_threads(now, suspects)
     }

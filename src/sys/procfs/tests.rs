@@ -179,3 +179,22 @@ fn a_namespace_is_shared_with_a_child() {
     drop(child.stdin.take());
     child.wait().unwrap();
 }
+
+#[test]
+fn the_dead_are_told_from_the_living() {
+    let own = i32::try_from(std::process::id()).unwrap();
+    assert!(!is_being_killed(own) && !is_dead(own));
+    let mut child = std::process::Command::new("sleep")
+        .arg("60")
+        .spawn()
+        .unwrap();
+    let pid = i32::try_from(child.id()).unwrap();
+    child.kill().unwrap();
+    // A zombie, until it is waited for.
+    while !is_dead(pid) {
+        std::thread::yield_now();
+    }
+    assert!(is_being_killed(pid));
+    child.wait().unwrap();
+    assert!(is_dead(pid));
+}

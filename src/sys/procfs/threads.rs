@@ -26,14 +26,31 @@ fn is_dying(pid: i32) -> bool {
     has_nothing(pid) && has_other_threads(pid)
 }
 
-/// Whether process `pid` is being killed: its threads go as soon as they get to it, which may take
-/// a while, and do nothing else before.
+/// Whether process `pid` is being killed, or its first thread has begun to end: the others go as
+/// soon as they get to it, which may take a while, and do nothing else before.
 pub fn is_being_killed(pid: i32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let mut lines = status.lines();
     let pending = lines.find_map(|line| line.strip_prefix("SigPnd:"));
     let pending = pending.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
-    pending.is_some_and(|set| set >> (libc::SIGKILL - 1) & 1 == 1) || is_dying(pid)
+    pending.is_some_and(|set| set >> (libc::SIGKILL - 1) & 1 == 1) || is_ending(pid)
+}
+
+/// Whether the first thread of a process ends. Its signals are taken by then, and whoever is not
+/// root sees nothing of its descriptors any more.
+fn is_ending(pid: i32) -> bool {
+    /// `PF_EXITING` (include/linux/sched.h).
+    const EXITING: u64 = 4;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // What follows the command's name in parentheses, with anything in it.
+    let mut fields = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_ascii_whitespace();
+    let is_dead = matches!(fields.next(), None | Some("Z" | "X"));
+    let flags = fields.nth(5).and_then(|flags| flags.parse().ok());
+    is_dead || flags.is_some_and(|flags: u64| flags & EXITING != 0)
 }
 
 fn has_nothing(pid: i32) -> bool {
