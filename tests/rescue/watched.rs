@@ -1,5 +1,7 @@
 //! Connections that a worker has, queues, and how the rescuer ends.
 
+use nix::{getsockopt_impl, sockopt_impl};
+
 use super::*;
 
 /// `SO_RCVLOWAT`: 1 unless it is frozen.
@@ -7,12 +9,12 @@ fn low_water(socket: &TcpStream) -> i32 {
     nix::sys::socket::getsockopt(socket, RcvLowAt).unwrap()
 }
 
-nix::sockopt_impl!(
+sockopt_impl!(
     /// The least bytes that a reader is woken for.
     RcvLowAt,
     GetOnly,
-    nix::libc::SOL_SOCKET,
-    nix::libc::SO_RCVLOWAT,
+    libc::SOL_SOCKET,
+    libc::SO_RCVLOWAT,
     i32
 );
 
