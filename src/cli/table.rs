@@ -29,6 +29,7 @@ const ENDPOINT_COLUMNS: &[Column] = &[
 
 const RESCUE_COLUMNS: &[Column] = &[
     Column::right("RETIREMENT"),
+    Column::right("RESCUER"),
     Column::right("HELD"),
     Column::right("FINISHED"),
     Column::right("RESCUED"),
@@ -132,6 +133,7 @@ fn rescue_row(rescue: &RescueStatus) -> Vec<String> {
         .collect();
     vec![
         rescue.retirement.to_string(),
+        known(rescue.pid),
         rescue.held.to_string(),
         rescue.finished.to_string(),
         rescue.rescued.to_string(),

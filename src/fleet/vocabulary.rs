@@ -77,6 +77,11 @@ pub enum Event {
         /// The worker.
         worker: WorkerId,
     },
+    /// The connections of a worker cannot be held, or not any more.
+    LetGo {
+        /// The worker.
+        worker: WorkerId,
+    },
     /// A reload was asked for.
     ReloadAsked {
         /// Who waits; none for a signal.
@@ -163,7 +168,7 @@ pub enum Effect {
         workers: Vec<WorkerId>,
     },
     /// Hold the connections of these workers, so that what arrives on them is answered whatever
-    /// the workers do: [`Event::Quieted`] follows for each, at once or later.
+    /// the workers do: [`Event::Quieted`] or [`Event::LetGo`] follows for each, at once or later.
     Hold {
         /// Workers that retire together are held together.
         retirement: RetirementId,

@@ -602,6 +602,11 @@ impl World {
                 Some(after) => {
                     self.schedule(Duration::from_millis(after), Happening::Quiets(*id));
                 }
+                // A rescuer that fails says so; one that waits for ever does not.
+                None if id.0 % 2 == 0 => {
+                    process.is_busy = None;
+                    events.push(Event::LetGo { worker: *id });
+                }
                 None => {}
             }
         }

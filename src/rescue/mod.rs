@@ -33,6 +33,7 @@
 //! | `swallowed` | what a reader took that was killed in its sleep |
 //! | `orphan` | connections that are ours alone |
 //! | `relay` | moves the bytes of one rescue |
+//! | `report` | what the supervisor is told |
 //! | `queue` | accepts what waits in a listener nobody accepts from |
 //! | `route` | where a request is sent |
 //! | `timers` | one deadline for each connection |
@@ -43,6 +44,7 @@ mod process;
 mod queue;
 mod quiet;
 mod relay;
+mod report;
 mod route;
 mod swallowed;
 mod timers;

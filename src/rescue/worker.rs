@@ -53,6 +53,8 @@ pub(super) struct Worker {
     /// The connections whose readers are about to be interrupted.
     interrupted: Vec<u64>,
     pub(super) tally: Tally,
+    /// What the supervisor was told last.
+    pub(super) known_tally: Tally,
 }
 
 impl Worker {
@@ -71,6 +73,7 @@ impl Worker {
             pause: FIRST_PAUSE,
             interrupted: Vec::new(),
             tally: Tally::default(),
+            known_tally: Tally::default(),
         }
     }
 

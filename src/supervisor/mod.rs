@@ -18,6 +18,7 @@
 //! | `probe` | asks a worker whether it is ready |
 //! | `rescue` | what rescuers are for in a retirement |
 //! | `handover` | what waits where nobody accepts goes to a rescuer |
+//! | `figures` | what became of connections, by retirement |
 //! | `rescuer` | one rescuer: starting it, giving it connections |
 //! | `notify` | hears workers' `READY=1`; speaks to the service manager |
 //! | `control` | clients of `reuseport-ctl` |
@@ -31,6 +32,7 @@ mod departure;
 mod desk;
 mod environment;
 mod event_loop;
+mod figures;
 mod groups;
 mod handover;
 mod intercept;

@@ -3,7 +3,8 @@
 //! The order: duplicates of a worker's connections go to the rescuer; when it says that no request
 //! is in flight, or when the quiet time-out has passed, those that were accepted late go too, the
 //! rescuer hears that the stop signal comes, and the signal goes out. A rescuer that dies leaves
-//! things as they are without one: nobody waits for it.
+//! things as they are without one: nobody waits for it. One that hangs would be worse than none, as
+//! its clients would wait for ever; so it is killed.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -12,21 +13,22 @@ use std::time::{Duration, Instant};
 use log::{debug, info, warn};
 
 use super::Supervisor;
-use super::rescuer::{Rescuer, sentence, sockets_of};
+use super::figures::sentence;
+use super::rescuer::{Rescuer, sockets_of};
 use crate::fleet::{Event, RetirementId, WorkerId};
 use crate::sys::interrupt::interrupt_threads;
 use crate::sys::{channel, process};
 use crate::wire::diag::{States, TcpState};
 use crate::wire::rescue::{LONGEST, News, Order, decode};
 
-/// How long a rescuer may take to hear that the stop signal comes.
-const HEARING: Duration = Duration::from_millis(500);
+/// How long a rescuer may take to hear that the stop signal comes. Longer than a look at many
+/// connections on a busy machine; one that takes more hangs.
+const HEARING: Duration = Duration::from_secs(2);
 /// How long rescuers may take when all is over.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 impl Supervisor {
-    /// Has the connections of these workers held. A worker that has none, or that cannot be looked
-    /// into, is quiet as far as that matters.
+    /// Has the connections of these workers held. A worker that has none is quiet.
     pub(super) fn hold(&mut self, retirement: RetirementId, workers: &[WorkerId]) -> Vec<Event> {
         let open = self.established();
         let quiet = |worker: &WorkerId| Event::Quieted { worker: *worker };
@@ -40,7 +42,8 @@ impl Supervisor {
                         "{}: its connections cannot be rescued: {error}",
                         self.describe(*worker)
                     );
-                    events.push(quiet(worker));
+                    self.check_answers(retirement, &error);
+                    events.push(Event::LetGo { worker: *worker });
                 }
             }
         }
@@ -64,7 +67,7 @@ impl Supervisor {
             return Ok(false);
         }
         let rescuer = self.rescuer(retirement)?;
-        rescuer.workers.insert(worker);
+        rescuer.include(worker);
         Ok(rescuer.take(worker, pid, open)? > 0)
     }
 
@@ -81,6 +84,7 @@ impl Supervisor {
                 "rescuer (pid {}) started for retirement {}",
                 rescuer.pid, retirement.0
             );
+            self.rescuers.figures.begin(retirement, rescuer.pid);
             self.rescuers.rescuers.insert(retirement, rescuer);
         }
         self.rescuers
@@ -120,7 +124,10 @@ impl Supervisor {
         let late = rescuer.take(worker, pid, &open);
         match late.and_then(|_| rescuer.order(&Order::Told { worker: worker.0 }, &[])) {
             Ok(()) => self.wait_until_heard(retirement, worker),
-            Err(error) => warn!("worker {worker}: cannot reach its rescuer: {error}"),
+            Err(error) => {
+                warn!("worker {worker}: cannot reach its rescuer: {error}");
+                self.check_answers(retirement, &error);
+            }
         }
     }
 
@@ -135,9 +142,7 @@ impl Supervisor {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() || !channel::is_readable(&rescuer.channel, left) {
-                return warn!(
-                    "worker {worker}: its rescuer does not answer; it is told to stop all the same"
-                );
+                return self.check_answers(retirement, &io::ErrorKind::TimedOut.into());
             }
             self.rescuer_ready(retirement);
         }
@@ -187,10 +192,14 @@ impl Supervisor {
                     rescuer.heard.insert(WorkerId(worker));
                 }
             }
+            News::Progress { worker, tally } => {
+                self.rescuers.figures.note(retirement, worker, tally, false)
+            }
             News::Report { worker, tally } => {
                 info!("worker {worker}: {}", sentence(&tally));
+                self.rescuers.figures.note(retirement, worker, tally, true);
                 if let Some(rescuer) = self.rescuers.rescuers.get_mut(&retirement) {
-                    rescuer.status.add(worker, &tally);
+                    rescuer.unreported.remove(&WorkerId(worker));
                 }
             }
         }
@@ -209,23 +218,38 @@ impl Supervisor {
         }
     }
 
+    /// Kills a rescuer that takes nothing and says nothing.
+    fn check_answers(&mut self, retirement: RetirementId, error: &io::Error) {
+        let rescuer = self.rescuers.rescuers.get(&retirement);
+        let Some(rescuer) = rescuer.filter(|_| error.kind() == io::ErrorKind::TimedOut) else {
+            return;
+        };
+        let pid = rescuer.pid;
+        warn!("rescuer (pid {pid}) does not answer; killing it");
+        if let Err(error) = process::kill_group(pid) {
+            warn!("rescuer (pid {pid}): cannot kill it: {error}");
+        }
+        self.lose_rescuer(retirement);
+    }
+
     /// Its channel has closed: it has done its work, or it died.
     fn lose_rescuer(&mut self, retirement: RetirementId) {
         let Some(rescuer) = self.rescuers.rescuers.remove(&retirement) else {
             return;
         };
         self.sources.remove(&rescuer.channel, rescuer.token);
-        if !rescuer.workers.is_empty() {
+        self.rescuers.figures.end(retirement);
+        if !rescuer.unreported.is_empty() {
             warn!(
-                "rescuer (pid {}) ended before the workers that it was for; requests on their connections may be lost",
+                "rescuer (pid {}) died before its time; what it held is closed or its worker's again, and requests \
+                 that come there may be lost",
                 rescuer.pid
             );
         }
         for worker in &rescuer.workers {
             self.thaw(*worker, &rescuer);
-            self.inbox.push_back(Event::Quieted { worker: *worker });
+            self.inbox.push_back(Event::LetGo { worker: *worker });
         }
-        self.rescuers.remember(retirement, rescuer.status);
     }
 
     /// Gives a worker back what its dead rescuer had frozen.

@@ -1,31 +1,28 @@
 //! One rescuer process as we have it: starting it, and giving it connections.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
+use log::warn;
 use mio::{Interest, Token};
 
+use super::figures::Figures;
 use super::sources::{Source, Sources};
 use crate::config::{Config, Forwarding};
 use crate::fleet::{Endpoint, RetirementId, WorkerId};
 use crate::sys::{channel, pidfd, process, procfs, tcp};
-use crate::wire::control::RescueStatus;
-use crate::wire::rescue::{
-    Configuration, Descriptor, Forwarded, MOST_TAKEN, Order, Route, Tally, encode,
-};
+use crate::wire::rescue::{Configuration, Descriptor, Forwarded, MOST_TAKEN, Order, Route, encode};
 
 /// How long a rescuer may take to take what it is sent.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How many retirements are remembered for `status`.
-const REMEMBERED: usize = 8;
-
 /// All rescuers.
 #[derive(Debug, Default)]
 pub(super) struct Rescuers {
     pub(super) rescuers: BTreeMap<RetirementId, Rescuer>,
-    ended: BTreeMap<RetirementId, RescueStatus>,
+    pub(super) figures: Figures,
 }
 
 #[derive(Debug)]
@@ -39,7 +36,8 @@ pub(super) struct Rescuer {
     pub(super) heard: BTreeSet<WorkerId>,
     /// Sockets that it has, by inode.
     taken: BTreeSet<u64>,
-    pub(super) status: RescueStatus,
+    /// Those of which something may be left.
+    pub(super) unreported: BTreeSet<WorkerId>,
 }
 
 impl Rescuers {
@@ -55,29 +53,6 @@ impl Rescuers {
         self.rescuers
             .values_mut()
             .find(|rescuer| rescuer.workers.contains(&worker))
-    }
-
-    /// What became of the connections of the last retirements, oldest first.
-    pub(super) fn statuses(&self) -> Vec<RescueStatus> {
-        let running = self
-            .rescuers
-            .iter()
-            .map(|(id, rescuer)| (*id, &rescuer.status));
-        let all: BTreeMap<RetirementId, &RescueStatus> = self
-            .ended
-            .iter()
-            .map(|(id, status)| (*id, status))
-            .chain(running)
-            .collect();
-        all.into_values().cloned().collect()
-    }
-
-    pub(super) fn remember(&mut self, id: RetirementId, mut status: RescueStatus) {
-        status.pid = None;
-        self.ended.insert(id, status);
-        while self.ended.len() > REMEMBERED {
-            self.ended.pop_first();
-        }
     }
 }
 
@@ -103,11 +78,6 @@ impl Rescuer {
             errors: None,
         })?;
         let token = sources.add(&ours, Source::Rescuer(id), Interest::READABLE)?;
-        let status = RescueStatus {
-            retirement: id.0,
-            pid: u32::try_from(pid).ok(),
-            ..RescueStatus::default()
-        };
         Ok(Self {
             pid,
             channel: ours,
@@ -115,7 +85,7 @@ impl Rescuer {
             workers: BTreeSet::new(),
             heard: BTreeSet::new(),
             taken: BTreeSet::new(),
-            status,
+            unreported: BTreeSet::new(),
         })
     }
 
@@ -124,7 +94,13 @@ impl Rescuer {
         channel::send_patiently(&self.channel, &encode(order), &numbers, PATIENCE)
     }
 
-    /// Hands over the connections of a worker that it does not have yet.
+    /// Has it know of a worker.
+    pub(super) fn include(&mut self, worker: WorkerId) {
+        self.workers.insert(worker);
+        self.unreported.insert(worker);
+    }
+
+    /// Hands over the connections of a worker that it does not have yet; how many there are.
     pub(super) fn take(
         &mut self,
         worker: WorkerId,
@@ -137,15 +113,24 @@ impl Rescuer {
             .into_iter()
             .filter(|found| self.taken.insert(found.inode))
             .collect();
-        for some in fresh.chunks(MOST_TAKEN) {
-            let (connections, descriptors) = fetch(some)?;
+        let mut rest = &fresh[..];
+        while !rest.is_empty() {
+            let some = &rest[..rest.len().min(MOST_TAKEN)];
+            let mut fetched = fetch(some)?;
+            if fetched.looked == 0 {
+                // There is no descriptor to be had: it counts those for which none comes.
+                warn_of_few_descriptors(worker, rest.len());
+                fetched.looked = some.len();
+                fetched.connections = some.to_vec();
+            }
+            rest = &rest[fetched.looked..];
             self.order(
                 &Order::Take {
                     worker: worker.0,
                     pid,
-                    connections,
+                    connections: fetched.connections,
                 },
-                &descriptors,
+                &fetched.sockets,
             )?;
         }
         self.order(&Order::Taken { worker: worker.0 }, &[])?;
@@ -161,42 +146,10 @@ impl Rescuer {
             .filter(|found| self.taken.contains(&found.inode))
             .collect();
         for some in had.chunks(MOST_TAKEN) {
-            let (_, sockets) = fetch(some)?;
-            sockets.iter().try_for_each(tcp::thaw)?;
+            fetch(some)?.sockets.iter().try_for_each(tcp::thaw)?;
         }
         Ok(())
     }
-}
-
-impl RescueStatus {
-    pub(super) fn add(&mut self, worker: u64, tally: &Tally) {
-        self.workers.push(worker);
-        self.held += tally.held;
-        self.finished += tally.finished;
-        self.rescued += tally.rescued;
-        self.idle += tally.idle;
-        self.given_up += tally.given_up;
-        for (reason, count) in &tally.reasons {
-            *self.reasons.entry(reason.clone()).or_default() += count;
-        }
-    }
-}
-
-pub(super) fn sentence(tally: &Tally) -> String {
-    let reasons: Vec<String> = tally
-        .reasons
-        .iter()
-        .map(|(reason, count)| format!("{count} {reason}"))
-        .collect();
-    let why = if reasons.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", reasons.join(", "))
-    };
-    format!(
-        "of {} connections that outlived its stop, it finished {}, {} were idle, {} were given up{why}; {} requests were rescued",
-        tally.held, tally.finished, tally.idle, tally.given_up, tally.rescued
-    )
 }
 
 fn configuration(config: &Config, endpoints: &[Endpoint]) -> Configuration {
@@ -235,27 +188,54 @@ pub(super) fn sockets_of(pid: i32) -> Vec<Descriptor> {
         .collect()
 }
 
-/// Duplicates of descriptors of other processes; those that have been closed meanwhile are left out.
-fn fetch(wanted: &[Descriptor]) -> io::Result<(Vec<Descriptor>, Vec<OwnedFd>)> {
+/// Duplicates of descriptors of other processes.
+#[derive(Debug, Default)]
+struct Fetched {
+    /// How many of the wanted ones were looked at: not all, if no more descriptors can be had.
+    looked: usize,
+    connections: Vec<Descriptor>,
+    sockets: Vec<OwnedFd>,
+}
+
+/// Fetches what has not been closed meanwhile, by a process that has not ended meanwhile.
+fn fetch(wanted: &[Descriptor]) -> io::Result<Fetched> {
     let mut processes: BTreeMap<i32, OwnedFd> = BTreeMap::new();
-    let (mut found, mut fetched) = (Vec::new(), Vec::new());
+    let mut fetched = Fetched::default();
     for descriptor in wanted {
-        if let std::collections::btree_map::Entry::Vacant(vacant) = processes.entry(descriptor.pid)
-        {
-            vacant.insert(pidfd::pidfd_open(descriptor.pid)?);
-        }
-        let Some(process) = processes.get(&descriptor.pid) else {
-            continue;
-        };
-        match pidfd::pidfd_getfd(process.as_fd(), descriptor.number) {
-            Ok(duplicate) if crate::sys::listener::inode(&duplicate)? == descriptor.inode => {
-                found.push(*descriptor);
-                fetched.push(duplicate);
+        match fetch_one(&mut processes, descriptor) {
+            Ok(Some(socket)) => {
+                fetched.connections.push(*descriptor);
+                fetched.sockets.push(socket);
             }
-            Ok(_) => {}
-            Err(error) if error.raw_os_error() == Some(libc::EBADF) => {}
-            Err(error) => return Err(error),
+            Ok(None) => {}
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EBADF | libc::ESRCH) => {}
+                Some(libc::EMFILE | libc::ENFILE) => return Ok(fetched),
+                _ => return Err(error),
+            },
         }
+        fetched.looked += 1;
     }
-    Ok((found, fetched))
+    Ok(fetched)
+}
+
+fn fetch_one(
+    processes: &mut BTreeMap<i32, OwnedFd>,
+    wanted: &Descriptor,
+) -> io::Result<Option<OwnedFd>> {
+    let process = match processes.entry(wanted.pid) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(unknown) => unknown.insert(pidfd::pidfd_open(wanted.pid)?),
+    };
+    let duplicate = pidfd::pidfd_getfd(process.as_fd(), wanted.number)?;
+    // Its number may have been given to another meanwhile.
+    let is_it = crate::sys::listener::inode(&duplicate)? == wanted.inode;
+    Ok(is_it.then_some(duplicate))
+}
+
+fn warn_of_few_descriptors(worker: WorkerId, count: usize) {
+    warn!(
+        "worker {worker}: {count} of its connections cannot be held, there are no more descriptors; raise the limit \
+         on open files (ulimit -n)"
+    );
 }

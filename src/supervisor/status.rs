@@ -41,7 +41,7 @@ impl Supervisor {
             generations: generations(&workers),
             endpoints: self.endpoint_statuses(&workers, connections.as_ref()),
             workers,
-            rescues: self.rescuers.statuses(),
+            rescues: self.rescuers.figures.statuses(),
         }
     }
 

@@ -12,6 +12,7 @@
 //!                              ◄─────── Heard    (now the stop signal)
 //!   Take … Taken               ───────►          connections that were accepted late
 //!   Gone                       ───────►
+//!                              ◄─────── Progress, sometimes
 //!                              ◄─────── Report   all of its connections are done
 //! ```
 //! The stop signal waits for `Heard`: what a worker writes after it may be its last answer, and what
@@ -155,6 +156,13 @@ pub enum News {
     Heard {
         /// The worker.
         worker: u64,
+    },
+    /// What has become of the worker's connections so far; said when it has changed, but not often.
+    Progress {
+        /// The worker.
+        worker: u64,
+        /// What became of its connections.
+        tally: Tally,
     },
     /// Everything of the worker's is done, or the rescuer ends.
     Report {

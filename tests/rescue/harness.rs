@@ -96,8 +96,13 @@ impl Rescuer {
 
     pub(crate) fn news(&self) -> News {
         let mut bytes = [0; LONGEST];
-        let (count, _) = channel::receive(&self.channel, &mut bytes).unwrap();
-        decode(&bytes[..count]).unwrap()
+        loop {
+            let (count, _) = channel::receive(&self.channel, &mut bytes).unwrap();
+            match decode(&bytes[..count]).unwrap() {
+                News::Progress { .. } => {}
+                news => return news,
+            }
+        }
     }
 
     pub(crate) fn wait_quiet(&self) {

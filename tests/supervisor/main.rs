@@ -23,6 +23,7 @@ mod intercept;
 mod output;
 mod pid1;
 mod reload;
+mod rescue;
 mod scale;
 mod signals;
 mod start;
