@@ -381,6 +381,6 @@ workers 0 of 2 serving  reloads 3 ok, 1 failed
             ..RescueStatus::default()
         };
         let row = rescue_row(&rescue).join(" ");
-        assert_eq!(row, "3 32 0 31 0 1 1 in-flight");
+        assert_eq!(row, "3 - 32 0 31 0 1 1 in-flight");
     }
 }

@@ -604,7 +604,7 @@ impl World {
                 }
                 // A rescuer that fails says so; one that waits for ever does not.
                 None if id.0 % 2 == 0 => {
-                    process.is_busy = None;
+                    process.is_let_go = true;
                     events.push(Event::LetGo { worker: *id });
                 }
                 None => {}
