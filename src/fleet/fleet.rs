@@ -5,7 +5,7 @@
 //!    spurious wake-up is harmless.
 //! 2. Effects are performed in their order. Order is policy: steer before fence, fence before
 //!    look, stop signal last.
-//! 3. What an effect brings about at once (a failed spawn, a fence passed, a measurement) is fed
+//! 3. What an effect brings about at once (a failed spawn, a measurement) is fed
 //!    back before any other event.
 //! 4. An effect for a worker that never got a process is dropped by the runtime.
 //! 5. After a step [`Fleet::next_deadline`] is in the future or none: else the loop would spin.

@@ -155,7 +155,7 @@ pub enum Effect {
         live: BTreeMap<ListenerId, u32>,
     },
     /// Wait until every SYN under way has seen the steering: [`Event::Fenced`] or
-    /// [`Event::FenceRefused`] follows at once.
+    /// [`Event::FenceRefused`] follows, once for all that asked before it.
     Fence,
     /// Look at the listeners of these workers: [`Event::QueueMeasured`] follows at once.
     MeasureQueues {

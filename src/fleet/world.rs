@@ -49,6 +49,8 @@ enum Happening {
     Exits(WorkerId, Exit),
     Arrives,
     Straggles(ListenerId),
+    /// The fence passes that was asked for as the nth.
+    Fences(u64, BTreeSet<ListenerId>),
     Accepts(ListenerId),
     Ends(WorkerId),
     Quiets(WorkerId),
@@ -74,6 +76,8 @@ struct World {
     processes: BTreeMap<WorkerId, Process>,
     agenda: BTreeMap<(Time, u64), Happening>,
     scheduled: u64,
+    /// How many fences were asked for.
+    fences: u64,
     requests: BTreeMap<Asker, Request>,
     open_change: Option<ChangeKind>,
     /// Replacements of workers that had been replaced meanwhile.
@@ -96,6 +100,7 @@ impl World {
             processes: BTreeMap::new(),
             agenda: BTreeMap::new(),
             scheduled: 0,
+            fences: 0,
             requests: BTreeMap::new(),
             open_change: None,
             superseded: BTreeSet::new(),
@@ -194,6 +199,7 @@ impl World {
             Happening::Declares(id) => self.declares(id, Event::Notified { worker: id }),
             Happening::AnswersProbe(id) => self.declares(id, Event::Probed { worker: id }),
             Happening::Exits(id, exit) => self.exits(id, exit),
+            Happening::Fences(nth, fenced) => self.fences(nth, fenced),
             Happening::Arrives => {
                 self.arrives();
                 Ok(())
@@ -447,7 +453,7 @@ impl World {
                 ..
             } => return self.spawn(*worker, *generation, *slot, adopt),
             Effect::Steer { live } => self.steer(live.keys().copied().collect()),
-            Effect::Fence => return vec![self.fence()],
+            Effect::Fence => self.fence(),
             Effect::MeasureQueues { workers } => return vec![self.measure_queues(workers)],
             Effect::MeasureConnections { workers } => {
                 return vec![self.measure_connections(workers)];
@@ -553,14 +559,29 @@ impl World {
         }
     }
 
-    fn fence(&mut self) -> Event {
+    fn fence(&mut self) {
+        self.fences += 1;
+        let fenced = self.kernel.unfenced.clone();
+        self.schedule(
+            self.plan.fence_takes,
+            Happening::Fences(self.fences, fenced),
+        );
+    }
+
+    /// A fence passes. Of several that were asked for, the last stands for all.
+    fn fences(&mut self, nth: u64, fenced: BTreeSet<ListenerId>) -> Result<(), String> {
+        if nth != self.fences {
+            return Ok(());
+        }
         if self.plan.fence_refused {
-            return Event::FenceRefused;
+            return self.feed(Event::FenceRefused);
         }
-        for id in std::mem::take(&mut self.kernel.unfenced) {
-            self.straggles(id);
+        for id in fenced {
+            if self.kernel.unfenced.remove(&id) {
+                self.straggles(id);
+            }
         }
-        Event::Fenced
+        self.feed(Event::Fenced)
     }
 
     fn measure_queues(&mut self, workers: &[WorkerId]) -> Event {

@@ -19,6 +19,7 @@ use std::collections::BTreeSet;
 
 use log::{debug, warn};
 
+use super::fence::Fences;
 use super::groups::{Group, Groups};
 use crate::fleet::{Endpoint, ListenerId};
 use crate::sys::{diag, listener, procfs, steering};
@@ -38,40 +39,71 @@ impl Groups {
         }
     }
 
-    /// Closes all listeners that shall leave and can.
-    pub(super) fn purge(&mut self) {
+    /// Closes all listeners that shall leave and can; one that must be hidden before, when it is
+    /// called again after the fence.
+    pub(super) fn purge(&mut self, fences: &mut Fences) {
+        let mut leavers = self.leavers();
+        self.hide_all(&leavers, fences);
+        leavers.retain(|(endpoint, id)| {
+            let group = self.groups.get(endpoint);
+            let hidden = group.and_then(|group| group.hidden.get(id));
+            hidden.is_none_or(|ticket| fences.has_passed(*ticket))
+        });
+        for (endpoint, id) in leavers {
+            self.depart(&endpoint, id);
+        }
+        self.groups.retain(|_, group| !group.layout.is_empty());
+    }
+
+    /// Whether a fence is awaited before something is closed.
+    pub(super) fn is_clearing(&self, fences: &Fences) -> bool {
+        let mut groups = self.groups.values();
+        groups.any(|group| {
+            group
+                .hidden
+                .values()
+                .any(|ticket| !fences.has_passed(*ticket))
+        })
+    }
+
+    /// All that shall leave and can.
+    fn leavers(&mut self) -> Vec<(Endpoint, ListenerId)> {
         let busy = self
             .groups
             .iter()
             .filter(|(_, group)| !group.leaving.is_empty());
         let endpoints: Vec<Endpoint> = busy.map(|(endpoint, _)| *endpoint).collect();
-        let mut leavers: Vec<(Endpoint, ListenerId)> = Vec::new();
-        for endpoint in &endpoints {
-            self.reconcile(endpoint);
-            let Some(group) = self.groups.get(endpoint) else {
+        let mut leavers = Vec::new();
+        for endpoint in endpoints {
+            self.reconcile(&endpoint);
+            let Some(group) = self.groups.get(&endpoint) else {
                 continue;
             };
-            leavers.extend(
-                group
-                    .leaving
-                    .iter()
-                    .filter(|id| group.can_leave(**id))
-                    .map(|id| (*endpoint, *id)),
-            );
+            let able = group.leaving.iter().filter(|id| group.can_leave(**id));
+            leavers.extend(able.map(|id| (endpoint, *id)));
         }
-        if leavers
-            .iter()
-            .filter(|(endpoint, id)| self.hide(endpoint, *id))
-            .count()
-            > 0
-            && let Err(error) = steering::fence()
-        {
-            debug!("membarrier is refused ({error}); a listener is closed without a fence");
-        }
+        leavers
+    }
+
+    /// Hides those that are not hidden yet, under one fence.
+    fn hide_all(&mut self, leavers: &[(Endpoint, ListenerId)], fences: &mut Fences) {
+        let mut hidden = Vec::new();
         for (endpoint, id) in leavers {
-            self.depart(&endpoint, id);
+            let group = self.groups.get(endpoint);
+            if group.is_some_and(|group| !group.hidden.contains_key(id)) && self.hide(endpoint, *id)
+            {
+                hidden.push((*endpoint, *id));
+            }
         }
-        self.groups.retain(|_, group| !group.layout.is_empty());
+        if hidden.is_empty() {
+            return;
+        }
+        let ticket = fences.ask();
+        for (endpoint, id) in hidden {
+            if let Some(group) = self.groups.get_mut(&endpoint) {
+                group.hidden.insert(id, ticket);
+            }
+        }
     }
 
     /// Hides a leaver from look-ups, if there is anybody to hide it for.
@@ -107,6 +139,7 @@ impl Groups {
             return;
         }
         group.leaving.remove(&id);
+        group.hidden.remove(&id);
         let removal = group.layout.removal(id, &group.live);
         if let Some(removal) = &removal {
             self.attach(endpoint, &removal.before);

@@ -55,7 +55,31 @@ impl Supervisor {
                 self.inbox.push_front(consequence);
             }
         }
-        self.groups.purge();
+        self.clear_out();
+    }
+
+    /// Closes what can be closed, and tells what was waiting for it.
+    fn clear_out(&mut self) {
+        self.groups.purge(&mut self.fences);
+        if self.outcome.is_some() || !self.groups.is_clearing(&self.fences) {
+            for (asker, verdict) in std::mem::take(&mut self.untold) {
+                self.tell(asker, &verdict);
+            }
+        }
+    }
+
+    fn fence_ready(&mut self) {
+        self.fences.collect();
+        if let Some(ticket) = self.settling
+            && self.fences.has_passed(ticket)
+        {
+            self.settling = None;
+            self.inbox.push_back(if self.fences.is_refused() {
+                Event::FenceRefused
+            } else {
+                Event::Fenced
+            });
+        }
     }
 
     /// How long to wait: for ever, when nothing is timed.
@@ -79,6 +103,7 @@ impl Supervisor {
     fn ready(&mut self, token: Token) {
         match self.sources.get(token) {
             Some(Source::Signals) => self.signals_ready(),
+            Some(Source::Fence) => self.fence_ready(),
             Some(Source::Control) => self.control_ready(),
             Some(Source::Client) => self.client_ready(token),
             Some(Source::Notify) => self.notify_ready(),

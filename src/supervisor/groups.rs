@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use log::error;
 
+use super::fence::Ticket;
 use crate::fleet::steering::{Layout, Probe, Target, compile};
 use crate::fleet::{Endpoint, ListenerId};
 use crate::sys::{listener, steering};
@@ -43,6 +44,8 @@ pub(super) struct Group {
     pub(super) probes: BTreeMap<ListenerId, ProbeSource>,
     /// To be closed as soon as that cannot send a connection astray.
     pub(super) leaving: BTreeSet<ListenerId>,
+    /// Those of them that no look-up finds any more, once the fence has passed.
+    pub(super) hidden: BTreeMap<ListenerId, Ticket>,
     /// A rescuer accepts from these until they are empty.
     pub(super) handed_over: BTreeSet<ListenerId>,
     /// Closed by us, and still in the group because somebody else has a descriptor.

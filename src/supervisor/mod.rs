@@ -13,6 +13,7 @@
 //! | `desk` | what one worker's calls have come to |
 //! | `stranger` | somebody else on the port |
 //! | `groups` | listeners and steering |
+//! | `fence` | waits until no packet is under way by a former steering |
 //! | `departure` | how a listener leaves its group |
 //! | `measure` | queues and connections of retired workers |
 //! | `probe` | asks a worker whether it is ready |
@@ -32,6 +33,7 @@ mod departure;
 mod desk;
 mod environment;
 mod event_loop;
+mod fence;
 mod figures;
 mod groups;
 mod handover;
@@ -61,10 +63,11 @@ use signal_hook::consts::{
 use signal_hook_mio::v1_0::Signals;
 
 use crate::config::{Config, CrashLoop, MAX_WORKERS, Readiness, Steering};
-use crate::fleet::{Event, Fleet, Outcome, Policy, ReadyWhen, Time, WorkerId};
+use crate::fleet::{Asker, Event, Fleet, Outcome, Policy, ReadyWhen, Time, Verdict, WorkerId};
 use crate::sys::{pidfd, process, procfs, socket};
 use children::{Children, Nursery};
 use control::Control;
+use fence::{Fences, Ticket};
 use groups::Groups;
 use measure::Measures;
 use notify::Notify;
@@ -117,6 +120,11 @@ struct Supervisor {
     grave: Grave,
     nursery: Nursery,
     groups: Groups,
+    fences: Fences,
+    /// What the fleet waits for.
+    settling: Option<Ticket>,
+    /// What is to be told when the listeners of old workers are closed.
+    untold: Vec<(Option<Asker>, Verdict)>,
     measures: Measures,
     probes: BTreeMap<WorkerId, Probe>,
     rescuers: Rescuers,
@@ -173,6 +181,9 @@ impl Supervisor {
                 can_fetch: can_fetch(pid),
             },
             groups: Groups::new(config.steering == Steering::Bpf),
+            fences: handle_fences(&mut sources).map_err(system("make an event descriptor"))?,
+            settling: None,
+            untold: Vec::new(),
             measures: Measures::default(),
             probes: BTreeMap::new(),
             rescuers: Rescuers::default(),
@@ -201,6 +212,11 @@ fn handle_signals(sources: &mut Sources) -> io::Result<Signals> {
         .registry()
         .register(&mut signals, token, Interest::READABLE)?;
     Ok(signals)
+}
+
+fn handle_fences(sources: &mut Sources) -> io::Result<Fences> {
+    let token = sources.token(Source::Fence);
+    Fences::new(sources.registry(), token)
 }
 
 /// Whether the system call that fetches sockets is there at all: containers often forbid it, and

@@ -9,7 +9,7 @@ use super::Supervisor;
 use super::children::Birth;
 use crate::config::Steering;
 use crate::fleet::{Effect, Endpoint, Event, Generation, ListenerId, Note, Slot, WorkerId};
-use crate::sys::{listener, process, steering};
+use crate::sys::{listener, process};
 
 impl Supervisor {
     pub(super) fn perform(&mut self, effect: Effect) -> Vec<Event> {
@@ -24,7 +24,7 @@ impl Supervisor {
                 return self.spawn(worker, generation, slot, workers, &adopt);
             }
             Effect::Steer { live } => self.groups.steer(&live),
-            Effect::Fence => return vec![fence()],
+            Effect::Fence => self.settling = Some(self.fences.ask()),
             Effect::MeasureQueues { workers } => return vec![self.measure_queues(&workers)],
             Effect::MeasureConnections { workers } => {
                 return vec![self.measure_connections(&workers)];
@@ -55,8 +55,7 @@ impl Supervisor {
             }
             Effect::Tell { asker, verdict } => {
                 // Who is told that the old workers are gone shall find no listener of theirs.
-                self.groups.purge();
-                self.tell(asker, &verdict);
+                self.untold.push((asker, verdict));
             }
             Effect::Finish { outcome } => {
                 self.end_rescuers();
@@ -209,16 +208,6 @@ impl Supervisor {
         self.children.remove(&mut self.sources, worker);
         self.output.forget(worker);
         self.measures.forget(worker);
-    }
-}
-
-fn fence() -> Event {
-    match steering::fence() {
-        Ok(()) => Event::Fenced,
-        Err(error) => {
-            log::debug!("membarrier is refused ({error}); waiting instead");
-            Event::FenceRefused
-        }
     }
 }
 

@@ -15,6 +15,8 @@ use crate::fleet::{RetirementId, WorkerId};
 pub(super) enum Source {
     /// A signal to the supervisor, or the end of a child.
     Signals,
+    /// A fence has passed.
+    Fence,
     /// A client wants in.
     Control,
     /// A client says something, or can be written to.

@@ -84,21 +84,28 @@ pub fn send_patiently(
         if is_crowded {
             std::thread::sleep(left.min(CROWDED));
         } else {
-            let mut polled = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
-            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-            match poll(&mut polled, timeout) {
-                Err(Errno::EINTR) | Ok(_) => {}
-                Err(error) => return Err(error.into()),
-            }
+            wait(socket, PollFlags::POLLOUT, left)?;
         }
     }
 }
 
 /// Whether there is something to receive, or the other side has closed, within `patience`.
 pub fn is_readable(socket: &impl AsFd, patience: Duration) -> bool {
-    let mut polled = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
-    let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
-    poll(&mut polled, timeout).is_ok_and(|ready| ready > 0)
+    wait(socket, PollFlags::POLLIN, patience).unwrap_or(false)
+}
+
+/// Waits in spite of signals: children end all the time.
+fn wait(socket: &impl AsFd, flags: PollFlags, patience: Duration) -> io::Result<bool> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let mut polled = [PollFd::new(socket.as_fd(), flags)];
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        match poll(&mut polled, timeout) {
+            Err(Errno::EINTR) => {}
+            ready => return Ok(ready? > 0),
+        }
+    }
 }
 
 /// Receives bytes into `buffer` and the descriptors that came with them, close-on-exec from

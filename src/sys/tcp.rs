@@ -92,24 +92,43 @@ fn set_low_water(socket: &impl AsFd, bytes: libc::c_int) -> io::Result<()> {
 
 /// Looks at a connection.
 ///
+/// The kernel tells what came in and what is unread by two calls, and bytes may come in between: then
+/// fewer would seem to be taken than are, and the next look would see a request being taken that
+/// nobody has touched. So it is asked until nothing came meanwhile. What was written is as of before:
+/// seen the other way round, an answer could be counted before its request.
+///
 /// # Errors
 /// Those of getsockopt(2) and ioctl(2); `Unsupported` on a kernel older than 4.19.
 pub fn account(socket: &impl AsFd) -> io::Result<Account> {
-    let info = info(socket)?;
-    let word = |at: usize| u32_at(&info, at);
-    let long = |at: usize| u64_at(&info, at);
-    let unsent = word(NOTSENT_BYTES);
-    Ok(Account {
-        unread: unread(socket)?,
+    let mut before = info(socket)?;
+    loop {
+        let unread = unread(socket)?;
+        let after = info(socket)?;
+        if received(&before) == received(&after) {
+            return Ok(told(&before, unread));
+        }
+        before = after;
+    }
+}
+
+fn received(info: &[u8; INFO]) -> u64 {
+    // An end has a sequence number of its own, which the kernel counts as a byte.
+    u64_at(info, BYTES_RECEIVED).saturating_sub(ENDED.contains(&info[0]).into())
+}
+
+fn told(info: &[u8; INFO], unread: u32) -> Account {
+    let unsent = u32_at(info, NOTSENT_BYTES);
+    let sent = u64_at(info, BYTES_SENT).saturating_sub(u64_at(info, BYTES_RETRANSMITTED));
+    Account {
+        unread,
         unsent,
-        // An end has a sequence number of its own, which the kernel counts as a byte.
-        received: long(BYTES_RECEIVED).saturating_sub(ENDED.contains(&info[0]).into()),
+        received: received(info),
         // What was sent, less what was sent again, and what was not sent yet.
-        written: long(BYTES_SENT).saturating_sub(long(BYTES_RETRANSMITTED)) + u64::from(unsent),
-        received_ago: word(LAST_DATA_RECEIVED),
-        sent_ago: word(LAST_DATA_SENT),
+        written: sent + u64::from(unsent),
+        received_ago: u32_at(info, LAST_DATA_RECEIVED),
+        sent_ago: u32_at(info, LAST_DATA_SENT),
         is_closed: info[0] != ESTABLISHED,
-    })
+    }
 }
 
 fn u32_at(info: &[u8; INFO], at: usize) -> u32 {
@@ -217,6 +236,20 @@ mod tests {
         let account = account(&server).unwrap();
         assert!(account.is_closed);
         assert_eq!((account.received, account.unread), (0, 0));
+    }
+
+    #[test]
+    fn what_comes_during_a_look_is_not_taken_for_read() {
+        let (mut client, server) = pair();
+        let writer = std::thread::spawn(move || {
+            for _ in 0..20_000 {
+                client.write_all(b"x").unwrap();
+            }
+        });
+        while !writer.is_finished() {
+            assert_eq!(account(&server).unwrap().taken(), 0);
+        }
+        writer.join().unwrap();
     }
 
     #[test]

@@ -1,22 +1,6 @@
 //! Connections that a worker has, queues, and how the rescuer ends.
 
-use nix::{getsockopt_impl, sockopt_impl};
-
 use super::*;
-
-/// `SO_RCVLOWAT`: 1 unless it is frozen.
-fn low_water(socket: &TcpStream) -> i32 {
-    nix::sys::socket::getsockopt(socket, RcvLowAt).unwrap()
-}
-
-sockopt_impl!(
-    /// The least bytes that a reader is woken for.
-    RcvLowAt,
-    GetOnly,
-    libc::SOL_SOCKET,
-    libc::SO_RCVLOWAT,
-    i32
-);
 
 #[test]
 fn a_connection_that_the_worker_keeps_is_not_read_from() {
@@ -31,22 +15,10 @@ fn a_connection_that_the_worker_keeps_is_not_read_from() {
     rescuer.wait_quiet();
     rescuer.tell();
     drop(std::mem::replace(&mut worker, elsewhere));
-    // It thaws after a while, and all of it is the worker's: nobody else reads what comes then.
-    let deadline = Instant::now() + PATIENCE;
-    while low_water(&worker) != 1 {
-        assert!(Instant::now() < deadline, "it does not thaw");
-        thread::yield_now();
-    }
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
-    let unread = || tcp::account(&worker).unwrap().unread;
-    while unread() == 0 {
-        assert!(Instant::now() < deadline, "nothing comes");
-    }
-    let since = Instant::now();
-    while since.elapsed() < Duration::from_millis(200) {
-        assert_eq!(unread(), 18);
-        thread::yield_now();
-    }
+    // It thaws after a while, and all of it is the worker's: nobody else reads what has come.
+    assert!(channel::is_readable(&worker, PATIENCE), "it does not thaw");
+    assert_eq!(tcp::account(&worker).unwrap().unread, 18);
     worker.set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(read_head(&mut worker), "GET / HTTP/1.1\r\n\r\n");
     worker.write_all(b"HTTP/1.1 200 OK\r\n\r\nmine").unwrap();

@@ -20,6 +20,7 @@ pub(super) struct Plan {
     /// Every worker serves a port of its slot's own, too.
     pub(super) slot_ports: bool,
     pub(super) fence_refused: bool,
+    pub(super) fence_takes: Duration,
     /// The nth worker that is started does as the nth script says, over and over.
     pub(super) scripts: Vec<Script>,
     /// What comes from outside, and how long after the one before.
@@ -37,6 +38,7 @@ impl fmt::Debug for Plan {
             two_endpoints,
             slot_ports,
             fence_refused,
+            fence_takes,
             scripts,
             wishes,
             traffic,
@@ -45,6 +47,7 @@ impl fmt::Debug for Plan {
         writeln!(
             f,
             "passed {passed}, two endpoints {two_endpoints}, slot ports {slot_ports}, fence refused {fence_refused}, \
+             fence takes {fence_takes:?}, \
              traffic {traffic:?}"
         )?;
         for script in scripts {
@@ -251,13 +254,15 @@ pub(super) fn plans() -> impl Strategy<Value = Plan> {
         prop::bool::weighted(0.3),
     );
     let traffic = option::weighted(0.8, 1..15_u64);
-    (policy(), flags, scripts(), wishes(), traffic).prop_map(
-        |(policy, flags, scripts, wishes, traffic)| Plan {
+    let fence_takes = prop_oneof![Just(0), 1..40_u64].prop_map(Duration::from_millis);
+    (policy(), flags, fence_takes, scripts(), wishes(), traffic).prop_map(
+        |(policy, flags, fence_takes, scripts, wishes, traffic)| Plan {
             policy,
             passed: flags.0,
             two_endpoints: flags.1,
             slot_ports: flags.2,
             fence_refused: flags.3,
+            fence_takes,
             scripts,
             wishes,
             traffic,
