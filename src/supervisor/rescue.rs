@@ -14,7 +14,7 @@ use log::{debug, info, warn};
 
 use super::Supervisor;
 use super::figures::sentence;
-use super::rescuer::{Rescuer, sockets_of};
+use super::rescuer::{Rescuer, connections_of};
 use crate::fleet::{Event, RetirementId, WorkerId};
 use crate::sys::interrupt::interrupt_threads;
 use crate::sys::{channel, process};
@@ -59,16 +59,13 @@ impl Supervisor {
         let Some(pid) = self.children.get(worker).map(|child| child.pid) else {
             return Ok(false);
         };
-        if open.is_empty()
-            || !sockets_of(pid)
-                .iter()
-                .any(|found| open.contains(&found.inode))
-        {
+        let found = connections_of(pid, open);
+        if found.is_empty() {
             return Ok(false);
         }
         let rescuer = self.rescuer(retirement)?;
         rescuer.include(worker);
-        Ok(rescuer.take(worker, pid, open)? > 0)
+        Ok(rescuer.take(worker, pid, found)? > 0)
     }
 
     /// The rescuer of a retirement; started if there is none.
@@ -121,7 +118,7 @@ impl Supervisor {
         let Some(rescuer) = self.rescuers.of(worker) else {
             return;
         };
-        let late = rescuer.take(worker, pid, &open);
+        let late = rescuer.take(worker, pid, connections_of(pid, &open));
         match late.and_then(|_| rescuer.order(&Order::Told { worker: worker.0 }, &[])) {
             Ok(()) => self.wait_until_heard(retirement, worker),
             Err(error) => {

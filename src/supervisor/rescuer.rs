@@ -105,10 +105,8 @@ impl Rescuer {
         &mut self,
         worker: WorkerId,
         pid: i32,
-        open: &BTreeSet<u64>,
+        found: Vec<Descriptor>,
     ) -> io::Result<usize> {
-        let wanted = |found: &Descriptor| open.contains(&found.inode);
-        let found: Vec<Descriptor> = sockets_of(pid).into_iter().filter(wanted).collect();
         let fresh: Vec<Descriptor> = found
             .into_iter()
             .filter(|found| self.taken.insert(found.inode))
@@ -172,8 +170,19 @@ fn configuration(config: &Config, endpoints: &[Endpoint]) -> Configuration {
     }
 }
 
+/// Those of the sockets `open` that a process and its descendants have; where there are none, without a
+/// look.
+pub(super) fn connections_of(pid: i32, open: &BTreeSet<u64>) -> Vec<Descriptor> {
+    if open.is_empty() {
+        return Vec::new();
+    }
+    let mut found = sockets_of(pid);
+    found.retain(|found| open.contains(&found.inode));
+    found
+}
+
 /// The sockets of a process and its descendants, each socket once.
-pub(super) fn sockets_of(pid: i32) -> Vec<Descriptor> {
+fn sockets_of(pid: i32) -> Vec<Descriptor> {
     let mut seen = BTreeSet::new();
     let of_one = |pid: i32| {
         let sockets = procfs::socket_descriptors(pid).unwrap_or_default();
