@@ -4,6 +4,8 @@
 //! that is the worker's own wish, or the end of an answer, is passed on at once: an answer without
 //! a length ends with it. Only a connection that was idle when the worker was told to stop is kept.
 
+use std::time::Instant;
+
 use super::quiet::{Owed, Watch};
 use crate::wire::http::Beginning;
 
@@ -36,11 +38,11 @@ pub(super) enum Fate {
 }
 
 /// Decides.
-pub(super) fn fate(watch: &Watch, parting: Parting) -> Fate {
+pub(super) fn fate(now: Instant, watch: &Watch, parting: Parting) -> Fate {
     let account = watch.last();
     let has_request = account.unread > 0 && watch.unread() != Beginning::Other;
     let is_own_wish = parting == Parting::OwnWish;
-    match watch.owed() {
+    match watch.owed_at(now) {
         _ if watch.is_amid_something() && !is_own_wish => Fate::GiveUp("not-http"),
         Owed::Yes if is_own_wish => Fate::Finish,
         Owed::Yes => Fate::GiveUp("in-flight"),
@@ -67,7 +69,6 @@ fn has_just_answered(watch: &Watch, parting: Parting) -> bool {
 mod tests {
     use super::*;
     use crate::sys::tcp::Account;
-    use std::time::Instant;
 
     const IDLE: Account = Account {
         unread: 0,
@@ -76,12 +77,16 @@ mod tests {
         written: 100,
         received_ago: 50,
         sent_ago: 40,
+        is_unacknowledged: false,
+        is_interactive: true,
+        acknowledgement: 40,
         is_closed: false,
     };
     const TOLD: Parting = Parting::Stopping { written: 100 };
 
     fn of(account: Account, unread: Beginning, parting: Parting) -> Fate {
-        fate(&Watch::new(Instant::now(), account, unread), parting)
+        let now = Instant::now();
+        fate(now, &Watch::new(now, account, unread), parting)
     }
 
     #[test]

@@ -16,6 +16,8 @@ use crate::wire::http::{Ending, Exchange, Flaw};
 
 /// How long to wait for the client's close after ours: until then it may still have to read.
 const LINGER: Duration = Duration::from_secs(2);
+/// How long the kernel may take until it acknowledges a request that nobody answers, and some more.
+const DOUBT: Duration = Duration::from_millis(250);
 /// When to ask a silent client whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
@@ -29,6 +31,8 @@ pub(super) struct Orphan {
 #[derive(Debug)]
 enum Stage {
     Idle,
+    /// Idle, unless its worker has died with a request: the kernel will tell.
+    Doubtful,
     Relay(Box<Relay>),
     Linger,
 }
@@ -54,10 +58,7 @@ impl Rescuer {
     /// Takes a connection that the worker has let go of, and from which it has read these bytes
     /// in vain.
     pub(super) fn adopt(&mut self, worker: u64, socket: OwnedFd, swallowed: Vec<u8>) {
-        let client = tcp::thaw(&socket)
-            .and_then(|()| descriptor::set_nonblocking(&socket, true))
-            .map(|()| TcpStream::from_std(Plain::from(socket)));
-        match client {
+        match thawed(socket) {
             Ok(client) => {
                 let stage = if swallowed.is_empty() {
                     Stage::Idle
@@ -66,6 +67,15 @@ impl Rescuer {
                 };
                 self.keep(worker, client, stage, self.patience.idle);
             }
+            Err(error) => self.fail(worker, &error),
+        }
+    }
+
+    /// Takes one of which it is not known whether the worker has died with a request: a client that
+    /// waits for its answer shall not do so until its own patience ends.
+    pub(super) fn adopt_in_doubt(&mut self, worker: u64, socket: OwnedFd) {
+        match thawed(socket) {
+            Ok(client) => self.keep(worker, client, Stage::Doubtful, DOUBT),
             Err(error) => self.fail(worker, &error),
         }
     }
@@ -123,7 +133,7 @@ impl Rescuer {
         let end = match &mut orphan.stage {
             Stage::Linger => drain(&mut orphan.client, &mut self.scratch).then_some(End::Lingered),
             Stage::Relay(_) => self.relay(id, &mut orphan, now),
-            Stage::Idle => self.begin(id, &mut orphan, now),
+            Stage::Idle | Stage::Doubtful => self.begin(id, &mut orphan, now),
         };
         match end {
             Some(end) => self.bury(id, orphan, end),
@@ -221,6 +231,13 @@ impl Rescuer {
         };
         let end = match &mut orphan.stage {
             Stage::Idle => End::Idle,
+            Stage::Doubtful if is_awaited(&orphan.client) => End::GivenUp("in-flight"),
+            Stage::Doubtful => {
+                orphan.stage = Stage::Idle;
+                self.timers.set(id, Some(now + self.patience.idle));
+                self.orphans.insert(id, orphan);
+                return;
+            }
             Stage::Linger => End::Lingered,
             Stage::Relay(relay) => {
                 if !relay.is_clients_fault() {
@@ -235,7 +252,7 @@ impl Rescuer {
 
     /// Closes all that are idle: those that have sent nothing by now.
     pub(super) fn close_idle(&mut self, now: Instant) {
-        let is_idle = |orphan: &Orphan| matches!(orphan.stage, Stage::Idle);
+        let is_idle = |orphan: &Orphan| matches!(orphan.stage, Stage::Idle | Stage::Doubtful);
         let idle: Vec<u64> = self
             .orphans
             .iter()
@@ -244,8 +261,10 @@ impl Rescuer {
             .collect();
         for id in idle {
             self.orphan_ready(id, now);
-            if self.orphans.get(&id).is_some_and(is_idle) {
-                self.orphan_late(id, now);
+            if self.orphans.get(&id).is_some_and(is_idle)
+                && let Some(orphan) = self.orphans.remove(&id)
+            {
+                self.bury(id, orphan, End::Idle);
             }
         }
     }
@@ -254,7 +273,7 @@ impl Rescuer {
     pub(super) fn abandon_orphans(&mut self) {
         for (id, orphan) in std::mem::take(&mut self.orphans) {
             let end = match orphan.stage {
-                Stage::Idle => End::Idle,
+                Stage::Idle | Stage::Doubtful => End::Idle,
                 Stage::Linger => End::Lingered,
                 Stage::Relay(_) => End::GivenUp("ended"),
             };
@@ -272,6 +291,18 @@ impl Rescuer {
             End::Served | End::Lingered => {}
         }
     }
+}
+
+/// What nobody sleeps on any more, and everybody sees.
+fn thawed(socket: OwnedFd) -> io::Result<TcpStream> {
+    tcp::thaw(&socket)?;
+    descriptor::set_nonblocking(&socket, true)?;
+    Ok(TcpStream::from_std(Plain::from(socket)))
+}
+
+/// Whether the kernel had to acknowledge the last request by itself.
+fn is_awaited(client: &TcpStream) -> bool {
+    tcp::account(client).is_ok_and(|account| account.unread == 0 && !account.is_interactive)
 }
 
 /// Reads and drops what comes; whether the client has closed.

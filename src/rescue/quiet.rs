@@ -5,8 +5,9 @@
 //! happened: bytes were taken (owed), bytes were written (paid), or both, and then the order
 //! decides: unread bytes are the client's next request, which it sends when it has its answer;
 //! without them the kernel's two time stamps tell, if they differ. They have the resolution of
-//! the clock tick, and on a busy connection they are equal most of the time: then it is *unclear*,
-//! which counts as owed until nothing has happened for a while.
+//! the clock tick, and on a busy connection they are equal most of the time: then it is *unclear*.
+//! What makes it clear is an acknowledgement. An answer acknowledges its request; a request that
+//! has none is acknowledged by itself after a while, and the kernel remembers that it had to.
 //!
 //! The frost takes hold of a connection only when its worker next waits for it: one that is about to
 //! read, or has been told of the bytes already, reads them. So a worker is quiet only when all its
@@ -22,8 +23,12 @@ use crate::wire::http::Beginning;
 
 /// An answer that is written in pieces has no longer pauses than this, mostly.
 pub(super) const PAUSE: Duration = Duration::from_millis(20);
-/// An unclear connection on which nothing has happened for this long is idle.
-const GRACE: Duration = Duration::from_millis(100);
+/// What happened this long after a timer was due, the timer did not do (one tick, and the
+/// machine's being busy).
+const SLACK: Duration = Duration::from_millis(20);
+/// An unclear connection on which nothing has happened for this long is idle: an answer that takes
+/// longer would not come within the quiet time-out either.
+const GRACE: Duration = Duration::from_secs(5);
 /// A reader that sleeps with its bytes shows after this long.
 const STUCK: Duration = Duration::from_millis(15);
 
@@ -42,8 +47,6 @@ pub(super) struct Watch {
     unread: Beginning,
     owed: Owed,
     changed: Instant,
-    /// When it was found that no reader is asleep with its bytes, or such a one was interrupted.
-    examined: Option<Instant>,
 }
 
 impl Watch {
@@ -59,7 +62,6 @@ impl Watch {
             last: account,
             unread,
             changed: now.checked_sub(since).unwrap_or(now),
-            examined: None,
         }
     }
 
@@ -75,7 +77,6 @@ impl Watch {
         }
         if took || wrote || account.unsent != self.last.unsent {
             self.changed = now;
-            self.examined = None;
         }
         if self.owed == Owed::Unclear && account.unread > 0 && unread == Beginning::Request {
             // The client has its answer: it asks for the next.
@@ -88,25 +89,12 @@ impl Watch {
     /// Whether the worker owes nothing on this connection.
     pub(super) fn is_idle(&self, now: Instant) -> bool {
         let rest = self.rest(now);
-        match self.owed {
+        match self.owed_at(now) {
             _ if self.last.unsent > 0 || self.is_amid_something() => false,
             Owed::No => rest >= PAUSE || self.last.taken() == 0,
-            // Whether a reader sleeps cannot always be found out; an answer that takes longer than
-            // this is its worker's own to give up.
-            Owed::Unclear => rest >= GRACE && (self.is_examined(now) || rest >= 3 * GRACE),
+            Owed::Unclear => rest >= GRACE,
             Owed::Yes => false,
         }
-    }
-
-    /// Whether a reader that was asleep with its bytes would have answered by now.
-    fn is_examined(&self, now: Instant) -> bool {
-        let since = self.examined.map(|at| now.saturating_duration_since(at));
-        since.is_some_and(|since| since >= PAUSE)
-    }
-
-    /// No reader of it is asleep with its bytes, or it has just been interrupted.
-    pub(super) fn examine(&mut self, now: Instant) {
-        self.examined.get_or_insert(now);
     }
 
     /// How long ago something happened.
@@ -121,11 +109,20 @@ impl Watch {
 
     /// Whether a reader may be asleep with bytes that it has.
     pub(super) fn may_be_stuck(&self, now: Instant) -> bool {
-        self.rest(now) >= STUCK && self.owed != Owed::No
+        self.rest(now) >= STUCK && self.owed_at(now) != Owed::No
     }
 
-    pub(super) fn owed(&self) -> Owed {
-        self.owed
+    /// Whether an answer is owed, as far as that is known by now.
+    pub(super) fn owed_at(&self, now: Instant) -> Owed {
+        let acknowledged = Duration::from_millis(self.last.acknowledgement.into()) + SLACK;
+        match self.owed {
+            Owed::Unclear if self.rest(now) < acknowledged => Owed::Unclear,
+            Owed::Unclear if self.last.is_interactive => Owed::No,
+            // The client, or the server, may have made the kernel forget.
+            Owed::Unclear if self.rest(now) >= GRACE => Owed::Unclear,
+            Owed::Unclear => Owed::Yes,
+            owed => owed,
+        }
     }
 
     pub(super) fn last(&self) -> &Account {
@@ -139,7 +136,8 @@ impl Watch {
 
 /// What is owed when bytes were both taken and written.
 fn order(account: &Account) -> Owed {
-    if account.unread > 0 || account.sent_ago < account.received_ago {
+    let is_answered = account.unread > 0 || account.is_unacknowledged;
+    if is_answered || account.sent_ago < account.received_ago {
         Owed::No
     } else if account.sent_ago > account.received_ago || account.written == 0 {
         Owed::Yes
@@ -159,6 +157,9 @@ mod tests {
         written: 100,
         received_ago: 1000,
         sent_ago: 996,
+        is_unacknowledged: false,
+        is_interactive: true,
+        acknowledgement: 40,
         is_closed: false,
     };
 
@@ -254,28 +255,42 @@ mod tests {
     }
 
     #[test]
-    fn equal_stamps_are_unclear_for_a_while() {
-        let (now, mut watch) = watch(Account {
+    fn equal_stamps_are_unclear_until_the_kernel_would_have_acknowledged() {
+        let equal = Account {
             received_ago: 4,
             sent_ago: 4,
             ..REST
-        });
-        assert!(!watch.is_idle(after(now, 50)));
-        assert!(!watch.is_idle(after(now, 150)), "a reader may be asleep");
-        watch.examine(after(now, 20));
-        assert!(!watch.is_idle(after(now, 50)));
-        assert!(watch.is_idle(after(now, 150)));
-        let both = Account {
-            received: 130,
-            written: 130,
-            received_ago: 0,
-            sent_ago: 0,
-            ..REST
         };
-        watch.observe(after(now, 160), both, Beginning::Undecided);
-        assert!(!watch.is_idle(after(now, 300)), "it must be examined again");
-        watch.examine(after(now, 300));
-        assert!(watch.is_idle(after(now, 320)));
+        let (now, idle) = watch(equal);
+        assert!(!idle.is_idle(after(now, 30)));
+        assert!(idle.is_idle(after(now, 60)));
+        let (now, far) = watch(Account {
+            acknowledgement: 200,
+            ..equal
+        });
+        assert!(!far.is_idle(after(now, 200)));
+        assert!(far.is_idle(after(now, 220)));
+        let (now, asked) = watch(Account {
+            is_interactive: false,
+            ..equal
+        });
+        assert_eq!(asked.owed_at(now), Owed::Unclear);
+        assert_eq!(asked.owed_at(after(now, 60)), Owed::Yes);
+        assert!(!asked.is_idle(after(now, 4_000)));
+        assert!(asked.may_be_stuck(after(now, 4_000)));
+        assert!(asked.is_idle(after(now, 5_000)), "for ever is too long");
+    }
+
+    #[test]
+    fn what_is_on_its_way_to_the_client_came_last() {
+        let (now, watch) = watch(Account {
+            received_ago: 40,
+            sent_ago: 40,
+            is_unacknowledged: true,
+            is_interactive: false,
+            ..REST
+        });
+        assert!(watch.is_idle(now));
     }
 
     #[test]

@@ -78,6 +78,9 @@ mod tests {
             written: 50,
             received_ago: 0,
             sent_ago: 0,
+            is_unacknowledged: false,
+            is_interactive: true,
+            acknowledgement: 40,
             is_closed: false,
         };
         let spare = Spare {

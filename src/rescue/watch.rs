@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::fate::{Fate, fate};
 use super::process::Rescuer;
-use super::quiet::{PAUSE, Watch};
+use super::quiet::{Owed, PAUSE, Watch};
 use super::worker::{Kept, Worker};
 use crate::sys::tcp::Account;
 use crate::sys::{procfs, tcp};
@@ -90,12 +90,15 @@ impl Rescuer {
         if let Some(bytes) = kept.swallowed() {
             return self.adopt(id, kept.socket, bytes);
         }
-        match fate(&kept.watch, worker.parting(&kept)) {
+        match fate(now, &kept.watch, worker.parting(&kept)) {
             Fate::Finish => worker.tally.finished += 1,
             Fate::GiveUp(reason) => worker.give_up(reason),
             Fate::FinishGently => {
                 worker.tally.finished += 1;
                 self.let_linger(id, kept.socket);
+            }
+            Fate::Keep if kept.watch.owed_at(now) == Owed::Unclear => {
+                self.adopt_in_doubt(id, kept.socket);
             }
             Fate::Keep => self.adopt(id, kept.socket, Vec::new()),
         }

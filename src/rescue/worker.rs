@@ -50,8 +50,8 @@ pub(super) struct Worker {
     /// When it may be interrupted again, and how long to wait after that.
     next_kick: Option<Instant>,
     pause: Duration,
-    /// The connections whose readers are about to be interrupted.
-    interrupted: Vec<u64>,
+    /// Whether readers are about to be interrupted.
+    is_interrupted: bool,
     pub(super) tally: Tally,
     /// What the supervisor was told last.
     pub(super) known_tally: Tally,
@@ -71,7 +71,7 @@ impl Worker {
             is_gone: false,
             next_kick: None,
             pause: FIRST_PAUSE,
-            interrupted: Vec::new(),
+            is_interrupted: false,
             tally: Tally::default(),
             known_tally: Tally::default(),
         }
@@ -163,16 +163,12 @@ impl Worker {
             let pid = kept.at.pid;
             kept.may_sleep = false;
             let readers = readers.entry(pid).or_insert_with(|| procfs::readers(pid));
-            match readers.iter().find(|(_, number)| *number == kept.at.number) {
-                Some((thread, _)) => {
-                    threads.push(*thread);
-                    self.interrupted.push(id);
-                }
-                None => kept.watch.examine(now),
-            }
+            let reader = readers.iter().find(|(_, number)| *number == kept.at.number);
+            threads.extend(reader.map(|(thread, _)| *thread));
         }
         if !threads.is_empty() {
             self.next_kick = Some(now + ANSWER);
+            self.is_interrupted = true;
         }
         threads
     }
@@ -180,15 +176,11 @@ impl Worker {
     /// The threads have been interrupted: what they had is out.
     pub(super) fn was_interrupted(&mut self, now: Instant) {
         self.next_kick = Some(now + self.pause);
-        for id in std::mem::take(&mut self.interrupted) {
-            if let Some(kept) = self.kept.get_mut(&id) {
-                kept.watch.examine(now);
-            }
-        }
+        self.is_interrupted = false;
     }
 
     /// Whether threads are about to be interrupted: what will happen then cannot be known.
     pub(super) fn awaits_interruption(&self) -> bool {
-        !self.interrupted.is_empty()
+        self.is_interrupted
     }
 }

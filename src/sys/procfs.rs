@@ -5,6 +5,10 @@
 //! whoever acts on an answer makes sure first that the process was the right one (a pidfd that has not
 //! become readable, a notification that is still valid), and takes "not there" for "look again".
 
+mod threads;
+
+pub use threads::{is_asleep, is_dead, may_hold, readers};
+
 use crate::wire::proc_net::{Line, ListenLine, parse_line};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
@@ -132,70 +136,11 @@ pub fn socket_descriptors(pid: i32) -> io::Result<Vec<(i32, u64)>> {
     Ok(found)
 }
 
-/// Whether descriptor `fd` of process `pid` may be the socket `inode`: false only if it is known not
-/// to be.
-pub fn may_hold(pid: i32, fd: i32, inode: u64) -> bool {
-    match fs::read_link(format!("/proc/{pid}/fd/{fd}")) {
-        Ok(target) => target.as_os_str() == format!("socket:[{inode}]").as_str(),
-        Err(error) => error.kind() != io::ErrorKind::NotFound,
-    }
-}
-
-/// Whether process `pid` is gone, or has begun to go: it has no descriptors any more.
-pub fn is_dead(pid: i32) -> bool {
-    match fs::read_dir(format!("/proc/{pid}/fd")) {
-        Ok(mut descriptors) => descriptors.next().is_none(),
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
-    }
-}
-
-/// Whether every thread of process `pid` sleeps until something happens. One that is about to run, or
-/// waits for a disk, does not.
-pub fn is_asleep(pid: i32) -> bool {
-    let sleeps = |tid: i32| {
-        let stat = fs::read(format!("/proc/{pid}/task/{tid}/stat")).unwrap_or_default();
-        // The state follows the command's name in parentheses, with anything in it.
-        let end = stat.iter().rposition(|byte| *byte == b')');
-        let state = end.and_then(|end| stat.get(end + 2));
-        !matches!(state, Some(b'R' | b'D'))
-    };
-    entries(&format!("/proc/{pid}/task")).all(sleeps)
-}
-
 /// All processes of the process group `group`.
 pub fn members_of_group(group: i32) -> Vec<i32> {
     entries("/proc")
         .filter(|pid| process_group(*pid) == Some(group))
         .collect()
-}
-
-/// The threads of process `pid` that sleep in a read, and the descriptor that each reads from. None if
-/// that cannot be seen (/proc/PID/task/TID/syscall needs the right to trace, and a kernel that has it).
-pub fn readers(pid: i32) -> Vec<(i32, i32)> {
-    let threads = entries(&format!("/proc/{pid}/task"));
-    let read = |tid: i32| {
-        let call = fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).ok()?;
-        Some((tid, being_read(&call)?))
-    };
-    threads.filter_map(read).collect()
-}
-
-/// The first argument of a system call that reads, from its number and its arguments in hexadecimal.
-fn being_read(call: &str) -> Option<i32> {
-    const READS: [libc::c_long; 5] = [
-        libc::SYS_read,
-        libc::SYS_readv,
-        libc::SYS_recvfrom,
-        libc::SYS_recvmsg,
-        libc::SYS_recvmmsg,
-    ];
-    let mut words = call.split_ascii_whitespace();
-    let number = words.next()?.parse().ok()?;
-    let argument = words.next()?.strip_prefix("0x")?;
-    let argument = u64::from_str_radix(argument, 16).ok()?;
-    READS
-        .contains(&number)
-        .then(|| i32::try_from(argument).ok())?
 }
 
 /// The process group of a process; none if there is no such process.

@@ -26,6 +26,16 @@ pub struct Account {
     pub received_ago: u32,
     /// Milliseconds since data was sent, likewise.
     pub sent_ago: u32,
+    /// Something that was sent has not been acknowledged: so nothing has come since.
+    pub is_unacknowledged: bool,
+    /// The kernel takes it for an exchange of short messages, as it does after an answer that was
+    /// written within [`Account::acknowledgement`] of its request. It does so no more when an
+    /// answer is not: it has then acknowledged the request by itself (`tcp_delack_timer_handler`;
+    /// `TCP_QUICKACK`, tcp(7), is the opposite of this).
+    pub is_interactive: bool,
+    /// After so many milliseconds without an answer a request is acknowledged by itself: 40, and
+    /// more on a connection with a long way (`tcp_send_delayed_ack`).
+    pub acknowledgement: u32,
     /// The client has closed its side, or the connection is gone.
     pub is_closed: bool,
 }
@@ -40,12 +50,17 @@ impl Account {
 /// As much of `struct tcp_info` as Linux 4.19 has, which brought the last field used here.
 const INFO: usize = 216;
 /// Where the fields are (include/uapi/linux/tcp.h, which only ever grows at the end).
+const UNACKNOWLEDGED: usize = 24;
 const LAST_DATA_SENT: usize = 44;
 const LAST_DATA_RECEIVED: usize = 52;
+const ROUND_TRIP: usize = 68;
 const BYTES_RECEIVED: usize = 128;
 const NOTSENT_BYTES: usize = 144;
 const BYTES_SENT: usize = 200;
 const BYTES_RETRANSMITTED: usize = 208;
+/// The least and the most that an acknowledgement is delayed, in milliseconds (`TCP_DELACK_MIN`,
+/// `TCP_DELACK_MAX`, include/net/tcp.h).
+const DELAYED: (u32, u32) = (40, 200);
 /// `TCP_ESTABLISHED`.
 const ESTABLISHED: u8 = 1;
 /// The states in which the other side's end has come: `TCP_TIME_WAIT`, `TCP_CLOSE_WAIT`,
@@ -105,7 +120,8 @@ pub fn account(socket: &impl AsFd) -> io::Result<Account> {
         let unread = unread(socket)?;
         let after = info(socket)?;
         if received(&before) == received(&after) {
-            return Ok(told(&before, unread));
+            let is_interactive = !acknowledges_at_once(socket)?;
+            return Ok(told(&before, unread, is_interactive));
         }
         before = after;
     }
@@ -116,7 +132,7 @@ fn received(info: &[u8; INFO]) -> u64 {
     u64_at(info, BYTES_RECEIVED).saturating_sub(ENDED.contains(&info[0]).into())
 }
 
-fn told(info: &[u8; INFO], unread: u32) -> Account {
+fn told(info: &[u8; INFO], unread: u32, is_interactive: bool) -> Account {
     let unsent = u32_at(info, NOTSENT_BYTES);
     let sent = u64_at(info, BYTES_SENT).saturating_sub(u64_at(info, BYTES_RETRANSMITTED));
     Account {
@@ -127,6 +143,9 @@ fn told(info: &[u8; INFO], unread: u32) -> Account {
         written: sent + u64::from(unsent),
         received_ago: u32_at(info, LAST_DATA_RECEIVED),
         sent_ago: u32_at(info, LAST_DATA_SENT),
+        is_unacknowledged: u32_at(info, UNACKNOWLEDGED) > 0,
+        is_interactive,
+        acknowledgement: (u32_at(info, ROUND_TRIP) / 1000).clamp(DELAYED.0, DELAYED.1),
         is_closed: info[0] != ESTABLISHED,
     }
 }
@@ -162,6 +181,25 @@ fn info(socket: &impl AsFd) -> io::Result<[u8; INFO]> {
         return Err(io::ErrorKind::Unsupported.into());
     }
     Ok(info)
+}
+
+/// `TCP_QUICKACK`, tcp(7).
+fn acknowledges_at_once(socket: &impl AsFd) -> io::Result<bool> {
+    let mut value: libc::c_int = 0;
+    let mut length = size_of::<libc::c_int>() as libc::socklen_t; // 4
+    let number = socket.as_fd().as_raw_fd();
+    // SAFETY: the kernel writes at most `length` bytes to `value`, which is so long.
+    let result = unsafe {
+        libc::getsockopt(
+            number,
+            libc::IPPROTO_TCP,
+            libc::TCP_QUICKACK,
+            (&raw mut value).cast(),
+            &raw mut length,
+        )
+    };
+    Errno::result(result)?;
+    Ok(value != 0)
 }
 
 /// Bytes that have come and that nobody has read (`SIOCINQ`, tcp(7)).
@@ -236,6 +274,29 @@ mod tests {
         let account = account(&server).unwrap();
         assert!(account.is_closed);
         assert_eq!((account.received, account.unread), (0, 0));
+    }
+
+    #[test]
+    fn the_kernel_tells_an_answer_from_a_request() {
+        let (mut client, mut server) = pair();
+        let mut buffer = [0; 16];
+        for _ in 0..5 {
+            client.write_all(b"question").unwrap();
+            assert_eq!(server.read(&mut buffer).unwrap(), 8);
+            server.write_all(b"answer").unwrap();
+            assert_eq!(client.read(&mut buffer).unwrap(), 6);
+        }
+        assert!(account(&server).unwrap().is_interactive);
+        client.write_all(b"question").unwrap();
+        assert_eq!(server.read(&mut buffer).unwrap(), 8);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while account(&server).unwrap().is_interactive {
+            assert!(
+                Instant::now() < deadline,
+                "the request is never acknowledged"
+            );
+            std::thread::yield_now();
+        }
     }
 
     #[test]

@@ -1,0 +1,72 @@
+//! What the threads of a process do, and what they still have.
+
+use std::fs;
+use std::io;
+
+use super::entries;
+
+/// Whether descriptor `fd` of process `pid` may be the socket `inode`: false only if it is known not
+/// to be.
+pub fn may_hold(pid: i32, fd: i32, inode: u64) -> bool {
+    match fs::read_link(format!("/proc/{pid}/fd/{fd}")) {
+        Ok(target) => target.as_os_str() == format!("socket:[{inode}]").as_str(),
+        Err(error) => error.kind() != io::ErrorKind::NotFound || has_other_threads(pid),
+    }
+}
+
+/// Whether process `pid` is gone, or none of its threads has descriptors any more.
+pub fn is_dead(pid: i32) -> bool {
+    match fs::read_dir(format!("/proc/{pid}/fd")) {
+        Ok(mut descriptors) => descriptors.next().is_none() && !has_other_threads(pid),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+/// Whether a process has threads besides its first. When it dies, the first may be through with it
+/// before the others: /proc shows no descriptors then, while another still has them all and ends the
+/// read that it was in.
+fn has_other_threads(pid: i32) -> bool {
+    entries(&format!("/proc/{pid}/task")).any(|tid| tid != pid)
+}
+
+/// Whether every thread of process `pid` sleeps until something happens. One that is about to run, or
+/// waits for a disk, does not.
+pub fn is_asleep(pid: i32) -> bool {
+    let sleeps = |tid: i32| {
+        let stat = fs::read(format!("/proc/{pid}/task/{tid}/stat")).unwrap_or_default();
+        // The state follows the command's name in parentheses, with anything in it.
+        let end = stat.iter().rposition(|byte| *byte == b')');
+        let state = end.and_then(|end| stat.get(end + 2));
+        !matches!(state, Some(b'R' | b'D'))
+    };
+    entries(&format!("/proc/{pid}/task")).all(sleeps)
+}
+
+/// The threads of process `pid` that sleep in a read, and the descriptor that each reads from. None if
+/// that cannot be seen (/proc/PID/task/TID/syscall needs the right to trace, and a kernel that has it).
+pub fn readers(pid: i32) -> Vec<(i32, i32)> {
+    let threads = entries(&format!("/proc/{pid}/task"));
+    let read = |tid: i32| {
+        let call = fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).ok()?;
+        Some((tid, being_read(&call)?))
+    };
+    threads.filter_map(read).collect()
+}
+
+/// The first argument of a system call that reads, from its number and its arguments in hexadecimal.
+fn being_read(call: &str) -> Option<i32> {
+    const READS: [libc::c_long; 5] = [
+        libc::SYS_read,
+        libc::SYS_readv,
+        libc::SYS_recvfrom,
+        libc::SYS_recvmsg,
+        libc::SYS_recvmmsg,
+    ];
+    let mut words = call.split_ascii_whitespace();
+    let number = words.next()?.parse().ok()?;
+    let argument = words.next()?.strip_prefix("0x")?;
+    let argument = u64::from_str_radix(argument, 16).ok()?;
+    READS
+        .contains(&number)
+        .then(|| i32::try_from(argument).ok())?
+}
