@@ -147,7 +147,10 @@ fn descriptors_in(header: &libc::msghdr) -> Vec<OwnedFd> {
         if (control.cmsg_level, control.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
             // SAFETY: this computes a length, and nothing else.
             let empty = unsafe { libc::CMSG_LEN(0) } as usize;
-            let count = (control.cmsg_len as usize).saturating_sub(empty) / size_of::<RawFd>();
+            // The type differs between C libraries.
+            #[allow(clippy::unnecessary_cast)]
+            let length = control.cmsg_len as usize;
+            let count = length.saturating_sub(empty) / size_of::<RawFd>();
             // SAFETY: `at` is a control message.
             let data: *const RawFd = unsafe { libc::CMSG_DATA(at) }.cast();
             for index in 0..count {
