@@ -240,8 +240,12 @@ impl Rescuer {
             }
             Order::Interrupted { worker } => self.worker(worker).was_interrupted(now),
             Order::Told { worker } => {
-                self.worker(worker).tell(now);
-                self.say(&News::Heard { worker });
+                let readers = self.worker(worker).tell(now);
+                self.say(&News::Heard { worker, readers });
+            }
+            Order::Stopped { worker } => {
+                let is_still = self.worker(worker).is_as_told(now);
+                self.say(&News::Checked { worker, is_still });
             }
             Order::Gone { worker } => self.worker(worker).is_gone = true,
             Order::Queue { worker, .. } => {

@@ -135,6 +135,13 @@ impl Worker {
         pids.into_iter().all(procfs::is_asleep)
     }
 
+    /// Whether a process of its is about to be dead: on a busy machine that takes long.
+    fn is_being_killed(&self) -> bool {
+        let frozen = self.kept.values().filter(|kept| kept.is_frozen);
+        let pids: BTreeSet<i32> = frozen.map(|kept| kept.at.pid).collect();
+        pids.into_iter().any(procfs::is_being_killed)
+    }
+
     /// The connections that it has no more.
     fn take_orphans(&mut self) -> Vec<Kept> {
         let lost = |kept: &&Kept| !procfs::may_hold(kept.at.pid, kept.at.number, kept.at.inode);
@@ -164,9 +171,10 @@ impl Worker {
     /// Looks at all that it has: what continues something thaws, and all of it when the worker has
     /// been told for a while. Names the threads that must be interrupted.
     fn look(&mut self, now: Instant) -> Vec<i32> {
-        let must_thaw = self
+        let is_late = self
             .told
             .is_some_and(|told| now.saturating_duration_since(told) >= SECOND_THOUGHTS);
+        let must_thaw = is_late && !self.is_being_killed();
         let mut suspects = Vec::new();
         for (id, kept) in &mut self.kept {
             // What thawed because it was kept for long is of no interest but for its end.
@@ -204,7 +212,7 @@ impl Kept {
             is_frozen: freeze,
             may_sleep: false,
             spare: None,
-            written: None,
+            told: None,
         })
     }
 

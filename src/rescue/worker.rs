@@ -8,7 +8,8 @@ use super::fate::Parting;
 use super::quiet::Watch;
 use super::swallowed::Spare;
 use crate::sys::procfs;
-use crate::wire::rescue::{Descriptor, Tally};
+use crate::sys::tcp::Account;
+use crate::wire::rescue::{Descriptor, MOST_THREADS, Tally};
 
 /// The first and the longest pause between two interruptions of a worker.
 const FIRST_PAUSE: Duration = Duration::from_millis(15);
@@ -27,8 +28,8 @@ pub(super) struct Kept {
     pub(super) may_sleep: bool,
     /// What a thread that sleeps in a read of it would swallow.
     pub(super) spare: Option<Spare>,
-    /// What the worker had written when it was told to stop.
-    pub(super) written: Option<u64>,
+    /// How things were when the worker was told to stop.
+    pub(super) told: Option<Account>,
 }
 
 #[derive(Debug)]
@@ -90,27 +91,48 @@ impl Worker {
     /// What it had been through when it let go of a connection.
     pub(super) fn parting(&self, kept: &Kept) -> Parting {
         if self.told.is_some() || self.is_gone {
-            let written = kept.written.unwrap_or(kept.watch.last().written);
-            Parting::Stopping { written }
+            let told = kept.told.as_ref().unwrap_or(kept.watch.last());
+            Parting::Stopping {
+                written: told.written,
+            }
         } else {
             Parting::OwnWish
         }
     }
 
-    pub(super) fn tell(&mut self, now: Instant) {
+    /// Gets ready for its stop signal: copies what its readers would take along, and names them.
+    pub(super) fn tell(&mut self, now: Instant) -> Vec<i32> {
         self.told.get_or_insert(now);
-        let mut readers = BTreeMap::new();
+        let (mut readers, mut threads) = (BTreeMap::new(), Vec::new());
         for kept in self.kept.values_mut() {
             kept.observe(now);
-            kept.written.get_or_insert(kept.watch.last().written);
+            kept.told = Some(*kept.watch.last());
             let pid = kept.at.pid;
             let readers = readers.entry(pid).or_insert_with(|| procfs::readers(pid));
             let reader = readers.iter().find(|(_, number)| *number == kept.at.number);
+            kept.spare = None;
             if let Some((thread, _)) = reader.filter(|_| kept.is_frozen) {
                 kept.spare = Some(Spare::new(*thread == pid));
                 kept.refresh_spare();
+                threads.push(*thread);
             }
         }
+        threads.truncate(MOST_THREADS);
+        threads
+    }
+
+    /// Whether nothing was taken since [`Self::tell`] of which there is no copy.
+    pub(super) fn is_as_told(&mut self, now: Instant) -> bool {
+        self.kept
+            .values_mut()
+            .filter(|kept| kept.is_frozen)
+            .all(|kept| {
+                kept.observe(now);
+                let account = kept.watch.last();
+                let was = kept.told.as_ref().map(Account::taken);
+                let copy = || kept.spare.as_ref()?.taken_since(account);
+                was.is_none_or(|was| was == account.taken()) || copy().is_some()
+            })
     }
 
     pub(super) fn include(&mut self, pid: i32) {
@@ -166,6 +188,7 @@ impl Worker {
             let reader = readers.iter().find(|(_, number)| *number == kept.at.number);
             threads.extend(reader.map(|(thread, _)| *thread));
         }
+        threads.truncate(MOST_THREADS);
         if !threads.is_empty() {
             self.next_kick = Some(now + ANSWER);
             self.is_interrupted = true;

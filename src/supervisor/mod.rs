@@ -19,6 +19,7 @@
 //! | `probe` | asks a worker whether it is ready |
 //! | `rescue` | what rescuers are for in a retirement |
 //! | `handover` | what waits where nobody accepts goes to a rescuer |
+//! | `telling` | the last moment before the stop signal |
 //! | `figures` | what became of connections, by retirement |
 //! | `rescuer` | one rescuer: starting it, giving it connections |
 //! | `notify` | hears workers' `READY=1`; speaks to the service manager |
@@ -50,6 +51,7 @@ mod rescuer;
 mod sources;
 mod status;
 mod stranger;
+mod telling;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;

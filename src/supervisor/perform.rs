@@ -152,7 +152,7 @@ impl Supervisor {
     }
 
     fn signal(&mut self, worker: WorkerId) {
-        self.about_to_tell(worker);
+        let _stopped = self.about_to_tell(worker);
         let Some(child) = self.children.get(worker) else {
             return;
         };

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use log::{debug, info, warn};
 
@@ -17,13 +17,10 @@ use super::figures::sentence;
 use super::rescuer::{Rescuer, connections_of};
 use crate::fleet::{Event, RetirementId, WorkerId};
 use crate::sys::interrupt::interrupt_threads;
-use crate::sys::{channel, process};
+use crate::sys::process;
 use crate::wire::diag::{States, TcpState};
-use crate::wire::rescue::{LONGEST, News, Order, decode};
+use crate::wire::rescue::{News, Order};
 
-/// How long a rescuer may take to hear that the stop signal comes. Longer than a look at many
-/// connections on a busy machine; one that takes more hangs.
-const HEARING: Duration = Duration::from_secs(2);
 /// How long rescuers may take when all is over.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -91,7 +88,7 @@ impl Supervisor {
     }
 
     /// The inodes of the established connections on the managed endpoints.
-    fn established(&self) -> BTreeSet<u64> {
+    pub(super) fn established(&self) -> BTreeSet<u64> {
         match self.connections(States::of(TcpState::ESTABLISHED)) {
             Ok(open) => open
                 .iter()
@@ -102,46 +99,6 @@ impl Supervisor {
                 warn!("cannot list connections: {error}; none is rescued");
                 BTreeSet::new()
             }
-        }
-    }
-
-    /// To be called just before the stop signal goes out, which waits until the rescuer has heard:
-    /// it then copies what a reader that dies would take along.
-    pub(super) fn about_to_tell(&mut self, worker: WorkerId) {
-        let Some(retirement) = self.rescuers.retirement_of(worker) else {
-            return;
-        };
-        let open = self.established();
-        let Some(pid) = self.children.get(worker).map(|child| child.pid) else {
-            return;
-        };
-        let Some(rescuer) = self.rescuers.of(worker) else {
-            return;
-        };
-        let late = rescuer.take(worker, pid, connections_of(pid, &open));
-        match late.and_then(|_| rescuer.order(&Order::Told { worker: worker.0 }, &[])) {
-            Ok(()) => self.wait_until_heard(retirement, worker),
-            Err(error) => {
-                warn!("worker {worker}: cannot reach its rescuer: {error}");
-                self.check_answers(retirement, &error);
-            }
-        }
-    }
-
-    fn wait_until_heard(&mut self, retirement: RetirementId, worker: WorkerId) {
-        let deadline = Instant::now() + HEARING;
-        loop {
-            let Some(rescuer) = self.rescuers.rescuers.get_mut(&retirement) else {
-                return;
-            };
-            if rescuer.heard.remove(&worker) {
-                return;
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || !channel::is_readable(&rescuer.channel, left) {
-                return self.check_answers(retirement, &io::ErrorKind::TimedOut.into());
-            }
-            self.rescuer_ready(retirement);
         }
     }
 
@@ -157,23 +114,16 @@ impl Supervisor {
     }
 
     pub(super) fn rescuer_ready(&mut self, retirement: RetirementId) {
-        let mut bytes = vec![0; LONGEST];
-        loop {
-            let Some(rescuer) = self.rescuers.rescuers.get_mut(&retirement) else {
-                return;
-            };
-            match channel::receive(&rescuer.channel, &mut bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) | Ok((0, _)) => return self.lose_rescuer(retirement),
-                Ok((count, _)) => match decode::<News>(&bytes[..count]) {
-                    Some(news) => self.heard(retirement, news),
-                    None => warn!("a rescuer said something that is not understood"),
-                },
+        while let Some(rescuer) = self.rescuers.rescuers.get(&retirement) {
+            match rescuer.hear() {
+                Ok(Some(news)) => self.heard(retirement, news),
+                Ok(None) => return,
+                Err(_) => return self.lose_rescuer(retirement),
             }
         }
     }
 
-    fn heard(&mut self, retirement: RetirementId, news: News) {
+    pub(super) fn heard(&mut self, retirement: RetirementId, news: News) {
         match news {
             News::Holding { worker, held } => {
                 debug!("worker {worker}: {held} of its connections are held")
@@ -184,10 +134,8 @@ impl Supervisor {
             News::Stuck { worker, threads } => {
                 self.interrupt(retirement, WorkerId(worker), &threads)
             }
-            News::Heard { worker } => {
-                if let Some(rescuer) = self.rescuers.rescuers.get_mut(&retirement) {
-                    rescuer.heard.insert(WorkerId(worker));
-                }
+            News::Heard { worker, .. } | News::Checked { worker, .. } => {
+                debug!("worker {worker}: its rescuer answers late");
             }
             News::Progress { worker, tally } => {
                 self.rescuers.figures.note(retirement, worker, tally, false)
@@ -216,7 +164,7 @@ impl Supervisor {
     }
 
     /// Kills a rescuer that takes nothing and says nothing.
-    fn check_answers(&mut self, retirement: RetirementId, error: &io::Error) {
+    pub(super) fn check_answers(&mut self, retirement: RetirementId, error: &io::Error) {
         let rescuer = self.rescuers.rescuers.get(&retirement);
         let Some(rescuer) = rescuer.filter(|_| error.kind() == io::ErrorKind::TimedOut) else {
             return;
@@ -230,7 +178,7 @@ impl Supervisor {
     }
 
     /// Its channel has closed: it has done its work, or it died.
-    fn lose_rescuer(&mut self, retirement: RetirementId) {
+    pub(super) fn lose_rescuer(&mut self, retirement: RetirementId) {
         let Some(rescuer) = self.rescuers.rescuers.remove(&retirement) else {
             return;
         };

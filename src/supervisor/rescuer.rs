@@ -14,7 +14,9 @@ use super::sources::{Source, Sources};
 use crate::config::{Config, Forwarding};
 use crate::fleet::{Endpoint, RetirementId, WorkerId};
 use crate::sys::{channel, pidfd, process, procfs, tcp};
-use crate::wire::rescue::{Configuration, Descriptor, Forwarded, MOST_TAKEN, Order, Route, encode};
+use crate::wire::rescue::{
+    Configuration, Descriptor, Forwarded, LONGEST, MOST_TAKEN, News, Order, Route, decode, encode,
+};
 
 /// How long a rescuer may take to take what it is sent.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -32,8 +34,6 @@ pub(super) struct Rescuer {
     pub(super) token: Token,
     /// The workers that it was told of and that have not ended.
     pub(super) workers: BTreeSet<WorkerId>,
-    /// Those of whose stop signal it has heard.
-    pub(super) heard: BTreeSet<WorkerId>,
     /// Sockets that it has, by inode.
     taken: BTreeSet<u64>,
     /// Those of which something may be left.
@@ -83,7 +83,6 @@ impl Rescuer {
             channel: ours,
             token,
             workers: BTreeSet::new(),
-            heard: BTreeSet::new(),
             taken: BTreeSet::new(),
             unreported: BTreeSet::new(),
         })
@@ -98,6 +97,23 @@ impl Rescuer {
     pub(super) fn include(&mut self, worker: WorkerId) {
         self.workers.insert(worker);
         self.unreported.insert(worker);
+    }
+
+    /// What it has said; none for now. An error: it is gone.
+    pub(super) fn hear(&self) -> io::Result<Option<News>> {
+        let mut bytes = vec![0; LONGEST];
+        loop {
+            let count = match channel::receive(&self.channel, &mut bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Ok((0, _)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                received => received?.0,
+            };
+            match decode(&bytes[..count]) {
+                Some(news) => return Ok(Some(news)),
+                None => log::warn!("a rescuer said something that is not understood"),
+            }
+        }
     }
 
     /// Hands over the connections of a worker that it does not have yet; how many there are.

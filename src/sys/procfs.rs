@@ -7,7 +7,7 @@
 
 mod threads;
 
-pub use threads::{is_asleep, is_dead, may_hold, readers};
+pub use threads::{is_asleep, is_being_killed, is_dead, may_hold, readers};
 
 use crate::wire::proc_net::{Line, ListenLine, parse_line};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};

@@ -9,14 +9,16 @@
 //!   Interrupted                ───────►
 //!                              ◄─────── Quiet    no request is in flight
 //!   Told                       ───────►
-//!                              ◄─────── Heard    (now the stop signal)
+//!                              ◄─────── Heard    (its readers are stopped)
+//!   Stopped                    ───────►
+//!                              ◄─────── Checked  (now the stop signal, or all once more)
 //!   Take … Taken               ───────►          connections that were accepted late
 //!   Gone                       ───────►
 //!                              ◄─────── Progress, sometimes
 //!                              ◄─────── Report   all of its connections are done
 //! ```
-//! The stop signal waits for `Heard`: what a worker writes after it may be its last answer, and what
-//! a reader of its swallows when it dies must have been copied before.
+//! The stop signal waits for `Checked`: what a worker writes after it may be its last answer, and what
+//! a reader of its takes along when it dies must have been copied before.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -25,6 +27,9 @@ use serde::{Deserialize, Serialize};
 
 /// The longest message, in bytes.
 pub const LONGEST: usize = 32 * 1024;
+
+/// The most threads in one message.
+pub const MOST_THREADS: usize = 1000;
 
 /// The most connections in one [`Order::Take`]: one message's descriptors, and some to spare.
 pub const MOST_TAKEN: usize = 200;
@@ -93,8 +98,13 @@ pub enum Order {
         /// The retiring worker.
         worker: u64,
     },
-    /// The worker gets its stop signal when this is answered.
+    /// The worker gets its stop signal soon.
     Told {
+        /// The retiring worker.
+        worker: u64,
+    },
+    /// The readers that [`News::Heard`] named stand still.
+    Stopped {
         /// The retiring worker.
         worker: u64,
     },
@@ -156,6 +166,17 @@ pub enum News {
     Heard {
         /// The worker.
         worker: u64,
+        /// The threads that sleep in reads, which would take along what comes now
+        /// ([`stop_threads`](crate::sys::interrupt::stop_threads)).
+        readers: Vec<i32>,
+    },
+    /// The answer to [`Order::Stopped`].
+    Checked {
+        /// The worker.
+        worker: u64,
+        /// Whether nothing was taken since [`News::Heard`] of which there is no copy: else let it
+        /// be answered first.
+        is_still: bool,
     },
     /// What has become of the worker's connections so far; said when it has changed, but not often.
     Progress {

@@ -152,8 +152,9 @@ fn retire(test: &str, command: &str) {
         "{test}: quiet after {:?}, {interrupted} interruptions",
         since.elapsed()
     );
-    rescuer.tell();
+    let stopped = rescuer.tell_and_stop();
     kill(Pid::from_raw(old.pid()), Signal::SIGTERM).unwrap();
+    drop(stopped);
     old.process.wait().unwrap();
     let last: Vec<_> = clients
         .into_iter()

@@ -127,9 +127,26 @@ impl Rescuer {
         assert_eq!(self.news(), News::Quiet { worker: WORKER });
     }
 
-    pub(crate) fn tell(&self) {
+    /// Says that the stop signal comes; the threads that are to be stopped before it.
+    pub(crate) fn tell(&self) -> Vec<i32> {
         self.order(&Order::Told { worker: WORKER }, &[]);
-        assert_eq!(self.news(), News::Heard { worker: WORKER });
+        match self.news() {
+            News::Heard { readers, .. } => readers,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Stops the threads that the stop signal would wake in their reads, as the supervisor does.
+    pub(crate) fn tell_and_stop(&self) -> interrupt::Stopped {
+        loop {
+            let stopped = interrupt::stop_threads(&self.tell()).unwrap();
+            self.order(&Order::Stopped { worker: WORKER }, &[]);
+            match self.news() {
+                News::Checked { is_still: true, .. } => return stopped,
+                News::Checked { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     pub(crate) fn report(&self) -> Tally {

@@ -10,21 +10,38 @@ use super::entries;
 pub fn may_hold(pid: i32, fd: i32, inode: u64) -> bool {
     match fs::read_link(format!("/proc/{pid}/fd/{fd}")) {
         Ok(target) => target.as_os_str() == format!("socket:[{inode}]").as_str(),
-        Err(error) => error.kind() != io::ErrorKind::NotFound || has_other_threads(pid),
+        Err(error) => error.kind() != io::ErrorKind::NotFound || is_dying(pid),
     }
 }
 
 /// Whether process `pid` is gone, or none of its threads has descriptors any more.
 pub fn is_dead(pid: i32) -> bool {
+    has_nothing(pid) && !has_other_threads(pid)
+}
+
+/// Whether the first thread of a process is through with its death and others are not: /proc shows
+/// no descriptors then, while another still has them all, and ends the read that it was in.
+fn is_dying(pid: i32) -> bool {
+    has_nothing(pid) && has_other_threads(pid)
+}
+
+/// Whether process `pid` is being killed: its threads go as soon as they get to it, which may take
+/// a while, and do nothing else before.
+pub fn is_being_killed(pid: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mut lines = status.lines();
+    let pending = lines.find_map(|line| line.strip_prefix("SigPnd:"));
+    let pending = pending.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+    pending.is_some_and(|set| set >> (libc::SIGKILL - 1) & 1 == 1) || is_dying(pid)
+}
+
+fn has_nothing(pid: i32) -> bool {
     match fs::read_dir(format!("/proc/{pid}/fd")) {
-        Ok(mut descriptors) => descriptors.next().is_none() && !has_other_threads(pid),
+        Ok(mut descriptors) => descriptors.next().is_none_or(|found| found.is_err()),
         Err(error) => error.kind() == io::ErrorKind::NotFound,
     }
 }
 
-/// Whether a process has threads besides its first. When it dies, the first may be through with it
-/// before the others: /proc shows no descriptors then, while another still has them all and ends the
-/// read that it was in.
 fn has_other_threads(pid: i32) -> bool {
     entries(&format!("/proc/{pid}/task")).any(|tid| tid != pid)
 }

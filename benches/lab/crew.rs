@@ -1,0 +1,66 @@
+//! The supervisor's part for the opponents: n workers are started, and ended together.
+//!
+//! A worker finds what it inherits as its standard input, the one descriptor that needs no
+//! agreement and no code between fork and exec. It is told the pid of who started it, and stops
+//! when that one dies.
+
+use std::env;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Workers that were started here.
+#[derive(Debug, Default)]
+pub struct Crew(Vec<Child>);
+
+impl Crew {
+    /// Starts one more worker, this same program, with `input` as its standard input.
+    ///
+    /// # Errors
+    /// Those of fork(2) and execve(2).
+    pub fn start(&mut self, input: OwnedFd, arguments: &[OsString]) -> io::Result<()> {
+        let slot = self.0.len().to_string();
+        let child = Command::new(env::current_exe()?)
+            .arg("worker")
+            .args(arguments)
+            .args(["--parent", &std::process::id().to_string()])
+            .env("REUSEPORT_WORKER", slot)
+            .stdin(Stdio::from(input))
+            .spawn()?;
+        self.0.push(child);
+        Ok(())
+    }
+
+    /// Tells all to stop, and waits for all.
+    ///
+    /// # Errors
+    /// One of them did not exit with 0.
+    pub fn stop(&mut self) -> io::Result<()> {
+        self.signal();
+        let ended: io::Result<Vec<ExitStatus>> = self.0.iter_mut().map(Child::wait).collect();
+        self.0.clear();
+        match ended?.iter().find(|status| !status.success()) {
+            Some(status) => Err(io::Error::other(format!("a worker ended with {status}"))),
+            None => Ok(()),
+        }
+    }
+
+    fn signal(&self) {
+        for child in &self.0 {
+            // It is our child and not yet waited for, so the number is its.
+            if let Ok(pid) = i32::try_from(child.id()) {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+            }
+        }
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        let _ = self.stop();
+    }
+}

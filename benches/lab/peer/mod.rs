@@ -1,0 +1,178 @@
+//! Whom we are measured against: one file each.
+//!
+//! Each runs the same application as we do (see [`Work`]) with as many workers, in the
+//! configuration that its own documentation advises for speed and for reloads; where we chose, a
+//! comment says why. What is missing on a machine is named and left out, never an error: nobody
+//! has all of them.
+//!
+//! - [`herd`], [`process`]: what was started, who its workers are, and its end
+//! - [`tool`]: programs, where they are and which version
+//! - [`ours`], and [`cluster`], [`pm2`], [`haproxy`], [`nginx`], [`gunicorn`], [`starter`],
+//!   [`uvicorn`], [`granian`]
+//! - [`bare`]: servers without any supervisor, for what wrapping costs
+//! - [`experiment`]: what is asked of all of them
+//! - [`run`]: everyone in turn
+
+pub mod bare;
+pub mod cluster;
+pub mod experiment;
+pub mod granian;
+pub mod gunicorn;
+pub mod haproxy;
+pub mod herd;
+pub mod nginx;
+pub mod ours;
+pub mod pm2;
+pub mod process;
+pub mod run;
+pub mod starter;
+pub mod tool;
+pub mod uvicorn;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use herd::Herd;
+use tool::Missing;
+
+/// What a subject serves. Only subjects with the same work are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Work {
+    /// `app/http.js`, on Node's http server.
+    Node,
+    /// `app/app.py` as WSGI, on gunicorn.
+    Wsgi,
+    /// `app/app.py` as ASGI, on uvicorn.
+    Asgi,
+    /// `app/app.py` as ASGI, on granian.
+    Granian,
+    /// Six bytes, from nginx itself.
+    Static,
+}
+
+impl Work {
+    /// All, in the order in which they are reported.
+    pub const ALL: [Self; 5] = [
+        Self::Node,
+        Self::Wsgi,
+        Self::Asgi,
+        Self::Granian,
+        Self::Static,
+    ];
+}
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Node => "node",
+            Self::Wsgi => "gunicorn",
+            Self::Asgi => "uvicorn",
+            Self::Granian => "granian",
+            Self::Static => "nginx",
+        })
+    }
+}
+
+/// Where and how a subject is to serve.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// What it is to listen at.
+    pub address: SocketAddr,
+    /// How many processes are to serve.
+    pub workers: u32,
+    /// For its files; empty before, removed after.
+    pub directory: PathBuf,
+}
+
+impl Place {
+    /// The port, as an argument.
+    pub fn port(&self) -> String {
+        self.address.port().to_string()
+    }
+
+    /// The address without the port, as an argument.
+    pub fn host(&self) -> String {
+        self.address.ip().to_string()
+    }
+
+    /// A file of the subject's own.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+}
+
+/// Names and versions of the software that a subject needs.
+pub type Versions = Vec<(&'static str, String)>;
+
+/// One subject.
+pub trait Peer: Sync {
+    /// What it is called in tables, and in `--peers`.
+    fn name(&self) -> &'static str;
+
+    /// What it serves.
+    fn work(&self) -> Work;
+
+    /// What it needs, and which version of each is here.
+    ///
+    /// # Errors
+    /// What is missing, and how it is installed.
+    fn versions(&self) -> Result<Versions, Missing>;
+
+    /// Why it is configured as it is, for the report.
+    fn configuration(&self) -> &'static str;
+
+    /// How it is reloaded, for the report.
+    fn reload_words(&self) -> &'static str;
+
+    /// Starts it; who waits until it serves is the caller.
+    ///
+    /// # Errors
+    /// If a file cannot be written or a process cannot be started.
+    fn start(&self, place: &Place) -> io::Result<Herd>;
+
+    /// Begins a reload. That it is done is seen from outside, for all alike: all workers from
+    /// before are gone, and as many new ones are there.
+    ///
+    /// # Errors
+    /// If it cannot be begun, or if its command says that it failed.
+    fn reload(&self, herd: &mut Herd, place: &Place) -> io::Result<()>;
+}
+
+/// Whether this name is one that the user asked for; all are if they asked for none.
+pub fn is_wanted(peer: &dyn Peer, wanted: &[String]) -> bool {
+    let name = peer.name();
+    wanted.is_empty() || wanted.iter().any(|word| name.starts_with(word.as_str()))
+}
+
+/// Every subject that there is, ours of each work first: the others are compared with it.
+pub fn all() -> Vec<Box<dyn Peer>> {
+    let mut peers: Vec<Box<dyn Peer>> = Vec::new();
+    for work in Work::ALL {
+        peers.push(Box::new(ours::Ours { work }));
+    }
+    for policy in cluster::POLICIES {
+        peers.push(Box::new(cluster::Cluster { policy }));
+    }
+    peers.push(Box::new(pm2::Pm2));
+    peers.push(Box::new(haproxy::Haproxy));
+    for reuse_port in [false, true] {
+        peers.push(Box::new(gunicorn::Gunicorn { reuse_port }));
+        peers.push(Box::new(nginx::Nginx { reuse_port }));
+    }
+    peers.push(Box::new(starter::Starter));
+    peers.push(Box::new(uvicorn::Uvicorn));
+    peers.push(Box::new(granian::Granian));
+    peers
+}
+
+/// The folder of the applications.
+pub fn applications() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/lab/peer/app"))
+}
+
+/// A file of it, as an argument.
+pub fn application(name: &str) -> String {
+    applications().join(name).display().to_string()
+}

@@ -1,0 +1,77 @@
+//! PM2 in cluster mode, which is Node's cluster with round robin and a reload.
+
+use std::fs;
+use std::io;
+use std::process::{Command, Stdio};
+
+use super::herd::Herd;
+use super::tool::{Missing, NODE, PM2, pm2_version};
+use super::{Peer, Place, Versions, Work, application};
+
+/// PM2 in the foreground: its daemon would outlive the measurement.
+#[derive(Clone, Copy, Debug)]
+pub struct Pm2;
+
+impl Pm2 {
+    fn command(program: &str, place: &Place) -> Command {
+        let mut command = Command::new(program);
+        // A home of its own, or it would speak with the user's daemon.
+        command.env("PM2_HOME", place.file("home"));
+        command
+    }
+}
+
+impl Peer for Pm2 {
+    fn name(&self) -> &'static str {
+        "pm2"
+    }
+
+    fn work(&self) -> Work {
+        Work::Node
+    }
+
+    fn versions(&self) -> Result<Versions, Missing> {
+        Ok(vec![NODE.found()?, ("pm2", pm2_version()?)])
+    }
+
+    fn configuration(&self) -> &'static str {
+        "exec_mode cluster; the application closes gracefully on SIGINT, with kill_timeout of 30 s instead of 1.6 s"
+    }
+
+    fn reload_words(&self) -> &'static str {
+        "pm2 reload"
+    }
+
+    fn start(&self, place: &Place) -> io::Result<Herd> {
+        let file = place.file("ecosystem.config.json");
+        let app = serde_json::json!({
+            "name": "app",
+            "script": application("http.js"),
+            "args": [place.port(), place.host()],
+            "exec_mode": "cluster",
+            "instances": place.workers,
+            // By default it kills after 1.6 s what is not done: that would be our doing.
+            "kill_timeout": 30_000,
+            "out_file": "/dev/null",
+            "error_file": "/dev/null",
+        });
+        fs::write(&file, serde_json::json!({ "apps": [app] }).to_string())?;
+        let mut herd = Herd::new(place);
+        herd.spawn(Self::command(&PM2.word(), place).arg("start").arg(file))?;
+        Ok(herd)
+    }
+
+    fn reload(&self, _: &mut Herd, place: &Place) -> io::Result<()> {
+        let pm2 = PM2.word().replace("pm2-runtime", "pm2");
+        let mut command = Self::command(&pm2, place);
+        let status = command
+            .args(["reload", "app"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("pm2 reload failed with {status}")))
+    }
+}

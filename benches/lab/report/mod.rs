@@ -1,0 +1,20 @@
+//! From rows to what a person reads.
+//!
+//! ```text
+//!   results      the raw rows, and their JSON
+//!    └─ statistics   medians, ratios, and when a ratio is refused
+//!        └─ unit         numbers as people read them
+//!            ├─ table        Markdown
+//!            └─ plot         SVG, of what `course` puts together
+//!                └─ page         all of an experiment's tables and plots, as one document
+//! ```
+//!
+//! Nothing here measures, and nothing here is kept that could not be made again from the rows.
+
+pub mod course;
+pub mod page;
+pub mod plot;
+pub mod results;
+pub mod statistics;
+pub mod table;
+pub mod unit;

@@ -1,0 +1,121 @@
+//! One document of a run: where it was, what was found, what was not measured and why.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::results::Results;
+use super::statistics::Limits;
+use super::table::{Table, escape};
+use super::unit::Unit;
+
+/// A picture, as SVG.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// Its file's name.
+    pub file: String,
+    /// What is to be seen, for those who cannot see it.
+    pub description: String,
+    /// The picture.
+    pub svg: String,
+}
+
+/// What the document says of one experiment.
+#[derive(Clone, Debug)]
+pub struct Section<'a> {
+    /// Its heading.
+    pub title: &'a str,
+    /// What was done, in a paragraph.
+    pub method: &'a str,
+    /// What was found.
+    pub table: Table<'a>,
+    /// The same to be seen.
+    pub pictures: Vec<Picture>,
+}
+
+/// Writes `results.json`, `README.md` and the pictures into `directory`, which is made if it is not
+/// there.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn publish(
+    directory: &Path,
+    title: &str,
+    results: &Results,
+    notes: &str,
+    sections: &[Section],
+) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    results.write(&directory.join("results.json"))?;
+    for picture in sections.iter().flat_map(|section| &section.pictures) {
+        fs::write(directory.join(&picture.file), &picture.svg)?;
+    }
+    fs::write(
+        directory.join("README.md"),
+        document(title, results, notes, sections),
+    )
+}
+
+fn document(title: &str, results: &Results, notes: &str, sections: &[Section]) -> String {
+    let mut text = format!("# {}\n\n{}\n{notes}\n", escape(title), setting(results));
+    for section in sections {
+        text.push_str(&of_section(section, results));
+    }
+    text.push_str(&skipped(results));
+    text
+}
+
+/// The machine, the versions, and what the numbers mean.
+pub fn setting(results: &Results) -> String {
+    let machine = &results.machine;
+    let memory = Unit::Bytes.write(machine.memory as f64);
+    let versions: Vec<String> = results
+        .versions
+        .iter()
+        .map(|(name, version)| format!("{name} {version}"))
+        .collect();
+    let Limits { spread, foreign } = Limits::default();
+    format!(
+        "{} · {} cores · {memory} · Linux {} · {} · {} · seed {}\n\n{}\n\n\
+         Medians of all rounds, with the least and the most in brackets. A ratio is the median of \
+         the ratios of pairs from the same round; it is refused if the reference's own rounds \
+         differ by more than {}, or if others took more than {} of the CPU time in any of them.\n",
+        escape(&machine.cpu),
+        machine.cores,
+        escape(&machine.kernel),
+        escape(&machine.system),
+        results.date,
+        results.seed,
+        escape(&versions.join(", ")),
+        Unit::Share.write(spread),
+        Unit::Share.write(foreign),
+    )
+}
+
+fn of_section(section: &Section, results: &Results) -> String {
+    let mut text = format!("## {}\n\n{}\n\n", escape(section.title), section.method);
+    for picture in &section.pictures {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "![{}]({})\n",
+            escape(&picture.description),
+            picture.file
+        );
+    }
+    let _ = writeln!(text, "{}", section.table.markdown(results));
+    text
+}
+
+/// What was not measured, and why; empty if everything was.
+pub fn skipped(results: &Results) -> String {
+    if results.skipped.is_empty() {
+        return String::new();
+    }
+    let lines = results.skipped.iter();
+    let lines: String = lines
+        .map(|(what, why)| format!("- {}: {}\n", escape(what), escape(why)))
+        .collect();
+    format!("## Not measured\n\n{lines}")
+}
