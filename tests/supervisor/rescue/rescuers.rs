@@ -6,9 +6,9 @@ use super::*;
 
 /// A reload whose rescuer has an idle connection and one with a request under way: the supervisor,
 /// the reload, the rescuer, and the clients.
-fn amid_a_reload() -> (Supervisor, Child, i32, Client, Client) {
-    let options = ["-n", "1", "--quiet-timeout", "3s"];
-    let behaviour = ["--drain-on-term", "--hold", "{dir}/go"];
+fn amid_a_reload(options: &[&str], behaviour: &[&str]) -> (Supervisor, Child, i32, Client, Client) {
+    let options = [&["-n", "1"], options].concat();
+    let behaviour = [&["--hold", "{dir}/go"], behaviour].concat();
     let supervisor = scripted(&options, &behaviour).start();
     supervisor.wait_serving(1);
     let (idle, _) = Client::served(supervisor.address());
@@ -32,7 +32,9 @@ fn assert_as_without(supervisor: &Supervisor, reload: Child, mut idle: Client, m
 
 #[test]
 fn one_that_is_killed_is_missed_and_no_more() {
-    let (supervisor, reload, rescuer, idle, busy) = amid_a_reload();
+    // The worker dies at its stop signal, which must not come before its time.
+    let options = ["--quiet-timeout", "8s"];
+    let (supervisor, reload, rescuer, idle, busy) = amid_a_reload(&options, &[]);
     send(rescuer, Signal::SIGKILL);
     let line = supervisor.wait_line(&format!("rescuer (pid {rescuer})"));
     assert!(
@@ -50,7 +52,8 @@ fn one_that_is_killed_is_missed_and_no_more() {
 
 #[test]
 fn one_that_hangs_holds_nothing_up() {
-    let (supervisor, reload, rescuer, idle, busy) = amid_a_reload();
+    let options = ["--quiet-timeout", "2s"];
+    let (supervisor, reload, rescuer, idle, busy) = amid_a_reload(&options, &["--drain-on-term"]);
     send(rescuer, Signal::SIGSTOP);
     let line = supervisor.wait_line(&format!("rescuer (pid {rescuer})"));
     assert!(line.contains("does not answer"), "{line}");
