@@ -19,7 +19,7 @@
 //! round, so that a machine that gets slower does it to all; and its table is printed when the last
 //! round is over, or at ^C with what there is. `--quick` asks less, and is for trying this out: its
 //! numbers are not for quoting.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 #[path = "ways/experiments.rs"]
 mod experiments;

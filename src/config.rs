@@ -14,6 +14,9 @@ pub struct Config {
     pub command: Vec<OsString>,
     /// Copies of it, 1 to [`MAX_WORKERS`].
     pub workers: u32,
+    /// How many listeners the workers of a generation share on each endpoint, 1 to
+    /// [`MAX_WORKERS`]; none: each has its own.
+    pub queues: Option<u32>,
     /// Endpoints whose listeners are made by the supervisor and passed on (`--listen`).
     pub listen: Vec<Endpoint>,
     /// What this supervisor is called in logs and for `reuseport-ctl --name`.

@@ -25,7 +25,8 @@
 //! | slot | a worker's place, from 0 |
 //! | generation | all workers started by one start or one reload |
 //! | endpoint | one address and port that is served: one reuseport group |
-//! | listener | one socket in an endpoint's group; a worker has one per endpoint, or more |
+//! | listener | one socket in an endpoint's group |
+//! | queue | the listeners of a worker, one an endpoint or more; several workers may share one |
 //! | steering | which listeners of a group get new connections |
 //! | settling | old listeners get no new SYN, but finish the handshakes that they have |
 //! | quiescing | old workers' connections come to an end |

@@ -129,6 +129,7 @@ fn done() -> Reply {
 
 fn status() -> Reply {
     Reply::Status(Box::new(Status {
+        queues: Vec::new(),
         name: "web".to_owned(),
         version: "0.1.0".to_owned(),
         pid: 1,

@@ -252,6 +252,7 @@ fn count(number: impl TryInto<u64>) -> u64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, unused_imports)] // a bench without a harness runs no tests
 mod tests {
     use super::*;
 

@@ -108,7 +108,7 @@ enum Verb {
         #[arg(value_name = "N|+N|-N", allow_hyphen_values = true, value_parser = scale)]
         to: Scale,
     },
-    /// Replace one worker
+    /// Replace one worker, with those that share its queue
     Restart {
         /// The number in the WORKER column of status
         worker: u64,

@@ -100,6 +100,18 @@ pub(crate) const OPTIONS: &[Opt] = &[
         ..PLAIN
     },
     Opt {
+        name: "queues",
+        value: "K",
+        group: SOCKETS,
+        help: "Sockets that the workers share on each address [default: one each]",
+        more: "1 is one queue for all: a connection goes to whoever is free, which is best where \
+               workers serve one request at a time or some requests take long. A socket for each \
+               worker is best for asynchronous servers with keep-alive: with a shared one, epoll \
+               without EPOLLEXCLUSIVE wakes all its workers for each connection. Whatever \
+               replaces, adds or removes a worker of a shared queue replaces all its workers.",
+        ..PLAIN
+    },
+    Opt {
         name: "steering",
         value: "HOW",
         group: SOCKETS,

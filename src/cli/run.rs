@@ -118,6 +118,7 @@ fn config(settings: &Settings, environment: Environment<'_>) -> Result<Config, E
         workers: settings
             .one("workers", value::workers)?
             .unwrap_or_else(available_cpus),
+        queues: settings.one("queues", value::queues)?,
         listen: distinct(settings.all("listen", value::listen)?)?,
         name: settings
             .one("name", value::name)?
@@ -232,6 +233,7 @@ mod tests {
         let expected = Config {
             command: vec!["./bin/server".into()],
             workers: available_cpus(),
+            queues: None,
             listen: Vec::new(),
             name: "server".to_owned(),
             control: None,
@@ -259,7 +261,7 @@ mod tests {
 
     #[test]
     fn every_option() {
-        let line = "-n 3 --listen 80 --listen [::]:81 --name web --control /c --ready http:/up \
+        let line = "-n 3 --queues 2 --listen 80 --listen [::]:81 --name web --control /c --ready http:/up \
                     --steering none --start-timeout 1s --settle-timeout 2 --quiet-timeout 3s \
                     --drain-timeout 1m --pre-stop 500ms --stop-signal QUIT --max-restarts 6 \
                     --restart-window 7s --crash-loop exit --no-rescue --rescue-timeout 8s --rescue-max 9 --rescue-forwarded forwarded --log-prefix --log-file /l --chdir /d -- s -n 9 --name";
@@ -270,6 +272,7 @@ mod tests {
         let expected = Config {
             command: ["s", "-n", "9", "--name"].map(OsString::from).to_vec(),
             workers: 3,
+            queues: Some(2),
             listen: vec![endpoint("0.0.0.0:80"), endpoint("[::]:81")],
             name: "web".to_owned(),
             control: Some("/c".into()),
@@ -312,6 +315,10 @@ mod tests {
             (
                 "-n 100000 s",
                 "--workers 100000: give a whole number from 1 to 4096",
+            ),
+            (
+                "--queues 0 s",
+                "--queues 0: give a whole number from 1 to 4096",
             ),
             ("-n -1 s", "--workers -1: give a whole number"),
             ("-n four s", "--workers four: give a whole number"),

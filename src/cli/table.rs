@@ -4,7 +4,9 @@
 
 use std::fmt::Write as _;
 
-use crate::wire::control::{EndpointStatus, RescueStatus, Status, WorkerStatus};
+use crate::wire::control::{
+    EndpointStatus, ListenerStatus, QueueStatus, RescueStatus, Status, WorkerStatus,
+};
 
 const WORKER_COLUMNS: &[Column] = &[
     Column::right("SLOT"),
@@ -15,15 +17,24 @@ const WORKER_COLUMNS: &[Column] = &[
     Column::right("UPTIME"),
     Column::right("RESTARTS"),
     Column::right("QUEUE"),
+    Column::right("WAITING"),
     Column::right("OPEN"),
     Column::right("SHARE"),
     Column::left("LISTENS"),
 ];
 
+const QUEUE_COLUMNS: &[Column] = &[
+    Column::right("QUEUE"),
+    Column::right("GEN"),
+    Column::right("WAITING"),
+    Column::right("SHARE"),
+    Column::left("WORKERS"),
+];
+
 const ENDPOINT_COLUMNS: &[Column] = &[
     Column::left("ADDRESS"),
     Column::right("LISTENERS"),
-    Column::right("QUEUE"),
+    Column::right("WAITING"),
     Column::right("OPEN"),
 ];
 
@@ -47,6 +58,14 @@ pub fn table(status: &Status) -> String {
         text.push_str(&grid(
             WORKER_COLUMNS,
             status.workers.iter().map(worker_row).collect(),
+        ));
+    }
+    let is_shared = |queue: &QueueStatus| queue.workers.len() > 1;
+    if status.queues.iter().any(is_shared) {
+        text.push('\n');
+        text.push_str(&grid(
+            QUEUE_COLUMNS,
+            status.queues.iter().map(queue_row).collect(),
         ));
     }
     if !status.endpoints.is_empty() {
@@ -110,10 +129,22 @@ fn worker_row(worker: &WorkerStatus) -> Vec<String> {
         worker.phase.clone(),
         span(worker.uptime_ms),
         worker.restarts.to_string(),
-        queue(worker),
+        worker.queue.to_string(),
+        waiting(&worker.listeners),
         known(worker.connections),
         share(worker.share),
         listens(worker),
+    ]
+}
+
+fn queue_row(queue: &QueueStatus) -> Vec<String> {
+    let workers: Vec<String> = queue.workers.iter().map(ToString::to_string).collect();
+    vec![
+        queue.queue.to_string(),
+        queue.generation.to_string(),
+        waiting(&queue.listeners),
+        share(queue.share),
+        workers.join(" "),
     ]
 }
 
@@ -148,15 +179,14 @@ fn known(value: Option<impl ToString>) -> String {
 }
 
 /// What waits to be accepted, of what may wait, over all listeners.
-fn queue(worker: &WorkerStatus) -> String {
-    let sum = |part: fn(&crate::wire::control::ListenerStatus) -> u32| -> u64 {
-        worker
-            .listeners
+fn waiting(listeners: &[ListenerStatus]) -> String {
+    let sum = |part: fn(&ListenerStatus) -> u32| -> u64 {
+        listeners
             .iter()
             .map(|listener| u64::from(part(listener)))
             .sum()
     };
-    match worker.listeners.is_empty() {
+    match listeners.is_empty() {
         true => "-".to_owned(),
         false => format!(
             "{}/{}",
@@ -246,7 +276,7 @@ fn line(columns: &[Column], widths: &[usize], row: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::control::{GenerationStatus, ListenerStatus};
+    use crate::wire::control::GenerationStatus;
 
     fn listener(address: &str, queue: u32) -> ListenerStatus {
         ListenerStatus {
@@ -261,6 +291,7 @@ mod tests {
         WorkerStatus {
             id,
             slot: u32::try_from(id % 2).unwrap_or(0),
+            queue: id / 2,
             generation,
             pid: Some(4_000 + u32::try_from(id).unwrap_or(0)),
             phase: phase.to_owned(),
@@ -298,6 +329,7 @@ mod tests {
             generations: vec![generation(1, "draining"), generation(2, "serving")],
             workers: vec![worker(2, 1, "draining"), worker(12, 2, "serving"), lost],
             rescues: Vec::new(),
+            queues: Vec::new(),
             endpoints: vec![
                 EndpointStatus {
                     address: "0.0.0.0:8080".to_owned(),
@@ -323,16 +355,39 @@ mod tests {
 web: reloading  pid 4711  up 3h12m  generations 1 (draining, 2), 2 (serving, 2)
 workers 1 of 2 serving  reloads 3 ok, 1 failed
 
-SLOT  WORKER  GEN   PID  PHASE     UPTIME  RESTARTS   QUEUE  OPEN  SHARE  LISTENS
-   0       2    1  4002  draining   2m30s         0  7/1022    24  25.0%  0.0.0.0:8080 [::]:8443
-   0      12    2  4012  serving    4h10m         0  7/1022   144  25.0%  0.0.0.0:8080 [::]:8443
-   1      13    2     -  waiting    4h10m         3       -     -      -  -
+SLOT  WORKER  GEN   PID  PHASE     UPTIME  RESTARTS  QUEUE  WAITING  OPEN  SHARE  LISTENS
+   0       2    1  4002  draining   2m30s         0      1   7/1022    24  25.0%  0.0.0.0:8080 [::]:8443
+   0      12    2  4012  serving    4h10m         0      6   7/1022   144  25.0%  0.0.0.0:8080 [::]:8443
+   1      13    2     -  waiting    4h10m         3      6        -     -      -  -
 
-ADDRESS       LISTENERS  QUEUE  OPEN
-0.0.0.0:8080        1/3      6   168
-[::]:8443           1/3      8     -
+ADDRESS       LISTENERS  WAITING  OPEN
+0.0.0.0:8080        1/3        6   168
+[::]:8443           1/3        8     -
 ";
         assert_eq!(table(&status()), expected);
+    }
+
+    #[test]
+    fn queues_are_shown_where_workers_share_them() {
+        let queue = |queue, workers: &[u64], share| QueueStatus {
+            queue,
+            generation: 2,
+            workers: workers.to_vec(),
+            listeners: vec![listener("0.0.0.0:8080", 3)],
+            share,
+        };
+        let status = Status {
+            workers: Vec::new(),
+            endpoints: Vec::new(),
+            queues: vec![queue(6, &[12, 13], Some(0.75)), queue(7, &[14], None)],
+            ..status()
+        };
+        let expected = "
+QUEUE  GEN  WAITING  SHARE  WORKERS
+    6    2    3/511  75.0%  12 13
+    7    2    3/511      -  14
+";
+        assert!(table(&status).ends_with(expected), "{}", table(&status));
     }
 
     #[test]

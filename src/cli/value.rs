@@ -25,6 +25,11 @@ pub(crate) fn workers(text: &str) -> Result<u32, String> {
     number(text, 1, MAX_WORKERS)
 }
 
+/// A number of queues. More than there are workers is no mistake: there may be more later.
+pub(crate) fn queues(text: &str) -> Result<u32, String> {
+    number(text, 1, MAX_WORKERS)
+}
+
 /// How many connections may be held.
 pub(crate) fn connections(text: &str) -> Result<u32, String> {
     number(text, 1, 1 << 20)

@@ -4,27 +4,27 @@
 //! flip), and the outgoing ones retire. Until the flip nothing has happened to those that serve,
 //! so failing means no more than telling the incoming ones to stop.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::fleet::Fleet;
 use super::respawn::Vacancy;
 use super::vocabulary::*;
-use super::worker::{Listener, Phase, Worker};
+use super::worker::{Phase, Worker};
 
 /// A change before its flip.
 #[derive(Clone, Debug)]
 pub(super) struct Change {
     pub(super) kind: ChangeKind,
     pub(super) incoming: BTreeSet<WorkerId>,
-    asker: Option<Asker>,
-    since: Time,
-    generation: Generation,
+    pub(super) asker: Option<Asker>,
+    pub(super) since: Time,
+    pub(super) generation: Generation,
     /// The slots whose present workers retire at the flip.
-    replaced: BTreeSet<Slot>,
+    pub(super) replaced: BTreeSet<Slot>,
     /// The number of workers after the flip.
-    wanted: u32,
+    pub(super) wanted: u32,
     /// The empty slot that a restart fills; it is empty again if the restart fails.
-    filled: Option<(Slot, Vacancy)>,
+    pub(super) filled: Option<(Slot, Vacancy)>,
 }
 
 /// A change after its flip: outgoing workers on their way.
@@ -42,73 +42,6 @@ pub(super) struct Retirement {
 }
 
 impl Fleet {
-    pub(super) fn begin(
-        &mut self,
-        now: Time,
-        kind: ChangeKind,
-        asker: Option<Asker>,
-        slots: core::ops::Range<u32>,
-        wanted: u32,
-    ) {
-        let generation = match kind {
-            ChangeKind::Start | ChangeKind::Reload => Generation(self.newest.0 + 1),
-            ChangeKind::Restart | ChangeKind::Scale => self.serving,
-        };
-        self.newest = self.newest.max(generation);
-        self.out.push(Effect::Report {
-            asker,
-            after: core::time::Duration::ZERO,
-            milestone: Milestone::Starting,
-            kind,
-            generation,
-            workers: slots.len(),
-        });
-        let before = std::mem::replace(&mut self.wanted, wanted);
-        let mut replaced: BTreeSet<Slot> = slots.map(Slot).collect();
-        let filled = self.fill_for(kind, &replaced);
-        let mut incoming = BTreeSet::new();
-        for slot in &replaced {
-            let kept = filled.as_ref().map(|(_, vacancy)| vacancy.kept.clone());
-            let adopt = kept.unwrap_or_else(|| self.shared_with(*slot));
-            incoming.insert(self.spawn(now, *slot, generation, adopt));
-        }
-        self.wanted = before;
-        if kind == ChangeKind::Start {
-            // Who serves before its siblings do belongs to the same start, and so does who
-            // replaces it if it crashes.
-            replaced.clear();
-        }
-        self.change = Some(Change {
-            kind,
-            incoming,
-            asker,
-            since: now,
-            generation,
-            replaced,
-            wanted,
-            filled,
-        });
-    }
-
-    /// The empty slot that a restart is about.
-    fn fill_for(&mut self, kind: ChangeKind, slots: &BTreeSet<Slot>) -> Option<(Slot, Vacancy)> {
-        let slot = slots.first().filter(|_| kind == ChangeKind::Restart)?;
-        Some((*slot, self.vacancies.remove(slot)?))
-    }
-
-    /// The listeners of its predecessor that an incoming worker gets. With steering it makes its
-    /// own; without, it shares those of the worker that it replaces.
-    fn shared_with(&self, slot: Slot) -> BTreeMap<ListenerId, Listener> {
-        let before = self
-            .workers
-            .values()
-            .find(|worker| worker.slot == slot && worker.is_serving());
-        before
-            .filter(|_| !self.policy.steering)
-            .map(|worker| worker.listeners.clone())
-            .unwrap_or_default()
-    }
-
     pub(super) fn flip_if_ready(&mut self, now: Time) {
         let workers = &self.workers;
         let is_ready = |id: &WorkerId| {
@@ -184,8 +117,9 @@ impl Fleet {
             let Some(vacancy) = self.vacancies.remove(slot) else {
                 continue;
             };
-            if !vacancy.kept.is_empty() {
-                self.spawn(now, *slot, vacancy.generation, vacancy.kept);
+            // Siblings that retire now will do it.
+            if !self.forsaken(vacancy.kept.keys().copied()).is_empty() {
+                self.spawn(now, *slot, vacancy.queue, vacancy.generation, vacancy.kept);
             }
         }
         let between = self
@@ -199,21 +133,6 @@ impl Fleet {
                 worker.id
             })
             .collect()
-    }
-
-    pub(super) fn shrink(&mut self, now: Time, asker: Option<Asker>, count: u32) {
-        let replaced: BTreeSet<Slot> = (count..self.wanted).map(Slot).collect();
-        let change = Change {
-            kind: ChangeKind::Scale,
-            incoming: BTreeSet::new(),
-            asker,
-            since: now,
-            generation: self.serving,
-            replaced,
-            wanted: count,
-            filled: None,
-        };
-        self.flip(now, change);
     }
 
     pub(super) fn fail_change(&mut self, now: Time, failure: Failure) {

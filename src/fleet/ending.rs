@@ -3,6 +3,8 @@
 //! What a worker's end means depends on what it was doing: an incoming one fails its change, one
 //! that serves has crashed, one that was told to stop has done as it was told.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::fleet::{Fleet, Stopping};
 use super::vocabulary::*;
 use super::worker::Phase;
@@ -21,51 +23,51 @@ impl Fleet {
                 self.crashed(now, id, exit)
             }
             Phase::Draining { .. } | Phase::Killed => self.gone(id, exit, true),
-            // It was being retired, or would have been as soon as it listened: nobody comes after
-            // it to accept what it leaves.
-            _ => {
-                self.hand_over(id, self.listeners_of(id));
-                self.gone(id, exit, false);
-            }
+            // It was being retired, or would have been as soon as it listened.
+            _ => self.gone(id, exit, false),
         }
     }
 
     pub(super) fn incoming_exited(&mut self, now: Time, id: WorkerId, exit: Exit) {
+        let Some(slot) = self.workers.get(&id).map(|worker| worker.slot) else {
+            return;
+        };
+        self.set_phase(id, Phase::Killed);
+        let failure = Failure::Exited {
+            worker: id,
+            slot,
+            exit,
+        };
+        // While it still has its listeners: an empty slot may keep the same ones.
+        self.fail_change(now, failure);
+        let listeners = self.workers.remove(&id).map(|worker| worker.listeners);
+        self.release(listeners.into_iter().flat_map(BTreeMap::into_keys));
+    }
+
+    /// Drops a worker that has ended, and the listeners that nobody else has.
+    fn gone(&mut self, id: WorkerId, exit: Exit, told: bool) {
         let Some(worker) = self.workers.remove(&id) else {
             return;
         };
-        let failure = Failure::Exited {
-            worker: id,
-            slot: worker.slot,
-            exit,
-        };
-        // Before anything is closed: it may have been given what an empty slot keeps.
-        self.fail_change(now, failure);
-        self.release(worker.listeners.into_keys());
-    }
-
-    pub(super) fn gone(&mut self, id: WorkerId, exit: Exit, told: bool) {
+        if !told && !worker.is_overdue {
+            // Nobody comes after it to accept what it leaves.
+            let left = self.forsaken(worker.listeners.keys().copied());
+            self.hand_over(id, left);
+        }
         self.out.push(Effect::Log(Note::Gone {
             worker: id,
             exit,
             told,
         }));
-        self.forget(id);
-    }
-
-    /// Drops a worker that has ended, and its listeners.
-    pub(super) fn forget(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.remove(&id) else {
-            return;
-        };
         self.steer();
         self.release(worker.listeners.into_keys());
     }
 
-    /// Closes those of `listeners` that nobody has any more. With shared sockets the next
-    /// generation has them.
+    /// Closes those of `listeners` that nobody has any more: siblings of the same queue may have
+    /// them, and where nothing is steered the next generation has.
     pub(super) fn release(&mut self, listeners: impl IntoIterator<Item = ListenerId>) {
-        for listener in listeners {
+        let distinct: BTreeSet<ListenerId> = listeners.into_iter().collect();
+        for listener in distinct {
             let is_used = self
                 .workers
                 .values()

@@ -27,6 +27,8 @@ pub struct Policy {
     pub workers: u32,
     /// The most workers that can be asked for.
     pub most_workers: u32,
+    /// How many queues the workers of a generation share; none: each worker has its own.
+    pub queues: Option<u32>,
     /// What makes a worker ready, beside listening.
     pub ready: ReadyWhen,
     /// Whether groups can be steered; else every generation gets the same sockets.
@@ -82,6 +84,7 @@ pub struct Fleet {
     pub(super) out: Vec<Effect>,
     pub(super) next_retirement: u64,
     pub(super) next_worker: u64,
+    pub(super) next_queue: u64,
     pub(super) live: BTreeMap<ListenerId, u32>,
     pub(super) finished: bool,
 }
@@ -121,6 +124,7 @@ impl Fleet {
             out: Vec::new(),
             next_retirement: 0,
             next_worker: 0,
+            next_queue: 0,
             live: BTreeMap::new(),
             finished: false,
         }
@@ -169,6 +173,11 @@ impl Fleet {
                 listener,
                 endpoint,
             } => self.prepared(worker, listener, endpoint),
+            Event::Shared {
+                worker,
+                listener,
+                endpoint,
+            } => self.shared(worker, listener, endpoint),
             Event::Listened {
                 worker,
                 listener,

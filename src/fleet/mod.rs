@@ -1,17 +1,19 @@
 //! Decides. Pure: no clock, descriptor, pid, log, thread or randomness; events in, effects out,
 //! time as an argument. Every rule is here, and is tested without a process.
 //!
-//! Read [`vocabulary`] first, then `fleet` (the contract), `request` (what may begin), `starting`
-//! (readiness), `change` (begin, flip, fail), `retirement` (settle, quiesce, drain), `respawn`
-//! (crashes) and `ending`. [`steering`] is the pure part of how new connections find the listeners
-//! that shall have them.
+//! Read [`vocabulary`] first, then `fleet` (the contract), `request` (what may begin), `lineup` (who
+//! starts), `starting` (readiness), `change` (flip, fail), `retirement` (settle, quiesce, drain),
+//! `respawn` (crashes), `queue` (who shares listeners) and `ending`. [`steering`] is the pure part
+//! of how new connections find the listeners that shall have them.
 
 pub mod census;
 mod change;
 mod ending;
 #[allow(clippy::module_inception)]
 mod fleet;
+mod lineup;
 mod name;
+mod queue;
 mod request;
 mod respawn;
 mod retirement;

@@ -17,7 +17,7 @@ pub(super) struct Queued {
 
 impl Fleet {
     pub(super) fn begin_start(&mut self, now: Time) {
-        let slots = 0..self.wanted;
+        let slots = self.whole_queues(0..self.wanted, self.wanted);
         self.begin(now, ChangeKind::Start, None, slots, self.wanted);
     }
 
@@ -26,7 +26,7 @@ impl Fleet {
             self.queued.reload |= asker.is_none();
             return self.deny(asker, denial);
         }
-        let slots = 0..self.wanted;
+        let slots = self.whole_queues(0..self.wanted, self.wanted);
         self.begin(now, ChangeKind::Reload, asker, slots, self.wanted);
     }
 
@@ -41,7 +41,8 @@ impl Fleet {
             .map(|worker| worker.slot);
         match serving.or_else(|| self.vacancy_of(worker)) {
             Some(Slot(slot)) => {
-                self.begin(now, ChangeKind::Restart, asker, slot..slot + 1, self.wanted)
+                let slots = self.whole_queues(slot..slot + 1, self.wanted);
+                self.begin(now, ChangeKind::Restart, asker, slots, self.wanted)
             }
             None => self.deny(asker, Denial::NoSuchWorker(worker)),
         }
@@ -64,10 +65,11 @@ impl Fleet {
             .filter(|count| (1..=most).contains(count))
         {
             None => self.deny(asker, Denial::BadCount { asked, most }),
-            Some(count) if count > self.wanted => {
-                self.begin(now, ChangeKind::Scale, asker, self.wanted..count, count)
+            Some(count) => {
+                let (fewer, more) = (count.min(self.wanted), count.max(self.wanted));
+                let slots = self.whole_queues(fewer..more, more);
+                self.begin(now, ChangeKind::Scale, asker, slots, count);
             }
-            Some(count) => self.shrink(now, asker, count),
         }
     }
 

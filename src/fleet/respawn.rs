@@ -1,9 +1,10 @@
 //! Crashes: a slot whose worker died gets another, at once at first, then ever more slowly.
 //!
 //! The dead worker's listeners are kept for the replacement, so that what waits on them is
-//! answered and not reset; meanwhile new connections are steered to the siblings. A slot whose
-//! workers die too often is given up, and then its listeners are closed: a client that is refused
-//! can go elsewhere, one that waits for nobody cannot.
+//! answered and not reset; meanwhile new connections are steered to the siblings, unless a sibling
+//! accepts from the same queue. A slot whose workers die too often is given up, and then the
+//! listeners that nobody else has are closed: a client that is refused can go elsewhere, one that
+//! waits for nobody cannot.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ const LONGEST_DELAY: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub(super) struct Vacancy {
     pub(super) generation: Generation,
+    pub(super) queue: QueueId,
     pub(super) kept: BTreeMap<ListenerId, Listener>,
     /// When it is filled; none: given up.
     pub(super) until: Option<Time>,
@@ -57,6 +59,7 @@ impl Fleet {
             slot,
             Vacancy {
                 generation: worker.generation,
+                queue: worker.queue,
                 kept: worker.listeners,
                 until,
                 last: id,
@@ -92,7 +95,8 @@ impl Fleet {
     fn give_up(&mut self, now: Time, slot: Slot) {
         if let Some(vacancy) = self.vacancies.get_mut(&slot) {
             let (last, kept) = (vacancy.last, std::mem::take(&mut vacancy.kept));
-            self.hand_over(last, kept.keys().copied().collect());
+            let forsaken = self.forsaken(kept.keys().copied());
+            self.hand_over(last, forsaken);
             self.release(kept.into_keys());
         }
         if self.policy.crash_loop_ends_all {
@@ -120,7 +124,7 @@ impl Fleet {
             .filter(|(_, vacancy)| vacancy.until.is_some_and(|until| until <= now));
         for slot in due.map(|(slot, _)| *slot).collect::<Vec<_>>() {
             if let Some(vacancy) = self.vacancies.remove(&slot) {
-                self.spawn(now, slot, vacancy.generation, vacancy.kept);
+                self.spawn(now, slot, vacancy.queue, vacancy.generation, vacancy.kept);
             }
         }
     }

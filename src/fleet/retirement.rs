@@ -8,7 +8,7 @@
 //! has a request in flight; where they cannot, when none is left.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::fleet::{Fleet, interval};
 use super::vocabulary::*;
@@ -123,7 +123,7 @@ impl Fleet {
     }
 
     pub(super) fn queues_measured(&mut self, now: Time, queues: &[(WorkerId, u64)]) {
-        let mut settled = Vec::new();
+        let (mut settled, mut late) = (Vec::new(), Vec::new());
         for &(id, count) in queues {
             let timeout = self.policy.settle_timeout;
             let Some(worker) = self.workers.get_mut(&id) else {
@@ -134,22 +134,29 @@ impl Fleet {
             };
             *pending = count;
             if count > 0 && now.since(*since) >= timeout {
-                self.settle_timed_out(id, count);
+                self.out.push(Effect::Log(Note::SettleTimedOut {
+                    worker: id,
+                    pending: count,
+                }));
+                worker.is_overdue = true;
+                late.push(id);
                 settled.push(id);
             } else if count == 0 {
                 settled.push(id);
             }
         }
+        self.settle_timed_out(&late);
         self.quiesce(now, &settled);
     }
 
-    fn settle_timed_out(&mut self, id: WorkerId, pending: u64) {
-        self.out.push(Effect::Log(Note::SettleTimedOut {
-            worker: id,
-            pending,
-        }));
-        let listeners = self.listeners_of(id);
-        self.hand_over(id, listeners);
+    /// Each queue is handed over once, when none of its workers has time left to empty it.
+    fn settle_timed_out(&mut self, late: &[WorkerId]) {
+        let mut handed_over = BTreeSet::new();
+        for id in late {
+            let mut left = self.forsaken(self.listeners_of(*id));
+            left.retain(|listener| handed_over.insert(*listener));
+            self.hand_over(*id, left);
+        }
     }
 
     /// What waits in these listeners will not be accepted by their worker.

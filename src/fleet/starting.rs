@@ -11,11 +11,12 @@ use super::vocabulary::*;
 use super::worker::{Listener, Phase, Worker};
 
 impl Fleet {
-    /// Starts a worker that gets `adopt` in the place of listeners of its own.
+    /// Starts a worker of a queue, of whose listeners it has to use those in `adopt`.
     pub(super) fn spawn(
         &mut self,
         now: Time,
         slot: Slot,
+        queue: QueueId,
         generation: Generation,
         adopt: BTreeMap<ListenerId, Listener>,
     ) -> WorkerId {
@@ -24,6 +25,7 @@ impl Fleet {
         let mut worker = Worker::new(
             id,
             slot,
+            queue,
             generation,
             now,
             now.plus(self.policy.start_timeout),
@@ -32,6 +34,7 @@ impl Fleet {
             worker: id,
             generation,
             slot,
+            queue,
             workers: self.wanted,
             adopt: adopt.keys().copied().collect(),
         });
@@ -43,16 +46,22 @@ impl Fleet {
         id
     }
 
+    /// A listener was made for a worker's queue: it is passed to all that start with it. They have
+    /// it from now on, for if this one fails before we hear of the others, it must not be closed.
     pub(super) fn prepared(&mut self, worker: WorkerId, listener: ListenerId, endpoint: Endpoint) {
+        let Some(queue) = self.workers.get(&worker).map(|worker| worker.queue) else {
+            return;
+        };
+        for sibling in self.workers.values_mut() {
+            if sibling.id == worker || sibling.queue == queue && sibling.is_starting() {
+                sibling.give(listener, endpoint, true);
+            }
+        }
+    }
+
+    pub(super) fn shared(&mut self, worker: WorkerId, listener: ListenerId, endpoint: Endpoint) {
         if let Some(worker) = self.workers.get_mut(&worker) {
-            worker.listeners.insert(
-                listener,
-                Listener {
-                    endpoint,
-                    listening: false,
-                    passed: true,
-                },
-            );
+            worker.give(listener, endpoint, false);
         }
     }
 

@@ -12,6 +12,8 @@ pub struct WorkerView {
     pub worker: WorkerId,
     /// Its place.
     pub slot: Slot,
+    /// Its queue; other workers of its generation may have the same.
+    pub queue: QueueId,
     /// Its generation.
     pub generation: Generation,
     /// The phase's name; `waiting` or `held` for an empty slot.
@@ -30,6 +32,7 @@ impl Fleet {
         let workers = self.workers.values().map(|worker| WorkerView {
             worker: worker.id,
             slot: worker.slot,
+            queue: worker.queue,
             generation: worker.generation,
             phase: worker.phase_name(),
             uptime: now.since(worker.started),
@@ -43,6 +46,7 @@ impl Fleet {
         let vacancies = self.vacancies.iter().map(|(slot, vacancy)| WorkerView {
             worker: vacancy.last,
             slot: *slot,
+            queue: vacancy.queue,
             generation: vacancy.generation,
             phase: if vacancy.until.is_some() {
                 "waiting"

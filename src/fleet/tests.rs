@@ -1,5 +1,7 @@
 //! The rules, one by one. What is done is written in short: `spawn 2`, `steer 0 1`, `signal 0`.
 
+mod queues;
+
 use core::time::Duration;
 
 use super::*;
@@ -10,6 +12,7 @@ fn policy() -> Policy {
     Policy {
         workers: 2,
         most_workers: 8,
+        queues: None,
         ready: ReadyWhen::Listening,
         steering: true,
         rescue: false,

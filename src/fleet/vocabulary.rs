@@ -8,7 +8,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 pub use super::name::{
-    Asker, Endpoint, Generation, ListenerId, RetirementId, Slot, Time, WorkerId,
+    Asker, Endpoint, Generation, ListenerId, QueueId, RetirementId, Slot, Time, WorkerId,
 };
 
 /// Something that happened.
@@ -23,16 +23,26 @@ pub enum Event {
         /// A clause: what failed and why.
         reason: String,
     },
-    /// A listener was made for a worker before it was started (`--listen`).
+    /// A listener was made for a worker's queue, or was found there, before the worker was started
+    /// (`--listen`).
     Prepared {
         /// Whose it is.
         worker: WorkerId,
-        /// The new listener.
+        /// The listener.
         listener: ListenerId,
         /// Where it listens.
         endpoint: Endpoint,
     },
-    /// A worker listens: on a new listener, or on one that was kept or prepared for it.
+    /// A worker bound a socket, and got a listener of its queue in the place of it.
+    Shared {
+        /// The worker.
+        worker: WorkerId,
+        /// The listener.
+        listener: ListenerId,
+        /// Where it listens.
+        endpoint: Endpoint,
+    },
+    /// A worker listens: on a new listener, or on one that its queue has.
     Listened {
         /// The worker.
         worker: WorkerId,
@@ -143,9 +153,11 @@ pub enum Effect {
         generation: Generation,
         /// Its slot.
         slot: Slot,
+        /// Its queue: what it binds where that has a listener is replaced by that listener.
+        queue: QueueId,
         /// How many workers there shall be.
         workers: u32,
-        /// Listeners that it gets in the place of its own.
+        /// Listeners of the queue that it has to use: its predecessor did.
         adopt: Vec<ListenerId>,
     },
     /// Give new connections to these listeners, by weight, and to no other of their groups. A
@@ -175,11 +187,11 @@ pub enum Effect {
         /// The workers.
         workers: Vec<WorkerId>,
     },
-    /// Have a rescuer accept what waits in these listeners: their worker will not.
+    /// Have a rescuer accept what waits in these listeners: their workers will not.
     HandOver {
         /// The worker's retirement; one of its own where it does not retire but was given up.
         retirement: RetirementId,
-        /// The worker.
+        /// The last worker that had them.
         worker: WorkerId,
         /// The listeners.
         listeners: Vec<ListenerId>,

@@ -10,12 +10,16 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::fleet::interval;
-use super::vocabulary::{Endpoint, Generation, ListenerId, Milestone, Slot, Time, WorkerId};
+use super::vocabulary::{
+    Endpoint, Generation, ListenerId, Milestone, QueueId, Slot, Time, WorkerId,
+};
 
 #[derive(Clone, Debug)]
 pub(super) struct Worker {
     pub(super) id: WorkerId,
     pub(super) slot: Slot,
+    /// Whose listeners it shares.
+    pub(super) queue: QueueId,
     pub(super) generation: Generation,
     pub(super) started: Time,
     pub(super) phase: Phase,
@@ -29,6 +33,8 @@ pub(super) struct Worker {
     pub(super) superseded: bool,
     /// It was not ready in time and was killed: whatever it says now, it will not serve.
     pub(super) timed_out: bool,
+    /// It had not emptied its queue when the settle time-out passed: nobody counts on it any more.
+    pub(super) is_overdue: bool,
 }
 
 /// A listener, as its worker has it.
@@ -82,6 +88,7 @@ impl Worker {
     pub(super) fn new(
         id: WorkerId,
         slot: Slot,
+        queue: QueueId,
         generation: Generation,
         now: Time,
         deadline: Time,
@@ -89,6 +96,7 @@ impl Worker {
         Self {
             id,
             slot,
+            queue,
             generation,
             started: now,
             phase: Phase::Starting {
@@ -102,7 +110,17 @@ impl Worker {
             probed: false,
             superseded: false,
             timed_out: false,
+            is_overdue: false,
         }
+    }
+
+    /// It has a listener that it does not use yet.
+    pub(super) fn give(&mut self, listener: ListenerId, endpoint: Endpoint, passed: bool) {
+        self.listeners.entry(listener).or_insert(Listener {
+            endpoint,
+            listening: false,
+            passed,
+        });
     }
 
     pub(super) fn is_serving(&self) -> bool {

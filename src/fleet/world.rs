@@ -23,7 +23,7 @@ use proptest::test_runner::{Config, TestCaseError};
 
 use super::{
     Asker, ChangeKind, Effect, Endpoint, Event, Exit, Fleet, Generation, ListenerId, Milestone,
-    Note, ReadyWhen, ScaleTo, Slot, Time, WorkerId,
+    Note, QueueId, ReadyWhen, ScaleTo, Slot, Time, WorkerId,
 };
 use history::History;
 use kernel::Kernel;
@@ -42,6 +42,7 @@ const STRAGGLES: Duration = Duration::from_millis(80);
 /// What will happen.
 #[derive(Clone, Debug)]
 enum Happening {
+    Binds(WorkerId),
     Listens(WorkerId),
     ListensExtra(WorkerId),
     Declares(WorkerId),
@@ -194,6 +195,7 @@ impl World {
 
     fn happen(&mut self, happening: Happening) -> Result<(), String> {
         match happening {
+            Happening::Binds(id) => self.binds(id),
             Happening::Listens(id) => self.listens(id),
             Happening::ListensExtra(id) => self.listens_on(id, extra()),
             Happening::Declares(id) => self.declares(id, Event::Notified { worker: id }),
@@ -249,6 +251,40 @@ impl World {
         self.feed(Event::Quieted { worker: id })
     }
 
+    /// It binds, and listens a while later.
+    fn binds(&mut self, id: WorkerId) -> Result<(), String> {
+        let Some(process) = self.alive(id) else {
+            return Ok(());
+        };
+        let pause = Duration::from_millis(process.script.listens_after);
+        for endpoint in process.endpoints(self.plan.two_endpoints, self.plan.slot_ports) {
+            self.binds_on(id, endpoint)?;
+        }
+        if pause.is_zero() {
+            return self.listens(id);
+        }
+        self.schedule(pause, Happening::Listens(id));
+        Ok(())
+    }
+
+    /// It gets what its queue has, if it has not got that yet.
+    fn binds_on(&mut self, id: WorkerId, endpoint: Endpoint) -> Result<(), String> {
+        let Some(process) = self.processes.get_mut(&id).filter(|it| it.is_alive()) else {
+            return Ok(());
+        };
+        let Some(listener) = self.kernel.of_queue(process.queue, endpoint) else {
+            return Ok(());
+        };
+        if process.listens_on.contains(&listener) || !process.given.insert(listener) {
+            return Ok(());
+        }
+        self.feed(Event::Shared {
+            worker: id,
+            listener,
+            endpoint,
+        })
+    }
+
     fn listens(&mut self, id: WorkerId) -> Result<(), String> {
         let Some(process) = self.alive(id) else {
             return Ok(());
@@ -271,13 +307,14 @@ impl World {
         let Some(process) = self.alive(id) else {
             return Ok(());
         };
-        let mut known = process.given.iter().chain(&process.listens_on);
-        let found = known.find(|id| self.kernel.open[id].endpoint == endpoint);
+        // At the latest now: who binds before its sibling listens has a socket of its own so far.
+        let found = self.kernel.of_queue(process.queue, endpoint);
+        let queue = process.queue;
         // Most that are passed a socket just accept from it: nobody hears of that.
         let is_silent = self.passed().contains(&endpoint) && process.script.start != Start::Twice;
         let listener = match found {
-            Some(listener) => *listener,
-            None => self.kernel.open(endpoint),
+            Some(listener) => listener,
+            None => self.kernel.open(endpoint, queue),
         };
         self.uses(id, listener);
         if is_silent {
@@ -337,28 +374,41 @@ impl World {
     }
 
     fn will_be_accepted(&mut self, listener: ListenerId) {
-        let listeners = self.kernel.open.get(&listener).map(|it| &it.listeners);
-        let worker = listeners.and_then(|set| set.first());
-        let script = worker.and_then(|id| self.alive(*id)).map(|it| &it.script);
-        if let Some(after) = script.and_then(|script| script.accepts_after) {
+        let accepts_after = |id| self.alive(id).and_then(|it| it.script.accepts_after);
+        if let Some(after) = self.acceptor(listener).and_then(accepts_after) {
             self.schedule(Duration::from_millis(after), Happening::Accepts(listener));
         }
     }
 
+    /// The worker that gets the next connection of a queue: one that accepts, if any does.
+    fn acceptor(&self, listener: ListenerId) -> Option<WorkerId> {
+        let mut workers = self.kernel.open.get(&listener)?.listeners.iter().copied();
+        let accepts = |id| {
+            self.alive(id)
+                .is_some_and(|it| it.script.accepts_after.is_some())
+        };
+        workers.find(|id| accepts(*id))
+    }
+
     fn accepts(&mut self, listener: ListenerId) {
-        let Some(socket) = self.kernel.open.get_mut(&listener) else {
+        let Some(id) = self.acceptor(listener) else {
             return;
         };
-        let Some(id) = socket.listeners.first().filter(|_| socket.pending > 0) else {
+        let Some(socket) = self
+            .kernel
+            .open
+            .get_mut(&listener)
+            .filter(|it| it.pending > 0)
+        else {
             return;
         };
-        let Some(process) = self.processes.get_mut(id) else {
+        let Some(process) = self.processes.get_mut(&id) else {
             return;
         };
         socket.pending -= 1;
         process.connections += 1;
         if let Some(after) = process.script.connection_lasts {
-            let ends = Happening::Ends(*id);
+            let ends = Happening::Ends(id);
             self.schedule(Duration::from_millis(after), ends);
         }
     }
@@ -449,9 +499,10 @@ impl World {
                 worker,
                 generation,
                 slot,
+                queue,
                 adopt,
                 ..
-            } => return self.spawn(*worker, *generation, *slot, adopt),
+            } => return self.spawn(*worker, *generation, *slot, *queue, adopt),
             Effect::Steer { live } => self.steer(live.keys().copied().collect()),
             Effect::Fence => self.fence(),
             Effect::MeasureQueues { workers } => return vec![self.measure_queues(workers)],
@@ -495,25 +546,22 @@ impl World {
         id: WorkerId,
         generation: Generation,
         slot: Slot,
+        queue: QueueId,
         adopt: &[ListenerId],
     ) -> Vec<Event> {
         let script = self.plan.scripts[self.processes.len() % self.plan.scripts.len()].clone();
-        let mut process = Process::new(slot, generation, script.clone(), self.now);
+        let mut process = Process::new(slot, queue, generation, script.clone(), self.now);
         process.given.extend(adopt);
         let mut events = Vec::new();
         for endpoint in self.passed() {
-            let is_kept = adopt
-                .iter()
-                .any(|id| self.kernel.open[id].endpoint == endpoint);
-            if !is_kept {
-                let listener = self.kernel.open(endpoint);
-                process.given.insert(listener);
-                events.push(Event::Prepared {
-                    worker: id,
-                    listener,
-                    endpoint,
-                });
-            }
+            let shared = self.kernel.of_queue(queue, endpoint);
+            let listener = shared.unwrap_or_else(|| self.kernel.open(endpoint, queue));
+            process.given.insert(listener);
+            events.push(Event::Prepared {
+                worker: id,
+                listener,
+                endpoint,
+            });
         }
         self.processes.insert(id, process);
         match script.start {
@@ -530,14 +578,14 @@ impl World {
         let first = match script.start {
             Start::ExecFails => Happening::Exits(id, Exit::NotStarted("no such file".to_owned())),
             Start::ExitsEarly => Happening::Exits(id, Exit::Code(1)),
-            _ => Happening::Listens(id),
+            _ => Happening::Binds(id),
         };
         let declares = script
             .ready_after
             .filter(|_| self.plan.policy.ready == ReadyWhen::Notified);
         let crash = Happening::Exits(id, Exit::Signal(6));
         let life = [
-            (Some(script.listens_after), first),
+            (Some(script.binds_after), first),
             (declares, Happening::Declares(id)),
             (script.extra_after, Happening::ListensExtra(id)),
             (script.crashes_after, crash),

@@ -31,6 +31,7 @@
 //! | `quiet` | whether a request is in flight, from what the kernel counts |
 //! | `fate` | what becomes of a connection that the worker has closed |
 //! | `swallowed` | what a reader took that was killed in its sleep |
+//! | `adoption` | how connections become ours alone |
 //! | `orphan` | connections that are ours alone |
 //! | `relay` | moves the bytes of one rescue |
 //! | `report` | what the supervisor is told |
@@ -38,6 +39,7 @@
 //! | `route` | where a request is sent |
 //! | `timers` | one deadline for each connection |
 
+mod adoption;
 mod fate;
 mod orphan;
 mod process;

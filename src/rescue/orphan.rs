@@ -1,35 +1,30 @@
 //! Connections that are ours alone: idle, being rescued, or lingering until the client has closed.
 
 use std::io::{self, Read};
-use std::net::{Shutdown, TcpStream as Plain};
-use std::os::fd::OwnedFd;
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
+use mio::Token;
 use mio::net::TcpStream;
-use mio::{Interest, Token};
 use socket2::SockRef;
 
 use super::process::Rescuer;
 use super::relay::{Progress, Relay, Surroundings};
-use crate::sys::{descriptor, tcp};
+use crate::sys::tcp;
 use crate::wire::http::{Ending, Exchange, Flaw};
 
 /// How long to wait for the client's close after ours: until then it may still have to read.
-const LINGER: Duration = Duration::from_secs(2);
-/// How long the kernel may take until it acknowledges a request that nobody answers, and some more.
-const DOUBT: Duration = Duration::from_millis(250);
-/// When to ask a silent client whether it is still there.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Orphan {
-    worker: u64,
-    client: TcpStream,
-    stage: Stage,
+    pub(super) worker: u64,
+    pub(super) client: TcpStream,
+    pub(super) stage: Stage,
 }
 
 #[derive(Debug)]
-enum Stage {
+pub(super) enum Stage {
     Idle,
     /// Idle, unless its worker has died with a request: the kernel will tell.
     Doubtful,
@@ -55,76 +50,6 @@ pub(super) fn token(id: u64) -> Token {
 }
 
 impl Rescuer {
-    /// Takes a connection that the worker has let go of, and from which it has read these bytes
-    /// in vain.
-    pub(super) fn adopt(&mut self, worker: u64, socket: OwnedFd, swallowed: Vec<u8>) {
-        match thawed(socket) {
-            Ok(client) => {
-                let stage = if swallowed.is_empty() {
-                    Stage::Idle
-                } else {
-                    self.stage_relay(&client, &swallowed)
-                };
-                self.keep(worker, client, stage, self.patience.idle);
-            }
-            Err(error) => self.fail(worker, &error),
-        }
-    }
-
-    /// Takes one of which it is not known whether the worker has died with a request: a client that
-    /// waits for its answer shall not do so until its own patience ends.
-    pub(super) fn adopt_in_doubt(&mut self, worker: u64, socket: OwnedFd) {
-        match thawed(socket) {
-            Ok(client) => self.keep(worker, client, Stage::Doubtful, DOUBT),
-            Err(error) => self.fail(worker, &error),
-        }
-    }
-
-    /// Takes a connection that nobody has accepted.
-    pub(super) fn welcome(&mut self, worker: u64, client: TcpStream) {
-        self.keep(worker, client, Stage::Idle, self.patience.idle);
-    }
-
-    /// Closes a connection so that the client can read what it was sent, whatever it sends.
-    pub(super) fn let_linger(&mut self, worker: u64, socket: OwnedFd) {
-        if descriptor::set_nonblocking(&socket, true).is_ok() {
-            let _ = tcp::thaw(&socket);
-            let client = TcpStream::from_std(Plain::from(socket));
-            let _ = client.shutdown(Shutdown::Write);
-            self.keep(worker, client, Stage::Linger, LINGER);
-        }
-    }
-
-    fn keep(&mut self, worker: u64, mut client: TcpStream, stage: Stage, patience: Duration) {
-        let id = self.next_id();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self
-            .poll
-            .registry()
-            .register(&mut client, token(id), interest)
-        {
-            return self.fail(worker, &error);
-        }
-        let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE);
-        // Without it, a client that vanishes is found out when its time is up.
-        let _ = SockRef::from(&client).set_tcp_keepalive(&keepalive);
-        self.timers.set(id, Some(Instant::now() + patience));
-        self.worker(worker).orphans += 1;
-        self.orphans.insert(
-            id,
-            Orphan {
-                worker,
-                client,
-                stage,
-            },
-        );
-    }
-
-    fn fail(&mut self, worker: u64, error: &io::Error) {
-        log::debug!("cannot take a connection over: {error}");
-        self.worker(worker).give_up("system");
-    }
-
     /// Its client or its server is ready, or it has yielded before.
     pub(super) fn orphan_ready(&mut self, id: u64, now: Instant) {
         let Some(mut orphan) = self.orphans.remove(&id) else {
@@ -154,7 +79,7 @@ impl Rescuer {
     }
 
     /// A rescue of which these bytes are there already.
-    fn stage_relay(&self, client: &TcpStream, bytes: &[u8]) -> Stage {
+    pub(super) fn stage_relay(&self, client: &TcpStream, bytes: &[u8]) -> Stage {
         let lines = client
             .peer_addr()
             .map(|peer| self.configuration.header_lines(peer));
@@ -291,13 +216,6 @@ impl Rescuer {
             End::Served | End::Lingered => {}
         }
     }
-}
-
-/// What nobody sleeps on any more, and everybody sees.
-fn thawed(socket: OwnedFd) -> io::Result<TcpStream> {
-    tcp::thaw(&socket)?;
-    descriptor::set_nonblocking(&socket, true)?;
-    Ok(TcpStream::from_std(Plain::from(socket)))
 }
 
 /// Whether the kernel had to acknowledge the last request by itself.

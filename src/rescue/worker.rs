@@ -109,9 +109,9 @@ impl Worker {
             kept.told = Some(*kept.watch.last());
             let pid = kept.at.pid;
             let readers = readers.entry(pid).or_insert_with(|| procfs::readers(pid));
-            let reader = readers.iter().find(|(_, number)| *number == kept.at.number);
+            let reader = readers.get(&kept.at.inode);
             kept.spare = None;
-            if let Some((thread, _)) = reader.filter(|_| kept.is_frozen) {
+            if let Some(thread) = reader.filter(|_| kept.is_frozen) {
                 kept.spare = Some(Spare::new(*thread == pid));
                 kept.refresh_spare();
                 threads.push(*thread);
@@ -185,8 +185,7 @@ impl Worker {
             let pid = kept.at.pid;
             kept.may_sleep = false;
             let readers = readers.entry(pid).or_insert_with(|| procfs::readers(pid));
-            let reader = readers.iter().find(|(_, number)| *number == kept.at.number);
-            threads.extend(reader.map(|(thread, _)| *thread));
+            threads.extend(readers.get(&kept.at.inode));
         }
         threads.truncate(MOST_THREADS);
         if !threads.is_empty() {

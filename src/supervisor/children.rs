@@ -14,7 +14,7 @@ use super::output::{Output, Stream, pipe};
 use super::sources::{Source, Sources};
 use crate::config::Config;
 use crate::executor::{self, Intercept, Plan};
-use crate::fleet::{Endpoint, Generation, ListenerId, Slot, WorkerId};
+use crate::fleet::{Endpoint, Generation, QueueId, Slot, WorkerId};
 use crate::sys::{channel, process};
 
 /// One worker's process.
@@ -58,8 +58,8 @@ pub(super) struct Birth<'a> {
     pub(super) workers: u32,
     /// Listeners that are passed as descriptors.
     pub(super) passed: Vec<(Endpoint, i32)>,
-    /// Listeners that are put in place when it binds.
-    pub(super) kept: Vec<(ListenerId, Endpoint)>,
+    /// Whose listeners are put in place when it binds.
+    pub(super) queue: QueueId,
     pub(super) notify: &'a Path,
 }
 
@@ -149,7 +149,7 @@ impl Nursery {
             has_ended: false,
             executor: Some((ours, token)),
             calls: None,
-            desk: Desk::new(birth.kept),
+            desk: Desk::new(pid, birth.queue),
         })
     }
 

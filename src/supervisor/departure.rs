@@ -33,7 +33,7 @@ impl Groups {
             return;
         };
         if let Some(group) = self.groups.get_mut(&endpoint) {
-            group.probes.remove(&id);
+            group.probes.retain(|_, probe| probe.listener != id);
             group.live.remove(&id);
             group.leaving.insert(id);
         }

@@ -1,20 +1,22 @@
 //! What one worker's calls of bind and listen have come to: which sockets are bound, which listeners
-//! are ready to take the place of its own.
+//! of its queue it has.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 
 use super::groups::Groups;
-use crate::fleet::{Endpoint, ListenerId};
-use crate::sys::procfs;
+use crate::fleet::{Endpoint, ListenerId, QueueId};
+use crate::sys::usage;
 
 /// What one worker's calls have come to so far.
 #[derive(Debug)]
 pub(super) struct Desk {
-    /// Listeners that take the place of the worker's own when it binds.
-    pub(super) kept: Vec<(ListenerId, Endpoint)>,
-    /// Listeners that it has, or had until it closed its descriptor: we still hold them.
-    pub(super) placed: Vec<(ListenerId, Endpoint)>,
+    /// The worker's first process.
+    pid: i32,
+    /// Whose listeners take the place of the worker's own.
+    pub(super) queue: QueueId,
+    /// Those of them that it has, or had until it closed its descriptor: we still hold them.
+    pub(super) placed: BTreeSet<ListenerId>,
     /// Sockets that we have bound for it. By inode: descriptors' numbers are reused.
     pub(super) bound: BTreeSet<u64>,
     /// Sockets that we made and put in place; they cannot be fetched again.
@@ -25,10 +27,11 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    pub(super) fn new(kept: Vec<(ListenerId, Endpoint)>) -> Self {
+    pub(super) fn new(pid: i32, queue: QueueId) -> Self {
         Self {
-            kept,
-            placed: Vec::new(),
+            pid,
+            queue,
+            placed: BTreeSet::new(),
             bound: BTreeSet::new(),
             made: BTreeMap::new(),
             v6_only: BTreeMap::new(),
@@ -36,31 +39,23 @@ impl Desk {
         }
     }
 
-    /// The listener that takes the place of the socket which the worker binds to `endpoint`: one
-    /// that was kept for it, or one that it closed. A server may listen to see whether it can, and
-    /// then again in earnest; the first listener would stay live, and nobody would accept from it.
+    /// The listener that takes the place of the socket which the worker binds to `endpoint`: one of
+    /// its queue that it has not, or one that it closed. A server may listen to see whether it can,
+    /// and then again in earnest; the first listener would stay live, and nobody would accept from
+    /// it. A server that opens two in earnest gets two, and so do all workers of its queue.
     pub(super) fn replacement(
         &mut self,
         groups: &Groups,
         endpoint: &Endpoint,
     ) -> Option<ListenerId> {
-        if let Some(at) = self.kept.iter().position(|(_, kept)| kept == endpoint) {
-            let kept = self.kept.remove(at);
-            self.placed.push(kept);
-            return Some(kept.0);
-        }
-        let is_closed = |id| {
-            groups
-                .inode(id)
-                .is_some_and(|inode| !procfs::is_held_elsewhere(inode))
-        };
-        let here = self.placed.iter().filter(|(_, placed)| placed == endpoint);
-        here.map(|(id, _)| *id).find(|id| is_closed(*id))
+        let mut here = groups.of_queue(self.queue, endpoint);
+        let id = here.find(|id| !self.placed.contains(id) || self.has_closed(groups, *id))?;
+        self.placed.insert(id);
+        Some(id)
     }
 
-    pub(super) fn listened(&mut self, id: ListenerId, endpoint: Endpoint) {
-        if !self.placed.contains(&(id, endpoint)) {
-            self.placed.push((id, endpoint));
-        }
+    fn has_closed(&self, groups: &Groups, id: ListenerId) -> bool {
+        let inode = groups.inode(id);
+        inode.is_some_and(|inode| !usage::is_held_by(self.pid, inode))
     }
 }

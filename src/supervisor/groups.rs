@@ -12,7 +12,7 @@ use log::error;
 
 use super::fence::Ticket;
 use crate::fleet::steering::{Layout, Probe, Target, compile};
-use crate::fleet::{Endpoint, ListenerId};
+use crate::fleet::{Endpoint, ListenerId, QueueId};
 use crate::sys::{listener, steering};
 
 /// The listener that gets everything before any is live.
@@ -26,6 +26,8 @@ const FIRST: Target = Target {
 pub(super) struct Groups {
     pub(super) listeners: BTreeMap<ListenerId, Listener>,
     pub(super) groups: BTreeMap<Endpoint, Group>,
+    /// What the last steering said.
+    pub(super) live: BTreeMap<ListenerId, u32>,
     next: u64,
     steered: bool,
 }
@@ -34,6 +36,7 @@ pub(super) struct Groups {
 pub(super) struct Listener {
     pub(super) socket: OwnedFd,
     pub(super) endpoint: Endpoint,
+    pub(super) queue: QueueId,
     pub(super) inode: u64,
 }
 
@@ -41,7 +44,8 @@ pub(super) struct Listener {
 pub(super) struct Group {
     pub(super) layout: Layout,
     pub(super) live: BTreeMap<ListenerId, u32>,
-    pub(super) probes: BTreeMap<ListenerId, ProbeSource>,
+    /// By their ports: workers of a queue are probed through the same listener.
+    pub(super) probes: BTreeMap<u16, ProbeSource>,
     /// To be closed as soon as that cannot send a connection astray.
     pub(super) leaving: BTreeSet<ListenerId>,
     /// Those of them that no look-up finds any more, once the fence has passed.
@@ -56,8 +60,8 @@ pub(super) struct Group {
 /// Where the probe of a listener comes from.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ProbeSource {
+    pub(super) listener: ListenerId,
     address: u32,
-    port: u16,
 }
 
 impl Groups {
@@ -66,13 +70,19 @@ impl Groups {
         Self {
             listeners: BTreeMap::new(),
             groups: BTreeMap::new(),
+            live: BTreeMap::new(),
             next: 0,
             steered,
         }
     }
 
     /// Takes in a socket that has just begun to listen.
-    pub(super) fn join(&mut self, socket: OwnedFd, endpoint: Endpoint) -> io::Result<ListenerId> {
+    pub(super) fn join(
+        &mut self,
+        socket: OwnedFd,
+        endpoint: Endpoint,
+        queue: QueueId,
+    ) -> io::Result<ListenerId> {
         let inode = listener::inode(&socket)?;
         let id = ListenerId(self.next);
         self.next += 1;
@@ -81,6 +91,7 @@ impl Groups {
             Listener {
                 socket,
                 endpoint,
+                queue,
                 inode,
             },
         );
@@ -166,6 +177,7 @@ impl Groups {
 
     /// Gives new connections to these listeners and to no others.
     pub(super) fn steer(&mut self, live: &BTreeMap<ListenerId, u32>) {
+        self.live.clone_from(live);
         for endpoint in self.groups.keys().copied().collect::<Vec<_>>() {
             let Some(group) = self.groups.get_mut(&endpoint) else {
                 continue;
@@ -194,16 +206,18 @@ impl Groups {
             IpAddr::V6(address) => u128::from(address) as u32, // the last 32 bits are what a program compares
         };
         if let Some(group) = self.groups.get_mut(&endpoint) {
-            group.probes.insert(id, ProbeSource { address, port });
+            let listener = id;
+            let source = ProbeSource { listener, address };
+            group.probes.insert(port, source);
             self.reattach(&endpoint);
         }
     }
 
     /// Forgets what [`Self::probe_from`] said. The rule stays in the program until its next
     /// change: it does no harm, and a program is changed as rarely as can be.
-    pub(super) fn probe_ended(&mut self, id: ListenerId) {
+    pub(super) fn probe_ended(&mut self, port: u16) {
         for group in self.groups.values_mut() {
-            group.probes.remove(&id);
+            group.probes.remove(&port);
         }
     }
 
@@ -230,10 +244,10 @@ impl Groups {
         let Some(group) = self.groups.get_mut(endpoint) else {
             return;
         };
-        let probes = group.probes.iter().filter_map(|(id, source)| {
-            let index = group.layout.index_of(*id)?;
+        let probes = group.probes.iter().filter_map(|(port, source)| {
+            let index = group.layout.index_of(source.listener)?;
             Some(Probe {
-                port: source.port,
+                port: *port,
                 address: source.address,
                 index,
             })

@@ -10,6 +10,12 @@
 //!
 //! A signal may interrupt a call that waits and start it again; so a second bind of a socket that
 //! we have bound is answered with 0.
+//!
+//! Where the worker's queue has a listener already, that takes the place of the worker's socket: at
+//! bind, so that all that the worker does to it later is done to what it will accept from; at listen
+//! at the latest, for two workers of a queue may both have bound before one of them listens. What
+//! they then do to the one socket they do all: options, listen(2) again with another backlog and
+//! `O_NONBLOCK` are the socket's or the open file's, and they run the same program.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,10 +27,10 @@ use super::Supervisor;
 use super::desk::Desk;
 use super::groups::Groups;
 use super::stranger::{cannot_listen, refuse_stranger};
-use crate::fleet::{Endpoint, Event, ListenerId, WorkerId};
+use crate::fleet::{Endpoint, Event, Fleet, ListenerId, WorkerId};
 use crate::sys::listener::Kind;
 use crate::sys::procfs::SocketKind;
-use crate::sys::seccomp::{self, Call, Notification};
+use crate::sys::seccomp::{self, Call};
 use crate::sys::{descriptor, listener, pidfd, procfs};
 use crate::wire::address::socket_address;
 
@@ -44,6 +50,7 @@ struct Waiting<'a> {
     id: u64,
     pid: i32,
     worker: WorkerId,
+    fleet: &'a Fleet,
 }
 
 /// The socket of a call.
@@ -67,14 +74,15 @@ impl Supervisor {
             let calls = calls.as_fd();
             match seccomp::receive(calls) {
                 Ok(Some(notification)) => {
-                    let listened = serve(
-                        worker,
+                    let waiting = Waiting {
                         calls,
-                        &mut child.desk,
-                        &mut self.groups,
-                        notification,
-                    );
-                    self.inbox.extend(listened);
+                        id: notification.id,
+                        pid: procfs::tgid(notification.thread).unwrap_or(notification.thread),
+                        worker,
+                        fleet: &self.fleet,
+                    };
+                    let event = waiting.serve(&mut child.desk, &mut self.groups, notification.call);
+                    self.inbox.extend(event);
                 }
                 Ok(None) => return,
                 Err(error) => {
@@ -84,52 +92,6 @@ impl Supervisor {
             }
         }
     }
-}
-
-/// Deals with one call; a listen that succeeded is an event.
-fn serve(
-    worker: WorkerId,
-    calls: BorrowedFd<'_>,
-    desk: &mut Desk,
-    groups: &mut Groups,
-    call: Notification,
-) -> Option<Event> {
-    let pid = procfs::tgid(call.thread).unwrap_or(call.thread);
-    let waiting = Waiting {
-        calls,
-        id: call.id,
-        pid,
-        worker,
-    };
-    let mut event = None;
-    let answer = match resolved(pid, call.call) {
-        Call::Bind {
-            fd,
-            address,
-            length,
-        } => waiting.bind(desk, groups, fd, address, length),
-        Call::Listen { fd, backlog } => match waiting.listen(desk, groups, fd, backlog) {
-            Ok(Some((listener, endpoint))) => {
-                event = Some(Event::Listened {
-                    worker,
-                    listener,
-                    endpoint,
-                });
-                Answer::Result(Ok(()))
-            }
-            Ok(None) => Answer::Pass,
-            Err(error) => Answer::Result(Err(error)),
-        },
-        Call::SetV6Only {
-            fd, value_address, ..
-        } => {
-            waiting.note_v6_only(desk, fd, value_address);
-            Answer::Pass
-        }
-        Call::Socketcall { .. } | Call::Other => Answer::Pass,
-    };
-    waiting.answer(answer);
-    event
 }
 
 /// 32-bit x86 programs have one system call for all that is about sockets.
@@ -154,6 +116,38 @@ fn resolved(pid: i32, call: Call) -> Call {
 }
 
 impl Waiting<'_> {
+    /// Deals with the call; that it got a listener, or listens, is an event.
+    fn serve(&self, desk: &mut Desk, groups: &mut Groups, call: Call) -> Option<Event> {
+        let (answer, event) = match resolved(self.pid, call) {
+            Call::Bind {
+                fd,
+                address,
+                length,
+            } => self.bind(desk, groups, fd, address, length),
+            Call::Listen { fd, backlog } => match self.listen(desk, groups, fd, backlog) {
+                Ok(Some((listener, endpoint))) => {
+                    let event = Event::Listened {
+                        worker: self.worker,
+                        listener,
+                        endpoint,
+                    };
+                    (Answer::Result(Ok(())), Some(event))
+                }
+                Ok(None) => (Answer::Pass, None),
+                Err(error) => (Answer::Result(Err(error)), None),
+            },
+            Call::SetV6Only {
+                fd, value_address, ..
+            } => {
+                self.note_v6_only(desk, fd, value_address);
+                (Answer::Pass, None)
+            }
+            Call::Socketcall { .. } | Call::Other => (Answer::Pass, None),
+        };
+        self.answer(answer);
+        event
+    }
+
     fn answer(&self, answer: Answer) {
         let sent = match answer {
             Answer::Result(Ok(())) => seccomp::answer(self.calls, self.id, Ok(0)),
@@ -184,29 +178,29 @@ impl Waiting<'_> {
         fd: i32,
         address: u64,
         length: u32,
-    ) -> Answer {
+    ) -> (Answer, Option<Event>) {
         let address = match self.read_address(address, length) {
             Ok(Some(address)) if address.port() != 0 => address,
-            Ok(_) => return Answer::Pass,
-            Err(error) => return self.cannot_see(desk, &error),
+            Ok(_) => return (Answer::Pass, None),
+            Err(error) => return (self.cannot_see(desk, &error), None),
         };
         let subject = match self.subject(fd) {
             Ok(Some(subject)) => subject,
-            Ok(None) => return Answer::Pass,
-            Err(error) => return self.cannot_see(desk, &error),
+            Ok(None) => return (Answer::Pass, None),
+            Err(error) => return (self.cannot_see(desk, &error), None),
         };
         if !self.still_waits() {
-            return Answer::None;
+            return (Answer::None, None);
         }
         match self.bind_socket(desk, groups, fd, address, subject) {
-            Ok(()) => Answer::Result(Ok(())),
+            Ok(shared) => (Answer::Result(Ok(())), shared),
             Err(error) => {
                 warn!(
                     "worker {}: {}",
                     self.worker,
                     cannot_listen(&address, &error)
                 );
-                Answer::Result(Err(error))
+                (Answer::Result(Err(error)), None)
             }
         }
     }
@@ -218,21 +212,25 @@ impl Waiting<'_> {
         fd: i32,
         address: SocketAddr,
         subject: Subject,
-    ) -> io::Result<()> {
+    ) -> io::Result<Option<Event>> {
         let endpoint = Endpoint {
             address,
             v6_only: self.v6_only(desk, &subject, fd, &address),
         };
         let own_inode = subject.inode(self.pid, fd);
         if own_inode.is_some_and(|inode| desk.bound.contains(&inode)) {
-            return Ok(());
+            return Ok(None);
         }
-        if let Some(id) = desk.replacement(groups, &endpoint)
-            && let Some(socket) = groups.socket(id)
+        if let Some(listener) = desk.replacement(groups, &endpoint)
+            && let Some(socket) = groups.socket(listener)
         {
-            self.put_in_place(fd, socket, &subject)?;
-            desk.bound.extend(groups.inode(id));
-            return Ok(());
+            self.share(fd, listener, socket, &subject)?;
+            desk.bound.extend(groups.inode(listener));
+            return Ok(Some(Event::Shared {
+                worker: self.worker,
+                listener,
+                endpoint,
+            }));
         }
         refuse_stranger(groups, &endpoint)?;
         let inode = match subject {
@@ -254,7 +252,22 @@ impl Waiting<'_> {
             }
         };
         desk.bound.extend(inode);
-        Ok(())
+        Ok(None)
+    }
+
+    /// Puts a listener of the queue in the place of the worker's socket.
+    fn share(
+        &self,
+        fd: i32,
+        listener: ListenerId,
+        socket: BorrowedFd<'_>,
+        instead_of: &Subject,
+    ) -> io::Result<()> {
+        if !self.fleet.is_in_use(listener, self.worker) {
+            return self.put_in_place(fd, socket, instead_of);
+        }
+        let flags = procfs::fd_flags(self.pid, fd);
+        self.place(fd, socket, flags.is_ok_and(|flags| flags.close_on_exec))
     }
 
     /// Puts a socket in the place of the worker's, with the worker's flags.
@@ -270,7 +283,10 @@ impl Waiting<'_> {
             Subject::Unseen => flags.as_ref().is_ok_and(|flags| flags.nonblocking),
         };
         descriptor::set_nonblocking(&socket, nonblocking)?;
-        let close_on_exec = flags.is_ok_and(|flags| flags.close_on_exec);
+        self.place(fd, socket, flags.is_ok_and(|flags| flags.close_on_exec))
+    }
+
+    fn place(&self, fd: i32, socket: BorrowedFd<'_>, close_on_exec: bool) -> io::Result<()> {
         seccomp::place(self.calls, self.id, socket, fd, close_on_exec)?;
         Ok(())
     }
@@ -283,10 +299,7 @@ impl Waiting<'_> {
         fd: i32,
         backlog: i32,
     ) -> io::Result<Option<(ListenerId, Endpoint)>> {
-        let Ok(socket) = self.bound_socket(desk, groups, fd) else {
-            return Ok(None);
-        };
-        let Some(socket) = socket else {
+        let Ok(Some(socket)) = self.bound_socket(desk, groups, fd) else {
             return Ok(None);
         };
         let inode = listener::inode(&socket)?;
@@ -297,12 +310,22 @@ impl Waiting<'_> {
         let Some(endpoint) = listener::endpoint(&socket)? else {
             return Ok(None);
         };
-        listener::listen(&socket, backlog)?;
-        let id = match known {
-            Some(id) => id,
-            None => groups.join(socket, endpoint)?,
+        let shared = known.or_else(|| desk.replacement(groups, &endpoint));
+        let id = match (shared, shared.and_then(|id| groups.socket(id))) {
+            (Some(id), Some(listener)) => {
+                if known.is_none() {
+                    self.share(fd, id, listener, &Subject::Own(socket))?;
+                    desk.bound.extend(groups.inode(id));
+                }
+                groups.listen_again(id, backlog)?;
+                id
+            }
+            _ => {
+                listener::listen(&socket, backlog)?;
+                groups.join(socket, endpoint, desk.queue)?
+            }
         };
-        desk.listened(id, endpoint);
+        desk.placed.insert(id);
         Ok(Some((id, endpoint)))
     }
 

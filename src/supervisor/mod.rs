@@ -14,6 +14,7 @@
 //! | `stranger` | somebody else on the port |
 //! | `groups` | listeners and steering |
 //! | `fence` | waits until no packet is under way by a former steering |
+//! | `queue` | listeners that several workers have |
 //! | `departure` | how a listener leaves its group |
 //! | `measure` | queues and connections of retired workers |
 //! | `probe` | asks a worker whether it is ready |
@@ -45,6 +46,7 @@ mod notify;
 mod output;
 mod perform;
 mod probe;
+mod queue;
 mod reaper;
 mod rescue;
 mod rescuer;
@@ -233,6 +235,7 @@ fn policy(config: &Config) -> Policy {
     Policy {
         workers: config.workers,
         most_workers: MAX_WORKERS,
+        queues: config.queues,
         ready: match config.ready {
             Readiness::Listen => ReadyWhen::Listening,
             Readiness::Notify => ReadyWhen::Notified,

@@ -8,7 +8,9 @@ use log::error;
 use super::Supervisor;
 use super::children::Birth;
 use crate::config::Steering;
-use crate::fleet::{Effect, Endpoint, Event, Generation, ListenerId, Note, Slot, WorkerId};
+use crate::fleet::{
+    Effect, Endpoint, Event, Generation, ListenerId, Note, QueueId, Slot, WorkerId,
+};
 use crate::sys::{listener, process};
 
 impl Supervisor {
@@ -18,10 +20,12 @@ impl Supervisor {
                 worker,
                 generation,
                 slot,
+                queue,
                 workers,
-                adopt,
+                // Its desk finds them, and those of its siblings, by the queue.
+                adopt: _,
             } => {
-                return self.spawn(worker, generation, slot, workers, &adopt);
+                return self.spawn(worker, generation, slot, queue, workers);
             }
             Effect::Steer { live } => self.groups.steer(&live),
             Effect::Fence => self.settling = Some(self.fences.ask()),
@@ -70,11 +74,11 @@ impl Supervisor {
         worker: WorkerId,
         generation: Generation,
         slot: Slot,
+        queue: QueueId,
         workers: u32,
-        adopt: &[ListenerId],
     ) -> Vec<Event> {
         let mut events = Vec::new();
-        let passed = match self.passed_listeners(worker, adopt, &mut events) {
+        let passed = match self.passed_listeners(worker, queue, &mut events) {
             Ok(passed) => passed,
             Err(reason) => {
                 return events
@@ -89,18 +93,13 @@ impl Supervisor {
                 self.groups.socket(*id)?.as_raw_fd(),
             ))
         });
-        let kept = adopt
-            .iter()
-            .chain(passed.iter().filter(|id| !adopt.contains(id)));
         let birth = Birth {
             worker,
             slot,
             generation,
             workers,
             passed: numbered.collect(),
-            kept: kept
-                .filter_map(|id| Some((*id, self.groups.endpoint(*id)?)))
-                .collect(),
+            queue,
             notify: self.notify.path(),
         };
         match self
@@ -116,38 +115,34 @@ impl Supervisor {
         events
     }
 
-    /// The listeners of `--listen` for a new worker: kept ones, else new ones.
+    /// The listeners of `--listen` for a new worker: its queue's, else new ones.
     fn passed_listeners(
         &mut self,
         worker: WorkerId,
-        adopt: &[ListenerId],
+        queue: QueueId,
         events: &mut Vec<Event>,
     ) -> Result<Vec<ListenerId>, String> {
         let mut passed = Vec::new();
         for endpoint in self.config.listen.clone() {
-            let kept = adopt
-                .iter()
-                .find(|id| self.groups.endpoint(**id) == Some(endpoint));
-            let id = match kept {
-                Some(id) => *id,
-                None => self.open_listener(&endpoint)?,
+            let shared = self.groups.of_queue(queue, &endpoint).next();
+            let id = match shared {
+                Some(id) => id,
+                None => self.open_listener(&endpoint, queue)?,
             };
-            if kept.is_none() {
-                events.push(Event::Prepared {
-                    worker,
-                    listener: id,
-                    endpoint,
-                });
-            }
+            events.push(Event::Prepared {
+                worker,
+                listener: id,
+                endpoint,
+            });
             passed.push(id);
         }
         Ok(passed)
     }
 
-    fn open_listener(&mut self, endpoint: &Endpoint) -> Result<ListenerId, String> {
+    fn open_listener(&mut self, endpoint: &Endpoint, queue: QueueId) -> Result<ListenerId, String> {
         super::stranger::refuse_stranger(&self.groups, endpoint)
             .and_then(|()| listener::open(endpoint))
-            .and_then(|socket| self.groups.join(socket, *endpoint))
+            .and_then(|socket| self.groups.join(socket, *endpoint, queue))
             .map_err(|error| super::stranger::cannot_listen(&endpoint.address, &error))
     }
 

@@ -4,6 +4,11 @@
 //! gets anything else. There are two probes. The HTTP probe asks for a path. The accept probe is
 //! for a worker that was given a listening socket: nothing tells that it has begun to use it, but
 //! that a connection which can only be its own has been accepted.
+//!
+//! Where workers share a queue, any of them may accept. So the accept probe counts for the worker
+//! that has the connection then, and before that for one whose epoll instance waits for the
+//! listener, for the kernel may wake the same sibling every time. The HTTP probe asks the queue:
+//! whoever answers, the worker that is probed listens on it too.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -16,7 +21,7 @@ use socket2::{Domain, Socket, Type};
 use super::Supervisor;
 use crate::config::Readiness;
 use crate::fleet::{Endpoint, Event, ListenerId, WorkerId};
-use crate::sys::listener;
+use crate::sys::{listener, usage};
 
 /// How long a worker may take to answer an HTTP probe before it is asked again.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -27,6 +32,7 @@ const LONGEST_HEAD: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Probe {
     listener: ListenerId,
+    source: SocketAddr,
     socket: Socket,
     since: Instant,
     /// What is being asked; none for an accept probe.
@@ -43,6 +49,10 @@ struct Question {
 impl Supervisor {
     /// Begins a probe, or sees how the one that is under way is doing.
     pub(super) fn probe(&mut self, worker: WorkerId) -> Vec<Event> {
+        if let Some(listener) = self.awaited_listener(worker) {
+            self.end_probe(worker);
+            return self.uses(worker, listener);
+        }
         let Some(probe) = self.probes.get(&worker) else {
             if let Err(error) = self.begin_probe(worker) {
                 debug!("worker {worker}: cannot probe: {error}");
@@ -56,11 +66,19 @@ impl Supervisor {
             }
             return Vec::new();
         }
-        let (listener, is_accepted) = (probe.listener, self.is_accepted(probe));
-        if !is_accepted {
+        let Some(is_own) = self.is_own(worker, probe) else {
             return Vec::new();
-        }
+        };
+        let listener = probe.listener;
         self.end_probe(worker);
+        if is_own {
+            self.uses(worker, listener)
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn uses(&self, worker: WorkerId, listener: ListenerId) -> Vec<Event> {
         let endpoint = self.groups.endpoint(listener);
         endpoint
             .map(|endpoint| Event::Listened {
@@ -72,16 +90,45 @@ impl Supervisor {
             .collect()
     }
 
-    /// Our connection is established and waits in no queue: somebody has it.
-    fn is_accepted(&self, probe: &Probe) -> bool {
-        listener::is_established(&probe.socket).unwrap_or(false)
-            && self.pending_on(probe.listener) == 0
+    /// Whether it is this worker that has accepted the probe; none while nobody has.
+    fn is_own(&self, worker: WorkerId, probe: &Probe) -> Option<bool> {
+        if !listener::is_established(&probe.socket).unwrap_or(false) {
+            return None;
+        }
+        if !self.fleet.is_shared(probe.listener, worker) {
+            return (self.pending_on(probe.listener) == 0).then_some(true);
+        }
+        // Siblings are probed too, and one that has accepted its probe waits for us to say
+        // something: that the queue is empty is not to be waited for.
+        let open = self.open_connections().ok()?;
+        match open.iter().find(|it| it.remote == probe.source) {
+            Some(waiting) if waiting.inode == 0 => None,
+            Some(accepted) => {
+                let pid = self.children.get(worker)?.pid;
+                Some(usage::is_held_by(pid, accepted.inode))
+            }
+            None => Some(false),
+        }
+    }
+
+    /// The shared listener that a worker has not been known to use and waits for.
+    fn awaited_listener(&self, worker: WorkerId) -> Option<ListenerId> {
+        let listener = self.unused_shared(worker)?;
+        let inode = self.groups.inode(listener)?;
+        let pid = self.children.get(worker)?.pid;
+        usage::is_awaited_by(pid, inode).then_some(listener)
+    }
+
+    fn unused_shared(&self, worker: WorkerId) -> Option<ListenerId> {
+        let listener = self.fleet.unused_listener(worker)?;
+        self.fleet.is_shared(listener, worker).then_some(listener)
     }
 
     fn begin_probe(&mut self, worker: WorkerId) -> io::Result<()> {
         let request = match &self.config.ready {
-            Readiness::Http(path) => Some(path.clone()),
-            Readiness::Listen | Readiness::Notify => None,
+            // First it must be known to use what it was given: a sibling would answer for it.
+            Readiness::Http(path) if self.unused_shared(worker).is_none() => Some(path.clone()),
+            _ => None,
         };
         let listener = match &request {
             Some(_) => self.listeners_of(worker).first().copied(),
@@ -116,6 +163,7 @@ impl Supervisor {
             worker,
             Probe {
                 listener,
+                source,
                 socket,
                 since: Instant::now(),
                 question,
@@ -172,7 +220,7 @@ impl Supervisor {
         let Some(probe) = self.probes.remove(&worker) else {
             return;
         };
-        self.groups.probe_ended(probe.listener);
+        self.groups.probe_ended(probe.source.port());
         if let Some(question) = probe.question {
             self.sources.remove(&probe.socket, question.token);
         }

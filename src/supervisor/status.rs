@@ -1,14 +1,14 @@
 //! What `status` shows: the fleet's view, and what the kernel says of it at this moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Supervisor;
 use super::measure::identities;
 use crate::fleet::census::attribute;
-use crate::fleet::{Endpoint, ListenerId, WorkerId, WorkerView};
+use crate::fleet::{Endpoint, ListenerId, QueueId, WorkerId, WorkerView};
 use crate::sys::listener;
 use crate::wire::control::{
-    EndpointStatus, GenerationStatus, ListenerStatus, Status, WorkerStatus,
+    EndpointStatus, GenerationStatus, ListenerStatus, QueueStatus, Status, WorkerStatus,
 };
 use crate::wire::diag::{Connection, States};
 
@@ -16,17 +16,31 @@ use crate::wire::diag::{Connection, States};
 struct Connections {
     by_endpoint: BTreeMap<Endpoint, u64>,
     by_worker: BTreeMap<WorkerId, u64>,
-    /// The connections that each worker was given, open or closed within the last minute.
-    given: BTreeMap<WorkerId, u64>,
+    /// The connections that each queue was given, open or closed within the last minute.
+    given: BTreeMap<QueueId, u64>,
 }
+
+impl Connections {
+    /// A queue's part of all.
+    fn share(&self, queue: QueueId) -> Option<f64> {
+        let all: u64 = self.given.values().sum();
+        let given = self.given.get(&queue).copied().unwrap_or(0);
+        (all > 0).then(|| given as f64 / all as f64)
+    }
+}
+
+type Listeners = BTreeMap<ListenerId, ListenerStatus>;
 
 impl Supervisor {
     pub(super) fn status(&self) -> Status {
         let views = self.fleet.view(self.now());
         let connections = self.count_connections(&views);
+        let connections = connections.as_ref();
+        let listeners = self.listener_statuses(&views);
+        let queues = queues(&views, &listeners, connections);
         let workers: Vec<WorkerStatus> = views
             .iter()
-            .map(|view| self.worker_status(view, connections.as_ref()))
+            .map(|view| self.worker_status(view, &queues, &listeners, connections))
             .collect();
         let (reloads, reloads_failed) = self.fleet.reloads();
         Status {
@@ -39,19 +53,27 @@ impl Supervisor {
             reloads,
             reloads_failed,
             generations: generations(&workers),
-            endpoints: self.endpoint_statuses(&workers, connections.as_ref()),
+            endpoints: self.endpoint_statuses(&listeners, connections),
+            queues,
             workers,
             rescues: self.rescuers.figures.statuses(),
         }
     }
 
-    fn worker_status(&self, view: &WorkerView, connections: Option<&Connections>) -> WorkerStatus {
-        let given = connections
-            .map(|connections| connections.given.get(&view.worker).copied().unwrap_or(0));
-        let all = connections.map_or(0, |connections| connections.given.values().sum::<u64>());
+    fn worker_status(
+        &self,
+        view: &WorkerView,
+        queues: &[QueueStatus],
+        listeners: &Listeners,
+        connections: Option<&Connections>,
+    ) -> WorkerStatus {
+        let mut own = queues
+            .iter()
+            .filter(|queue| queue.workers == [view.worker.0]);
         WorkerStatus {
             id: view.worker.0,
             slot: view.slot.0,
+            queue: view.queue.0,
             generation: view.generation.0,
             pid: self
                 .children
@@ -63,7 +85,7 @@ impl Supervisor {
             listeners: view
                 .listeners
                 .iter()
-                .map(|(id, endpoint)| self.listener_status(*id, endpoint))
+                .filter_map(|(id, _)| listeners.get(id).cloned())
                 .collect(),
             connections: connections.map(|connections| {
                 connections
@@ -72,10 +94,17 @@ impl Supervisor {
                     .copied()
                     .unwrap_or(0)
             }),
-            share: given
-                .filter(|_| all > 0)
-                .map(|given| given as f64 / all as f64),
+            share: own.next().and_then(|queue| queue.share),
         }
+    }
+
+    /// Each listener once, whoever shares it.
+    fn listener_statuses(&self, views: &[WorkerView]) -> Listeners {
+        let all = views.iter().flat_map(|view| &view.listeners);
+        let distinct: BTreeMap<ListenerId, Endpoint> = all.copied().collect();
+        let status =
+            |(id, endpoint): (ListenerId, Endpoint)| (id, self.listener_status(id, &endpoint));
+        distinct.into_iter().map(status).collect()
     }
 
     fn listener_status(&self, id: ListenerId, endpoint: &Endpoint) -> ListenerStatus {
@@ -94,13 +123,16 @@ impl Supervisor {
 
     fn endpoint_statuses(
         &self,
-        workers: &[WorkerStatus],
+        listeners: &Listeners,
         connections: Option<&Connections>,
     ) -> Vec<EndpointStatus> {
-        let listeners = || workers.iter().flat_map(|worker| &worker.listeners);
         let status = |(endpoint, count): (&Endpoint, usize)| {
             let address = endpoint.to_string();
-            let here = || listeners().filter(|listener| listener.address == address);
+            let here = || {
+                listeners
+                    .values()
+                    .filter(|listener| listener.address == address)
+            };
             EndpointStatus {
                 listeners: u32::try_from(count).unwrap_or(u32::MAX),
                 live: u32::try_from(here().filter(|listener| listener.live).count())
@@ -118,14 +150,18 @@ impl Supervisor {
         let open = self.open_connections().ok()?;
         let closed = self.connections(States::CLOSED_RECENTLY).ok()?;
         let by_worker = attribute(&identities(&open), &self.owners()).open;
-        let worker_of: BTreeMap<ListenerId, WorkerId> = views
+        let queue_of: BTreeMap<ListenerId, QueueId> = views
             .iter()
-            .flat_map(|view| view.listeners.iter().map(|(id, _)| (*id, view.worker)))
+            .flat_map(|view| view.listeners.iter().map(|(id, _)| (*id, view.queue)))
             .collect();
         let mut by_endpoint: BTreeMap<Endpoint, u64> = BTreeMap::new();
         // An open connection is known by its owner; a closed one has none, but the steering tells
         // who was given it.
-        let mut given = by_worker.clone();
+        let mut given: BTreeMap<QueueId, u64> = BTreeMap::new();
+        for view in views {
+            let open = by_worker.get(&view.worker).copied().unwrap_or(0);
+            *given.entry(view.queue).or_default() += open;
+        }
         for connection in &open {
             let endpoint = self.endpoint_of(connection);
             endpoint
@@ -137,8 +173,8 @@ impl Supervisor {
                 self.groups
                     .chosen(&endpoint, connection.remote.ip(), connection.remote.port())
             });
-            if let Some(worker) = chosen.and_then(|listener| worker_of.get(&listener)) {
-                *given.entry(*worker).or_default() += 1;
+            if let Some(queue) = chosen.and_then(|listener| queue_of.get(&listener)) {
+                *given.entry(*queue).or_default() += 1;
             }
         }
         Some(Connections {
@@ -166,6 +202,32 @@ impl Supervisor {
         });
         exact.or(wildcard).copied()
     }
+}
+
+fn queues(
+    views: &[WorkerView],
+    listeners: &Listeners,
+    connections: Option<&Connections>,
+) -> Vec<QueueStatus> {
+    let mut queues: BTreeMap<QueueId, Vec<&WorkerView>> = BTreeMap::new();
+    for view in views {
+        queues.entry(view.queue).or_default().push(view);
+    }
+    let status = |(id, views): (QueueId, Vec<&WorkerView>)| {
+        let of = |view: &&WorkerView| view.listeners.iter().map(|(id, _)| *id).collect::<Vec<_>>();
+        let distinct: BTreeSet<ListenerId> = views.iter().flat_map(of).collect();
+        QueueStatus {
+            queue: id.0,
+            generation: views.first().map_or(0, |view| view.generation.0),
+            workers: views.iter().map(|view| view.worker.0).collect(),
+            listeners: distinct
+                .iter()
+                .filter_map(|id| listeners.get(id).cloned())
+                .collect(),
+            share: connections.and_then(|connections| connections.share(id)),
+        }
+    };
+    queues.into_iter().map(status).collect()
 }
 
 fn generations(workers: &[WorkerStatus]) -> Vec<GenerationStatus> {

@@ -155,8 +155,9 @@ mod tests {
         wait_for("bytes", || tcp::account(&socket).unwrap().unread == 5);
         // dd reads once, into a large buffer, and says how much it got by ending.
         let input = Stdio::from(std::os::fd::OwnedFd::from(socket.try_clone().unwrap()));
-        let reader = Command::new("dd")
-            .args(["bs=64k", "count=1"])
+        // It has the socket twice.
+        let reader = Command::new("sh")
+            .args(["-c", "exec dd bs=64k count=1 3<&0"])
             .stdin(input)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -170,7 +171,8 @@ mod tests {
         });
         wait_for("sleeping reader", || !procfs::readers(pid).is_empty());
         assert_eq!(reader.try_wait().unwrap(), None);
-        assert_eq!(procfs::readers(pid), [(pid, 0)]);
+        let inode = crate::sys::listener::inode(&socket).unwrap();
+        assert_eq!(procfs::readers(pid), [(inode, pid)].into());
         match interrupt_threads(&[pid]) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 reader.kill().unwrap();

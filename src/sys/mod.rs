@@ -16,3 +16,4 @@ pub mod seccomp;
 pub mod socket;
 pub mod steering;
 pub mod tcp;
+pub mod usage;

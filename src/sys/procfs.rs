@@ -319,13 +319,6 @@ pub fn holder_of(inode: u64) -> Option<(i32, String)> {
     Some((pid, String::from_utf8_lossy(&command).trim_end().to_owned()))
 }
 
-/// Whether a process other than this one has a descriptor of the socket, as far as can be seen.
-pub fn is_held_elsewhere(inode: u64) -> bool {
-    let own = std::process::id();
-    let holds = |pid: i32| socket_inodes(pid).is_ok_and(|inodes| inodes.contains(&inode));
-    entries("/proc").any(|pid| u32::try_from(pid) != Ok(own) && holds(pid))
-}
-
 /// The network namespace of process `pid`, as its inode: equal for two processes in the same one.
 ///
 /// # Errors

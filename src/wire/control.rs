@@ -110,6 +110,9 @@ pub struct Status {
     pub generations: Vec<GenerationStatus>,
     /// Workers, by slot and age.
     pub workers: Vec<WorkerStatus>,
+    /// Queues, oldest first: what workers accept from, each its own or several the same.
+    #[serde(default)]
+    pub queues: Vec<QueueStatus>,
     /// Endpoints, in order of address.
     pub endpoints: Vec<EndpointStatus>,
     /// What became of the connections of the last retirements, oldest first.
@@ -135,6 +138,9 @@ pub struct WorkerStatus {
     pub id: u64,
     /// Its slot.
     pub slot: u32,
+    /// Its queue. Workers with the same number accept from the same listeners.
+    #[serde(default)]
+    pub queue: u64,
     /// Its generation.
     pub generation: u32,
     /// Its pid; none while it waits to be restarted.
@@ -150,11 +156,27 @@ pub struct WorkerStatus {
     /// Its open connections on the managed endpoints; none where that cannot be read.
     pub connections: Option<u64>,
     /// Its part of the connections that the kernel still knows on the managed endpoints (open, or
-    /// closed within the last minute), 0 to 1; none where there are no such connections.
+    /// closed within the last minute), 0 to 1; none where there are no such connections, and where
+    /// it shares its queue, for of a closed connection only the queue is known.
     pub share: Option<f64>,
 }
 
-/// One listener of a worker.
+/// One queue.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QueueStatus {
+    /// Its number, never reused.
+    pub queue: u64,
+    /// The generation that it was made for.
+    pub generation: u32,
+    /// The workers that accept from it, by slot.
+    pub workers: Vec<u64>,
+    /// Its listeners: one an endpoint, or more.
+    pub listeners: Vec<ListenerStatus>,
+    /// Its workers' part of the connections, as in [`WorkerStatus`].
+    pub share: Option<f64>,
+}
+
+/// One listener, as each worker that has it shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenerStatus {
     /// The endpoint's address.

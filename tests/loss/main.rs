@@ -157,6 +157,45 @@ fn go() {
     loses_nothing("go");
 }
 
+/// Four workers that share a queue, or two, are as safe as four that have their own.
+fn shared_loses_nothing(server: &str, queues: &str) {
+    let _machine = machine();
+    let (count, queues) = (times().to_string(), format!("--queues {queues}"));
+    let common = ["--server", server, "--args", &queues];
+    for place in [LOOPBACK, EVERYWHERE[1], EVERYWHERE[5]] {
+        let arguments = [&common[..], &["--reloads", &count]].concat();
+        let Some(report) = trial(place, &arguments) else {
+            return;
+        };
+        assert_at_most(0, &report, place);
+    }
+    let arguments = [&common[..], &["--kills", &count]].concat();
+    let Some(report) = trial(LOOPBACK, &arguments) else {
+        return;
+    };
+    assert_at_most(2 * times(), &report, LOOPBACK);
+    let arguments = [&common[..], &["--scale", "8,2"]].concat();
+    let Some(report) = trial(LOOPBACK, &arguments) else {
+        return;
+    };
+    assert_at_most(0, &report, LOOPBACK);
+}
+
+#[test]
+fn python_with_one_queue() {
+    shared_loses_nothing("python-plain", "1");
+}
+
+#[test]
+fn a_static_binary_with_one_queue() {
+    shared_loses_nothing("static", "1");
+}
+
+#[test]
+fn node_with_two_queues() {
+    shared_loses_nothing("node", "2");
+}
+
 #[test]
 fn new_generations_that_fail_cost_nothing() {
     let _machine = machine();

@@ -22,6 +22,7 @@ mod inherit;
 mod intercept;
 mod output;
 mod pid1;
+mod queues;
 mod reload;
 mod rescue;
 mod scale;

@@ -250,6 +250,7 @@ fn lists(value: &[u8], word: &[u8]) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, unused_imports)] // a bench without a harness runs no tests
 mod tests {
     use super::*;
 

@@ -291,6 +291,7 @@ fn while_connecting(error: &io::Error) -> Failure {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, unused_imports)] // a bench without a harness runs no tests
 mod tests {
     use std::net::{Ipv4Addr, TcpListener};
     use std::time::Duration;

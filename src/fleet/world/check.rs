@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::process::{Process, extra};
 use super::{State, World};
 use crate::fleet::{
-    Asker, ChangeKind, Effect, Endpoint, Event, ListenerId, Milestone, Note, ReadyWhen, Time,
-    Verdict, WorkerId,
+    Asker, ChangeKind, Effect, Endpoint, Event, ListenerId, Milestone, Note, QueueId, ReadyWhen,
+    Slot, Time, Verdict, WorkerId,
 };
 
 /// A request that was not answered after this long is forgotten. The longest way: a change that
@@ -15,8 +15,9 @@ use crate::fleet::{
 const PATIENCE: Duration = Duration::from_secs(4);
 /// So many steps without time passing are a storm.
 const STORM: usize = 120;
-/// The longest that a look at a retired worker may be late, with a refused fence.
-const LATENESS: Duration = Duration::from_millis(160);
+/// The longest that a look at a retired worker may be late, with a refused fence that stood for
+/// those of others which were asked for later.
+const LATENESS: Duration = Duration::from_millis(260);
 
 type Checked = Result<(), String>;
 
@@ -83,6 +84,7 @@ impl World {
             Effect::Spawn {
                 worker,
                 slot,
+                queue,
                 adopt,
                 ..
             } => {
@@ -95,7 +97,7 @@ impl World {
                 ensure(slot.0 < self.plan.policy.most_workers, || {
                     format!("slot {slot} is beyond the most workers")
                 })?;
-                self.check_adoption(adopt)
+                self.check_adoption(*queue, adopt)
             }
             Effect::Steer { live } => live.keys().try_for_each(|id| {
                 ensure(self.kernel.open.contains_key(id), || {
@@ -123,11 +125,9 @@ impl World {
             Effect::Finish { .. } => self.check_finish(),
             Effect::Probe { worker } => self.process_of(*worker).map(drop),
             Effect::Log(note) => self.check_note(note),
-            Effect::HandOver { listeners, .. } => listeners.iter().try_for_each(|id| {
-                ensure(self.kernel.open.contains_key(id), || {
-                    format!("{id:?} is handed over, and is closed")
-                })
-            }),
+            Effect::HandOver { listeners, .. } => listeners
+                .iter()
+                .try_for_each(|id| self.check_hand_over(*id)),
             Effect::Hold { workers, .. } => workers.iter().try_for_each(|id| {
                 let process = self.process_of(*id)?;
                 ensure(process.is_busy.is_none(), || {
@@ -162,19 +162,38 @@ impl World {
         })
     }
 
-    fn check_adoption(&self, adopt: &[ListenerId]) -> Checked {
+    /// A replacement has the queue that its predecessor had, and no other.
+    fn check_adoption(&self, queue: QueueId, adopt: &[ListenerId]) -> Checked {
         for id in adopt {
             let Some(socket) = self.kernel.open.get(id) else {
                 return Err(format!("{id:?} is given to a new worker, and is closed"));
             };
-            let is_taken = self.plan.policy.steering
-                && socket.listeners.iter().any(|worker| {
-                    let process = self.processes.get(worker);
-                    process.is_some_and(|process| process.told.is_none())
-                });
-            ensure(!is_taken, || format!("{id:?} is given to a second worker"))?;
+            ensure(socket.queue == queue, || {
+                format!(
+                    "{id:?} of {:?} is given to a worker of {queue:?}",
+                    socket.queue
+                )
+            })?;
         }
         Ok(())
+    }
+
+    /// A queue goes to a rescuer once, and only when no worker has time left to empty it.
+    fn check_hand_over(&self, id: ListenerId) -> Checked {
+        let Some(socket) = self.kernel.open.get(&id) else {
+            return Err(format!("{id:?} is handed over, and is closed"));
+        };
+        ensure(!socket.is_rescued, || {
+            format!("{id:?} is handed over twice")
+        })?;
+        let has_time = |id: &&WorkerId| {
+            let process = self.processes.get(id);
+            process.is_some_and(|it| it.told.is_none() && !it.settle_timed_out && !it.is_killed)
+        };
+        let able = socket.listeners.iter().find(has_time);
+        ensure(able.is_none(), || {
+            format!("{id:?} is handed over, and worker {able:?} serves from it")
+        })
     }
 
     fn check_signal(&self, id: WorkerId, batch: &[Effect]) -> Checked {
@@ -416,6 +435,8 @@ impl World {
         self.check_timely()?;
         if !self.is_stopping() {
             self.check_steering()?;
+            self.check_queues()?;
+            self.check_crash(batch, before)?;
             self.check_ready(before)?;
             self.check_generation(batch, before)?;
         }
@@ -518,6 +539,48 @@ impl World {
         let wrong = live.difference(&expected).find(unheard);
         ensure(wrong.is_none(), || {
             format!("{wrong:?} gets connections, and nobody serves from it")
+        })
+    }
+
+    /// Workers share a queue if they are in the same place of the same generation, and never else.
+    fn check_queues(&self) -> Checked {
+        let count = self.plan.policy.queues;
+        let place = |slot: Slot| count.map_or(slot.0, |count| slot.0 % count);
+        let view = self.fleet.view(self.now);
+        let serving = || view.iter().filter(|line| line.phase == "serving");
+        for line in serving() {
+            for other in serving() {
+                let is_shared = line.queue == other.queue;
+                ensure(is_shared == (place(line.slot) == place(other.slot)), || {
+                    format!("workers {} and {}: {is_shared}", line.worker, other.worker)
+                })?;
+            }
+        }
+        let mut all = view.iter().flat_map(|line| {
+            let sockets = line.listeners.iter();
+            sockets.filter_map(move |(id, _)| Some((line, self.kernel.open.get(id)?)))
+        });
+        let moved = all.find(|(line, socket)| line.queue != socket.queue);
+        ensure(moved.is_none(), || format!("a queue has moved: {moved:?}"))
+    }
+
+    /// Who dies while others serve from its queue changes nothing for new connections.
+    fn check_crash(&self, batch: &[Effect], before: &Before) -> Checked {
+        let ended = before.ended.filter(|id| before.serving.contains(id));
+        let Some(process) = ended.and_then(|id| self.processes.get(&id)) else {
+            return Ok(());
+        };
+        let serving = self.serving();
+        let served: BTreeSet<&ListenerId> = serving
+            .iter()
+            .filter_map(|id| self.processes.get(id))
+            .flat_map(|other| &other.listens_on)
+            .collect();
+        let is_served = process.listens_on.iter().all(|id| served.contains(id));
+        let is_more = batch.iter().any(is_flip) || self.plan.passed;
+        let steers = |effect: &Effect| matches!(effect, Effect::Steer { .. });
+        ensure(!is_served || is_more || !batch.iter().any(steers), || {
+            format!("worker {ended:?} died, its queue is served, and the steering changes")
         })
     }
 

@@ -46,7 +46,14 @@ fn is_look(effect: &Effect) -> bool {
 /// As it is debugged, but without the names that only say again what the field's name says.
 fn plain(what: &impl fmt::Debug) -> String {
     let mut text = format!("{what:?}");
-    for wrapper in ["WorkerId(", "Slot(", "Generation(", "ListenerId(", "Asker("] {
+    for wrapper in [
+        "WorkerId(",
+        "Slot(",
+        "QueueId(",
+        "Generation(",
+        "ListenerId(",
+        "Asker(",
+    ] {
         while let Some(start) = text.find(wrapper) {
             let end = text[start..]
                 .find(')')

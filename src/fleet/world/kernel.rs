@@ -6,12 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::fleet::{Endpoint, ListenerId, WorkerId};
+use crate::fleet::{Endpoint, ListenerId, QueueId, WorkerId};
 
 /// A socket that listens, or was made to.
 #[derive(Clone, Debug)]
 pub(super) struct Socket {
     pub(super) endpoint: Endpoint,
+    pub(super) queue: QueueId,
     /// The workers that listen on it and are alive.
     pub(super) listeners: BTreeSet<WorkerId>,
     /// Connections that nobody has accepted.
@@ -39,11 +40,12 @@ pub(super) struct Kernel {
 }
 
 impl Kernel {
-    pub(super) fn open(&mut self, endpoint: Endpoint) -> ListenerId {
+    pub(super) fn open(&mut self, endpoint: Endpoint, queue: QueueId) -> ListenerId {
         let id = ListenerId(self.next);
         self.next += 1;
         let socket = Socket {
             endpoint,
+            queue,
             listeners: BTreeSet::new(),
             pending: 0,
             was_live: false,
@@ -52,6 +54,13 @@ impl Kernel {
         };
         self.open.insert(id, socket);
         id
+    }
+
+    /// What a queue has on an endpoint.
+    pub(super) fn of_queue(&self, queue: QueueId, endpoint: Endpoint) -> Option<ListenerId> {
+        let mut open = self.open.iter();
+        open.find(|(_, socket)| socket.queue == queue && socket.endpoint == endpoint)
+            .map(|(id, _)| *id)
     }
 
     pub(super) fn close(&mut self, id: ListenerId) -> Option<Socket> {

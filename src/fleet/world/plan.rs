@@ -61,7 +61,9 @@ impl fmt::Debug for Plan {
 #[derive(Clone, Debug)]
 pub(super) struct Script {
     pub(super) start: Start,
-    /// When it listens, after its start.
+    /// When it binds, after its start.
+    pub(super) binds_after: u64,
+    /// When it listens, after that.
     pub(super) listens_after: u64,
     /// When it says that it is ready, or answers probes, after its start; none: never.
     pub(super) ready_after: Option<u64>,
@@ -124,7 +126,8 @@ impl Script {
     /// A worker that does everything right.
     pub(super) const GOOD: Self = Self {
         start: Start::Well,
-        listens_after: 3,
+        binds_after: 3,
+        listens_after: 0,
         ready_after: Some(5),
         extra_after: None,
         crashes_after: None,
@@ -153,10 +156,18 @@ fn policy() -> impl Strategy<Value = Policy> {
     );
     let flags = (prop::bool::weighted(0.75), any::<bool>());
     let loops = (0..5_u32, prop::bool::weighted(0.2));
-    (1..4_u32, ready, flags, spans, loops).prop_map(
-        |(workers, ready, (steering, rescue), spans, (max_restarts, crash_loop_ends_all))| Policy {
+    let sizes = (1..5_u32, option::of(1..4_u32));
+    (sizes, ready, flags, spans, loops).prop_map(
+        |(
+            (workers, queues),
+            ready,
+            (steering, rescue),
+            spans,
+            (max_restarts, crash_loop_ends_all),
+        )| Policy {
             workers,
             most_workers: 5,
+            queues,
             ready,
             steering,
             rescue: rescue && steering,
@@ -195,7 +206,8 @@ fn seldom(range: core::ops::Range<u64>) -> impl Strategy<Value = Option<u64>> {
 }
 
 fn script() -> impl Strategy<Value = Script> {
-    let times = (0..40_u64, mostly(0..60), seldom(0..300), seldom(0..400));
+    let binds = (0..40_u64, prop_oneof![2 => Just(0), 1 => 1..20_u64]);
+    let times = (binds, mostly(0..60), seldom(0..300), seldom(0..400));
     let ends = (
         mostly(0..250),
         0..60_u64,
@@ -205,7 +217,8 @@ fn script() -> impl Strategy<Value = Script> {
     );
     (start(), times, ends).prop_map(|(start, times, ends)| Script {
         start,
-        listens_after: times.0,
+        binds_after: times.0.0,
+        listens_after: times.0.1,
         ready_after: times.1,
         extra_after: times.2,
         crashes_after: times.3,

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::plan::{Script, Start};
-use crate::fleet::{Endpoint, Generation, ListenerId, Slot, Time};
+use crate::fleet::{Endpoint, Generation, ListenerId, QueueId, Slot, Time};
 
 #[derive(Clone, Debug)]
 pub(super) struct Process {
     pub(super) slot: Slot,
+    pub(super) queue: QueueId,
     pub(super) generation: Generation,
     pub(super) script: Script,
     pub(super) started: Time,
@@ -48,10 +49,17 @@ pub(super) enum State {
 }
 
 impl Process {
-    pub(super) fn new(slot: Slot, generation: Generation, script: Script, now: Time) -> Self {
+    pub(super) fn new(
+        slot: Slot,
+        queue: QueueId,
+        generation: Generation,
+        script: Script,
+        now: Time,
+    ) -> Self {
         let is_born = script.start != Start::SpawnFails;
         Self {
             slot,
+            queue,
             generation,
             script,
             started: now,

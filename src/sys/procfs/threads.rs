@@ -1,9 +1,10 @@
 //! What the threads of a process do, and what they still have.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 
-use super::entries;
+use super::{entries, socket_inode_of};
 
 /// Whether descriptor `fd` of process `pid` may be the socket `inode`: false only if it is known not
 /// to be.
@@ -59,13 +60,14 @@ pub fn is_asleep(pid: i32) -> bool {
     entries(&format!("/proc/{pid}/task")).all(sleeps)
 }
 
-/// The threads of process `pid` that sleep in a read, and the descriptor that each reads from. None if
-/// that cannot be seen (/proc/PID/task/TID/syscall needs the right to trace, and a kernel that has it).
-pub fn readers(pid: i32) -> Vec<(i32, i32)> {
+/// The sockets that threads of process `pid` sleep in a read of, and one such thread each: by the
+/// socket's inode, since it may have several descriptors. None if that cannot be seen
+/// (/proc/PID/task/TID/syscall needs the right to trace, and a kernel that has it).
+pub fn readers(pid: i32) -> BTreeMap<u64, i32> {
     let threads = entries(&format!("/proc/{pid}/task"));
     let read = |tid: i32| {
         let call = fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).ok()?;
-        Some((tid, being_read(&call)?))
+        Some((socket_inode_of(pid, being_read(&call)?)?, tid))
     };
     threads.filter_map(read).collect()
 }
