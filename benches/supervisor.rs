@@ -1,12 +1,13 @@
 //! What the supervisor costs: `cargo bench --bench supervisor`.
 //!
-//! Four questions, each answered by runs in turn (A B A B …), so that a machine that gets slower
+//! Five questions, each answered by runs in turn (A B A B …), so that a machine that gets slower
 //! or faster meanwhile does it to both, and by the median of the pairs' ratios:
 //!
 //! 1. requests per second of a server that is wrapped, over the same server bare;
 //! 2. how long a reload takes over the time that the new workers need to boot;
 //! 3. how long 1,000 workers take to start, reload and stop;
-//! 4. memory of the supervisor, and how often it wakes up while nothing happens.
+//! 4. memory of the supervisor, and how often it wakes up while nothing happens;
+//! 5. what 10,000 idle keep-alive connections cost a reload: memory and time.
 //!
 //! A ratio whose runs differ by more than a quarter is printed with a warning: the machine was busy.
 #![allow(missing_docs, clippy::unwrap_used)]
@@ -15,11 +16,13 @@
 mod rig;
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use reuseport_run::wire::control::Status;
 use rig::control::Control;
 use rig::load::{Load, Mode, Plan};
 use rig::port::Reservation;
@@ -43,10 +46,15 @@ fn main() {
         kernel(),
         std::thread::available_parallelism().unwrap()
     );
+    // cargo passes --bench, and what follows -- after it.
+    if std::env::args().any(|word| word == "connections") {
+        return connections(directory.path());
+    }
     throughput(directory.path());
     reloads(directory.path());
     thousand(directory.path());
     idle(directory.path());
+    connections(directory.path());
 }
 
 fn kernel() -> String {
@@ -209,6 +217,112 @@ fn idle(directory: &Path) {
     );
 }
 
+// ---- 5. connections -----------------------------------------------------------------------------
+
+fn connections(directory: &Path) {
+    let count = most_connections(10_000);
+    println!("\nreload of 4 Go workers with {count} idle keep-alive connections, 5 pairs");
+    let port = Reservation::new().unwrap();
+    let wanted = Wanted {
+        kind: Kind::Go,
+        bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        port: port.port(),
+        keep_alive: true,
+        at_term: None,
+        directory,
+    };
+    let command = match wanted.command() {
+        Ok(command) => command,
+        Err(unready) => return println!("skipped: {unready:?}"),
+    };
+    let supervisor = Supervised::start(directory, 4, &command);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.port()));
+    supervisor.reload_with(address, 1);
+    let (mut few, mut many) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        few.push(supervisor.reload_with(address, 1));
+        many.push(supervisor.reload_with(address, count));
+    }
+    let print = |what: &str, value: fn(&Cost) -> f64| {
+        let median = |costs: &[Cost]| spread(&mut costs.iter().map(value).collect::<Vec<_>>()).1;
+        let (one, all) = (median(&few), median(&many));
+        println!("{what:<28} {one:>8.0} {all:>8.0}");
+        all - one
+    };
+    println!("{:<28} {:>8} {count:>8}", "connections", 1);
+    print("reload, ms", |cost| cost.took);
+    print("supervisor, KiB", |cost| cost.supervisor as f64);
+    print("supervisor at most, KiB", |cost| cost.peak as f64);
+    let extra = print("rescuer, KiB", |cost| cost.rescuer as f64);
+    println!(
+        "{:<28} {:>8.0}",
+        "bytes a connection",
+        extra * 1024.0 / count as f64
+    );
+}
+
+/// What a reload with connections costs.
+struct Cost {
+    /// From the new workers' start to the old ones' end, without the boot, in milliseconds.
+    took: f64,
+    /// Memory in KiB, after it.
+    supervisor: u64,
+    peak: u64,
+    rescuer: u64,
+}
+
+impl Supervised {
+    /// Opens connections, asks once on each, and reloads.
+    fn reload_with(&self, address: SocketAddr, count: usize) -> Cost {
+        let clients: Vec<TcpStream> = (0..count).map(|_| asked_once(address)).collect();
+        let (boot, gone) = self.reload();
+        let cost = Cost {
+            took: gone - boot,
+            supervisor: self.memory(),
+            peak: self.field("status", "VmHWM:"),
+            rescuer: self.rescuer_memory(count as u64),
+        };
+        drop(clients);
+        let is_over = |status: &Status| status.rescues.iter().all(|rescue| rescue.pid.is_none());
+        wait_for(|| self.control.status().is_ok_and(|status| is_over(&status)));
+        cost
+    }
+
+    fn rescuer_memory(&self, held: u64) -> u64 {
+        let mut pid = None;
+        wait_for(|| {
+            let status = self.control.status().unwrap();
+            let rescue = status.rescues.into_iter().last();
+            pid = rescue.filter(|it| it.held == held).and_then(|it| it.pid);
+            pid.is_some()
+        });
+        field(pid.unwrap(), "status", "VmRSS:")
+    }
+}
+
+fn asked_once(address: SocketAddr) -> TcpStream {
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client
+        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    let (mut answer, mut bytes) = (Vec::new(), [0; 1024]);
+    while !answer.ends_with(b"hello\n") {
+        let count = client.read(&mut bytes).unwrap();
+        assert!(count > 0, "no answer");
+        answer.extend(&bytes[..count]);
+    }
+    client
+}
+
+/// So many as the limit on open files allows, of which the rescuer keeps a quarter for itself.
+fn most_connections(wanted: usize) -> usize {
+    reuseport_run::sys::process::raise_file_limit().unwrap();
+    let limit = reuseport_run::sys::process::file_limit().unwrap();
+    let room = usize::try_from(limit / 4 * 3).unwrap_or(usize::MAX);
+    wanted.min(room.saturating_sub(500))
+}
+
 // ---- processes ----------------------------------------------------------------------------------
 
 struct Process(Child);
@@ -246,7 +360,7 @@ impl Supervised {
             .arg(&socket)
             .arg("--")
             .args(command);
-        let process = Process::start(&mut run);
+        let process = Process(run.stdout(Stdio::null()).spawn().unwrap());
         let control = Control {
             program: CTL.into(),
             socket,
@@ -286,10 +400,14 @@ impl Supervised {
     }
 
     fn field(&self, file: &str, name: &str) -> u64 {
-        let text = fs::read_to_string(format!("/proc/{}/{file}", self.process.0.id())).unwrap();
-        let line = text.lines().find(|line| line.starts_with(name)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        field(self.process.0.id(), file, name)
     }
+}
+
+fn field(pid: u32, file: &str, name: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 fn demo(port: &Reservation) -> Vec<String> {

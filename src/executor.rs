@@ -80,12 +80,20 @@ pub fn run() -> u8 {
 /// Moves the channel away from standard input, which the worker gets as /dev/null: n workers
 /// cannot share one input.
 fn take_channel() -> io::Result<OwnedFd> {
-    let channel = descriptor::duplicate_above(&io::stdin(), 1000)?;
+    let channel = descriptor::duplicate_above(&io::stdin(), out_of_the_way()?)?;
     if !descriptor::is_socket(&channel)? {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     descriptor::replace(File::open("/dev/null")?.into(), 0)?;
     Ok(channel)
+}
+
+/// A number so high that nothing of ours is where a listener shall be, and that the limit on open files
+/// allows.
+fn out_of_the_way() -> io::Result<i32> {
+    const HIGH: i32 = 1000;
+    let limit = i32::try_from(process::file_limit()?).unwrap_or(i32::MAX);
+    Ok(HIGH.min(limit / 2))
 }
 
 fn become_worker(channel: &OwnedFd) -> Result<std::convert::Infallible, String> {
@@ -136,9 +144,10 @@ fn place_listeners(channel: &OwnedFd, count: usize) -> io::Result<Vec<(String, S
     if listeners.len() != count {
         return Err(io::Error::other("some are missing"));
     }
+    let lowest = out_of_the_way()?;
     let above = listeners
         .iter()
-        .map(|listener| descriptor::duplicate_above(&listener.as_fd(), 1000));
+        .map(|listener| descriptor::duplicate_above(&listener.as_fd(), lowest));
     let above: Vec<OwnedFd> = above.collect::<io::Result<_>>()?;
     drop(listeners);
     for (listener, number) in above.into_iter().zip(FIRST_PASSED..) {

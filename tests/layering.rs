@@ -81,7 +81,7 @@ const LONGER_FILES: &[(&str, usize, &str)] = &[
 
 /// Files that are longer than they should be and wait to be divided. None is added, and none grows.
 const OVERDUE: &[(&str, usize)] = &[
-    ("src/rescue/process.rs", 350),
+    ("src/rescue/process.rs", 330),
     ("src/supervisor/intercept.rs", 480),
     ("src/supervisor/narrative.rs", 360),
     ("src/supervisor/output.rs", 430),

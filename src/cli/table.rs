@@ -40,6 +40,7 @@ const ENDPOINT_COLUMNS: &[Column] = &[
 
 const RESCUE_COLUMNS: &[Column] = &[
     Column::right("RETIREMENT"),
+    Column::right("RESCUER"),
     Column::right("HELD"),
     Column::right("FINISHED"),
     Column::right("RESCUED"),
@@ -163,6 +164,7 @@ fn rescue_row(rescue: &RescueStatus) -> Vec<String> {
         .collect();
     vec![
         rescue.retirement.to_string(),
+        known(rescue.pid),
         rescue.held.to_string(),
         rescue.finished.to_string(),
         rescue.rescued.to_string(),
@@ -434,6 +436,6 @@ workers 0 of 2 serving  reloads 3 ok, 1 failed
             ..RescueStatus::default()
         };
         let row = rescue_row(&rescue).join(" ");
-        assert_eq!(row, "3 32 0 31 0 1 1 in-flight");
+        assert_eq!(row, "3 - 32 0 31 0 1 1 in-flight");
     }
 }

@@ -193,6 +193,7 @@ impl Fleet {
             Event::QueueMeasured { pending } => self.queues_measured(now, &pending),
             Event::ConnectionsMeasured { quiet } => self.connections_measured(now, &quiet),
             Event::Quieted { worker } => self.quieted(now, worker),
+            Event::LetGo { worker } => self.let_go(now, worker),
             Event::ReloadAsked { asker } => self.reload_asked(now, asker),
             Event::ScaleAsked { asker, to } => self.scale_asked(now, asker, to),
             Event::RestartAsked { asker, worker } => self.restart_asked(now, asker, worker),

@@ -222,6 +222,21 @@ impl Fleet {
         }
     }
 
+    /// Nobody holds its connections: it is told when none is left, as without rescue.
+    pub(super) fn let_go(&mut self, now: Time, id: WorkerId) {
+        let Some(Phase::Held { until }) = self.workers.get(&id).map(|worker| worker.phase) else {
+            return;
+        };
+        let since = Time(until.0.saturating_sub(self.policy.quiet_timeout));
+        self.set_phase(
+            id,
+            Phase::Quiescing {
+                since,
+                next_look: now,
+            },
+        );
+    }
+
     fn retirement_of(&self, id: WorkerId) -> Option<RetirementId> {
         let mut retirements = self.retirements.iter();
         retirements

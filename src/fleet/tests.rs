@@ -318,6 +318,39 @@ fn a_worker_that_is_never_quiet_is_told_at_the_quiet_timeout() {
 }
 
 #[test]
+fn a_worker_whose_connections_are_let_go_is_told_when_it_has_none() {
+    let mut stage = retiring();
+    stage.on(queue(0, 0));
+    stage.after(500);
+    let let_go = |worker| Event::LetGo {
+        worker: WorkerId(worker),
+    };
+    assert_eq!(stage.on(let_go(0)), ["connections 0"]);
+    assert!(stage.on(quieted(0)).is_empty(), "nobody can know any more");
+    assert!(stage.on(let_go(1)).is_empty(), "it has not settled yet");
+    let measured = |quiet| Event::ConnectionsMeasured {
+        quiet: vec![(WorkerId(0), quiet)],
+    };
+    assert!(stage.on(measured(false)).is_empty());
+    assert_eq!(stage.on(measured(true)), ["signal 0"]);
+}
+
+#[test]
+fn a_worker_whose_connections_are_let_go_has_no_more_time_than_others() {
+    let mut stage = retiring();
+    stage.on(queue(0, 0));
+    stage.after(1500);
+    stage.on(Event::LetGo {
+        worker: WorkerId(0),
+    });
+    stage.after(500);
+    let busy = Event::ConnectionsMeasured {
+        quiet: vec![(WorkerId(0), false)],
+    };
+    assert!(stage.on(busy).contains(&"signal 0".to_owned()));
+}
+
+#[test]
 fn a_queue_that_its_worker_does_not_empty_is_handed_over_in_the_end() {
     let mut stage = retiring();
     stage.on(queue(0, 3));

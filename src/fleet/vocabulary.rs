@@ -87,6 +87,11 @@ pub enum Event {
         /// The worker.
         worker: WorkerId,
     },
+    /// The connections of a worker cannot be held, or not any more.
+    LetGo {
+        /// The worker.
+        worker: WorkerId,
+    },
     /// A reload was asked for.
     ReloadAsked {
         /// Who waits; none for a signal.
@@ -175,7 +180,7 @@ pub enum Effect {
         workers: Vec<WorkerId>,
     },
     /// Hold the connections of these workers, so that what arrives on them is answered whatever
-    /// the workers do: [`Event::Quieted`] follows for each, at once or later.
+    /// the workers do: [`Event::Quieted`] or [`Event::LetGo`] follows for each, at once or later.
     Hold {
         /// Workers that retire together are held together.
         retirement: RetirementId,

@@ -671,6 +671,11 @@ impl World {
                 Some(after) => {
                     self.schedule(Duration::from_millis(after), Happening::Quiets(*id));
                 }
+                // A rescuer that fails says so; one that waits for ever does not.
+                None if id.0 % 2 == 0 => {
+                    process.is_let_go = true;
+                    events.push(Event::LetGo { worker: *id });
+                }
                 None => {}
             }
         }

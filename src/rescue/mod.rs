@@ -34,6 +34,7 @@
 //! | `adoption` | how connections become ours alone |
 //! | `orphan` | connections that are ours alone |
 //! | `relay` | moves the bytes of one rescue |
+//! | `report` | what the supervisor is told |
 //! | `queue` | accepts what waits in a listener nobody accepts from |
 //! | `route` | where a request is sent |
 //! | `timers` | one deadline for each connection |
@@ -45,6 +46,7 @@ mod process;
 mod queue;
 mod quiet;
 mod relay;
+mod report;
 mod route;
 mod swallowed;
 mod timers;

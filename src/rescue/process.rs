@@ -18,7 +18,7 @@ use super::relay::Patience;
 use super::timers::Timers;
 use super::worker::{Kept, Worker};
 use crate::sys::{channel, descriptor, process};
-use crate::wire::rescue::{Configuration, Descriptor, LONGEST, News, Order, decode, encode};
+use crate::wire::rescue::{Configuration, Descriptor, LONGEST, News, Order, decode};
 
 /// The channel's token; connections count from one.
 const CHANNEL: Token = Token(0);
@@ -34,9 +34,9 @@ pub(super) struct Rescuer {
     /// How many connections can be held.
     max: usize,
     pub(super) poll: Poll,
-    channel: OwnedFd,
+    pub(super) channel: OwnedFd,
     is_channel_open: bool,
-    outbox: VecDeque<Vec<u8>>,
+    pub(super) outbox: VecDeque<Vec<u8>>,
     pub(super) workers: BTreeMap<u64, Worker>,
     pub(super) orphans: BTreeMap<u64, Orphan>,
     pub(super) queues: BTreeMap<u64, Queue>,
@@ -44,6 +44,8 @@ pub(super) struct Rescuer {
     /// Rescues that have yielded.
     pub(super) again: Vec<u64>,
     pub(super) next_look: Option<Instant>,
+    /// Before then, nothing is said of progress again.
+    pub(super) next_progress: Instant,
     pub(super) scratch: Vec<u8>,
     last_id: u64,
     /// By when to have ended.
@@ -103,6 +105,7 @@ impl Rescuer {
             timers: Timers::default(),
             again: Vec::new(),
             next_look: None,
+            next_progress: Instant::now(),
             scratch: vec![0; SCRATCH],
             last_id: 0,
             ending: None,
@@ -128,7 +131,7 @@ impl Rescuer {
                 self.late(id, now);
             }
             self.watch(now);
-            self.report_done();
+            self.report(now);
             self.send_news();
         }
         self.abandon();
@@ -141,7 +144,14 @@ impl Rescuer {
             return Some(Duration::ZERO);
         }
         let lonely = self.lonely_since.map(|since| since + LONELY);
-        let ends = [self.timers.next(), self.next_look, self.ending, lonely];
+        let progress = self.has_progress().then_some(self.next_progress);
+        let ends = [
+            self.timers.next(),
+            self.next_look,
+            self.ending,
+            lonely,
+            progress,
+        ];
         let next = ends.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
@@ -220,7 +230,7 @@ impl Rescuer {
                 worker,
                 pid,
                 connections,
-            } => self.take(worker, pid, connections.into_iter().zip(descriptors), now),
+            } => self.take(worker, pid, connections, descriptors, now),
             Order::Taken { worker } => {
                 let known = self.worker(worker);
                 known.is_complete = true;
@@ -254,19 +264,22 @@ impl Rescuer {
         &mut self,
         id: u64,
         pid: i32,
-        connections: impl Iterator<Item = (Descriptor, OwnedFd)>,
+        connections: Vec<Descriptor>,
+        descriptors: Vec<OwnedFd>,
         now: Instant,
     ) {
         self.worker(id).pid = Some(pid);
-        for (at, socket) in connections {
+        let mut descriptors = descriptors.into_iter();
+        for at in connections {
             let (number, is_full) = (self.next_id(), self.is_full());
             let worker = self.worker(id);
             worker.tally.held += 1;
             worker.include(at.pid);
-            if is_full {
+            // None has come for what the system has no more descriptors for.
+            let Some(socket) = descriptors.next().filter(|_| !is_full) else {
                 worker.give_up("too-many");
                 continue;
-            }
+            };
             match Kept::new(socket, at, worker.told.is_none(), now) {
                 Ok(kept) => drop(worker.kept.insert(number, kept)),
                 Err(error) => {
@@ -301,38 +314,6 @@ impl Rescuer {
             });
         }
         self.send_news();
-    }
-
-    /// Reports on workers of which nothing is left.
-    fn report_done(&mut self) {
-        let done: Vec<u64> = self
-            .workers
-            .iter()
-            .filter(|(_, worker)| worker.is_done())
-            .map(|(id, _)| *id)
-            .collect();
-        for id in done {
-            if let Some(worker) = self.workers.remove(&id) {
-                self.say(&News::Report {
-                    worker: id,
-                    tally: worker.tally,
-                });
-            }
-        }
-    }
-
-    pub(super) fn say(&mut self, news: &News) {
-        self.outbox.push_back(encode(news));
-    }
-
-    /// Sends what can be sent. If nobody hears it, nobody wants to know.
-    fn send_news(&mut self) {
-        while let Some(message) = self.outbox.front() {
-            match channel::send(&self.channel, message, &[]) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                _ => drop(self.outbox.pop_front()),
-            }
-        }
     }
 }
 

@@ -21,7 +21,8 @@ use crate::wire::rescue::{Descriptor, News};
 const EAGER: Duration = Duration::from_millis(5);
 /// The pause between looks when only closes are of interest.
 const CALM: Duration = Duration::from_millis(20);
-/// Looking takes at most one part in so many of our time.
+/// When only closes are of interest, a pause is so many times as long as the look before it. Else a
+/// reload waits for us: then it is as long as that.
 const SHARE: u32 = 4;
 /// What a worker keeps for so long after it was told to stop, it wants to keep.
 const SECOND_THOUGHTS: Duration = Duration::from_millis(200);
@@ -40,13 +41,12 @@ impl Rescuer {
         for id in workers {
             self.look_at(id, now);
         }
-        let cost = now.elapsed();
-        self.next_look = self
-            .pause()
-            .map(|pause| Instant::now() + pause.max(cost * SHARE));
+        let end = Instant::now();
+        self.next_look = self.pause(end - now).map(|pause| end + pause);
     }
 
-    fn pause(&self) -> Option<Duration> {
+    /// The pause after a look that took so long; none: there is nothing to look at.
+    fn pause(&self, cost: Duration) -> Option<Duration> {
         let having = || {
             self.workers
                 .values()
@@ -56,7 +56,11 @@ impl Rescuer {
         let may_change = |kept: &Kept| kept.spare.is_some();
         let is_eager =
             having().any(|worker| worker.told.is_none() || worker.kept.values().any(may_change));
-        Some(if is_eager { EAGER } else { CALM })
+        Some(if is_eager {
+            EAGER.max(cost)
+        } else {
+            CALM.max(cost * SHARE)
+        })
     }
 
     fn look_at(&mut self, id: u64, now: Instant) {

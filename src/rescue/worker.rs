@@ -54,6 +54,8 @@ pub(super) struct Worker {
     /// Whether readers are about to be interrupted.
     is_interrupted: bool,
     pub(super) tally: Tally,
+    /// What the supervisor was told last.
+    pub(super) known_tally: Tally,
 }
 
 impl Worker {
@@ -72,6 +74,7 @@ impl Worker {
             pause: FIRST_PAUSE,
             is_interrupted: false,
             tally: Tally::default(),
+            known_tally: Tally::default(),
         }
     }
 

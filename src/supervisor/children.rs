@@ -25,6 +25,8 @@ pub(super) struct Child {
     pub(super) generation: Generation,
     /// What its executor said of why there is no worker.
     pub(super) failure: Option<String>,
+    /// Its process has gone, and so have those of its group.
+    pub(super) has_ended: bool,
     pub(super) executor: Option<(UnixStream, Token)>,
     /// Its calls of bind and listen, and where they are dealt with.
     pub(super) calls: Option<(OwnedFd, Token)>,
@@ -144,6 +146,7 @@ impl Nursery {
             slot: birth.slot,
             generation: birth.generation,
             failure: None,
+            has_ended: false,
             executor: Some((ours, token)),
             calls: None,
             desk: Desk::new(pid, birth.queue),

@@ -169,6 +169,7 @@ impl Supervisor {
         let Some(child) = self.children.get_mut(worker) else {
             return;
         };
+        child.has_ended = true;
         let exit = match (child.failure.take(), ended) {
             (Some(reason), _) => Exit::NotStarted(reason),
             (None, Ended::Code(code)) => Exit::Code(code),

@@ -31,7 +31,8 @@ impl Supervisor {
         waiting
             .iter()
             .for_each(|listener| self.groups.handed_over(*listener));
-        let has_ended = self.children.get(worker).is_none();
+        let child = self.children.get(worker);
+        let has_ended = child.is_none_or(|child| child.has_ended);
         if has_ended && !waiting.is_empty() {
             self.rescue_ended(worker);
         }
@@ -50,7 +51,7 @@ impl Supervisor {
         let (socket, endpoint) = found.ok_or(io::ErrorKind::NotFound)?;
         let (socket, address) = (socket.try_clone_to_owned()?, endpoint.address);
         let rescuer = self.rescuer(retirement)?;
-        rescuer.workers.insert(worker);
+        rescuer.include(worker);
         rescuer.order(
             &Order::Queue {
                 worker: worker.0,

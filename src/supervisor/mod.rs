@@ -20,6 +20,8 @@
 //! | `probe` | asks a worker whether it is ready |
 //! | `rescue` | what rescuers are for in a retirement |
 //! | `handover` | what waits where nobody accepts goes to a rescuer |
+//! | `telling` | the last moment before the stop signal |
+//! | `figures` | what became of connections, by retirement |
 //! | `rescuer` | one rescuer: starting it, giving it connections |
 //! | `notify` | hears workers' `READY=1`; speaks to the service manager |
 //! | `control` | clients of `reuseport-ctl` |
@@ -34,6 +36,7 @@ mod desk;
 mod environment;
 mod event_loop;
 mod fence;
+mod figures;
 mod groups;
 mod handover;
 mod intercept;
@@ -50,6 +53,7 @@ mod rescuer;
 mod sources;
 mod status;
 mod stranger;
+mod telling;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;

@@ -72,11 +72,18 @@ impl Supervisor {
                     seconds(self.config.start_timeout)
                 );
             }
-            Note::SettleTimedOut { worker, pending } => warn!(
-                "{}: {pending} connections wait in its listeners after {}; they will be lost with it",
-                self.describe(*worker),
-                seconds(self.config.settle_timeout)
-            ),
+            Note::SettleTimedOut { worker, pending } => {
+                let fate = if self.config.rescue {
+                    "a rescuer accepts them in its stead"
+                } else {
+                    "they will be lost with it"
+                };
+                warn!(
+                    "{}: {pending} connections wait in its listeners after {}; {fate}",
+                    self.describe(*worker),
+                    seconds(self.config.settle_timeout)
+                );
+            }
             Note::QuietTimedOut { worker } => info!(
                 "{}: still has connections after {}; telling it to stop all the same",
                 self.describe(*worker),

@@ -3,30 +3,29 @@
 //! The order: duplicates of a worker's connections go to the rescuer; when it says that no request
 //! is in flight, or when the quiet time-out has passed, those that were accepted late go too, the
 //! rescuer hears that the stop signal comes, and the signal goes out. A rescuer that dies leaves
-//! things as they are without one: nobody waits for it.
+//! things as they are without one: nobody waits for it. One that hangs would be worse than none, as
+//! its clients would wait for ever; so it is killed.
 
 use std::collections::BTreeSet;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use log::{debug, info, warn};
 
 use super::Supervisor;
-use super::rescuer::{Rescuer, sentence, sockets_of};
+use super::figures::sentence;
+use super::rescuer::{Rescuer, connections_of};
 use crate::fleet::{Event, RetirementId, WorkerId};
-use crate::sys::interrupt::{Stopped, interrupt_threads, stop_threads};
-use crate::sys::{channel, process};
+use crate::sys::interrupt::interrupt_threads;
+use crate::sys::process;
 use crate::wire::diag::{States, TcpState};
 use crate::wire::rescue::{News, Order};
 
-/// How long a rescuer may take to hear that the stop signal comes.
-const HEARING: Duration = Duration::from_millis(500);
 /// How long rescuers may take when all is over.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 impl Supervisor {
-    /// Has the connections of these workers held. A worker that has none, or that cannot be looked
-    /// into, is quiet as far as that matters.
+    /// Has the connections of these workers held. A worker that has none is quiet.
     pub(super) fn hold(&mut self, retirement: RetirementId, workers: &[WorkerId]) -> Vec<Event> {
         let open = self.established();
         let quiet = |worker: &WorkerId| Event::Quieted { worker: *worker };
@@ -40,7 +39,8 @@ impl Supervisor {
                         "{}: its connections cannot be rescued: {error}",
                         self.describe(*worker)
                     );
-                    events.push(quiet(worker));
+                    self.check_answers(retirement, &error);
+                    events.push(Event::LetGo { worker: *worker });
                 }
             }
         }
@@ -56,16 +56,13 @@ impl Supervisor {
         let Some(pid) = self.children.get(worker).map(|child| child.pid) else {
             return Ok(false);
         };
-        if open.is_empty()
-            || !sockets_of(pid)
-                .iter()
-                .any(|found| open.contains(&found.inode))
-        {
+        let found = connections_of(pid, open);
+        if found.is_empty() {
             return Ok(false);
         }
         let rescuer = self.rescuer(retirement)?;
-        rescuer.workers.insert(worker);
-        Ok(rescuer.take(worker, pid, open)? > 0)
+        rescuer.include(worker);
+        Ok(rescuer.take(worker, pid, found)? > 0)
     }
 
     /// The rescuer of a retirement; started if there is none.
@@ -81,6 +78,7 @@ impl Supervisor {
                 "rescuer (pid {}) started for retirement {}",
                 rescuer.pid, retirement.0
             );
+            self.rescuers.figures.begin(retirement, rescuer.pid);
             self.rescuers.rescuers.insert(retirement, rescuer);
         }
         self.rescuers
@@ -90,7 +88,7 @@ impl Supervisor {
     }
 
     /// The inodes of the established connections on the managed endpoints.
-    fn established(&self) -> BTreeSet<u64> {
+    pub(super) fn established(&self) -> BTreeSet<u64> {
         match self.connections(States::of(TcpState::ESTABLISHED)) {
             Ok(open) => open
                 .iter()
@@ -100,98 +98,6 @@ impl Supervisor {
             Err(error) => {
                 warn!("cannot list connections: {error}; none is rescued");
                 BTreeSet::new()
-            }
-        }
-    }
-
-    /// To be called just before the stop signal goes out: with what stands still until it has.
-    ///
-    /// A thread that dies in a read takes along what is there. So the rescuer copies that first,
-    /// then the threads are stopped, and it looks whether anything was taken in between. If so, they
-    /// go on and answer it, and all begins again.
-    pub(super) fn about_to_tell(&mut self, worker: WorkerId) -> Option<Stopped> {
-        let retirement = self.rescuers.retirement_of(worker)?;
-        let open = self.established();
-        let pid = self.children.get(worker)?.pid;
-        let taken = self.rescuers.of(worker)?.take(worker, pid, &open);
-        let deadline = Instant::now() + HEARING;
-        let prepared = taken.and_then(|_| {
-            loop {
-                let (stopped, is_still) = self.stop_readers(retirement, worker, deadline)?;
-                if is_still {
-                    return Ok(stopped);
-                }
-            }
-        });
-        prepared
-            .inspect_err(|error| {
-                warn!("worker {worker}: its rescuer is not ready ({error}); it is told to stop all the same");
-            })
-            .ok()
-            .flatten()
-    }
-
-    /// Stops the threads that sleep in reads; whether nothing was lost by that.
-    fn stop_readers(
-        &mut self,
-        retirement: RetirementId,
-        worker: WorkerId,
-        deadline: Instant,
-    ) -> io::Result<(Option<Stopped>, bool)> {
-        let worker = worker.0;
-        let heard = |news: &News| match news {
-            News::Heard {
-                readers,
-                worker: of,
-            } if *of == worker => Some(readers.clone()),
-            _ => None,
-        };
-        let readers = self.consult(retirement, &Order::Told { worker }, heard, deadline)?;
-        if readers.is_empty() {
-            return Ok((None, true));
-        }
-        // Without the right to trace, the copies must do.
-        let Ok(stopped) = stop_threads(&readers) else {
-            return Ok((None, true));
-        };
-        let checked = |news: &News| match news {
-            News::Checked {
-                is_still,
-                worker: of,
-            } if *of == worker => Some(*is_still),
-            _ => None,
-        };
-        let is_still = self.consult(retirement, &Order::Stopped { worker }, checked, deadline)?;
-        Ok((Some(stopped), is_still))
-    }
-
-    /// Gives an order and waits for its answer; what else is heard meanwhile is heard.
-    fn consult<T>(
-        &mut self,
-        retirement: RetirementId,
-        order: &Order,
-        answer: impl Fn(&News) -> Option<T>,
-        deadline: Instant,
-    ) -> io::Result<T> {
-        self.rescuer(retirement)?.order(order, &[])?;
-        loop {
-            let rescuer = self.rescuers.rescuers.get(&retirement);
-            let rescuer = rescuer.ok_or(io::ErrorKind::BrokenPipe)?;
-            match rescuer.hear() {
-                Ok(Some(news)) => match answer(&news) {
-                    Some(answer) => return Ok(answer),
-                    None => self.heard(retirement, news),
-                },
-                Ok(None) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() || !channel::is_readable(&rescuer.channel, left) {
-                        return Err(io::ErrorKind::TimedOut.into());
-                    }
-                }
-                Err(error) => {
-                    self.lose_rescuer(retirement);
-                    return Err(error);
-                }
             }
         }
     }
@@ -217,7 +123,7 @@ impl Supervisor {
         }
     }
 
-    fn heard(&mut self, retirement: RetirementId, news: News) {
+    pub(super) fn heard(&mut self, retirement: RetirementId, news: News) {
         match news {
             News::Holding { worker, held } => {
                 debug!("worker {worker}: {held} of its connections are held")
@@ -231,10 +137,14 @@ impl Supervisor {
             News::Heard { worker, .. } | News::Checked { worker, .. } => {
                 debug!("worker {worker}: its rescuer answers late");
             }
+            News::Progress { worker, tally } => {
+                self.rescuers.figures.note(retirement, worker, tally, false)
+            }
             News::Report { worker, tally } => {
                 info!("worker {worker}: {}", sentence(&tally));
+                self.rescuers.figures.note(retirement, worker, tally, true);
                 if let Some(rescuer) = self.rescuers.rescuers.get_mut(&retirement) {
-                    rescuer.status.add(worker, &tally);
+                    rescuer.unreported.remove(&WorkerId(worker));
                 }
             }
         }
@@ -253,23 +163,38 @@ impl Supervisor {
         }
     }
 
+    /// Kills a rescuer that takes nothing and says nothing.
+    pub(super) fn check_answers(&mut self, retirement: RetirementId, error: &io::Error) {
+        let rescuer = self.rescuers.rescuers.get(&retirement);
+        let Some(rescuer) = rescuer.filter(|_| error.kind() == io::ErrorKind::TimedOut) else {
+            return;
+        };
+        let pid = rescuer.pid;
+        warn!("rescuer (pid {pid}) does not answer; killing it");
+        if let Err(error) = process::kill_group(pid) {
+            warn!("rescuer (pid {pid}): cannot kill it: {error}");
+        }
+        self.lose_rescuer(retirement);
+    }
+
     /// Its channel has closed: it has done its work, or it died.
-    fn lose_rescuer(&mut self, retirement: RetirementId) {
+    pub(super) fn lose_rescuer(&mut self, retirement: RetirementId) {
         let Some(rescuer) = self.rescuers.rescuers.remove(&retirement) else {
             return;
         };
         self.sources.remove(&rescuer.channel, rescuer.token);
-        if !rescuer.workers.is_empty() {
+        self.rescuers.figures.end(retirement);
+        if !rescuer.unreported.is_empty() {
             warn!(
-                "rescuer (pid {}) ended before the workers that it was for; requests on their connections may be lost",
+                "rescuer (pid {}) died before its time; what it held is closed or its worker's again, and requests \
+                 that come there may be lost",
                 rescuer.pid
             );
         }
         for worker in &rescuer.workers {
             self.thaw(*worker, &rescuer);
-            self.inbox.push_back(Event::Quieted { worker: *worker });
+            self.inbox.push_back(Event::LetGo { worker: *worker });
         }
-        self.rescuers.remember(retirement, rescuer.status);
     }
 
     /// Gives a worker back what its dead rescuer had frozen.

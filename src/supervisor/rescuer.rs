@@ -1,32 +1,30 @@
 //! One rescuer process as we have it: starting it, and giving it connections.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
+use log::warn;
 use mio::{Interest, Token};
 
+use super::figures::Figures;
 use super::sources::{Source, Sources};
 use crate::config::{Config, Forwarding};
 use crate::fleet::{Endpoint, RetirementId, WorkerId};
 use crate::sys::{channel, pidfd, process, procfs, tcp};
-use crate::wire::control::RescueStatus;
 use crate::wire::rescue::{
-    Configuration, Descriptor, Forwarded, LONGEST, MOST_TAKEN, News, Order, Route, Tally, decode,
-    encode,
+    Configuration, Descriptor, Forwarded, LONGEST, MOST_TAKEN, News, Order, Route, decode, encode,
 };
 
 /// How long a rescuer may take to take what it is sent.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How many retirements are remembered for `status`.
-const REMEMBERED: usize = 8;
-
 /// All rescuers.
 #[derive(Debug, Default)]
 pub(super) struct Rescuers {
     pub(super) rescuers: BTreeMap<RetirementId, Rescuer>,
-    ended: BTreeMap<RetirementId, RescueStatus>,
+    pub(super) figures: Figures,
 }
 
 #[derive(Debug)]
@@ -38,7 +36,8 @@ pub(super) struct Rescuer {
     pub(super) workers: BTreeSet<WorkerId>,
     /// Sockets that it has, by inode.
     taken: BTreeSet<u64>,
-    pub(super) status: RescueStatus,
+    /// Those of which something may be left.
+    pub(super) unreported: BTreeSet<WorkerId>,
 }
 
 impl Rescuers {
@@ -54,29 +53,6 @@ impl Rescuers {
         self.rescuers
             .values_mut()
             .find(|rescuer| rescuer.workers.contains(&worker))
-    }
-
-    /// What became of the connections of the last retirements, oldest first.
-    pub(super) fn statuses(&self) -> Vec<RescueStatus> {
-        let running = self
-            .rescuers
-            .iter()
-            .map(|(id, rescuer)| (*id, &rescuer.status));
-        let all: BTreeMap<RetirementId, &RescueStatus> = self
-            .ended
-            .iter()
-            .map(|(id, status)| (*id, status))
-            .chain(running)
-            .collect();
-        all.into_values().cloned().collect()
-    }
-
-    pub(super) fn remember(&mut self, id: RetirementId, mut status: RescueStatus) {
-        status.pid = None;
-        self.ended.insert(id, status);
-        while self.ended.len() > REMEMBERED {
-            self.ended.pop_first();
-        }
     }
 }
 
@@ -102,24 +78,25 @@ impl Rescuer {
             errors: None,
         })?;
         let token = sources.add(&ours, Source::Rescuer(id), Interest::READABLE)?;
-        let status = RescueStatus {
-            retirement: id.0,
-            pid: u32::try_from(pid).ok(),
-            ..RescueStatus::default()
-        };
         Ok(Self {
             pid,
             channel: ours,
             token,
             workers: BTreeSet::new(),
             taken: BTreeSet::new(),
-            status,
+            unreported: BTreeSet::new(),
         })
     }
 
     pub(super) fn order(&self, order: &Order, descriptors: &[OwnedFd]) -> io::Result<()> {
         let numbers: Vec<i32> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
         channel::send_patiently(&self.channel, &encode(order), &numbers, PATIENCE)
+    }
+
+    /// Has it know of a worker.
+    pub(super) fn include(&mut self, worker: WorkerId) {
+        self.workers.insert(worker);
+        self.unreported.insert(worker);
     }
 
     /// What it has said; none for now. An error: it is gone.
@@ -139,28 +116,35 @@ impl Rescuer {
         }
     }
 
-    /// Hands over the connections of a worker that it does not have yet.
+    /// Hands over the connections of a worker that it does not have yet; how many there are.
     pub(super) fn take(
         &mut self,
         worker: WorkerId,
         pid: i32,
-        open: &BTreeSet<u64>,
+        found: Vec<Descriptor>,
     ) -> io::Result<usize> {
-        let wanted = |found: &Descriptor| open.contains(&found.inode);
-        let found: Vec<Descriptor> = sockets_of(pid).into_iter().filter(wanted).collect();
         let fresh: Vec<Descriptor> = found
             .into_iter()
             .filter(|found| self.taken.insert(found.inode))
             .collect();
-        for some in fresh.chunks(MOST_TAKEN) {
-            let (connections, descriptors) = fetch(some)?;
+        let mut rest = &fresh[..];
+        while !rest.is_empty() {
+            let some = &rest[..rest.len().min(MOST_TAKEN)];
+            let mut fetched = fetch(some)?;
+            if fetched.looked == 0 {
+                // There is no descriptor to be had: it counts those for which none comes.
+                warn_of_few_descriptors(worker, rest.len());
+                fetched.looked = some.len();
+                fetched.connections = some.to_vec();
+            }
+            rest = &rest[fetched.looked..];
             self.order(
                 &Order::Take {
                     worker: worker.0,
                     pid,
-                    connections,
+                    connections: fetched.connections,
                 },
-                &descriptors,
+                &fetched.sockets,
             )?;
         }
         self.order(&Order::Taken { worker: worker.0 }, &[])?;
@@ -176,42 +160,10 @@ impl Rescuer {
             .filter(|found| self.taken.contains(&found.inode))
             .collect();
         for some in had.chunks(MOST_TAKEN) {
-            let (_, sockets) = fetch(some)?;
-            sockets.iter().try_for_each(tcp::thaw)?;
+            fetch(some)?.sockets.iter().try_for_each(tcp::thaw)?;
         }
         Ok(())
     }
-}
-
-impl RescueStatus {
-    pub(super) fn add(&mut self, worker: u64, tally: &Tally) {
-        self.workers.push(worker);
-        self.held += tally.held;
-        self.finished += tally.finished;
-        self.rescued += tally.rescued;
-        self.idle += tally.idle;
-        self.given_up += tally.given_up;
-        for (reason, count) in &tally.reasons {
-            *self.reasons.entry(reason.clone()).or_default() += count;
-        }
-    }
-}
-
-pub(super) fn sentence(tally: &Tally) -> String {
-    let reasons: Vec<String> = tally
-        .reasons
-        .iter()
-        .map(|(reason, count)| format!("{count} {reason}"))
-        .collect();
-    let why = if reasons.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", reasons.join(", "))
-    };
-    format!(
-        "of {} connections that outlived its stop, it finished {}, {} were idle, {} were given up{why}; {} requests were rescued",
-        tally.held, tally.finished, tally.idle, tally.given_up, tally.rescued
-    )
 }
 
 fn configuration(config: &Config, endpoints: &[Endpoint]) -> Configuration {
@@ -234,8 +186,19 @@ fn configuration(config: &Config, endpoints: &[Endpoint]) -> Configuration {
     }
 }
 
+/// Those of the sockets `open` that a process and its descendants have; where there are none, without a
+/// look.
+pub(super) fn connections_of(pid: i32, open: &BTreeSet<u64>) -> Vec<Descriptor> {
+    if open.is_empty() {
+        return Vec::new();
+    }
+    let mut found = sockets_of(pid);
+    found.retain(|found| open.contains(&found.inode));
+    found
+}
+
 /// The sockets of a process and its descendants, each socket once.
-pub(super) fn sockets_of(pid: i32) -> Vec<Descriptor> {
+fn sockets_of(pid: i32) -> Vec<Descriptor> {
     let mut seen = BTreeSet::new();
     let of_one = |pid: i32| {
         let sockets = procfs::socket_descriptors(pid).unwrap_or_default();
@@ -250,27 +213,54 @@ pub(super) fn sockets_of(pid: i32) -> Vec<Descriptor> {
         .collect()
 }
 
-/// Duplicates of descriptors of other processes; those that have been closed meanwhile are left out.
-fn fetch(wanted: &[Descriptor]) -> io::Result<(Vec<Descriptor>, Vec<OwnedFd>)> {
+/// Duplicates of descriptors of other processes.
+#[derive(Debug, Default)]
+struct Fetched {
+    /// How many of the wanted ones were looked at: not all, if no more descriptors can be had.
+    looked: usize,
+    connections: Vec<Descriptor>,
+    sockets: Vec<OwnedFd>,
+}
+
+/// Fetches what has not been closed meanwhile, by a process that has not ended meanwhile.
+fn fetch(wanted: &[Descriptor]) -> io::Result<Fetched> {
     let mut processes: BTreeMap<i32, OwnedFd> = BTreeMap::new();
-    let (mut found, mut fetched) = (Vec::new(), Vec::new());
+    let mut fetched = Fetched::default();
     for descriptor in wanted {
-        if let std::collections::btree_map::Entry::Vacant(vacant) = processes.entry(descriptor.pid)
-        {
-            vacant.insert(pidfd::pidfd_open(descriptor.pid)?);
-        }
-        let Some(process) = processes.get(&descriptor.pid) else {
-            continue;
-        };
-        match pidfd::pidfd_getfd(process.as_fd(), descriptor.number) {
-            Ok(duplicate) if crate::sys::listener::inode(&duplicate)? == descriptor.inode => {
-                found.push(*descriptor);
-                fetched.push(duplicate);
+        match fetch_one(&mut processes, descriptor) {
+            Ok(Some(socket)) => {
+                fetched.connections.push(*descriptor);
+                fetched.sockets.push(socket);
             }
-            Ok(_) => {}
-            Err(error) if error.raw_os_error() == Some(libc::EBADF) => {}
-            Err(error) => return Err(error),
+            Ok(None) => {}
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EBADF | libc::ESRCH) => {}
+                Some(libc::EMFILE | libc::ENFILE) => return Ok(fetched),
+                _ => return Err(error),
+            },
         }
+        fetched.looked += 1;
     }
-    Ok((found, fetched))
+    Ok(fetched)
+}
+
+fn fetch_one(
+    processes: &mut BTreeMap<i32, OwnedFd>,
+    wanted: &Descriptor,
+) -> io::Result<Option<OwnedFd>> {
+    let process = match processes.entry(wanted.pid) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(unknown) => unknown.insert(pidfd::pidfd_open(wanted.pid)?),
+    };
+    let duplicate = pidfd::pidfd_getfd(process.as_fd(), wanted.number)?;
+    // Its number may have been given to another meanwhile.
+    let is_it = crate::sys::listener::inode(&duplicate)? == wanted.inode;
+    Ok(is_it.then_some(duplicate))
+}
+
+fn warn_of_few_descriptors(worker: WorkerId, count: usize) {
+    warn!(
+        "worker {worker}: {count} of its connections cannot be held, there are no more descriptors; raise the limit \
+         on open files (ulimit -n)"
+    );
 }

@@ -56,7 +56,7 @@ impl Supervisor {
             endpoints: self.endpoint_statuses(&listeners, connections),
             queues,
             workers,
-            rescues: self.rescuers.statuses(),
+            rescues: self.rescuers.figures.statuses(),
         }
     }
 

@@ -1,18 +1,25 @@
 //! Descriptors over a Unix socket: how an executor gets listeners and sends its notifications.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice};
+use std::mem::{size_of, size_of_val};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
-use nix::cmsg_space;
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
-    recvmsg, sendmsg, socketpair,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, sendmsg, socketpair,
 };
 
 /// The most descriptors in one message (`SCM_MAX_FD`, Linux 2.6.38).
 pub const MOST: usize = 253;
+
+/// Space for the control message that [`MOST`] descriptors come in, in words; the header is shorter
+/// than three.
+const ROOM: usize = 3 + (MOST * size_of::<RawFd>()).div_ceil(size_of::<u64>());
+
+/// How long to wait before sending descriptors again that are too many.
+const CROWDED: Duration = Duration::from_millis(1);
 
 /// Sends bytes, of which there must be at least one, and descriptors.
 ///
@@ -51,7 +58,7 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((ours, theirs))
 }
 
-/// [`send`] on a nonblocking socket, which waits for room, but not longer than `patience`.
+/// [`send`] on a nonblocking socket, which waits for room, but not longer than `patience` in all.
 ///
 /// # Errors
 /// Those of sendmsg(2); `TimedOut`: nobody reads.
@@ -61,16 +68,23 @@ pub fn send_patiently(
     descriptors: &[RawFd],
     patience: Duration,
 ) -> io::Result<()> {
+    let deadline = Instant::now() + patience;
     loop {
-        match send(socket, bytes, descriptors) {
-            // ETOOMANYREFS: so many descriptors are under way that the receiver has to take some first.
-            Err(error)
-                if error.kind() == io::ErrorKind::WouldBlock
-                    || error.raw_os_error() == Some(libc::ETOOMANYREFS) => {}
+        let is_crowded = match send(socket, bytes, descriptors) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            // So many descriptors are under way that the receiver has to take some first. There is
+            // room all the same, so poll(2) would not wait.
+            Err(error) if error.raw_os_error() == Some(libc::ETOOMANYREFS) => true,
             result => return result,
-        }
-        if !wait(socket, PollFlags::POLLOUT, patience)? {
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
+        }
+        if is_crowded {
+            std::thread::sleep(left.min(CROWDED));
+        } else {
+            wait(socket, PollFlags::POLLOUT, left)?;
         }
     }
 }
@@ -88,32 +102,65 @@ fn wait(socket: &impl AsFd, flags: PollFlags, patience: Duration) -> io::Result<
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         match poll(&mut polled, timeout) {
-            Err(nix::Error::EINTR) => {}
+            Err(Errno::EINTR) => {}
             ready => return Ok(ready? > 0),
         }
     }
 }
 
 /// Receives bytes into `buffer` and the descriptors that came with them, close-on-exec from
-/// birth. No bytes: the other side has closed.
+/// birth. No bytes: the other side has closed. Where this process may have no more descriptors, the
+/// last ones of the message are lost, and only those (unix(7), `MSG_CTRUNC`).
 ///
 /// # Errors
 /// Those of recvmsg(2); `WouldBlock` on a nonblocking socket without a message.
 pub fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-    let mut space = cmsg_space!([RawFd; MOST]);
-    let mut message = [IoSliceMut::new(buffer)];
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let received = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut message, Some(&mut space), flags)?;
-    let mut descriptors = Vec::new();
-    for control in received.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(rights) = control {
-            // SAFETY: the kernel has just made these descriptors for us, and nobody else knows their numbers.
-            descriptors.extend(
-                rights
-                    .into_iter()
-                    .map(|right| unsafe { OwnedFd::from_raw_fd(right) }),
-            );
+    let mut space = [0_u64; ROOM];
+    let mut vector = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    // SAFETY: a msghdr is plain data, for which all zeroes is a value.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut vector;
+    header.msg_iovlen = 1;
+    header.msg_control = space.as_mut_ptr().cast();
+    // The type differs between C libraries; the value is small.
+    header.msg_controllen = size_of_val(&space) as _;
+    // SAFETY: the header names one buffer and the space for control messages, with their lengths,
+    // and both outlive the call.
+    let result =
+        unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC) };
+    let count = Errno::result(result)?;
+    let count = usize::try_from(count).map_err(io::Error::other)?;
+    Ok((count, descriptors_in(&header)))
+}
+
+/// Not by nix's `recvmsg`: a message of which descriptors are lost is an error there, which leaks the
+/// others.
+fn descriptors_in(header: &libc::msghdr) -> Vec<OwnedFd> {
+    let mut found = Vec::new();
+    // SAFETY: the kernel has filled in the header, whose space for control messages is alive.
+    let mut at = unsafe { libc::CMSG_FIRSTHDR(header) };
+    // SAFETY: it is null or points to a control message in that space, which is aligned for it.
+    while let Some(control) = unsafe { at.as_ref() } {
+        if (control.cmsg_level, control.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+            // SAFETY: this computes a length, and nothing else.
+            let empty = unsafe { libc::CMSG_LEN(0) } as usize;
+            // The type differs between C libraries.
+            #[allow(clippy::unnecessary_cast)]
+            let length = control.cmsg_len as usize;
+            let count = length.saturating_sub(empty) / size_of::<RawFd>();
+            // SAFETY: `at` is a control message.
+            let data: *const RawFd = unsafe { libc::CMSG_DATA(at) }.cast();
+            for index in 0..count {
+                // SAFETY: so many descriptors are there by the message's length; the kernel has just
+                // made them for us, and nobody else knows their numbers.
+                found.push(unsafe { OwnedFd::from_raw_fd(data.add(index).read_unaligned()) });
+            }
         }
+        // SAFETY: as for the first one.
+        at = unsafe { libc::CMSG_NXTHDR(header, at) };
     }
-    Ok((received.bytes, descriptors))
+    found
 }

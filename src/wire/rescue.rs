@@ -14,6 +14,7 @@
 //!                              ◄─────── Checked  (now the stop signal, or all once more)
 //!   Take … Taken               ───────►          connections that were accepted late
 //!   Gone                       ───────►
+//!                              ◄─────── Progress, sometimes
 //!                              ◄─────── Report   all of its connections are done
 //! ```
 //! The stop signal waits for `Checked`: what a worker writes after it may be its last answer, and what
@@ -176,6 +177,13 @@ pub enum News {
         /// Whether nothing was taken since [`News::Heard`] of which there is no copy: else let it
         /// be answered first.
         is_still: bool,
+    },
+    /// What has become of the worker's connections so far; said when it has changed, but not often.
+    Progress {
+        /// The worker.
+        worker: u64,
+        /// What became of its connections.
+        tally: Tally,
     },
     /// Everything of the worker's is done, or the rescuer ends.
     Report {

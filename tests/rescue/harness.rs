@@ -96,8 +96,31 @@ impl Rescuer {
 
     pub(crate) fn news(&self) -> News {
         let mut bytes = [0; LONGEST];
-        let (count, _) = channel::receive(&self.channel, &mut bytes).unwrap();
-        decode(&bytes[..count]).unwrap()
+        loop {
+            let (count, _) = channel::receive(&self.channel, &mut bytes).unwrap();
+            match decode(&bytes[..count]).unwrap() {
+                News::Progress { .. } => {}
+                news => return news,
+            }
+        }
+    }
+
+    /// But for how far it is.
+    pub(crate) fn says_nothing_for(&self, time: Duration) {
+        let channel = socket2::SockRef::from(&self.channel);
+        channel.set_read_timeout(Some(time)).unwrap();
+        let mut bytes = [0; LONGEST];
+        let error = loop {
+            match channel::receive(&self.channel, &mut bytes) {
+                Ok((count, _)) => {
+                    let news = decode(&bytes[..count]).unwrap();
+                    assert!(matches!(news, News::Progress { .. }), "{news:?}");
+                }
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        channel.set_read_timeout(Some(PATIENCE)).unwrap();
     }
 
     pub(crate) fn wait_quiet(&self) {

@@ -5,6 +5,7 @@
 mod busy;
 mod harness;
 mod orphans;
+mod streams;
 mod watched;
 
 use std::io::{self, Read, Write};

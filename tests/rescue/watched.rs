@@ -59,13 +59,7 @@ fn a_worker_is_not_quiet_while_it_owes_an_answer() {
         "127.0.0.1:1".parse().unwrap(),
     ));
     rescuer.take_own(&worker);
-    let channel = socket2::SockRef::from(&rescuer.channel);
-    channel
-        .set_read_timeout(Some(Duration::from_millis(300)))
-        .unwrap();
-    let nothing = channel::receive(&rescuer.channel, &mut [0; 99]).unwrap_err();
-    assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
-    channel.set_read_timeout(Some(PATIENCE)).unwrap();
+    rescuer.says_nothing_for(Duration::from_millis(300));
     worker.write_all(answer("hi").as_bytes()).unwrap();
     rescuer.wait_quiet();
 }

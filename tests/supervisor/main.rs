@@ -24,6 +24,7 @@ mod output;
 mod pid1;
 mod queues;
 mod reload;
+mod rescue;
 mod scale;
 mod signals;
 mod start;

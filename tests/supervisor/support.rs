@@ -85,7 +85,7 @@ pub(crate) fn scripted_python(options: &[&str], script: &str) -> Option<Builder>
     Some(builder)
 }
 
-fn found(command: Result<Vec<String>, Unready>) -> Option<Vec<String>> {
+pub(crate) fn found(command: Result<Vec<String>, Unready>) -> Option<Vec<String>> {
     match command {
         Ok(command) => Some(command),
         Err(Unready::Missing(what)) => {

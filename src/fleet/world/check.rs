@@ -218,7 +218,7 @@ impl World {
         ensure(process.measured.0 || process.settle_timed_out, || {
             format!("worker {id} is told before its queues were seen empty")
         })?;
-        let rescue = self.plan.policy.rescue;
+        let rescue = self.plan.policy.rescue && !process.is_let_go;
         ensure(!rescue || process.is_busy.is_some(), || {
             format!("worker {id} is told before its connections are held")
         })?;

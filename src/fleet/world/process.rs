@@ -25,6 +25,8 @@ pub(super) struct Process {
     pub(super) has_declared: bool,
     /// Since it is held: whether a request is in flight still.
     pub(super) is_busy: Option<bool>,
+    /// Its connections could not be held.
+    pub(super) is_let_go: bool,
     /// What the log said of it.
     pub(super) settle_timed_out: bool,
     pub(super) quiet_timed_out: bool,
@@ -69,6 +71,7 @@ impl Process {
             is_killed: false,
             has_declared: false,
             is_busy: None,
+            is_let_go: false,
             settle_timed_out: false,
             quiet_timed_out: false,
             drain_timed_out: false,

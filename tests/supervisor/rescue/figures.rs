@@ -1,0 +1,136 @@
+//! What is said of the connections of retired workers.
+
+use super::*;
+
+/// The line of the status table that begins with these cells.
+fn row(table: &str, cells: &[&str]) -> bool {
+    let starts = |line: &str| {
+        line.split_whitespace()
+            .take(cells.len())
+            .eq(cells.iter().copied())
+    };
+    table.lines().any(starts)
+}
+
+#[test]
+fn every_connection_is_accounted_for() {
+    let behaviour = ["--drain-on-term", "--hold", "{dir}/go"];
+    let supervisor = scripted(&["-n", "1", "--quiet-timeout", "50s"], &behaviour).start();
+    supervisor.wait_serving(1);
+    let (mut rescued, _) = Client::served(supervisor.address());
+    let (mut odd, _) = Client::served(supervisor.address());
+    let (idle, _) = Client::served(supervisor.address());
+    let finished = begin_asking(supervisor.address(), "/hold").unwrap();
+    supervisor.wait_line("holds a request");
+    let reload = begin(&supervisor, &["reload"]);
+    // It is told of before it is over.
+    let rescuer = wait_holding(&supervisor, 4);
+    touch(supervisor.directory(), "go");
+    assert_eq!(finish_asking(finished).unwrap(), "1.0");
+    assert_succeeds(&supervisor, reload);
+    supervisor.wait_status(|status| status.rescues[0].finished == 1);
+    assert_eq!(rescued.ask("/").unwrap().worker(), "2.0");
+    odd.send(b"\x16\x03\x01\x02\x00\x01\x00");
+    assert!(odd.rest().is_empty());
+    let status = supervisor.wait_status(|status| status.rescues[0].given_up == 1);
+    assert_eq!(rescuers(&status), [rescuer]);
+    drop((rescued, idle));
+    let rescue = wait_rescued(&supervisor);
+    assert_eq!(
+        (
+            rescue.held,
+            rescue.finished,
+            rescue.rescued,
+            rescue.idle,
+            rescue.given_up
+        ),
+        (4, 1, 1, 1, 1),
+        "{rescue:?}"
+    );
+    assert_eq!(
+        rescue.reasons.into_iter().collect::<Vec<_>>(),
+        [("not-http".to_owned(), 1)]
+    );
+    assert_eq!(rescue.workers, [0]);
+    supervisor.wait_line(
+        "worker 0: 4 connections were held for it: it finished 1 itself, 1 was closed idle, 1 was given up (1 not-http); \
+         1 request was rescued",
+    );
+    let table = supervisor.ctl_ok(["status"]);
+    assert!(
+        row(
+            &table,
+            &[
+                "RETIREMENT",
+                "RESCUER",
+                "HELD",
+                "FINISHED",
+                "RESCUED",
+                "IDLE",
+                "GIVEN"
+            ]
+        ),
+        "{table}"
+    );
+    assert!(
+        row(
+            &table,
+            &["1", "-", "4", "1", "1", "1", "1", "1", "not-http"]
+        ),
+        "{table}"
+    );
+    let json = supervisor.ctl_ok(["status", "--json"]);
+    assert!(json.contains("\"not-http\""), "{json}");
+}
+
+#[test]
+fn without_rescue_there_is_none() {
+    let supervisor = scripted(&["-n", "1", "--no-rescue", "--quiet-timeout", "100ms"], &[]).start();
+    supervisor.wait_serving(1);
+    let (mut idle, _) = Client::served(supervisor.address());
+    supervisor.ctl_ok(["reload"]);
+    assert!(idle.rest().is_empty());
+    assert!(supervisor.status().rescues.is_empty());
+    assert_eq!(supervisor.members().len(), 2);
+}
+
+#[test]
+fn no_more_are_held_than_may_be() {
+    let supervisor = scripted(&["-n", "1", "--rescue-max", "1"], &[]).start();
+    supervisor.wait_serving(1);
+    let mut clients: Vec<Client> = (0..3)
+        .map(|_| Client::served(supervisor.address()).0)
+        .collect();
+    supervisor.ctl_ok(["reload"]);
+    for client in &mut clients {
+        client.0.write_all(b"GET / HTTP/1.1\r\n\r\n").ok();
+    }
+    let answered = clients.iter_mut().filter_map(|client| client.answer().ok());
+    assert_eq!(
+        answered.filter(|answer| answer.worker() == "2.0").count(),
+        1
+    );
+    drop(clients);
+    let rescue = wait_rescued(&supervisor);
+    assert_eq!((rescue.held, rescue.rescued, rescue.given_up), (3, 1, 2));
+    assert_eq!(rescue.reasons.get("too-many"), Some(&2));
+    supervisor.wait_line("2 were given up (2 too-many)");
+}
+
+#[test]
+fn the_client_is_named_if_that_is_wanted() {
+    let lines = [
+        ("no", None),
+        ("x-forwarded-for", Some("x-forwarded-for: 127.0.0.1")),
+        ("forwarded", Some("forwarded: for=127.0.0.1")),
+    ];
+    for (how, line) in lines {
+        let supervisor = scripted(&["-n", "1", "--rescue-forwarded", how], &[]).start();
+        supervisor.wait_serving(1);
+        let (mut client, _) = Client::served(supervisor.address());
+        supervisor.ctl_ok(["reload"]);
+        let answer = client.ask("/head").unwrap();
+        let found = answer.body.lines().find(|line| line.contains("forwarded"));
+        assert_eq!(found, line, "{answer:?}");
+    }
+}
