@@ -1,10 +1,11 @@
 //! Ways to share a port among workers: `cargo bench --bench ways`.
 //!
-//! No other software takes part: one server ([`lab::worker`]), five ways to bring it connections.
+//! No other software takes part: one server ([`lab::worker`]), seven ways to bring it connections.
 //!
 //! | subject | way |
 //! | --- | --- |
 //! | `queues` | reuseport-run: a listener, and so a queue, for each worker |
+//! | `two-queues`, `one-queue` | reuseport-run with `--queues 2` and `--queues 1` |
 //! | `shared` | one listener that all accept from, and a connection wakes all |
 //! | `shared-exclusive` | the same with `EPOLLEXCLUSIVE`: it wakes one |
 //! | `dispatch` | a master accepts and hands over to who has taken the one before (Node's way) |

@@ -29,6 +29,10 @@ const GLANCE: Duration = Duration::from_millis(5);
 pub enum Way {
     /// Each has a listener of its own: reuseport-run.
     Queues,
+    /// Two listeners, each for half of them: reuseport-run --queues 2.
+    TwoQueues,
+    /// One listener for all: reuseport-run --queues 1.
+    OneQueue,
     /// All accept from one listener, and all wake.
     Shared,
     /// The same with `EPOLLEXCLUSIVE`: one wakes.
@@ -41,8 +45,10 @@ pub enum Way {
 
 impl Way {
     /// All, ours first: it is what the others are compared with.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Queues,
+        Self::TwoQueues,
+        Self::OneQueue,
         Self::Shared,
         Self::SharedExclusive,
         Self::Dispatch,
@@ -53,6 +59,8 @@ impl Way {
     pub fn name(self) -> &'static str {
         match self {
             Self::Queues => "queues",
+            Self::TwoQueues => "two-queues",
+            Self::OneQueue => "one-queue",
             Self::Shared => "shared",
             Self::SharedExclusive => "shared-exclusive",
             Self::Dispatch => "dispatch",
@@ -70,8 +78,8 @@ impl Way {
         let port = Reservation::new()?;
         let control = directory.path().join("control.sock");
         let mut command = match self {
-            Self::Queues => supervised(supervisor, &control),
-            _ => Command::new(env::current_exe()?),
+            _ if self.opponent().is_some() => Command::new(env::current_exe()?),
+            _ => supervised(supervisor, &control),
         };
         command.args(self.arguments(workers, port.port(), knobs)?);
         let said = directory.path().join("said");
@@ -107,6 +115,7 @@ impl Way {
             words.extend(options.iter().map(OsString::from));
         } else {
             words.extend(count);
+            words.extend(self.queues().iter().map(OsString::from));
             words.extend(["--".into(), env::current_exe()?.into(), "worker".into()]);
             words.extend(place);
         }
@@ -114,10 +123,19 @@ impl Way {
         Ok(words)
     }
 
+    /// How many queues we are asked for, if not one for each worker.
+    fn queues(self) -> &'static [&'static str] {
+        match self {
+            Self::TwoQueues => &["--queues", "2"],
+            Self::OneQueue => &["--queues", "1"],
+            _ => &[],
+        }
+    }
+
     /// The program of the laboratory that does it, and what sets it apart; none for our own way.
     fn opponent(self) -> Option<(&'static str, &'static [&'static str])> {
         match self {
-            Self::Queues => None,
+            Self::Queues | Self::TwoQueues | Self::OneQueue => None,
             Self::Shared => Some(("share", &["--"])),
             Self::SharedExclusive => Some(("share", &["--", "--exclusive"])),
             Self::Dispatch => Some(("master", &["--rule", "taken", "--"])),
@@ -178,13 +196,11 @@ impl Started {
     /// The supervisor knows when all are ready. The others open the port first and start their
     /// workers then, which is a matter of milliseconds; the load's warm-up is longer.
     fn is_up(&self) -> bool {
-        match self.way {
-            Way::Queues => {
-                let status = self.control.status();
-                status.is_ok_and(|status| status.phase == "serving")
-            }
-            _ => TcpStream::connect(self.address()).is_ok(),
+        if self.way.opponent().is_some() {
+            return TcpStream::connect(self.address()).is_ok();
         }
+        let status = self.control.status();
+        status.is_ok_and(|status| status.phase == "serving")
     }
 }
 

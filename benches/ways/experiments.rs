@@ -198,8 +198,13 @@ impl Setting {
     /// Who is asked. A worker of which a connection is always busy is never free, so `dispatch-free`
     /// is for one request a connection.
     pub(crate) fn ways(&self) -> impl Iterator<Item = Way> {
-        let reuse = self.reuse;
-        let takes_part = move |way: &Way| *way != Way::DispatchFree || reuse == Reuse::Fresh;
+        let (reuse, workers) = (self.reuse, self.workers);
+        let takes_part = move |way: &Way| match way {
+            Way::DispatchFree => reuse == Reuse::Fresh,
+            Way::TwoQueues => workers > 2,
+            Way::OneQueue => workers > 1,
+            _ => true,
+        };
         Way::ALL.into_iter().filter(takes_part)
     }
 
