@@ -7,7 +7,8 @@
 //! 2. how long a reload takes over the time that the new workers need to boot;
 //! 3. how long 1,000 workers take to start, reload and stop;
 //! 4. memory of the supervisor, and how often it wakes up while nothing happens;
-//! 5. what 10,000 idle keep-alive connections cost a reload: memory and time.
+//! 5. what 10,000 idle keep-alive connections cost a reload: memory and time;
+//! 6. how long a rescued request takes, over one that a worker answers by itself.
 //!
 //! A ratio whose runs differ by more than a quarter is printed with a warning: the machine was busy.
 #![allow(missing_docs, clippy::unwrap_used)]
@@ -48,13 +49,15 @@ fn main() {
     );
     // cargo passes --bench, and what follows -- after it.
     if std::env::args().any(|word| word == "connections") {
-        return connections(directory.path());
+        connections(directory.path());
+        return rescued(directory.path());
     }
     throughput(directory.path());
     reloads(directory.path());
     thousand(directory.path());
     idle(directory.path());
     connections(directory.path());
+    rescued(directory.path());
 }
 
 fn kernel() -> String {
@@ -300,9 +303,75 @@ impl Supervised {
     }
 }
 
+// ---- 6. a rescued request -----------------------------------------------------------------------
+
+fn rescued(directory: &Path) {
+    const CONNECTIONS: usize = 500;
+    println!(
+        "\nlatency of a request in microseconds, one at a time on {CONNECTIONS} keep-alive connections, 5 reloads"
+    );
+    println!(
+        "{:<10} {:>10} {:>10} {:>12} {:>12}",
+        "server", "normal p50", "normal p99", "rescued p50", "rescued p99"
+    );
+    for kind in [Kind::Go, Kind::Node, Kind::Python] {
+        let port = Reservation::new().unwrap();
+        let wanted = Wanted {
+            kind,
+            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: port.port(),
+            keep_alive: true,
+            at_term: None,
+            directory,
+        };
+        let command = match wanted.command() {
+            Ok(command) => command,
+            Err(unready) => {
+                println!("skipped: {}, {unready:?}", name(kind));
+                continue;
+            }
+        };
+        let supervisor = Supervised::start(directory, 4, &command);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.port()));
+        let (mut normal, mut rescued) = (Vec::new(), Vec::new());
+        for _ in 0..5 {
+            let mut clients: Vec<TcpStream> =
+                (0..CONNECTIONS).map(|_| asked_once(address)).collect();
+            normal.extend(clients.iter_mut().map(timed));
+            supervisor.reload();
+            rescued.extend(clients.iter_mut().map(timed));
+        }
+        println!(
+            "{:<10} {:>10.0} {:>10.0} {:>12.0} {:>12.0}",
+            name(kind),
+            quantile(&mut normal, 0.5),
+            quantile(&mut normal, 0.99),
+            quantile(&mut rescued, 0.5),
+            quantile(&mut rescued, 0.99)
+        );
+    }
+}
+
+/// How long one more request takes, in microseconds.
+fn timed(client: &mut TcpStream) -> f64 {
+    let since = Instant::now();
+    ask(client);
+    since.elapsed().as_secs_f64() * 1e6
+}
+
+fn quantile(values: &mut [f64], part: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[(part * (values.len() - 1) as f64) as usize]
+}
+
 fn asked_once(address: SocketAddr) -> TcpStream {
     let mut client = TcpStream::connect(address).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
+    ask(&mut client);
+    client
+}
+
+fn ask(client: &mut TcpStream) {
     client
         .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         .unwrap();
@@ -312,7 +381,6 @@ fn asked_once(address: SocketAddr) -> TcpStream {
         assert!(count > 0, "no answer");
         answer.extend(&bytes[..count]);
     }
-    client
 }
 
 /// So many as the limit on open files allows, of which the rescuer keeps a quarter for itself.
