@@ -39,6 +39,12 @@ struct Options {
     /// Rounds of each experiment
     #[arg(long, value_name = "N")]
     rounds: Option<u32>,
+    /// Seconds of each measurement [default: 4, quick 1]
+    #[arg(long, value_name = "N")]
+    seconds: Option<u64>,
+    /// Reloads in a row [default: 20, quick 3]
+    #[arg(long, value_name = "N")]
+    reloads: Option<usize>,
     /// What every random choice comes from
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
@@ -68,12 +74,12 @@ impl Options {
             |full: u64, quick: u64| Duration::from_secs(if self.quick { quick } else { full });
         Extent {
             rounds: self.rounds.unwrap_or(if self.quick { 2 } else { 5 }),
-            length: seconds(4, 1),
+            length: self.seconds.map_or(seconds(4, 1), Duration::from_secs),
             warm_up: Duration::from_millis(if self.quick { 300 } else { 1000 }),
             workers: 4,
             connections: 32,
             rate: 500.0,
-            reloads: if self.quick { 3 } else { 20 },
+            reloads: self.reloads.unwrap_or(if self.quick { 3 } else { 20 }),
             seed: self.seed,
         }
     }

@@ -12,7 +12,8 @@
 //!
 //! 1. The supervisor sends duplicates of its connections. Each is frozen: nobody wakes for new
 //!    bytes, which stay in the socket's buffer, while the worker answers what it has read.
-//! 2. When nothing is in flight the worker is *quiet*, and gets its stop signal.
+//! 2. When nothing is in flight the worker is *quiet*. What its sleeping readers would take along
+//!    when they die is copied, they are stopped, and it gets its stop signal.
 //! 3. What it closes stays open, because the duplicate is the same socket: an orphan. A request that
 //!    waits in it, or comes later, is sent to the endpoint, which is the new generation's by now.
 //! 4. What it keeps for longer thaws, is its own, and becomes an orphan when it is closed.

@@ -4,6 +4,7 @@
 
 mod busy;
 mod harness;
+mod hostile;
 mod orphans;
 mod streams;
 mod watched;
