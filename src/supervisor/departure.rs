@@ -42,12 +42,11 @@ impl Groups {
     /// Closes all listeners that shall leave and can; one that must be hidden before, when it is
     /// called again after the fence.
     pub(super) fn purge(&mut self, fences: &mut Fences) {
-        let mut leavers = self.leavers();
+        let mut leavers = self.leavers(fences);
         self.hide_all(&leavers, fences);
         leavers.retain(|(endpoint, id)| {
             let group = self.groups.get(endpoint);
-            let hidden = group.and_then(|group| group.hidden.get(id));
-            hidden.is_none_or(|ticket| fences.has_passed(*ticket))
+            group.is_some_and(|group| group.is_due(*id, fences))
         });
         for (endpoint, id) in leavers {
             self.depart(&endpoint, id);
@@ -66,12 +65,11 @@ impl Groups {
         })
     }
 
-    /// All that shall leave and can.
-    fn leavers(&mut self) -> Vec<(Endpoint, ListenerId)> {
-        let busy = self
-            .groups
-            .iter()
-            .filter(|(_, group)| !group.leaving.is_empty());
+    /// All that shall leave and can, but for those that wait for their fence: whether they can is
+    /// not cheap to tell, and is asked at every event.
+    fn leavers(&mut self, fences: &Fences) -> Vec<(Endpoint, ListenerId)> {
+        let is_busy = |group: &Group| group.leaving.iter().any(|id| group.is_due(*id, fences));
+        let busy = self.groups.iter().filter(|(_, group)| is_busy(group));
         let endpoints: Vec<Endpoint> = busy.map(|(endpoint, _)| *endpoint).collect();
         let mut leavers = Vec::new();
         for endpoint in endpoints {
@@ -79,7 +77,8 @@ impl Groups {
             let Some(group) = self.groups.get(&endpoint) else {
                 continue;
             };
-            let able = group.leaving.iter().filter(|id| group.can_leave(**id));
+            let due = group.leaving.iter().filter(|id| group.is_due(**id, fences));
+            let able = due.filter(|id| group.can_leave(**id));
             leavers.extend(able.map(|id| (endpoint, *id)));
         }
         leavers
@@ -214,6 +213,12 @@ impl Groups {
 }
 
 impl Group {
+    /// Whether no fence is awaited for it.
+    fn is_due(&self, id: ListenerId, fences: &Fences) -> bool {
+        let hidden = self.hidden.get(&id);
+        hidden.is_none_or(|ticket| fences.has_passed(*ticket))
+    }
+
     /// Whether a program can be right before and after this one leaves. One that has left by
     /// itself, or that nobody is preferred to, can go in any case.
     fn can_leave(&self, id: ListenerId) -> bool {
