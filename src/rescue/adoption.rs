@@ -1,17 +1,16 @@
 //! How connections become ours alone.
 
 use std::io;
-use std::net::{Shutdown, TcpStream as Plain};
+use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use mio::Interest;
-use mio::net::TcpStream;
-use socket2::SockRef;
 
+use super::client::Client;
 use super::orphan::{LINGER, Orphan, Stage, token};
 use super::process::Rescuer;
-use crate::sys::{descriptor, tcp};
+use crate::sys::tcp;
 
 /// How long the kernel may take until it acknowledges a request that nobody answers, and some more.
 const DOUBT: Duration = Duration::from_millis(250);
@@ -29,7 +28,7 @@ impl Rescuer {
                 } else {
                     self.stage_relay(&client, &swallowed)
                 };
-                self.keep(worker, client, stage, self.patience.idle);
+                self.keep(Orphan::new(worker, client, stage), self.patience.idle);
             }
             Err(error) => self.fail(worker, &error),
         }
@@ -39,49 +38,48 @@ impl Rescuer {
     /// waits for its answer shall not do so until its own patience ends.
     pub(super) fn adopt_in_doubt(&mut self, worker: u64, socket: OwnedFd) {
         match thawed(socket) {
-            Ok(client) => self.keep(worker, client, Stage::Doubtful, DOUBT),
+            Ok(client) => self.keep(Orphan::new(worker, client, Stage::Doubtful), DOUBT),
             Err(error) => self.fail(worker, &error),
         }
     }
 
+    /// Takes one that the worker still has and that has to stay frozen, with the request that has
+    /// waited in it.
+    pub(super) fn adopt_early(&mut self, worker: u64, socket: OwnedFd, request: &[u8]) {
+        let client = Client::from(socket);
+        let stage = self.stage_relay(&client, request);
+        let orphan = Orphan {
+            is_shared: true,
+            ..Orphan::new(worker, client, stage)
+        };
+        self.keep(orphan, self.patience.idle);
+    }
+
     /// Takes a connection that nobody has accepted.
-    pub(super) fn welcome(&mut self, worker: u64, client: TcpStream) {
-        self.keep(worker, client, Stage::Idle, self.patience.idle);
+    pub(super) fn welcome(&mut self, worker: u64, socket: OwnedFd) {
+        let orphan = Orphan::new(worker, Client::from(socket), Stage::Idle);
+        self.keep(orphan, self.patience.idle);
     }
 
     /// Closes a connection so that the client can read what it was sent, whatever it sends.
     pub(super) fn let_linger(&mut self, worker: u64, socket: OwnedFd) {
-        if descriptor::set_nonblocking(&socket, true).is_ok() {
-            let _ = tcp::thaw(&socket);
-            let client = TcpStream::from_std(Plain::from(socket));
-            let _ = client.shutdown(Shutdown::Write);
-            self.keep(worker, client, Stage::Linger, LINGER);
+        if let Ok(client) = thawed(socket) {
+            let _ = client.shut_down(Shutdown::Write);
+            self.keep(Orphan::new(worker, client, Stage::Linger), LINGER);
         }
     }
 
-    fn keep(&mut self, worker: u64, mut client: TcpStream, stage: Stage, patience: Duration) {
-        let id = self.next_id();
+    fn keep(&mut self, mut orphan: Orphan, patience: Duration) {
+        let (id, worker) = (self.next_id(), orphan.worker);
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self
-            .poll
-            .registry()
-            .register(&mut client, token(id), interest)
-        {
+        let registry = self.poll.registry();
+        if let Err(error) = registry.register(&mut orphan.client, token(id), interest) {
             return self.fail(worker, &error);
         }
-        let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE);
-        // Without it, a client that vanishes is found out when its time is up.
-        let _ = SockRef::from(&client).set_tcp_keepalive(&keepalive);
+        orphan.client.ask_after(KEEPALIVE);
         self.timers.set(id, Some(Instant::now() + patience));
         self.worker(worker).orphans += 1;
-        self.orphans.insert(
-            id,
-            Orphan {
-                worker,
-                client,
-                stage,
-            },
-        );
+        self.orphans.insert(id, orphan);
     }
 
     fn fail(&mut self, worker: u64, error: &io::Error) {
@@ -91,8 +89,7 @@ impl Rescuer {
 }
 
 /// What nobody sleeps on any more, and everybody sees.
-fn thawed(socket: OwnedFd) -> io::Result<TcpStream> {
+fn thawed(socket: OwnedFd) -> io::Result<Client> {
     tcp::thaw(&socket)?;
-    descriptor::set_nonblocking(&socket, true)?;
-    Ok(TcpStream::from_std(Plain::from(socket)))
+    Ok(Client::from(socket))
 }

@@ -2,6 +2,8 @@
 //! so that no request on them is lost. It knows HTTP/1; whatever is not that it leaves alone.
 //!
 //! ```text
+//!              ┌───────────── a request waits in it ────────────────────────────┐
+//!              │                                                                 ▼
 //!            frozen ─────── the worker closes it ──────► orphan ── a request ──► relayed ─► closed
 //!              │  ▲                                        │ ▲                     │
 //!   not HTTP,  │  │ Take                                   │ └─ accepted from a    └─ 101: a tunnel
@@ -11,15 +13,18 @@
 //! The order of events for a retiring worker:
 //!
 //! 1. The supervisor sends duplicates of its connections. Each is frozen: nobody wakes for new
-//!    bytes, which stay in the socket's buffer, while the worker answers what it has read.
+//!    bytes, which stay in the socket's buffer, while the worker answers what it has read. A request
+//!    that comes meanwhile is taken from there and sent to the endpoint, which is the new
+//!    generation's by now: or it would wait for all that the worker has still to do.
 //! 2. When nothing is in flight the worker is *quiet*. What its sleeping readers would take along
 //!    when they die is copied, they are stopped, and it gets its stop signal.
 //! 3. What it closes stays open, because the duplicate is the same socket: an orphan. A request that
-//!    waits in it, or comes later, is sent to the endpoint, which is the new generation's by now.
+//!    waits in it, or comes later, is sent to the endpoint, too.
 //! 4. What it keeps for longer thaws, is its own, and becomes an orphan when it is closed.
 //!
 //! The hazards. Bytes that are read from a connection that the worker still has are lost to it: so
-//! nothing is read before a look at all its descriptors. A close that we hold back is a client that
+//! nothing is read before a look at all its descriptors, but for a whole request that it has left
+//! alone. A close that we hold back is a client that
 //! waits: so a connection on which the worker has just spoken is closed with it. And a rescuer that
 //! dies leaves frozen connections behind: the supervisor then thaws what it can still fetch
 //! ([`tcp::thaw`](crate::sys::tcp::thaw)) and interrupts the readers.
@@ -31,8 +36,10 @@
 //! | `watch` | looks at what workers have: the frost, the quiet, the closes |
 //! | `quiet` | whether a request is in flight, from what the kernel counts |
 //! | `fate` | what becomes of a connection that the worker has closed |
+//! | `waiting` | requests that come while the worker becomes quiet |
 //! | `swallowed` | what a reader took that was killed in its sleep |
 //! | `adoption` | how connections become ours alone |
+//! | `client` | the client's end, which the worker may have, too |
 //! | `orphan` | connections that are ours alone |
 //! | `relay` | moves the bytes of one rescue |
 //! | `report` | what the supervisor is told |
@@ -41,6 +48,7 @@
 //! | `timers` | one deadline for each connection |
 
 mod adoption;
+mod client;
 mod fate;
 mod orphan;
 mod process;
@@ -51,6 +59,7 @@ mod report;
 mod route;
 mod swallowed;
 mod timers;
+mod waiting;
 mod watch;
 mod worker;
 

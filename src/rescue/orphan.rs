@@ -5,9 +5,8 @@ use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use mio::Token;
-use mio::net::TcpStream;
-use socket2::SockRef;
 
+use super::client::Client;
 use super::process::Rescuer;
 use super::relay::{Progress, Relay, Surroundings};
 use crate::sys::tcp;
@@ -19,8 +18,28 @@ pub(super) const LINGER: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Orphan {
     pub(super) worker: u64,
-    pub(super) client: TcpStream,
+    pub(super) client: Client,
     pub(super) stage: Stage,
+    /// The worker still has it, and has not seen the request.
+    pub(super) is_shared: bool,
+}
+
+impl Orphan {
+    /// One that is ours alone.
+    pub(super) fn new(worker: u64, client: Client, stage: Stage) -> Self {
+        Self {
+            worker,
+            client,
+            stage,
+            is_shared: false,
+        }
+    }
+
+    /// Whether a stop signal to this worker could still break it: some workers shut down what they
+    /// have, and that is for all who have it.
+    pub(super) fn is_in_danger_from(&self, worker: u64) -> bool {
+        self.is_shared && self.worker == worker && matches!(self.stage, Stage::Relay(_))
+    }
 }
 
 #[derive(Debug)]
@@ -79,9 +98,9 @@ impl Rescuer {
     }
 
     /// A rescue of which these bytes are there already.
-    pub(super) fn stage_relay(&self, client: &TcpStream, bytes: &[u8]) -> Stage {
+    pub(super) fn stage_relay(&self, client: &Client, bytes: &[u8]) -> Stage {
         let lines = client
-            .peer_addr()
+            .peer()
             .map(|peer| self.configuration.header_lines(peer));
         let mut exchange = Exchange::new(lines.unwrap_or_default());
         exchange.hear_client(bytes);
@@ -89,8 +108,7 @@ impl Rescuer {
     }
 
     fn relay(&mut self, id: u64, orphan: &mut Orphan, now: Instant) -> Option<End> {
-        let (Stage::Relay(relay), Ok(local)) = (&mut orphan.stage, orphan.client.local_addr())
-        else {
+        let (Stage::Relay(relay), Some(local)) = (&mut orphan.stage, orphan.client.local()) else {
             return Some(End::Idle);
         };
         let before = relay.exchange.answered();
@@ -132,8 +150,7 @@ impl Rescuer {
             Ending::ClientLeft => return Some(End::Served),
             Ending::Broken { flaw, amid } => {
                 if amid {
-                    // An end would look like the end of the answer; a reset does not.
-                    let _ = SockRef::from(&orphan.client).set_linger(Some(Duration::ZERO));
+                    orphan.client.end_by_reset();
                 }
                 if amid || answered == 0 {
                     return Some(End::GivenUp(name(flaw)));
@@ -143,7 +160,7 @@ impl Rescuer {
             Ending::Answered => {}
         }
         orphan.stage = Stage::Linger;
-        let is_over = orphan.client.shutdown(Shutdown::Write).is_err()
+        let is_over = orphan.client.shut_down(Shutdown::Write).is_err()
             || drain(&mut orphan.client, &mut self.scratch);
         self.timers.set(id, Some(now + LINGER));
         is_over.then_some(End::Lingered)
@@ -206,8 +223,14 @@ impl Rescuer {
         }
     }
 
-    fn bury(&mut self, id: u64, orphan: Orphan, end: End) {
+    fn bury(&mut self, id: u64, mut orphan: Orphan, end: End) {
         self.timers.set(id, None);
+        // The end of our descriptor is not the end of the socket while the worker has one.
+        let _ = self.poll.registry().deregister(&mut orphan.client);
+        if orphan.is_shared {
+            // It sees an end, and closes.
+            let _ = orphan.client.shut_down(Shutdown::Read);
+        }
         let worker = self.worker(orphan.worker);
         worker.orphans = worker.orphans.saturating_sub(1);
         match end {
@@ -219,12 +242,12 @@ impl Rescuer {
 }
 
 /// Whether the kernel had to acknowledge the last request by itself.
-fn is_awaited(client: &TcpStream) -> bool {
+fn is_awaited(client: &Client) -> bool {
     tcp::account(client).is_ok_and(|account| account.unread == 0 && !account.is_interactive)
 }
 
 /// Reads and drops what comes; whether the client has closed.
-fn drain(client: &mut TcpStream, scratch: &mut [u8]) -> bool {
+fn drain(client: &mut Client, scratch: &mut [u8]) -> bool {
     loop {
         match client.read(scratch) {
             Ok(1..) => {}

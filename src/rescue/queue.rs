@@ -74,7 +74,7 @@ impl Rescuer {
                     if self.is_full() {
                         self.worker(worker).give_up("too-many");
                     } else {
-                        self.welcome(worker, client);
+                        self.welcome(worker, client.into());
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

@@ -29,6 +29,8 @@ const SLACK: Duration = Duration::from_millis(20);
 /// An unclear connection on which nothing has happened for this long is idle: an answer that takes
 /// longer would not come within the quiet time-out either.
 const GRACE: Duration = Duration::from_secs(5);
+/// A request that is unread for so long is not about to be read.
+const UNTOUCHED: Duration = Duration::from_millis(5);
 /// A reader that sleeps with its bytes shows after this long.
 const STUCK: Duration = Duration::from_millis(15);
 
@@ -47,6 +49,10 @@ pub(super) struct Watch {
     unread: Beginning,
     owed: Owed,
     changed: Instant,
+    /// When the last of what is unread was first seen.
+    arrived: Instant,
+    /// The client asks on before it has its answer.
+    is_pipelining: bool,
 }
 
 impl Watch {
@@ -62,6 +68,8 @@ impl Watch {
             last: account,
             unread,
             changed: now.checked_sub(since).unwrap_or(now),
+            arrived: now,
+            is_pipelining: account.unread > 0 && account.sent_ago < account.received_ago,
         }
     }
 
@@ -78,6 +86,11 @@ impl Watch {
         if took || wrote || account.unsent != self.last.unsent {
             self.changed = now;
         }
+        if account.received != self.last.received {
+            self.arrived = now;
+        }
+        // What is written while a request waits is another one's answer.
+        self.is_pipelining |= wrote && !took && self.last.unread > 0;
         if self.owed == Owed::Unclear && account.unread > 0 && unread == Beginning::Request {
             // The client has its answer: it asks for the next.
             self.owed = Owed::No;
@@ -95,6 +108,14 @@ impl Watch {
             Owed::Unclear => rest >= GRACE,
             Owed::Yes => false,
         }
+    }
+
+    /// Whether the request that waits unread can be answered by somebody else: the worker is not
+    /// about to read it, and has said all that comes before it.
+    pub(super) fn is_waiting(&self, now: Instant) -> bool {
+        let is_request = self.last.unread > 0 && self.unread == Beginning::Request;
+        let is_left_alone = now.saturating_duration_since(self.arrived) >= UNTOUCHED;
+        is_request && is_left_alone && !self.is_pipelining && self.is_idle(now)
     }
 
     /// How long ago something happened.
@@ -308,6 +329,54 @@ mod tests {
         };
         watch.observe(after(now, 5), next, Beginning::Request);
         assert!(watch.is_idle(after(now, 25)));
+    }
+
+    #[test]
+    fn a_request_that_is_left_alone_waits_for_somebody_else() {
+        let next = Account {
+            unread: 30,
+            received: 130,
+            ..REST
+        };
+        let (now, mut watch) = watch(REST);
+        watch.observe(after(now, 5), next, Beginning::Request);
+        assert!(
+            !watch.is_waiting(after(now, 6)),
+            "it may be about to be read"
+        );
+        assert!(watch.is_waiting(after(now, 10)));
+        let more = Account {
+            unread: 35,
+            received: 135,
+            ..next
+        };
+        watch.observe(after(now, 12), more, Beginning::Request);
+        assert!(!watch.is_waiting(after(now, 13)));
+        watch.observe(after(now, 18), more, Beginning::Other);
+        assert!(!watch.is_waiting(after(now, 500)));
+    }
+
+    #[test]
+    fn nothing_is_answered_amid_an_answer_to_a_client_that_asks_on() {
+        let next = Account {
+            unread: 30,
+            received: 130,
+            ..REST
+        };
+        let piece = Account {
+            written: 150,
+            ..next
+        };
+        let (now, mut later) = watch(REST);
+        later.observe(after(now, 5), next, Beginning::Request);
+        later.observe(after(now, 10), piece, Beginning::Request);
+        assert!(!later.is_waiting(after(now, 500)));
+        let (now, at_once) = watch(Account {
+            received_ago: 8,
+            sent_ago: 4,
+            ..next
+        });
+        assert!(!at_once.is_waiting(after(now, 500)));
     }
 
     #[test]

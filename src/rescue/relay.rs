@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
+use super::client::Client;
 use crate::wire::http::{Ending, Exchange};
 
 /// How long a connection to the server may take.
@@ -107,11 +108,7 @@ impl Relay {
     }
 
     /// Moves what can be moved.
-    pub(super) fn pump(
-        &mut self,
-        client: &mut TcpStream,
-        around: &mut Surroundings<'_>,
-    ) -> Progress {
+    pub(super) fn pump(&mut self, client: &mut Client, around: &mut Surroundings<'_>) -> Progress {
         for _ in 0..ROUNDS {
             match self.round(client, around) {
                 Err(_) => return Progress::ClientBroke,
@@ -129,7 +126,7 @@ impl Relay {
     }
 
     /// One turn in each direction; whether anything moved. An error is the client's.
-    fn round(&mut self, client: &mut TcpStream, around: &mut Surroundings<'_>) -> io::Result<bool> {
+    fn round(&mut self, client: &mut Client, around: &mut Surroundings<'_>) -> io::Result<bool> {
         let mut moved = self.read_client(client, around.scratch)?;
         moved |= self.connect(around);
         moved |= self.write_server();
@@ -142,7 +139,7 @@ impl Relay {
         Ok(moved)
     }
 
-    fn read_client(&mut self, client: &mut TcpStream, scratch: &mut [u8]) -> io::Result<bool> {
+    fn read_client(&mut self, client: &mut Client, scratch: &mut [u8]) -> io::Result<bool> {
         let room = self.exchange.room_from_client().min(scratch.len());
         let Some(room) = scratch.get_mut(..room).filter(|room| !room.is_empty()) else {
             return Ok(false);
@@ -157,7 +154,7 @@ impl Relay {
         Ok(true)
     }
 
-    fn write_client(&mut self, client: &mut TcpStream) -> io::Result<bool> {
+    fn write_client(&mut self, client: &mut Client) -> io::Result<bool> {
         if self.exchange.to_client().is_empty() {
             return Ok(false);
         }

@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use super::fate::{Fate, fate};
+use super::orphan::Orphan;
 use super::process::Rescuer;
 use super::quiet::{Owed, PAUSE, Watch};
 use super::worker::{Kept, Worker};
@@ -47,11 +48,8 @@ impl Rescuer {
 
     /// The pause after a look that took so long; none: there is nothing to look at.
     fn pause(&self, cost: Duration) -> Option<Duration> {
-        let having = || {
-            self.workers
-                .values()
-                .filter(|worker| !worker.kept.is_empty())
-        };
+        let is_of_interest = |worker: &&Worker| !worker.kept.is_empty() || worker.is_awaited();
+        let having = || self.workers.values().filter(is_of_interest);
         having().next()?;
         let may_change = |kept: &Kept| kept.spare.is_some();
         let is_eager =
@@ -69,6 +67,7 @@ impl Rescuer {
         };
         let orphans = worker.take_orphans();
         let threads = worker.look(now);
+        let waiting = worker.take_waiting(now);
         if !threads.is_empty() {
             self.say(&News::Stuck {
                 worker: id,
@@ -77,6 +76,9 @@ impl Rescuer {
         }
         for kept in orphans {
             self.part(id, kept, now);
+        }
+        for (socket, request) in waiting {
+            self.adopt_early(id, socket, &request);
         }
         self.check_quiet(id, now);
     }
@@ -109,7 +111,8 @@ impl Rescuer {
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
-        if worker.is_complete && !worker.is_quiet && worker.is_still(now) {
+        let is_in_danger = |orphan: &Orphan| orphan.is_in_danger_from(id);
+        if worker.is_awaited() && worker.is_still(now) && !self.orphans.values().any(is_in_danger) {
             worker.is_quiet = true;
             self.say(&News::Quiet { worker: id });
         }
@@ -117,6 +120,11 @@ impl Rescuer {
 }
 
 impl Worker {
+    /// Whether it is still to be said that it is quiet.
+    fn is_awaited(&self) -> bool {
+        self.is_complete && !self.is_quiet
+    }
+
     /// Whether it owes nothing, and will not begin anything any more.
     fn is_still(&mut self, now: Instant) -> bool {
         let is_idle =

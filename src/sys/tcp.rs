@@ -9,7 +9,7 @@ use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv};
+use nix::sys::socket::{MsgFlags, recv, send};
 
 /// What the kernel knows of a connection (`TCP_INFO`, tcp(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,6 +218,24 @@ fn unread(socket: &impl AsFd) -> io::Result<u32> {
 pub fn peek(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
     Ok(recv(socket.as_fd().as_raw_fd(), buffer, flags)?)
+}
+
+/// Reads what is there, frozen or not, without waiting.
+///
+/// # Errors
+/// Those of recv(2); `WouldBlock`: there is nothing.
+pub fn take(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    let number = socket.as_fd().as_raw_fd();
+    Ok(recv(number, buffer, MsgFlags::MSG_DONTWAIT)?)
+}
+
+/// Writes what there is room for, without waiting.
+///
+/// # Errors
+/// Those of send(2); `WouldBlock`: there is no room.
+pub fn give(socket: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    Ok(send(socket.as_fd().as_raw_fd(), bytes, flags)?)
 }
 
 #[cfg(test)]

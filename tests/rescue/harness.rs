@@ -78,20 +78,16 @@ impl Rescuer {
         );
     }
 
-    /// Takes a connection of this very process.
-    pub(crate) fn take_own(&self, connection: &TcpStream) {
+    /// Takes connections of this very process.
+    pub(crate) fn take_own(&self, connections: &[&TcpStream]) {
         let own = i32::try_from(std::process::id()).unwrap();
-        let number = connection.as_raw_fd();
-        let inode = procfs::socket_inode_of(own, number).unwrap();
-        self.take(
-            own,
-            vec![Descriptor {
-                pid: own,
-                number,
-                inode,
-            }],
-            &[number],
-        );
+        let numbers: Vec<RawFd> = connections.iter().map(|it| it.as_raw_fd()).collect();
+        let descriptor = |number: &RawFd| Descriptor {
+            pid: own,
+            number: *number,
+            inode: procfs::socket_inode_of(own, *number).unwrap(),
+        };
+        self.take(own, numbers.iter().map(descriptor).collect(), &numbers);
     }
 
     pub(crate) fn news(&self) -> News {
@@ -201,7 +197,7 @@ pub(crate) fn read_all(stream: &mut impl Read) -> String {
 pub(crate) fn orphan(connect: SocketAddr) -> (Rescuer, TcpStream) {
     let (client, worker) = pair();
     let rescuer = Rescuer::start(&configuration(worker.local_addr().unwrap(), connect));
-    rescuer.take_own(&worker);
+    rescuer.take_own(&[&worker]);
     rescuer.wait_quiet();
     rescuer.tell();
     drop(worker);

@@ -9,7 +9,7 @@ fn orphan_within(header_timeout_ms: u64, connect: SocketAddr) -> (Rescuer, TcpSt
         header_timeout_ms,
         ..configuration(worker.local_addr().unwrap(), connect)
     });
-    rescuer.take_own(&worker);
+    rescuer.take_own(&[&worker]);
     rescuer.wait_quiet();
     rescuer.tell();
     drop(worker);

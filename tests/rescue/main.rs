@@ -7,6 +7,7 @@ mod harness;
 mod hostile;
 mod orphans;
 mod streams;
+mod waiting;
 mod watched;
 
 use std::io::{self, Read, Write};

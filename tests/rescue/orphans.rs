@@ -33,7 +33,7 @@ fn a_request_that_came_before_the_worker_left_is_answered_too() {
     });
     let (mut client, worker) = pair();
     let rescuer = Rescuer::start(&configuration(worker.local_addr().unwrap(), address));
-    rescuer.take_own(&worker);
+    rescuer.take_own(&[&worker]);
     rescuer.wait_quiet();
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     rescuer.tell();
@@ -201,7 +201,7 @@ fn a_client_that_dawdles_is_not_waited_for() {
     let mut configuration = configuration(worker.local_addr().unwrap(), address);
     configuration.header_timeout_ms = 200;
     let rescuer = Rescuer::start(&configuration);
-    rescuer.take_own(&worker);
+    rescuer.take_own(&[&worker]);
     rescuer.wait_quiet();
     rescuer.tell();
     drop(worker);
@@ -217,7 +217,7 @@ fn an_idle_orphan_is_closed_when_its_time_is_up() {
         configuration(worker.local_addr().unwrap(), "127.0.0.1:1".parse().unwrap());
     configuration.rescue_timeout_ms = 100;
     let rescuer = Rescuer::start(&configuration);
-    rescuer.take_own(&worker);
+    rescuer.take_own(&[&worker]);
     rescuer.wait_quiet();
     rescuer.tell();
     drop(worker);

@@ -11,7 +11,7 @@ fn a_connection_that_the_worker_keeps_is_not_read_from() {
     ));
     // Under another number, as after dup(2): the first look will not find it.
     let elsewhere = worker.try_clone().unwrap();
-    rescuer.take_own(&worker);
+    rescuer.take_own(&[&worker]);
     rescuer.wait_quiet();
     rescuer.tell();
     drop(std::mem::replace(&mut worker, elsewhere));
@@ -36,7 +36,7 @@ fn a_workers_own_close_is_not_held_back() {
     ));
     client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
     assert_eq!(read_head(&mut worker), "GET / HTTP/1.0\r\n\r\n");
-    rescuer.take_own(&worker);
+    rescuer.take_own(&[&worker]);
     worker.write_all(b"HTTP/1.0 200 OK\r\n\r\nbody").unwrap();
     drop(worker);
     let since = Instant::now();
@@ -58,7 +58,7 @@ fn a_worker_is_not_quiet_while_it_owes_an_answer() {
         worker.local_addr().unwrap(),
         "127.0.0.1:1".parse().unwrap(),
     ));
-    rescuer.take_own(&worker);
+    rescuer.take_own(&[&worker]);
     rescuer.says_nothing_for(Duration::from_millis(300));
     worker.write_all(answer("hi").as_bytes()).unwrap();
     rescuer.wait_quiet();
@@ -75,7 +75,7 @@ fn an_upload_thaws_at_once() {
         worker.local_addr().unwrap(),
         "127.0.0.1:1".parse().unwrap(),
     ));
-    rescuer.take_own(&worker);
+    rescuer.take_own(&[&worker]);
     client.write_all(b"{\"some\": \"json\"}").unwrap();
     let mut fds = [nix::poll::PollFd::new(
         std::os::fd::AsFd::as_fd(&worker),
@@ -118,7 +118,7 @@ fn it_ends_when_it_is_told_when_it_is_left_and_when_nothing_remains() {
         worker.local_addr().unwrap(),
         "127.0.0.1:1".parse().unwrap(),
     ));
-    told.take_own(&worker);
+    told.take_own(&[&worker]);
     told.wait_quiet();
     told.order(&Order::End { within_ms: 5000 }, &[]);
     assert!(told.process.wait().unwrap().success());
@@ -211,7 +211,7 @@ fn a_killed_rescuer_takes_nothing_with_it_that_cannot_be_thawed() {
         worker.local_addr().unwrap(),
         "127.0.0.1:1".parse().unwrap(),
     ));
-    rescuer.take_own(&worker);
+    rescuer.take_own(&[&worker]);
     rescuer.wait_quiet();
     rescuer.process.kill().unwrap();
     rescuer.process.wait().unwrap();

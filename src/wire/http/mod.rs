@@ -7,6 +7,7 @@
 //! | `beginning` | whether bytes are the beginning of a request |
 //! | `head` | what a head says, and a head with another `Connection` |
 //! | `body` | where a body ends |
+//! | `whole` | whether bytes are one request, all of it |
 //! | `pipe` | bytes on their way to one side |
 //! | `exchange` | requests of one client, each passed on to a server, and the answers passed back |
 
@@ -16,6 +17,7 @@ mod exchange;
 mod head;
 mod pipe;
 mod status;
+mod whole;
 
 pub use beginning::{Beginning, beginning};
 pub use body::{BadChunk, Body, Framing};
@@ -24,3 +26,4 @@ pub use head::{
     AnswerHead, Connection, HeadError, RequestHead, head_length, is_idempotent, rewrite,
 };
 pub use status::status;
+pub use whole::is_whole;

@@ -1,0 +1,67 @@
+//! Requests that wait in the frost: they came after the connection was frozen, or just before, and
+//! the worker has not touched them. It would not answer them any more, and must not be told to stop
+//! before all its connections have been idle for a while: so they are taken from it at once, and
+//! answered by the new generation. The worker sees no byte of them, and then that the client is gone,
+//! as clients of idle connections go.
+//!
+//! The hazard is a worker that reads at the same time. The bytes of one socket go to one reader: so
+//! either it gets the request or we do, and if it does, nothing is there for us. That a reader takes
+//! a part only, and we the rest, would need one that reads in small pieces, in the very moment
+//! between our two calls; its connection cannot be saved.
+//!
+//! Another is a request that is not all there: its rest would come in while the connection is frozen
+//! for us, too. And an answer that somebody has begun: ours must not end up in its middle. Both are
+//! left until the worker is quiet. And once it has been told to stop, it may shut a connection down
+//! at any time, which is for all who have it: from then on, what it has not closed is left alone.
+
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use socket2::SockRef;
+
+use super::worker::{Kept, Worker};
+use crate::sys::tcp;
+use crate::wire::http::is_whole;
+
+/// More than this is an upload, which can wait.
+const LONGEST: usize = 16 * 1024;
+
+impl Worker {
+    /// Takes the connections on which a request waits, with what was read from them.
+    pub(super) fn take_waiting(&mut self, now: Instant) -> Vec<(OwnedFd, Vec<u8>)> {
+        if self.told.is_some() {
+            return Vec::new();
+        }
+        let is_waiting = |kept: &Kept| kept.is_frozen && kept.watch.is_waiting(now);
+        let waiting = self.kept.iter().filter(|(_, kept)| is_waiting(kept));
+        let mut taken = Vec::new();
+        for id in waiting.map(|(id, _)| *id).collect::<Vec<_>>() {
+            let Some(request) = self.kept.get(&id).and_then(|kept| take(&kept.socket)) else {
+                continue;
+            };
+            if let Some(kept) = self.kept.remove(&id) {
+                taken.push((kept.socket, request));
+            }
+        }
+        taken
+    }
+}
+
+/// Takes the request, if it is all there and nothing else is.
+fn take(socket: &OwnedFd) -> Option<Vec<u8>> {
+    let mut request = vec![0; LONGEST];
+    let length = tcp::peek(socket, &mut request).ok()?;
+    request.truncate(length);
+    if !is_whole(&request) {
+        return None;
+    }
+    let mut taken = vec![0; length];
+    let count = tcp::take(socket, &mut taken).ok()?;
+    if taken.get(..count) == Some(&request) {
+        return Some(request);
+    }
+    log::warn!("a worker has read a part of a request at the same time: its connection is closed");
+    let _ = SockRef::from(socket).shutdown(Shutdown::Both);
+    None
+}
