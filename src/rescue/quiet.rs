@@ -113,9 +113,13 @@ impl Watch {
     /// Whether the request that waits unread can be answered by somebody else: the worker is not
     /// about to read it, and has said all that comes before it.
     pub(super) fn is_waiting(&self, now: Instant) -> bool {
-        let is_request = self.last.unread > 0 && self.unread == Beginning::Request;
         let is_left_alone = now.saturating_duration_since(self.arrived) >= UNTOUCHED;
-        is_request && is_left_alone && !self.is_pipelining && self.is_idle(now)
+        self.has_request() && is_left_alone && !self.is_pipelining && self.is_idle(now)
+    }
+
+    /// Whether a request, or its beginning, is unread.
+    pub(super) fn has_request(&self) -> bool {
+        self.last.unread > 0 && self.unread == Beginning::Request
     }
 
     /// How long ago something happened.

@@ -9,14 +9,18 @@
 //! a part only, and we the rest, would need one that reads in small pieces, in the very moment
 //! between our two calls; its connection cannot be saved.
 //!
+//! What it closes when it is told to stop is ours then, but not what it shuts down (shutdown(2), as
+//! servers on hyper do): that breaks the connection for all who have it, with the request that is on
+//! its way. So it is told in a lull, when those that ask often have gone over already.
+//!
 //! Another is a request that is not all there: its rest would come in while the connection is frozen
 //! for us, too. And an answer that somebody has begun: ours must not end up in its middle. Both are
-//! left until the worker is quiet. And once it has been told to stop, it may shut a connection down
-//! at any time, which is for all who have it: from then on, what it has not closed is left alone.
+//! left until the worker is quiet. And once it has been told to stop, what it has not closed is left
+//! alone.
 
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
@@ -26,12 +30,27 @@ use crate::wire::http::is_whole;
 
 /// More than this is an upload, which can wait.
 const LONGEST: usize = 16 * 1024;
+/// A worker is told to stop when no client has asked for so long,
+const LULL: Duration = Duration::from_millis(50);
+/// or when they have gone on for so long.
+const TALKATIVE: Duration = Duration::from_millis(500);
 
 impl Worker {
+    /// Whether its clients say nothing just now, or never will.
+    pub(super) fn is_left_alone(&self, now: Instant) -> bool {
+        let since = |then| now.saturating_duration_since(then);
+        let asked = self.asked;
+        asked.is_none_or(|(first, last)| since(last) >= LULL || since(first) >= TALKATIVE)
+    }
+
     /// Takes the connections on which a request waits, with what was read from them.
     pub(super) fn take_waiting(&mut self, now: Instant) -> Vec<(OwnedFd, Vec<u8>)> {
         if self.told.is_some() {
             return Vec::new();
+        }
+        if self.kept.values().any(|kept| kept.watch.has_request()) {
+            let first = self.asked.map_or(now, |(first, _)| first);
+            self.asked = Some((first, now));
         }
         let is_waiting = |kept: &Kept| kept.is_frozen && kept.watch.is_waiting(now);
         let waiting = self.kept.iter().filter(|(_, kept)| is_waiting(kept));

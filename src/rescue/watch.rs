@@ -127,8 +127,9 @@ impl Worker {
 
     /// Whether it owes nothing, and will not begin anything any more.
     fn is_still(&mut self, now: Instant) -> bool {
-        let is_idle =
-            !self.awaits_interruption() && self.kept.values().all(|kept| kept.watch.is_idle(now));
+        let is_idle = !self.awaits_interruption()
+            && self.is_left_alone(now)
+            && self.kept.values().all(|kept| kept.watch.is_idle(now));
         if !is_idle {
             self.idle_since = None;
             return false;

@@ -46,6 +46,8 @@ pub(super) struct Worker {
     pub(super) is_quiet: bool,
     /// Since when it owes nothing.
     pub(super) idle_since: Option<Instant>,
+    /// When its clients asked something for the first and for the last time in the frost.
+    pub(super) asked: Option<(Instant, Instant)>,
     pub(super) told: Option<Instant>,
     pub(super) is_gone: bool,
     /// When it may be interrupted again, and how long to wait after that.
@@ -68,6 +70,7 @@ impl Worker {
             is_complete: false,
             is_quiet: false,
             idle_since: None,
+            asked: None,
             told: None,
             is_gone: false,
             next_kick: None,
