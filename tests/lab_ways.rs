@@ -14,17 +14,19 @@ mod lab;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use lab::port::Reservation;
-use lab::worker::{Random, Service, compute};
+use lab::worker::{READY, Random, Service, compute};
 use nix::sys::signal::{Signal, kill};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
+use reuseport_run::sys::channel;
 
 /// What should happen has happened by then, on the busiest machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -263,6 +265,44 @@ fn who_has_an_open_request_is_not_free() {
     // Or its worker would wait for its request before it stops.
     drop(silent);
     master.stop();
+}
+
+/// It goes without having read what it was told, which the worker's side of the channel reports as a
+/// reset, before the connection that is still in it.
+#[test]
+fn what_a_master_leaves_behind_is_served_and_then_the_worker_ends() {
+    for knobs in [&[][..], &["--one-at-a-time"]] {
+        let (ours, theirs) = channel::pair().unwrap();
+        let mut worker = Command::new(program())
+            .args(["worker", "--receive-fd", "0"])
+            .args(knobs)
+            .stdin(Stdio::from(theirs))
+            .spawn()
+            .unwrap();
+        let pid = Pid::from_raw(worker.id().try_into().unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let hand_over = || {
+            let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (connection, _) = listener.accept().unwrap();
+            channel::send(&ours, READY, &[connection.as_raw_fd()]).unwrap();
+            client
+        };
+        let is_told = || channel::is_readable(&ours, PATIENCE);
+        assert!(is_told());
+        nix::unistd::read(&ours, &mut [0]).unwrap();
+        let mut first = hand_over();
+        assert!(is_told(), "it has not taken the first");
+        kill(pid, Signal::SIGSTOP).unwrap();
+        let mut second = hand_over();
+        drop(ours);
+        kill(pid, Signal::SIGCONT).unwrap();
+        for client in [&mut first, &mut second] {
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            client.write_all(LAST_REQUEST).unwrap();
+            Answer::read(client);
+        }
+        assert!(worker.wait().unwrap().success());
+    }
 }
 
 #[test]

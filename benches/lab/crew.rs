@@ -8,6 +8,7 @@ use std::env;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -35,15 +36,19 @@ impl Crew {
         Ok(())
     }
 
-    /// Tells all to stop, and waits for all.
+    /// Tells all to stop, and waits for all. One that the signal ends had not begun to serve: to
+    /// listen for it is the first thing that a worker does.
     ///
     /// # Errors
-    /// One of them did not exit with 0.
+    /// One of them ended in another way, or not with 0.
     pub fn stop(&mut self) -> io::Result<()> {
         self.signal();
         let ended: io::Result<Vec<ExitStatus>> = self.0.iter_mut().map(Child::wait).collect();
         self.0.clear();
-        match ended?.iter().find(|status| !status.success()) {
+        let is_well = |status: &ExitStatus| {
+            status.success() || status.signal() == Some(Signal::SIGTERM as i32)
+        };
+        match ended?.iter().find(|status| !is_well(status)) {
             Some(status) => Err(io::Error::other(format!("a worker ended with {status}"))),
             None => Ok(()),
         }
