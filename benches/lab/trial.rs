@@ -121,20 +121,11 @@ fn note_outcome(row: &mut Row, outcome: &Outcome, workers: usize) {
 fn note_usage(row: &mut Row, outcome: &Outcome, server: Usage) {
     let each = |amount: f64| amount / outcome.answered as f64;
     let micros = |usage: Usage| usage.cpu().as_secs_f64() * 1e6;
-    if is_countable(server) {
-        row.measure(measure::SERVER_CPU, each(micros(server)));
-    }
     let switches = server.voluntary_switches + server.involuntary_switches;
+    row.measure(measure::SERVER_CPU, each(micros(server)));
     row.measure(measure::CLIENT_CPU, each(micros(outcome.own_usage)));
     row.measure(measure::SWITCHES, each(switches as f64));
     row.measure(measure::RSS, server.rss as f64);
-}
-
-/// Whether the processes' CPU time is known to a tenth or so. It is counted in ticks of 10 ms, of which
-/// each process may have lost one at either end; many small errors cancel out by their root.
-fn is_countable(used: Usage) -> bool {
-    let error = 0.010 * (used.processes as f64).sqrt();
-    used.cpu().as_secs_f64() > 10.0 * error
 }
 
 /// The busiest worker's share over the mean. A worker that got nothing has not said its name, and

@@ -33,6 +33,8 @@ pub enum Way {
     TwoQueues,
     /// One listener for all: reuseport-run --queues 1.
     OneQueue,
+    /// The same, with workers that wait for it with `EPOLLEXCLUSIVE`.
+    OneQueueExclusive,
     /// All accept from one listener, and all wake.
     Shared,
     /// The same with `EPOLLEXCLUSIVE`: one wakes.
@@ -45,10 +47,11 @@ pub enum Way {
 
 impl Way {
     /// All, ours first: it is what the others are compared with.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Queues,
         Self::TwoQueues,
         Self::OneQueue,
+        Self::OneQueueExclusive,
         Self::Shared,
         Self::SharedExclusive,
         Self::Dispatch,
@@ -61,6 +64,7 @@ impl Way {
             Self::Queues => "queues",
             Self::TwoQueues => "two-queues",
             Self::OneQueue => "one-queue",
+            Self::OneQueueExclusive => "one-queue-exclusive",
             Self::Shared => "shared",
             Self::SharedExclusive => "shared-exclusive",
             Self::Dispatch => "dispatch",
@@ -118,6 +122,7 @@ impl Way {
             words.extend(self.queues().iter().map(OsString::from));
             words.extend(["--".into(), env::current_exe()?.into(), "worker".into()]);
             words.extend(place);
+            words.extend(self.trait_of_workers().map(OsString::from));
         }
         words.extend(knobs.iter().map(OsString::from));
         Ok(words)
@@ -127,15 +132,20 @@ impl Way {
     fn queues(self) -> &'static [&'static str] {
         match self {
             Self::TwoQueues => &["--queues", "2"],
-            Self::OneQueue => &["--queues", "1"],
+            Self::OneQueue | Self::OneQueueExclusive => &["--queues", "1"],
             _ => &[],
         }
+    }
+
+    /// What sets our workers apart, if something does.
+    fn trait_of_workers(self) -> Option<&'static str> {
+        (self == Self::OneQueueExclusive).then_some("--exclusive")
     }
 
     /// The program of the laboratory that does it, and what sets it apart; none for our own way.
     fn opponent(self) -> Option<(&'static str, &'static [&'static str])> {
         match self {
-            Self::Queues | Self::TwoQueues | Self::OneQueue => None,
+            Self::Queues | Self::TwoQueues | Self::OneQueue | Self::OneQueueExclusive => None,
             Self::Shared => Some(("share", &["--"])),
             Self::SharedExclusive => Some(("share", &["--", "--exclusive"])),
             Self::Dispatch => Some(("master", &["--rule", "taken", "--"])),
