@@ -211,18 +211,20 @@ fn whoever_is_idle_takes_from_a_shared_queue() {
 
 #[test]
 fn exclusive_wakes_one_worker_and_not_all() {
-    let switches = |knobs: &[&str]| {
-        let share = Program::share(4, knobs);
-        // Whatever it took to begin.
-        wait_until(|| is_steady(|| share.switches()));
-        let before = share.switches();
-        for _ in 0..200 {
-            share.ask();
-        }
-        share.switches() - before
-    };
-    let (one, all) = (switches(&["--exclusive"]), switches(&[]));
-    assert!(one * 4 < all * 3, "{one} of {all}");
+    for start in [Program::share, Program::one_queue] {
+        let switches = |knobs: &[&str]| {
+            let program = start(4, knobs);
+            // Whatever it took to begin.
+            wait_until(|| is_steady(|| program.switches()));
+            let before = program.switches();
+            for _ in 0..200 {
+                program.ask();
+            }
+            program.switches() - before
+        };
+        let (one, all) = (switches(&["--exclusive"]), switches(&[]));
+        assert!(one * 4 < all * 3, "{one} of {all}");
+    }
 }
 
 // ---- a master -----------------------------------------------------------------------------------
@@ -401,14 +403,32 @@ impl Program {
         master
     }
 
-    fn start(name: &str, options: &[&str], knobs: &[&str]) -> Self {
-        let port = Reservation::new().unwrap();
-        let mut command = Command::new(program());
-        let number = port.port().to_string();
+    /// Ours, with workers that bind the port themselves and are given one queue.
+    fn one_queue(workers: usize, knobs: &[&str]) -> Self {
+        let (count, directory) = (workers.to_string(), tempfile::tempdir().unwrap());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_reuseport-run"));
         command
-            .args([name, "--port", &number])
-            .args(options)
-            .args(knobs);
+            .args(["--workers", &count, "--queues", "1", "--control"])
+            .arg(directory.path().join("control.sock"))
+            .arg("--")
+            .arg(program())
+            .arg("worker")
+            .stderr(Stdio::null());
+        let ours = Self::start_by(command, &[], knobs);
+        wait_until(|| ours.workers().len() == workers);
+        ours
+    }
+
+    fn start(name: &str, options: &[&str], knobs: &[&str]) -> Self {
+        let mut command = Command::new(program());
+        command.arg(name);
+        Self::start_by(command, options, knobs)
+    }
+
+    fn start_by(mut command: Command, options: &[&str], knobs: &[&str]) -> Self {
+        let port = Reservation::new().unwrap();
+        let number = port.port().to_string();
+        command.args(["--port", &number]).args(options).args(knobs);
         let child = command.spawn().unwrap();
         let program = Self { child, port };
         wait_until(|| TcpStream::connect(program.address()).is_ok());

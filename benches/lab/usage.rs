@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
-use nix::time::{ClockId, clock_getcpuclockid};
+use nix::time::clock_getcpuclockid;
 use nix::unistd::Pid;
 
 /// One tick of the times in /proc/PID/stat. It is USER_HZ, which the kernel's interface fixes at

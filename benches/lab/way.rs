@@ -59,7 +59,7 @@ impl Way {
     ];
 
     /// Its name in results.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Queues => "queues",
             Self::TwoQueues => "two-queues",
