@@ -7,12 +7,42 @@
 use std::env;
 use std::ffi::OsString;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use clap::Args;
+use mio::net::TcpListener;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use super::worker;
+
+/// What the opponents are told.
+#[derive(Clone, Debug, Args)]
+pub struct Orders {
+    #[arg(long)]
+    port: u16,
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    bind: IpAddr,
+    /// How many to start.
+    #[arg(long)]
+    pub workers: usize,
+    /// The workers' knobs, less where their connections come from.
+    #[arg(last = true)]
+    pub knobs: Vec<OsString>,
+}
+
+impl Orders {
+    /// The listener that all connections come to.
+    ///
+    /// # Errors
+    /// A sentence that names the address.
+    pub fn listen(&self) -> io::Result<TcpListener> {
+        worker::listen(SocketAddr::from((self.bind, self.port)))
+    }
+}
 
 /// Workers that were started here.
 #[derive(Debug, Default)]

@@ -12,15 +12,6 @@ use super::load::{Outcome, Plan, Usage};
 use super::machine::Watch;
 use super::report::results::{Row, measure};
 
-/// The distribution's points that are kept.
-const QUANTILES: [f64; 11] = [
-    0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999, 1.0,
-];
-
-/// 99 of a hundred requests were looked at by the load less than so many microseconds after they
-/// were due.
-pub const LATENESS: &str = "load_lateness_p99_us";
-
 /// Requests over the window's length, whether answered or not: what was asked for.
 pub const OFFERED: &str = "offered_per_second";
 
@@ -106,10 +97,13 @@ fn note_outcome(row: &mut Row, outcome: &Outcome, workers: usize) {
         row.measure(measure::P90, latency(0.9));
         row.measure(measure::P99, latency(0.99));
         row.measure(measure::P999, latency(0.999));
-        row.percentiles = QUANTILES.map(|at| (at, latency(at))).to_vec();
+        row.percentiles = outcome.percentiles();
     }
     if !outcome.lateness.is_empty() {
-        row.measure(LATENESS, outcome.lateness.value_at_quantile(0.99) as f64);
+        row.measure(
+            measure::LATE,
+            outcome.lateness.value_at_quantile(0.99) as f64,
+        );
     }
     let fairness = |counts: Vec<u64>| max_over_mean(&counts, workers);
     let requests = outcome.requests_by_worker.values().copied().collect();

@@ -12,7 +12,6 @@ use super::lab::report::results::{Results, Row, measure};
 use super::lab::report::statistics::Limits;
 use super::lab::report::table::{Column, Table};
 use super::lab::report::unit::Unit;
-use super::lab::trial::LATENESS;
 use super::lab::way::Way;
 
 /// The table of an experiment.
@@ -41,7 +40,7 @@ const COLUMNS: [Column; 13] = [
         "max/mean connections",
         Unit::Ratio,
     ),
-    Column::of(LATENESS, "load late, p99", Unit::Time),
+    Column::of(measure::LATE, "load late, p99", Unit::Time),
     Column::of(measure::FOREIGN, "others' CPU", Unit::Share),
 ];
 
