@@ -77,7 +77,7 @@ impl Way {
     ///
     /// # Errors
     /// A sentence, with what the programs said.
-    pub fn start(self, supervisor: &Path, workers: usize, knobs: &[String]) -> io::Result<Started> {
+    pub fn start(self, supervisor: &Path, workers: u32, knobs: &[String]) -> io::Result<Started> {
         let directory = tempfile::tempdir()?;
         let port = Reservation::new()?;
         let control = directory.path().join("control.sock");
@@ -109,7 +109,7 @@ impl Way {
         Ok(started)
     }
 
-    fn arguments(self, workers: usize, port: u16, knobs: &[String]) -> io::Result<Vec<OsString>> {
+    fn arguments(self, workers: u32, port: u16, knobs: &[String]) -> io::Result<Vec<OsString>> {
         let count = ["--workers".into(), workers.to_string().into()];
         let place = ["--port".into(), port.to_string().into()];
         let mut words: Vec<OsString> = Vec::new();

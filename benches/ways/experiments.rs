@@ -23,7 +23,7 @@ pub(crate) struct Experiment {
 /// What is set, the same for every way.
 #[derive(Clone, Debug)]
 pub(crate) struct Setting {
-    pub(crate) workers: usize,
+    pub(crate) workers: u32,
     pub(crate) reuse: Reuse,
     pub(crate) connections: usize,
     pub(crate) demand: Demand,
@@ -80,7 +80,7 @@ pub(crate) fn chosen(names: &[String], quick: bool) -> io::Result<Vec<Experiment
 
 /// How many requests there are is known soon, so these are short.
 fn throughput(quick: bool) -> Experiment {
-    let counts: &[usize] = if quick { &[1, 4] } else { &[1, 2, 4, 8, 16] };
+    let counts: &[u32] = if quick { &[1, 4] } else { &[1, 2, 4, 8, 16] };
     let settings = counts.iter().flat_map(|workers| {
         [Reuse::Fresh, Reuse::KeepAlive].map(|reuse| Setting::new(*workers, reuse))
     });
@@ -122,7 +122,7 @@ fn blocking(quick: bool) -> Experiment {
     let workers = 8;
     let knobs = ["--work", "wait", "--one-at-a-time"];
     let base = |service: &Service| Setting::new(workers, Reuse::Fresh).service(service, &knobs);
-    let most = workers as f64 / 4e-3;
+    let most = f64::from(workers) / 4e-3;
     let all = [
         base(&EXPONENTIAL_WAIT).load(MODERATE, most),
         base(&EXPONENTIAL_WAIT).load(LIGHT, most),
@@ -152,7 +152,7 @@ fn first_if<const N: usize>(quick: bool, all: [Setting; N]) -> Vec<Setting> {
 
 impl Setting {
     /// A closed loop of 32 connections.
-    fn new(workers: usize, reuse: Reuse) -> Self {
+    fn new(workers: u32, reuse: Reuse) -> Self {
         let name = match reuse {
             Reuse::Fresh => "fresh",
             Reuse::KeepAlive => "keep-alive",

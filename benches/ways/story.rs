@@ -204,7 +204,8 @@ fn blocking(results: &Results) -> io::Result<Vec<Picture>> {
     Ok(picture.into_iter().collect())
 }
 
-/// The rows of an experiment that have all these parameters.
+/// The rows of an experiment that have all these parameters, in the order of the ways, so that each
+/// has the same colour in all pictures.
 fn select<'a>(
     results: &'a Results,
     experiment: &'a str,
@@ -212,7 +213,9 @@ fn select<'a>(
 ) -> Vec<&'a Row> {
     let rows = results.of(experiment);
     let fits = |row: &&Row| parameters.iter().all(|(name, value)| is(row, name, value));
-    rows.filter(fits).collect()
+    let mut rows: Vec<&Row> = rows.filter(fits).collect();
+    rows.sort_by_key(|row| Way::ALL.iter().position(|way| way.name() == row.subject));
+    rows
 }
 
 fn is(row: &Row, parameter: &str, value: &str) -> bool {

@@ -80,8 +80,8 @@ pub fn setting(results: &Results) -> String {
         "{} · {} cores · {memory} · Linux {} · {} · {} · seed {}\n\n{}\n\n\
          Medians of all rounds, with the least and the most in brackets. A ratio is the median of \
          the ratios of pairs from the same round, without rounds in which others took more than {} \
-         of the CPU time. It is refused if its 90 % interval is wider than a factor of {width}, and \
-         wider than it is away from 1.\n",
+         of the CPU time. It is refused where its 90 % interval (by the sign test, so of five rounds \
+         or more) spans more than a factor of {width}, unless it differs from 1 by a greater one.\n",
         escape(&machine.cpu),
         machine.cores,
         escape(&machine.kernel),

@@ -21,9 +21,8 @@ use super::super::{Peer, Place};
 
 /// How long a subject may take to start.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Who has used next to no CPU time for so long is done with booting.
+/// Who has used less than a tick of CPU time for so long is done with booting.
 const REST: Duration = Duration::from_millis(300);
-const NEXT_TO_NOTHING: Duration = Duration::from_millis(10);
 
 /// How much is measured, and with what.
 #[derive(Clone, Copy, Debug)]
@@ -91,7 +90,7 @@ impl Trial {
         Ok(trial)
     }
 
-    /// Waits until its processes use next to no CPU time any more. The first worker may serve while the
+    /// Waits until its processes use no CPU time any more. The first worker may serve while the
     /// others still boot, and would have all connections of a load that begins then.
     fn wait_until_it_rests(&self) -> io::Result<()> {
         let until = Instant::now() + PATIENCE;
@@ -99,7 +98,7 @@ impl Trial {
         while since.elapsed() < REST && Instant::now() < until {
             thread::sleep(REST / 10);
             let now = self.usage()?.cpu();
-            if now > used + NEXT_TO_NOTHING {
+            if now != used {
                 (used, since) = (now, Instant::now());
             }
         }
