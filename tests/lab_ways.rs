@@ -21,7 +21,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
+use lab::load::Plan;
 use lab::port::Reservation;
+use lab::report::results::{Row, measure};
+use lab::trial;
+use lab::way::Way;
 use lab::worker::{READY, Random, Service, compute};
 use nix::sys::signal::{Signal, kill};
 use nix::time::{ClockId, clock_gettime};
@@ -349,6 +353,35 @@ fn two_thousand_connections_leave_no_descriptor_behind() {
     }
 }
 
+// ---- a trial ------------------------------------------------------------------------------------
+
+#[test]
+fn a_trial_tells_what_a_server_did_and_what_it_used() {
+    let worker = Program::worker(&[]);
+    let plan = || Plan {
+        warm_up: Duration::from_millis(20),
+        ..Plan::new(worker.address())
+    };
+    let row = || Row::new("trial", "worker", 0);
+    let run = |is_over: fn() -> bool| {
+        let (length, pid) = (Duration::from_millis(300), worker.child.id());
+        trial::run(plan(), length, pid, 2, row(), is_over).unwrap()
+    };
+    let row = run(|| false).unwrap();
+    assert_eq!(row.get(measure::FAILED), Some(0.0));
+    assert_eq!(row.get(measure::REQUEST_FAIRNESS), Some(2.0), "one of two");
+    for name in [
+        measure::RATE,
+        measure::P99,
+        measure::SERVER_CPU,
+        measure::CLIENT_CPU,
+    ] {
+        assert!(row.get(name).unwrap() > 0.0, "{name}: {row:?}");
+    }
+    assert!(row.percentiles.is_sorted_by(|one, other| one.1 <= other.1));
+    assert!(run(|| true).is_none());
+}
+
 // ---- experiments --------------------------------------------------------------------------------
 
 #[test]
@@ -358,6 +391,24 @@ fn no_two_settings_of_an_experiment_are_called_alike() {
             let rows = experiment.settings.iter().map(|it| it.row("", "", 0));
             let names: BTreeSet<_> = rows.map(|row| row.setting()).collect();
             assert_eq!(names.len(), experiment.settings.len(), "{names:?}");
+        }
+    }
+}
+
+#[test]
+fn all_of_them_are_measured_in_less_than_half_an_hour() {
+    let all = experiments::chosen(&[], false).unwrap();
+    let once: Duration = all.iter().map(|it| it.time_of_a_round()).sum();
+    assert!(once * 5 < Duration::from_secs(25 * 60), "{:?}", once * 5);
+}
+
+#[test]
+fn who_is_best_of_ours_has_someone_to_be_compared_with() {
+    for experiment in experiments::chosen(&[], false).unwrap() {
+        for setting in &experiment.settings {
+            let ways: Vec<_> = setting.ways().collect();
+            assert!(ways.starts_with(&[Way::Queues]), "{ways:?}");
+            assert!(ways.contains(&Way::Shared) && ways.contains(&Way::Dispatch));
         }
     }
 }

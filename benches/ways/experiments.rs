@@ -20,6 +20,21 @@ pub(crate) struct Experiment {
     pub(crate) settings: Vec<Setting>,
 }
 
+/// What it takes, about, to start a way's processes and to end them.
+const START_AND_STOP: Duration = Duration::from_millis(300);
+
+impl Experiment {
+    /// About how long it takes to measure all of it once.
+    pub(crate) fn time_of_a_round(&self) -> Duration {
+        let settings = self.settings.iter();
+        let each = settings.map(|setting| {
+            let ways = u32::try_from(setting.ways().count()).unwrap_or(u32::MAX);
+            (setting.warm_up() + self.length + START_AND_STOP) * ways
+        });
+        each.sum()
+    }
+}
+
 /// What is set, the same for every way.
 #[derive(Clone, Debug)]
 pub(crate) struct Setting {

@@ -21,9 +21,6 @@ use super::lab::trial;
 use super::lab::way::Way;
 use super::story;
 
-/// What it takes, about, to start a way's processes and to end them.
-const START_AND_STOP: Duration = Duration::from_millis(300);
-
 /// What was found so far, and how to go on.
 pub(crate) struct Run {
     pub(crate) results: Results,
@@ -52,15 +49,7 @@ impl Run {
 
     /// Where it is, and how long these will take.
     pub(crate) fn preface(&self, experiments: &[Experiment]) -> String {
-        let of = |experiment: &Experiment| -> Duration {
-            let settings = experiment.settings.iter();
-            let each = settings.map(|setting| {
-                let ways = u32::try_from(setting.ways().count()).unwrap_or(0);
-                (setting.warm_up() + experiment.length + START_AND_STOP) * ways
-            });
-            each.sum()
-        };
-        let once: Duration = experiments.iter().map(of).sum();
+        let once: Duration = experiments.iter().map(Experiment::time_of_a_round).sum();
         let minutes = (once * self.rounds).as_secs_f64() / 60.0;
         let place = page::setting(&self.results);
         format!(
