@@ -43,7 +43,8 @@ struct Options {
     /// Only these experiments: throughput, latency, blocking.
     #[arg(long, value_name = "EXPERIMENT")]
     only: Vec<String>,
-    /// Rounds of each setting; ratios need five [default: 5, quick 2].
+    /// Rounds of each setting: a ratio needs five, and of eight one may be far off [default: 5,
+    /// quick 2].
     #[arg(long)]
     rounds: Option<u32>,
     /// Seconds of each measurement [default: throughput 1, others 2, quick 0.6].
