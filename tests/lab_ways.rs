@@ -215,19 +215,19 @@ fn whoever_is_idle_takes_from_a_shared_queue() {
 
 #[test]
 fn exclusive_wakes_one_worker_and_not_all() {
+    const WORKERS: usize = 4;
+    const REQUESTS: usize = 30;
     for start in [Program::share, Program::one_queue] {
-        let switches = |knobs: &[&str]| {
-            let program = start(4, knobs);
+        let woken = |knobs: &[&str]| -> usize {
+            let program = start(WORKERS, knobs);
             // Whatever it took to begin.
-            wait_until(|| is_steady(|| program.switches()));
-            let before = program.switches();
-            for _ in 0..200 {
-                program.ask();
-            }
-            program.switches() - before
+            wait_until(|| is_steady(|| program.naps()));
+            (0..REQUESTS).map(|_| program.woken_by_a_request()).sum()
         };
-        let (one, all) = (switches(&["--exclusive"]), switches(&[]));
-        assert!(one * 4 < all * 3, "{one} of {all}");
+        let (one, all) = (woken(&["--exclusive"]), woken(&[]));
+        // Who is about to sleep may look asleep and not be counted yet.
+        assert!(all > REQUESTS * (WORKERS - 1), "{all} for {REQUESTS}");
+        assert!(one < REQUESTS * 2, "{one} for {REQUESTS}");
     }
 }
 
@@ -518,15 +518,26 @@ impl Program {
         numbers.collect::<Result<_, _>>().unwrap()
     }
 
-    /// How often its workers went to sleep.
-    fn switches(&self) -> u64 {
+    /// How often each of its workers went to sleep.
+    fn naps(&self) -> Vec<u64> {
         let of = |pid: &i32| {
             let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
             let mut fields = text.lines().filter_map(|line| line.split_once(":\t"));
             let field = fields.find(|(name, _)| *name == "voluntary_ctxt_switches");
             field.unwrap().1.parse::<u64>().unwrap()
         };
-        self.workers().iter().map(of).sum()
+        self.workers().iter().map(of).collect()
+    }
+
+    /// How many workers a request wakes. Whoever was woken is no longer asleep when it is answered,
+    /// however long it then waits for a CPU.
+    fn woken_by_a_request(&self) -> usize {
+        let are_asleep = || self.workers().into_iter().all(is_asleep);
+        let before = self.naps();
+        self.ask();
+        wait_until(are_asleep);
+        let pairs = before.into_iter().zip(self.naps());
+        pairs.filter(|(before, after)| after > before).count()
     }
 
     fn tell(&self, signal: Signal) {
@@ -603,7 +614,7 @@ fn is_silent(client: &mut TcpStream) -> bool {
 }
 
 /// Nothing changed for a while.
-fn is_steady(value: impl Fn() -> u64) -> bool {
+fn is_steady<T: PartialEq>(value: impl Fn() -> T) -> bool {
     let before = value();
     thread::sleep(DOUBT);
     value() == before
@@ -613,6 +624,10 @@ fn is_gone(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
     // Whose parent was killed may stay a zombie where nobody adopts it.
     stat.is_err() || stat.is_ok_and(|text| text.contains(") Z "))
+}
+
+fn is_asleep(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|text| text.contains(") S "))
 }
 
 fn descriptors(pid: i32) -> usize {
