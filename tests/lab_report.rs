@@ -18,10 +18,12 @@ use std::time::Duration;
 use machine::{Machine, Spent, Watch};
 use nix::unistd::{Pid, getpid};
 use process::{Census, command_line};
+use report::best::{Aim, Contest, Group};
 use report::course;
+use report::gallery::{By, fairness, growth, percentiles};
 use report::page::{Picture, Section, publish};
 use report::plot::bars::{Bar, bars};
-use report::plot::curves::{Curve, Growth, by_workers, latency};
+use report::plot::curves::{Curve, Growth, by_number, latency};
 use report::plot::sheet::Heading;
 use report::plot::timeline::{Strip, timeline};
 use report::results::{Moment, Results, Row, measure};
@@ -114,71 +116,66 @@ fn the_median_is_in_the_middle() {
     assert!(Spread::of(&[]).is_none());
 }
 
+fn compare(rows: &[Row], reference: &[Row]) -> Result<Spread, Doubt> {
+    let (rows, reference) = (refs(rows), refs(reference));
+    ratio(&rows, &reference, measure::RATE, Limits::USUAL)
+}
+
 #[test]
 fn a_ratio_is_of_pairs_from_one_round() {
-    // Both get slower from round to round: the ratio does not.
+    // Both get slower from round to round, by half in the end: the ratio does not.
     let (ours, theirs) = (
-        rows("ours", &[100.0, 95.0, 90.0]),
-        rows("theirs", &[50.0, 47.5, 45.0]),
+        rows("ours", &[100.0, 80.0, 70.0, 60.0, 50.0]),
+        rows("theirs", &[50.0, 40.0, 35.0, 30.0, 25.0]),
     );
-    let spread = ratio(
-        &refs(&theirs),
-        &refs(&ours),
-        measure::RATE,
-        Limits::default(),
-    )
-    .unwrap();
+    let spread = compare(&theirs, &ours).unwrap();
     assert_eq!((spread.median, spread.least, spread.most), (0.5, 0.5, 0.5));
 }
 
 #[test]
 fn a_round_without_the_reference_makes_no_pair() {
-    let (ours, theirs) = (rows("ours", &[100.0]), rows("theirs", &[50.0, 1.0, 1.0]));
-    let refused = ratio(
-        &refs(&theirs),
-        &refs(&ours),
-        measure::RATE,
-        Limits::default(),
-    );
-    assert_eq!(refused, Err(Doubt::TooFew));
+    let (ours, theirs) = (rows("ours", &[100.0; 4]), rows("theirs", &[50.0; 6]));
+    assert_eq!(compare(&theirs, &ours), Err(Doubt::TooFew));
 }
 
 #[test]
-fn an_unsteady_reference_refuses_the_ratio() {
-    let (ours, theirs) = (
-        rows("ours", &[100.0, 100.0, 126.0]),
-        rows("theirs", &[50.0; 3]),
-    );
-    let refused = ratio(
-        &refs(&theirs),
-        &refs(&ours),
-        measure::RATE,
-        Limits::default(),
-    );
-    assert!(matches!(refused, Err(Doubt::Unsteady(share)) if (share - 0.26).abs() < 1e-9));
-    let steady = rows("ours", &[100.0, 100.0, 125.0]);
-    assert!(
-        ratio(
-            &refs(&theirs),
-            &refs(&steady),
-            measure::RATE,
-            Limits::default()
-        )
-        .is_ok()
-    );
+fn a_ratio_that_is_known_too_badly_is_refused() {
+    let ours = rows("ours", &[100.0; 5]);
+    let of = |rates: &[f64; 5]| compare(&rows("theirs", rates), &ours);
+    assert!(of(&[90.0, 95.0, 100.0, 105.0, 112.0]).is_ok());
+    let refused = of(&[90.0, 95.0, 100.0, 105.0, 113.0]);
+    assert_eq!(refused, Err(Doubt::Wide(0.9, 1.13)));
+    assert_eq!(refused.unwrap_err().to_string(), "refused: 0.90 to 1.13");
 }
 
 #[test]
-fn others_on_the_machine_refuse_the_ratio() {
-    let (ours, mut theirs) = (rows("ours", &[100.0; 3]), rows("theirs", &[50.0; 3]));
+fn a_great_difference_may_be_known_less_well() {
+    let ours = rows("ours", &[100.0; 5]);
+    let of = |rates: &[f64; 5]| compare(&rows("theirs", rates), &ours);
+    assert!(of(&[300.0, 400.0, 400.0, 500.0, 1200.0]).is_ok());
+    assert!(of(&[290.0, 400.0, 400.0, 500.0, 1200.0]).is_err());
+    assert!(of(&[10.0, 20.0, 25.0, 30.0, 40.0]).is_ok());
+    assert!(of(&[0.0, 20.0, 25.0, 30.0, 40.0]).is_err());
+}
+
+#[test]
+fn with_more_rounds_a_few_may_be_far_off() {
+    let rates = [1.0, 100.0, 101.0, 102.0, 103.0, 104.0, 105.0, 900.0];
+    let ours = rows("ours", &[100.0; 8]);
+    assert!(compare(&rows("theirs", &rates[..7]), &ours).is_err());
+    let spread = compare(&rows("theirs", &rates), &ours).unwrap();
+    assert_eq!((spread.least, spread.most), (0.01, 9.0), "and it is shown");
+}
+
+#[test]
+fn rounds_in_which_others_had_the_machine_do_not_count() {
+    let ours = rows("ours", &[100.0; 6]);
+    let mut theirs = rows("theirs", &[50.0; 6]);
+    theirs[1].measure(measure::RATE, 1.0);
     theirs[1].measure(measure::FOREIGN, 0.11);
-    let refused = ratio(
-        &refs(&theirs),
-        &refs(&ours),
-        measure::RATE,
-        Limits::default(),
-    );
-    assert_eq!(refused, Err(Doubt::Foreign(0.11)));
+    assert_eq!(compare(&theirs, &ours).unwrap().rounds, 5);
+    theirs[2].measure(measure::FOREIGN, 0.12);
+    assert_eq!(compare(&theirs, &ours), Err(Doubt::Foreign(0.12)));
 }
 
 // ---- tables -------------------------------------------------------------------------------------
@@ -186,8 +183,9 @@ fn others_on_the_machine_refuse_the_ratio() {
 #[test]
 fn a_table_has_medians_and_ratios() {
     let mut results = Results::begin(7).unwrap();
-    results.rows.extend(rows("ours", &[20_000.0, 20_000.0]));
-    results.rows.extend(rows("theirs", &[10_000.0, 11_000.0]));
+    results.rows.extend(rows("ours", &[20_000.0; 6]));
+    let theirs = [10_000.0, 10_000.0, 10_000.0, 11_000.0, 11_000.0, 11_000.0];
+    results.rows.extend(rows("theirs", &theirs));
     let text = table().markdown(&results);
     assert_eq!(
         text,
@@ -202,10 +200,63 @@ fn a_table_has_medians_and_ratios() {
 #[test]
 fn a_table_says_that_a_ratio_is_refused() {
     let mut results = Results::begin(7).unwrap();
-    results.rows.extend(rows("ours", &[20_000.0, 30_000.0]));
-    results.rows.extend(rows("theirs", &[10_000.0, 11_000.0]));
+    results.rows.extend(rows("ours", &[10_000.0; 5]));
+    let theirs = [8_000.0, 8_000.0, 10_000.0, 11_000.0, 12_000.0];
+    results.rows.extend(rows("theirs", &theirs));
     let text = table().markdown(&results);
-    assert!(text.contains("*refused: reference varies 40 %*"), "{text}");
+    assert!(text.contains("*refused: 0.80 to 1.20*"), "{text}");
+}
+
+#[test]
+fn the_best_of_a_group_stands_for_it() {
+    let contest = Contest {
+        ours: Group {
+            title: "ours",
+            subjects: &["one", "two"],
+        },
+        others: &[
+            Group {
+                title: "theirs",
+                subjects: &["slow", "fast"],
+            },
+            Group {
+                title: "one alone",
+                subjects: &["one"],
+            },
+            Group {
+                title: "nobody",
+                subjects: &["absent"],
+            },
+        ],
+        limits: Limits::USUAL,
+    };
+    let mut results = Results::begin(7).unwrap();
+    for (subject, rate) in [
+        ("one", 90.0),
+        ("two", 80.0),
+        ("slow", 50.0),
+        ("fast", 100.0),
+    ] {
+        results.rows.extend(rows(subject, &[rate; 5]));
+    }
+    let line = |is_more_better| {
+        let aim = |_: &Row| Aim {
+            measure: measure::RATE,
+            title: "rate",
+            unit: Unit::Count,
+            is_more_better,
+        };
+        let text = contest.markdown(&results, aim);
+        text.lines().nth(2).unwrap().to_owned()
+    };
+    assert_eq!(
+        line(true),
+        "| throughput: workers=4 | rate, more is better | one 90 | fast 100 | 0.90 | one 90 | 1 | – | – |"
+    );
+    assert_eq!(
+        line(false),
+        "| throughput: workers=4 | rate, less is better | two 80 | slow 50 | 1.60 | one 90 | 0.89 | – | – |"
+    );
 }
 
 #[test]
@@ -329,7 +380,7 @@ fn throughput_is_drawn_by_workers() {
         growth("shared", 20_000.0),
         growth("dispatch", 12_000.0),
     ];
-    let svg = by_workers(HEADING, Unit::Count, &growths).unwrap();
+    let svg = by_number(HEADING, Unit::Count, "workers", &growths).unwrap();
     expect_svg(
         "workers.svg",
         &svg,
@@ -404,6 +455,36 @@ fn a_curve_is_of_the_rounds_medians() {
     rounds[0].percentiles.pop();
     let curves = course::curves(&refs(&rounds));
     assert_eq!(curves[0].points, [(0.5, 20.0), (0.99, 150.0)]);
+}
+
+#[test]
+fn a_growth_is_of_each_number_s_rounds() {
+    let mut all = rows("ours", &[1.0, 3.0, 2.0]);
+    all.push(row("ours", 0, 9.0).with("workers", 2));
+    all.push(row("ours", 0, 9.0).with("workers", "many"));
+    let number = |row: &Row| row.parameters.get("workers")?.parse().ok();
+    let growths = course::growths(&refs(&all), measure::RATE, number);
+    let points = growths[0].points.iter();
+    let medians: Vec<_> = points.map(|(at, spread)| (*at, spread.median)).collect();
+    assert_eq!(medians, [(2, 9.0), (4, 2.0)]);
+}
+
+#[test]
+fn there_is_no_picture_of_nothing() {
+    let empty: Vec<Row> = rows("ours", &[1.0]);
+    let by = By {
+        measure: measure::RATE,
+        unit: Unit::Count,
+        what: "workers",
+        number: |row: &Row| row.parameters.get("workers")?.parse().ok(),
+    };
+    let file = || "a.svg".to_owned();
+    let rows = refs(&empty);
+    assert!(percentiles(file(), "None", &rows).unwrap().is_none());
+    assert!(growth(file(), HEADING, &rows, by).unwrap().is_none());
+    let name = |row: &Row| row.subject.clone();
+    let shares = fairness(file(), HEADING, &rows, "ours", name);
+    assert!(shares.unwrap().is_none());
 }
 
 #[test]

@@ -14,17 +14,23 @@ mod lab;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
+use lab::load::Plan;
 use lab::port::Reservation;
-use lab::worker::{Random, Service, compute};
+use lab::report::results::{Row, measure};
+use lab::trial;
+use lab::way::Way;
+use lab::worker::{READY, Random, Service, compute};
 use nix::sys::signal::{Signal, kill};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
+use reuseport_run::sys::channel;
 
 /// What should happen has happened by then, on the busiest machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -209,18 +215,20 @@ fn whoever_is_idle_takes_from_a_shared_queue() {
 
 #[test]
 fn exclusive_wakes_one_worker_and_not_all() {
-    let switches = |knobs: &[&str]| {
-        let share = Program::share(4, knobs);
-        // Whatever it took to begin.
-        wait_until(|| is_steady(|| share.switches()));
-        let before = share.switches();
-        for _ in 0..200 {
-            share.ask();
-        }
-        share.switches() - before
-    };
-    let (one, all) = (switches(&["--exclusive"]), switches(&[]));
-    assert!(one * 4 < all * 3, "{one} of {all}");
+    const WORKERS: usize = 4;
+    const REQUESTS: usize = 30;
+    for start in [Program::share, Program::one_queue] {
+        let woken = |knobs: &[&str]| -> usize {
+            let program = start(WORKERS, knobs);
+            // Whatever it took to begin.
+            wait_until(|| is_steady(|| program.naps()));
+            (0..REQUESTS).map(|_| program.woken_by_a_request()).sum()
+        };
+        let (one, all) = (woken(&["--exclusive"]), woken(&[]));
+        // Who is about to sleep may look asleep and not be counted yet.
+        assert!(all > REQUESTS * (WORKERS - 1), "{all} for {REQUESTS}");
+        assert!(one < REQUESTS * 2, "{one} for {REQUESTS}");
+    }
 }
 
 // ---- a master -----------------------------------------------------------------------------------
@@ -265,6 +273,44 @@ fn who_has_an_open_request_is_not_free() {
     master.stop();
 }
 
+/// It goes without having read what it was told, which the worker's side of the channel reports as a
+/// reset, before the connection that is still in it.
+#[test]
+fn what_a_master_leaves_behind_is_served_and_then_the_worker_ends() {
+    for knobs in [&[][..], &["--one-at-a-time"]] {
+        let (ours, theirs) = channel::pair().unwrap();
+        let mut worker = Command::new(program())
+            .args(["worker", "--receive-fd", "0"])
+            .args(knobs)
+            .stdin(Stdio::from(theirs))
+            .spawn()
+            .unwrap();
+        let pid = Pid::from_raw(worker.id().try_into().unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let hand_over = || {
+            let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (connection, _) = listener.accept().unwrap();
+            channel::send(&ours, READY, &[connection.as_raw_fd()]).unwrap();
+            client
+        };
+        let is_told = || channel::is_readable(&ours, PATIENCE);
+        assert!(is_told());
+        nix::unistd::read(&ours, &mut [0]).unwrap();
+        let mut first = hand_over();
+        assert!(is_told(), "it has not taken the first");
+        kill(pid, Signal::SIGSTOP).unwrap();
+        let mut second = hand_over();
+        drop(ours);
+        kill(pid, Signal::SIGCONT).unwrap();
+        for client in [&mut first, &mut second] {
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            client.write_all(LAST_REQUEST).unwrap();
+            Answer::read(client);
+        }
+        assert!(worker.wait().unwrap().success());
+    }
+}
+
 #[test]
 fn a_master_goes_on_without_a_worker_that_died() {
     let master = Program::master(3, "taken", &[]);
@@ -307,6 +353,35 @@ fn two_thousand_connections_leave_no_descriptor_behind() {
     }
 }
 
+// ---- a trial ------------------------------------------------------------------------------------
+
+#[test]
+fn a_trial_tells_what_a_server_did_and_what_it_used() {
+    let worker = Program::worker(&[]);
+    let plan = || Plan {
+        warm_up: Duration::from_millis(20),
+        ..Plan::new(worker.address())
+    };
+    let row = || Row::new("trial", "worker", 0);
+    let run = |is_over: fn() -> bool| {
+        let (length, pid) = (Duration::from_millis(300), worker.child.id());
+        trial::run(plan(), length, pid, 2, row(), is_over).unwrap()
+    };
+    let row = run(|| false).unwrap();
+    assert_eq!(row.get(measure::FAILED), Some(0.0));
+    assert_eq!(row.get(measure::REQUEST_FAIRNESS), Some(2.0), "one of two");
+    for name in [
+        measure::RATE,
+        measure::P99,
+        measure::SERVER_CPU,
+        measure::CLIENT_CPU,
+    ] {
+        assert!(row.get(name).unwrap() > 0.0, "{name}: {row:?}");
+    }
+    assert!(row.percentiles.is_sorted_by(|one, other| one.1 <= other.1));
+    assert!(run(|| true).is_none());
+}
+
 // ---- experiments --------------------------------------------------------------------------------
 
 #[test]
@@ -316,6 +391,24 @@ fn no_two_settings_of_an_experiment_are_called_alike() {
             let rows = experiment.settings.iter().map(|it| it.row("", "", 0));
             let names: BTreeSet<_> = rows.map(|row| row.setting()).collect();
             assert_eq!(names.len(), experiment.settings.len(), "{names:?}");
+        }
+    }
+}
+
+#[test]
+fn all_of_them_are_measured_in_less_than_half_an_hour() {
+    let all = experiments::chosen(&[], false).unwrap();
+    let once: Duration = all.iter().map(|it| it.time_of_a_round()).sum();
+    assert!(once * 5 < Duration::from_secs(25 * 60), "{:?}", once * 5);
+}
+
+#[test]
+fn who_is_best_of_ours_has_someone_to_be_compared_with() {
+    for experiment in experiments::chosen(&[], false).unwrap() {
+        for setting in &experiment.settings {
+            let ways: Vec<_> = setting.ways().collect();
+            assert!(ways.starts_with(&[Way::Queues]), "{ways:?}");
+            assert!(ways.contains(&Way::Shared) && ways.contains(&Way::Dispatch));
         }
     }
 }
@@ -361,14 +454,32 @@ impl Program {
         master
     }
 
-    fn start(name: &str, options: &[&str], knobs: &[&str]) -> Self {
-        let port = Reservation::new().unwrap();
-        let mut command = Command::new(program());
-        let number = port.port().to_string();
+    /// Ours, with workers that bind the port themselves and are given one queue.
+    fn one_queue(workers: usize, knobs: &[&str]) -> Self {
+        let (count, directory) = (workers.to_string(), tempfile::tempdir().unwrap());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_reuseport-run"));
         command
-            .args([name, "--port", &number])
-            .args(options)
-            .args(knobs);
+            .args(["--workers", &count, "--queues", "1", "--control"])
+            .arg(directory.path().join("control.sock"))
+            .arg("--")
+            .arg(program())
+            .arg("worker")
+            .stderr(Stdio::null());
+        let ours = Self::start_by(command, &[], knobs);
+        wait_until(|| ours.workers().len() == workers);
+        ours
+    }
+
+    fn start(name: &str, options: &[&str], knobs: &[&str]) -> Self {
+        let mut command = Command::new(program());
+        command.arg(name);
+        Self::start_by(command, options, knobs)
+    }
+
+    fn start_by(mut command: Command, options: &[&str], knobs: &[&str]) -> Self {
+        let port = Reservation::new().unwrap();
+        let number = port.port().to_string();
+        command.args(["--port", &number]).args(options).args(knobs);
         let child = command.spawn().unwrap();
         let program = Self { child, port };
         wait_until(|| TcpStream::connect(program.address()).is_ok());
@@ -407,15 +518,26 @@ impl Program {
         numbers.collect::<Result<_, _>>().unwrap()
     }
 
-    /// How often its workers went to sleep.
-    fn switches(&self) -> u64 {
+    /// How often each of its workers went to sleep.
+    fn naps(&self) -> Vec<u64> {
         let of = |pid: &i32| {
             let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
             let mut fields = text.lines().filter_map(|line| line.split_once(":\t"));
             let field = fields.find(|(name, _)| *name == "voluntary_ctxt_switches");
             field.unwrap().1.parse::<u64>().unwrap()
         };
-        self.workers().iter().map(of).sum()
+        self.workers().iter().map(of).collect()
+    }
+
+    /// How many workers a request wakes. Whoever was woken is no longer asleep when it is answered,
+    /// however long it then waits for a CPU.
+    fn woken_by_a_request(&self) -> usize {
+        let are_asleep = || self.workers().into_iter().all(is_asleep);
+        let before = self.naps();
+        self.ask();
+        wait_until(are_asleep);
+        let pairs = before.into_iter().zip(self.naps());
+        pairs.filter(|(before, after)| after > before).count()
     }
 
     fn tell(&self, signal: Signal) {
@@ -492,7 +614,7 @@ fn is_silent(client: &mut TcpStream) -> bool {
 }
 
 /// Nothing changed for a while.
-fn is_steady(value: impl Fn() -> u64) -> bool {
+fn is_steady<T: PartialEq>(value: impl Fn() -> T) -> bool {
     let before = value();
     thread::sleep(DOUBT);
     value() == before
@@ -502,6 +624,10 @@ fn is_gone(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
     // Whose parent was killed may stay a zombie where nobody adopts it.
     stat.is_err() || stat.is_ok_and(|text| text.contains(") Z "))
+}
+
+fn is_asleep(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|text| text.contains(") S "))
 }
 
 fn descriptors(pid: i32) -> usize {

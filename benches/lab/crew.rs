@@ -7,11 +7,42 @@
 use std::env;
 use std::ffi::OsString;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use clap::Args;
+use mio::net::TcpListener;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use super::worker;
+
+/// What the opponents are told.
+#[derive(Clone, Debug, Args)]
+pub struct Orders {
+    #[arg(long)]
+    port: u16,
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    bind: IpAddr,
+    /// How many to start.
+    #[arg(long)]
+    pub workers: usize,
+    /// The workers' knobs, less where their connections come from.
+    #[arg(last = true)]
+    pub knobs: Vec<OsString>,
+}
+
+impl Orders {
+    /// The listener that all connections come to.
+    ///
+    /// # Errors
+    /// A sentence that names the address.
+    pub fn listen(&self) -> io::Result<TcpListener> {
+        worker::listen(SocketAddr::from((self.bind, self.port)))
+    }
+}
 
 /// Workers that were started here.
 #[derive(Debug, Default)]
@@ -35,15 +66,19 @@ impl Crew {
         Ok(())
     }
 
-    /// Tells all to stop, and waits for all.
+    /// Tells all to stop, and waits for all. One that the signal ends had not begun to serve: to
+    /// listen for it is the first thing that a worker does.
     ///
     /// # Errors
-    /// One of them did not exit with 0.
+    /// One of them ended in another way, or not with 0.
     pub fn stop(&mut self) -> io::Result<()> {
         self.signal();
         let ended: io::Result<Vec<ExitStatus>> = self.0.iter_mut().map(Child::wait).collect();
         self.0.clear();
-        match ended?.iter().find(|status| !status.success()) {
+        let is_well = |status: &ExitStatus| {
+            status.success() || status.signal() == Some(Signal::SIGTERM as i32)
+        };
+        match ended?.iter().find(|status| !is_well(status)) {
             Some(status) => Err(io::Error::other(format!("a worker ended with {status}"))),
             None => Ok(()),
         }

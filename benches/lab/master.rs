@@ -26,7 +26,6 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -38,7 +37,7 @@ use nix::errno::Errno;
 use reuseport_run::sys::{channel, process};
 use signal_hook::consts::SIGTERM;
 
-use super::crew::Crew;
+use super::crew::{Crew, Orders};
 use super::worker::{self, Tell};
 
 const LISTENER: Token = Token(usize::MAX - 1);
@@ -48,18 +47,11 @@ const SIGNAL: Token = Token(usize::MAX - 2);
 #[derive(Clone, Debug, Parser)]
 #[command(name = "master")]
 struct Options {
-    #[arg(long)]
-    port: u16,
-    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
-    bind: IpAddr,
-    #[arg(long)]
-    workers: usize,
+    #[command(flatten)]
+    orders: Orders,
     /// When a worker is free again.
     #[arg(long, value_enum, default_value = "taken")]
     rule: Tell,
-    /// The workers' knobs, less where their connections come from.
-    #[arg(last = true)]
-    knobs: Vec<OsString>,
 }
 
 /// Is the master until SIGTERM. `arguments` begin with the program's name.
@@ -100,10 +92,10 @@ impl Master {
         signal.set_nonblocking(true)?;
         let mut signal = mio::net::UnixStream::from_std(signal);
         registry.register(&mut signal, SIGNAL, Interest::READABLE)?;
-        let mut listener = worker::listen(SocketAddr::from((options.bind, options.port)))?;
+        let mut listener = options.orders.listen()?;
         registry.register(&mut listener, LISTENER, Interest::READABLE)?;
         let channels =
-            (0..options.workers).map(|place| hire(options, crew, &poll, place).map(Some));
+            (0..options.orders.workers).map(|place| hire(options, crew, &poll, place).map(Some));
         Ok(Self {
             channels: channels.collect::<io::Result<_>>()?,
             poll,
@@ -203,7 +195,7 @@ fn hire(options: &Options, crew: &mut Crew, poll: &Poll, place: usize) -> io::Re
         Tell::Taken => "taken",
         Tell::Free => "free",
     };
-    let mut knobs = options.knobs.clone();
+    let mut knobs = options.orders.knobs.clone();
     knobs.extend(["--receive-fd", "0", "--tell", tell].map(OsString::from));
     crew.start(theirs, &knobs)?;
     Ok(ours)

@@ -8,6 +8,7 @@
 //! | [`load`] | many clients, and what they met |
 //! | [`usage`] | what processes used |
 //! | [`machine`] | where it was, and who else was there |
+//! | [`note`] | what both met and used, as a row |
 //! | [`trial`] | one measurement, made of these |
 //! | [`report`] | rows, medians, tables, plots |
 //!
@@ -20,6 +21,7 @@ pub mod crew;
 pub mod load;
 pub mod machine;
 pub mod master;
+pub mod note;
 pub mod report;
 pub mod share;
 pub mod trial;

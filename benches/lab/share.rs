@@ -6,29 +6,20 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 
 use clap::Parser;
 use signal_hook::consts::SIGTERM;
 use signal_hook::iterator::Signals;
 
-use super::crew::Crew;
-use super::worker;
+use super::crew::{Crew, Orders};
 
 /// Starts workers that share one listener, and waits for SIGTERM.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "share")]
 struct Options {
-    #[arg(long)]
-    port: u16,
-    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
-    bind: IpAddr,
-    #[arg(long)]
-    workers: usize,
-    /// The workers' knobs, less where their connections come from.
-    #[arg(last = true)]
-    knobs: Vec<OsString>,
+    #[command(flatten)]
+    orders: Orders,
 }
 
 /// Is that program until SIGTERM. `arguments` begin with the program's name.
@@ -36,13 +27,13 @@ struct Options {
 /// # Errors
 /// The port is taken, or workers cannot be started.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
-    let mut options = Options::parse_from(arguments);
+    let Options { mut orders } = Options::parse_from(arguments);
     let mut signals = Signals::new([SIGTERM])?;
-    let listener = worker::listen(SocketAddr::from((options.bind, options.port)))?;
-    options.knobs.extend(["--listen-fd".into(), "0".into()]);
+    let listener = orders.listen()?;
+    orders.knobs.extend(["--listen-fd".into(), "0".into()]);
     let mut crew = Crew::default();
-    for _ in 0..options.workers {
-        crew.start(listener.as_fd().try_clone_to_owned()?, &options.knobs)?;
+    for _ in 0..orders.workers {
+        crew.start(listener.as_fd().try_clone_to_owned()?, &orders.knobs)?;
     }
     // The workers' now: it has to close when the last of them closes it.
     drop(listener);

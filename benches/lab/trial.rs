@@ -8,21 +8,10 @@ use std::process;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::load::{Outcome, Plan, Usage};
+use super::load::{Plan, Usage};
 use super::machine::Watch;
+use super::note;
 use super::report::results::{Row, measure};
-
-/// The distribution's points that are kept.
-const QUANTILES: [f64; 11] = [
-    0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999, 1.0,
-];
-
-/// 99 of a hundred requests were looked at by the load less than so many microseconds after they
-/// were due.
-pub const LATENESS: &str = "load_lateness_p99_us";
-
-/// Requests over the window's length, whether answered or not: what was asked for.
-pub const OFFERED: &str = "offered_per_second";
 
 /// Puts the load on the server whose processes descend from `pid`, and notes in `row` what came of
 /// it. `workers` is how many share the load when it is shared fairly. None if `is_over` said so
@@ -34,7 +23,7 @@ pub fn run(
     plan: Plan,
     length: Duration,
     pid: u32,
-    workers: usize,
+    workers: u32,
     mut row: Row,
     is_over: impl Fn() -> bool,
 ) -> io::Result<Option<Row>> {
@@ -51,8 +40,12 @@ pub fn run(
     let used = Reading::take(pid)?.since(before);
     let foreign = watch.foreign(used.all.cpu())?;
     let outcome = running.stop();
-    note_outcome(&mut row, &outcome, workers);
-    note_usage(&mut row, &outcome, used.server);
+    note::outcome(&mut row, &outcome);
+    note::fairness(&mut row, &outcome, workers);
+    let answered = outcome.answered as f64;
+    note::usage(&mut row, used.server, answered);
+    let own = outcome.own_usage.cpu().as_secs_f64() * 1e6;
+    row.measure(measure::CLIENT_CPU, own / answered);
     row.measure(measure::FOREIGN, foreign);
     Ok(Some(row))
 }
@@ -92,55 +85,4 @@ impl Reading {
             all: self.all - earlier.all,
         }
     }
-}
-
-fn note_outcome(row: &mut Row, outcome: &Outcome, workers: usize) {
-    let latency = |quantile| outcome.latency.value_at_quantile(quantile) as f64;
-    row.measure(measure::RATE, outcome.rate());
-    row.measure(measure::ANSWERED, outcome.answered as f64);
-    row.measure(measure::FAILED, outcome.failed() as f64);
-    let asked = outcome.answered + outcome.failed();
-    row.measure(OFFERED, asked as f64 / outcome.elapsed.as_secs_f64());
-    if outcome.answered > 0 {
-        row.measure(measure::P50, latency(0.5));
-        row.measure(measure::P90, latency(0.9));
-        row.measure(measure::P99, latency(0.99));
-        row.measure(measure::P999, latency(0.999));
-        row.percentiles = QUANTILES.map(|at| (at, latency(at))).to_vec();
-    }
-    if !outcome.lateness.is_empty() {
-        row.measure(LATENESS, outcome.lateness.value_at_quantile(0.99) as f64);
-    }
-    let fairness = |counts: Vec<u64>| max_over_mean(&counts, workers);
-    let requests = outcome.requests_by_worker.values().copied().collect();
-    let connections = outcome.connections_by_worker.values().copied().collect();
-    row.measure(measure::REQUEST_FAIRNESS, fairness(requests));
-    row.measure(measure::CONNECTION_FAIRNESS, fairness(connections));
-}
-
-fn note_usage(row: &mut Row, outcome: &Outcome, server: Usage) {
-    let each = |amount: f64| amount / outcome.answered as f64;
-    let micros = |usage: Usage| usage.cpu().as_secs_f64() * 1e6;
-    if is_countable(server) {
-        row.measure(measure::SERVER_CPU, each(micros(server)));
-    }
-    let switches = server.voluntary_switches + server.involuntary_switches;
-    row.measure(measure::CLIENT_CPU, each(micros(outcome.own_usage)));
-    row.measure(measure::SWITCHES, each(switches as f64));
-    row.measure(measure::RSS, server.rss as f64);
-}
-
-/// Whether the processes' CPU time is known to a tenth or so. It is counted in ticks of 10 ms, of which
-/// each process may have lost one at either end; many small errors cancel out by their root.
-fn is_countable(used: Usage) -> bool {
-    let error = 0.010 * (used.processes as f64).sqrt();
-    used.cpu().as_secs_f64() > 10.0 * error
-}
-
-/// The busiest worker's share over the mean. A worker that got nothing has not said its name, and
-/// counts all the same.
-fn max_over_mean(counts: &[u64], workers: usize) -> f64 {
-    let most = counts.iter().max().copied().unwrap_or(0) as f64;
-    let mean = counts.iter().sum::<u64>() as f64 / workers as f64;
-    most / mean
 }

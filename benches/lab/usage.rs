@@ -17,6 +17,8 @@ use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
+use nix::time::clock_getcpuclockid;
+use nix::unistd::Pid;
 
 /// One tick of the times in /proc/PID/stat. It is USER_HZ, which the kernel's interface fixes at
 /// 100 a second on every architecture that Rust has a Linux target for, whatever the kernel's own
@@ -26,10 +28,8 @@ const TICK: Duration = Duration::from_millis(10);
 /// What was used, since the beginning or in a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Processor time in user mode.
-    pub user: Duration,
-    /// Processor time in the kernel.
-    pub system: Duration,
+    /// Processor time, in user mode and in the kernel.
+    cpu: Duration,
     /// Context switches because there was nothing to do.
     pub voluntary_switches: u64,
     /// Context switches because another's turn had come.
@@ -44,10 +44,11 @@ pub struct Usage {
 impl Usage {
     /// What process `pid` and all its descendants have used until now.
     ///
-    /// Times come from /proc/PID/stat: in ticks of 10 ms, rounded down for each process, and with
-    /// the times of the children that died and were waited for (`cutime`, `cstime`; proc_pid_stat(5)).
-    /// Only who ignores SIGCHLD loses his children's. Context switches are the living threads' only,
-    /// since /proc does not tell those of the dead: a window in which workers died shows too few.
+    /// The time of who lives is known to the nanosecond (clock_getcpuclockid(3)). That of children that
+    /// died and were waited for is in their parent's /proc/PID/stat, in ticks of 10 ms (`cutime`,
+    /// `cstime`; proc_pid_stat(5)); only who ignores SIGCHLD loses it. Context switches are the living
+    /// threads' only, since /proc does not tell those of the dead: a window in which workers died
+    /// shows too few.
     ///
     /// # Errors
     /// Those of reading /proc; `NotFound` when there is no process `pid`.
@@ -59,8 +60,11 @@ impl Usage {
             let Some(stat) = processes.get(&pid) else {
                 continue;
             };
-            found += stat.usage();
-            found += usage_in_status(pid);
+            found += Self {
+                cpu: lifetime(pid) + stat.children,
+                processes: 1,
+                ..usage_in_status(pid)
+            };
             due.extend(
                 processes
                     .iter()
@@ -85,8 +89,7 @@ impl Usage {
     pub fn of_thread() -> io::Result<Self> {
         let used = getrusage(UsageWho::RUSAGE_THREAD)?;
         Ok(Self {
-            user: duration(used.user_time()),
-            system: duration(used.system_time()),
+            cpu: duration(used.user_time()) + duration(used.system_time()),
             voluntary_switches: count(used.voluntary_context_switches()),
             involuntary_switches: count(used.involuntary_context_switches()),
             rss: Status::read(Path::new("/proc/self/status"))?.rss,
@@ -96,14 +99,13 @@ impl Usage {
 
     /// Processor time in all.
     pub fn cpu(&self) -> Duration {
-        self.user + self.system
+        self.cpu
     }
 }
 
 impl AddAssign for Usage {
     fn add_assign(&mut self, other: Self) {
-        self.user += other.user;
-        self.system += other.system;
+        self.cpu += other.cpu;
         self.voluntary_switches += other.voluntary_switches;
         self.involuntary_switches += other.involuntary_switches;
         self.rss += other.rss;
@@ -118,8 +120,7 @@ impl Sub for Usage {
 
     fn sub(self, earlier: Self) -> Self {
         Self {
-            user: self.user.saturating_sub(earlier.user),
-            system: self.system.saturating_sub(earlier.system),
+            cpu: self.cpu.saturating_sub(earlier.cpu),
             voluntary_switches: self
                 .voluntary_switches
                 .saturating_sub(earlier.voluntary_switches),
@@ -136,9 +137,8 @@ impl Sub for Usage {
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
     parent: u32,
-    /// With that of the dead children that were waited for.
-    user: Duration,
-    system: Duration,
+    /// Processor time of the children that died and were waited for, and of theirs.
+    children: Duration,
 }
 
 impl Stat {
@@ -150,19 +150,17 @@ impl Stat {
         let ticks = |number: usize| fields.get(number - 3)?.parse::<u32>().ok();
         Some(Self {
             parent: ticks(4)?,
-            user: TICK * ticks(14)? + TICK * ticks(16)?,
-            system: TICK * ticks(15)? + TICK * ticks(17)?,
+            children: TICK * ticks(16)? + TICK * ticks(17)?,
         })
     }
+}
 
-    fn usage(&self) -> Usage {
-        Usage {
-            user: self.user,
-            system: self.system,
-            processes: 1,
-            ..Usage::default()
-        }
-    }
+/// Processor time of a process and all its threads, dead ones too; nothing of one that is gone.
+fn lifetime(pid: u32) -> Duration {
+    let pid = i32::try_from(pid).ok().map(Pid::from_raw);
+    let clock = pid.and_then(|pid| clock_getcpuclockid(pid).ok());
+    let time = clock.and_then(|clock| clock.now().ok());
+    time.map_or(Duration::ZERO, Duration::from)
 }
 
 /// Every process of the machine. One that ends while it is read is not there.
@@ -261,8 +259,7 @@ mod tests {
         let text = "12 (a) R 9 (b)) S 7 1 1 0 -1 0 0 0 0 0 100 20 3 4 20 0 1 0 5";
         let stat = Stat {
             parent: 7,
-            user: Duration::from_millis(1030),
-            system: Duration::from_millis(240),
+            children: Duration::from_millis(70),
         };
         assert_eq!(Stat::parse(text), Some(stat));
         assert_eq!(Stat::parse("12 (torn) S 7 1"), None);
@@ -283,7 +280,7 @@ mod tests {
     #[test]
     fn a_window_is_later_less_earlier() {
         let usage = |ms, switches, rss| Usage {
-            user: Duration::from_millis(ms),
+            cpu: Duration::from_millis(ms),
             voluntary_switches: switches,
             rss,
             ..Usage::default()

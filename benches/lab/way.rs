@@ -33,6 +33,8 @@ pub enum Way {
     TwoQueues,
     /// One listener for all: reuseport-run --queues 1.
     OneQueue,
+    /// The same, with workers that wait for it with `EPOLLEXCLUSIVE`.
+    OneQueueExclusive,
     /// All accept from one listener, and all wake.
     Shared,
     /// The same with `EPOLLEXCLUSIVE`: one wakes.
@@ -45,10 +47,11 @@ pub enum Way {
 
 impl Way {
     /// All, ours first: it is what the others are compared with.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Queues,
         Self::TwoQueues,
         Self::OneQueue,
+        Self::OneQueueExclusive,
         Self::Shared,
         Self::SharedExclusive,
         Self::Dispatch,
@@ -56,11 +59,12 @@ impl Way {
     ];
 
     /// Its name in results.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Queues => "queues",
             Self::TwoQueues => "two-queues",
             Self::OneQueue => "one-queue",
+            Self::OneQueueExclusive => "one-queue-exclusive",
             Self::Shared => "shared",
             Self::SharedExclusive => "shared-exclusive",
             Self::Dispatch => "dispatch",
@@ -73,7 +77,7 @@ impl Way {
     ///
     /// # Errors
     /// A sentence, with what the programs said.
-    pub fn start(self, supervisor: &Path, workers: usize, knobs: &[String]) -> io::Result<Started> {
+    pub fn start(self, supervisor: &Path, workers: u32, knobs: &[String]) -> io::Result<Started> {
         let directory = tempfile::tempdir()?;
         let port = Reservation::new()?;
         let control = directory.path().join("control.sock");
@@ -105,7 +109,7 @@ impl Way {
         Ok(started)
     }
 
-    fn arguments(self, workers: usize, port: u16, knobs: &[String]) -> io::Result<Vec<OsString>> {
+    fn arguments(self, workers: u32, port: u16, knobs: &[String]) -> io::Result<Vec<OsString>> {
         let count = ["--workers".into(), workers.to_string().into()];
         let place = ["--port".into(), port.to_string().into()];
         let mut words: Vec<OsString> = Vec::new();
@@ -118,6 +122,7 @@ impl Way {
             words.extend(self.queues().iter().map(OsString::from));
             words.extend(["--".into(), env::current_exe()?.into(), "worker".into()]);
             words.extend(place);
+            words.extend(self.trait_of_workers().map(OsString::from));
         }
         words.extend(knobs.iter().map(OsString::from));
         Ok(words)
@@ -127,15 +132,20 @@ impl Way {
     fn queues(self) -> &'static [&'static str] {
         match self {
             Self::TwoQueues => &["--queues", "2"],
-            Self::OneQueue => &["--queues", "1"],
+            Self::OneQueue | Self::OneQueueExclusive => &["--queues", "1"],
             _ => &[],
         }
+    }
+
+    /// What sets our workers apart, if something does.
+    fn trait_of_workers(self) -> Option<&'static str> {
+        (self == Self::OneQueueExclusive).then_some("--exclusive")
     }
 
     /// The program of the laboratory that does it, and what sets it apart; none for our own way.
     fn opponent(self) -> Option<(&'static str, &'static [&'static str])> {
         match self {
-            Self::Queues | Self::TwoQueues | Self::OneQueue => None,
+            Self::Queues | Self::TwoQueues | Self::OneQueue | Self::OneQueueExclusive => None,
             Self::Shared => Some(("share", &["--"])),
             Self::SharedExclusive => Some(("share", &["--", "--exclusive"])),
             Self::Dispatch => Some(("master", &["--rule", "taken", "--"])),

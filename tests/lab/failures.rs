@@ -119,11 +119,14 @@ fn nobody_answers_in_time() {
         // Kept alive, there is one connection: most wait for it until their time is over.
         let server = Server::start(|mut client| while client.request() {});
         let outcome = run(Plan {
-            time_out: Duration::from_millis(50),
+            // Long enough for a busy machine to send what is due.
+            time_out: Duration::from_secs(1),
             ..twenty(server.address, reuse)
         });
         expect(&outcome, 0, &[(Failure::TimeOut, 20)]);
-        assert!(reuse == Reuse::KeepAlive || server.requests() == 20);
+        if reuse == Reuse::Fresh {
+            server.wait_for_requests(20);
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::Instant;
 
 pub const HELLO: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Worker: one\r\n\r\nhello";
 
@@ -103,6 +104,16 @@ impl Server {
 
     pub fn requests(&self) -> u64 {
         self.shared.requests.load(Ordering::SeqCst)
+    }
+
+    /// Waits until so many have been read: what is sent is not read at once.
+    pub fn wait_for_requests(&self, count: u64) {
+        let deadline = Instant::now() + crate::PATIENCE;
+        while self.requests() < count {
+            assert!(Instant::now() < deadline, "{} requests", self.requests());
+            thread::yield_now();
+        }
+        assert_eq!(self.requests(), count);
     }
 }
 

@@ -74,13 +74,28 @@ fn the_dead_children_s_time_stays_in_the_tree() {
     assert_eq!(word(&mut family.words), "gone");
     let bereft = family.usage();
     assert_eq!(bereft.processes, 1);
-    // Rounding down, each of the two readings may lose a tick of each process's two times.
+    // The dead child's two times are told in ticks, rounded down.
     assert!(
-        bereft.cpu() + Duration::from_millis(40) >= alive.cpu(),
+        bereft.cpu() + Duration::from_millis(20) >= alive.cpu(),
         "{bereft:?} after {alive:?}"
     );
     assert!(bereft.rss < alive.rss);
     let _ = writeln!(family.parent.stdin.as_ref().unwrap(), "bye");
+}
+
+#[test]
+fn time_is_told_finer_than_by_ticks() {
+    let family = Family::start();
+    let deadline = Instant::now() + PATIENCE;
+    let before = family.usage();
+    let used = loop {
+        let used = (family.usage() - before).cpu();
+        if !used.is_zero() {
+            break used;
+        }
+        assert!(Instant::now() < deadline, "the child uses no time");
+    };
+    assert_ne!(used.as_nanos() % 10_000_000, 0, "{used:?}");
 }
 
 #[test]

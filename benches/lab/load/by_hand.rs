@@ -112,9 +112,8 @@ fn print(outcome: &Outcome) {
     }
     let share = own_usage.cpu().as_secs_f64() / elapsed.as_secs_f64() * 100.0;
     println!(
-        "own CPU  user {:.2?} system {:.2?} ({share:.0} % of one), {} + {} switches, {} KiB",
-        own_usage.user,
-        own_usage.system,
+        "own CPU  {:.2?} ({share:.0} % of one), {} + {} switches, {} KiB",
+        own_usage.cpu(),
         own_usage.voluntary_switches,
         own_usage.involuntary_switches,
         own_usage.rss / 1024

@@ -113,7 +113,7 @@ impl Connection {
 
     /// Who gave the answer that was the last to come.
     pub(super) fn worker(&self) -> Name {
-        self.answer.worker()
+        self.answer.worker().unwrap_or_default()
     }
 
     /// Begins a request that was due at `intended`, on a new connection if there is none.

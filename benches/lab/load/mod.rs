@@ -31,7 +31,10 @@
 #![allow(dead_code, unused_imports, unreachable_pub)]
 
 mod alarm;
+#[path = "../../../tests/rig/load/answer.rs"]
 mod answer;
+#[cfg(test)]
+mod answer_tests;
 mod arrivals;
 mod connection;
 mod engine;

@@ -90,6 +90,16 @@ impl Outcome {
         self.failures.get(&failure).copied().unwrap_or(0)
     }
 
+    /// The distribution of latency: quantiles from 0 to 1, evenly in nines as they are drawn, as far as
+    /// there are requests to tell, with microseconds.
+    pub fn percentiles(&self) -> Vec<(f64, f64)> {
+        let quantiles = (0..=40_u32).map(|step| 1.0 - 10_f64.powf(-f64::from(step) / 8.0));
+        let is_told = |quantile: &f64| (1.0 - quantile) * self.answered as f64 >= 1.0;
+        let at = |quantile: f64| self.latency.value_at_quantile(quantile) as f64;
+        let told = quantiles.filter(is_told);
+        told.map(|quantile| (quantile, at(quantile))).collect()
+    }
+
     /// Answers per second.
     pub fn rate(&self) -> f64 {
         self.answered as f64 / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
@@ -172,7 +182,7 @@ impl Tally {
             let counts = self
                 .workers
                 .iter()
-                .map(|(name, share)| (name.to_text(), count(share)));
+                .map(|(name, share)| (name.text().into_owned(), count(share)));
             counts.filter(|(_, count)| *count > 0).collect()
         };
         Outcome {

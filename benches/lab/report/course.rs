@@ -1,26 +1,53 @@
 //! From rows to what plots are drawn of: rounds put together, and a reload cut out of a timeline.
 
 use super::plot::bars::Bar;
-use super::plot::curves::Curve;
+use super::plot::curves::{Curve, Growth};
 use super::plot::timeline::Strip;
 use super::results::{Moment, Row, distinct};
 use super::statistics::Spread;
 
 /// The latency of each subject: at each quantile the median of the rounds that reach it.
 pub fn curves(rows: &[&Row]) -> Vec<Curve> {
-    let subjects = distinct(rows.iter().map(|row| row.subject.as_str()));
-    let curve = |subject: &str| {
-        let rounds: Vec<&Row> = rows
-            .iter()
-            .copied()
-            .filter(|row| row.subject == subject)
-            .collect();
-        Curve {
-            name: subject.to_owned(),
-            points: medians(&rounds),
-        }
+    let curve = |(name, rounds): (String, Vec<&Row>)| Curve {
+        name,
+        points: medians(&rounds),
     };
-    subjects.into_iter().map(curve).collect()
+    by_name(rows, |row| row.subject.clone())
+        .map(curve)
+        .collect()
+}
+
+/// A measure of each subject by the number that `number` finds in a row; rows without one are left
+/// out.
+pub fn growths(rows: &[&Row], measure: &str, number: impl Fn(&Row) -> Option<u32>) -> Vec<Growth> {
+    let growth = |(name, rounds): (String, Vec<&Row>)| {
+        let mut numbers = distinct(rounds.iter().filter_map(|row| number(row)));
+        numbers.sort_unstable();
+        let point = |at: u32| {
+            let alike = rounds.iter().copied();
+            let alike: Vec<&Row> = alike.filter(|row| number(row) == Some(at)).collect();
+            Some((at, Spread::of_rows(&alike, measure)?))
+        };
+        let points: Vec<_> = numbers.into_iter().filter_map(point).collect();
+        (!points.is_empty()).then_some(Growth { name, points })
+    };
+    by_name(rows, |row| row.subject.clone())
+        .filter_map(growth)
+        .collect()
+}
+
+/// The rows of each name, names in the order in which they came first.
+fn by_name<'a>(
+    rows: &[&'a Row],
+    name: impl Fn(&Row) -> String,
+) -> std::vec::IntoIter<(String, Vec<&'a Row>)> {
+    let names = distinct(rows.iter().map(|row| name(row)));
+    let named = names.into_iter().map(|wanted| {
+        let rounds = rows.iter().copied().filter(|row| name(row) == wanted);
+        let rounds = rounds.collect();
+        (wanted, rounds)
+    });
+    named.collect::<Vec<_>>().into_iter()
 }
 
 fn medians(rounds: &[&Row]) -> Vec<(f64, f64)> {
@@ -41,21 +68,14 @@ fn medians(rounds: &[&Row]) -> Vec<(f64, f64)> {
 
 /// A measure of each subject, named by `name`; `marked` is the subject to be found at once.
 pub fn bars(rows: &[&Row], measure: &str, marked: &str, name: impl Fn(&Row) -> String) -> Vec<Bar> {
-    let names = distinct(rows.iter().map(|row| name(row)));
-    let bar = |wanted: String| {
-        let rounds: Vec<&Row> = rows
-            .iter()
-            .copied()
-            .filter(|row| name(row) == wanted)
-            .collect();
-        let spread = Spread::of_rows(&rounds, measure)?;
+    let bar = |(name, rounds): (String, Vec<&Row>)| {
         Some(Bar {
-            name: wanted,
-            spread,
+            name,
+            spread: Spread::of_rows(&rounds, measure)?,
             is_marked: rounds.iter().any(|row| row.subject == marked),
         })
     };
-    names.into_iter().filter_map(bar).collect()
+    by_name(rows, name).filter_map(bar).collect()
 }
 
 /// Seconds that are shown before a mark's begin and after its end.

@@ -75,12 +75,13 @@ pub fn setting(results: &Results) -> String {
         .iter()
         .map(|(name, version)| format!("{name} {version}"))
         .collect();
-    let Limits { spread, foreign } = Limits::default();
+    let Limits { width, foreign } = Limits::default();
     format!(
         "{} · {} cores · {memory} · Linux {} · {} · {} · seed {}\n\n{}\n\n\
          Medians of all rounds, with the least and the most in brackets. A ratio is the median of \
-         the ratios of pairs from the same round; it is refused if the reference's own rounds \
-         differ by more than {}, or if others took more than {} of the CPU time in any of them.\n",
+         the ratios of pairs from the same round, without rounds in which others took more than {} \
+         of the CPU time. It is refused where its 90 % interval (by the sign test, so of five rounds \
+         or more) spans more than a factor of {width}, unless it differs from 1 by a greater one.\n",
         escape(&machine.cpu),
         machine.cores,
         escape(&machine.kernel),
@@ -88,7 +89,6 @@ pub fn setting(results: &Results) -> String {
         results.date,
         results.seed,
         escape(&versions.join(", ")),
-        Unit::Share.write(spread),
         Unit::Share.write(foreign),
     )
 }

@@ -1,7 +1,7 @@
 //! Markdown tables: a table for each setting of an experiment, a line for each subject.
 
 use super::results::{Results, Row, distinct};
-use super::statistics::{Limits, Spread, ratio};
+use super::statistics::{Doubt, Limits, Spread, ratio};
 use super::unit::Unit;
 
 /// One column: a measure, what people call it, and whether it is compared with the reference.
@@ -15,6 +15,27 @@ pub struct Column {
     pub unit: Unit,
     /// Whether a column follows that gives it as a ratio.
     pub compared: bool,
+}
+
+impl Column {
+    /// A measure as it is.
+    pub const fn of(measure: &'static str, title: &'static str, unit: Unit) -> Self {
+        Self {
+            measure,
+            title,
+            unit,
+            compared: false,
+        }
+    }
+
+    /// The same, and how it compares with the reference.
+    #[must_use]
+    pub const fn compared(self) -> Self {
+        Self {
+            compared: true,
+            ..self
+        }
+    }
 }
 
 /// An experiment as it is shown.
@@ -31,15 +52,15 @@ pub struct Table<'a> {
 }
 
 /// The rows of one setting.
-struct Setting<'a> {
-    name: String,
-    rows: Vec<&'a Row>,
+pub(super) struct Setting<'a> {
+    pub(super) name: String,
+    pub(super) rows: Vec<&'a Row>,
 }
 
 impl Table<'_> {
     /// All settings' tables, each under the setting's name.
     pub fn markdown(&self, results: &Results) -> String {
-        let settings = self.settings(results);
+        let settings = Setting::all(results, self.experiment);
         let texts: Vec<String> = settings
             .iter()
             .map(|setting| self.titled(setting))
@@ -49,24 +70,9 @@ impl Table<'_> {
 
     /// The table of one setting (see [`Row::setting`]) only: to print it as soon as it is complete.
     pub fn of_setting(&self, results: &Results, name: &str) -> String {
-        let mut settings = self.settings(results).into_iter();
+        let mut settings = Setting::all(results, self.experiment).into_iter();
         let setting = settings.find(|setting| setting.name == name);
         setting.map_or(String::new(), |setting| self.titled(&setting))
-    }
-
-    fn settings<'r>(&self, results: &'r Results) -> Vec<Setting<'r>> {
-        let of = || {
-            results
-                .rows
-                .iter()
-                .filter(|row| row.experiment == self.experiment)
-        };
-        let names = distinct(of().map(Row::setting));
-        let setting = |name: String| Setting {
-            rows: of().filter(|row| row.setting() == name).collect(),
-            name,
-        };
-        names.into_iter().map(setting).collect()
     }
 
     fn titled(&self, setting: &Setting) -> String {
@@ -119,17 +125,36 @@ impl Table<'_> {
             return "1".to_owned();
         }
         let (rows, reference) = (setting.of(subject), setting.of(reference));
-        match ratio(&rows, &reference, measure, self.limits) {
-            Ok(spread) => around(&spread, Unit::Ratio),
-            Err(doubt) => format!("*{doubt}*"),
-        }
+        write_ratio(ratio(&rows, &reference, measure, self.limits))
     }
 }
 
 impl<'a> Setting<'a> {
-    fn of(&self, subject: &str) -> Vec<&'a Row> {
+    /// All of an experiment, in the order in which they were measured.
+    pub(super) fn all(results: &'a Results, experiment: &'a str) -> Vec<Self> {
+        let names = distinct(results.of(experiment).map(Row::setting));
+        let of = |name: &str| {
+            let rows = results.of(experiment);
+            rows.filter(|row| row.setting() == name).collect()
+        };
+        let setting = |name: String| Self {
+            rows: of(&name),
+            name,
+        };
+        names.into_iter().map(setting).collect()
+    }
+
+    pub(super) fn of(&self, subject: &str) -> Vec<&'a Row> {
         let rows = self.rows.iter().copied();
         rows.filter(|row| row.subject == subject).collect()
+    }
+}
+
+/// The ratio, or why there is none.
+pub(super) fn write_ratio(ratio: Result<Spread, Doubt>) -> String {
+    match ratio {
+        Ok(spread) => around(&spread, Unit::Ratio),
+        Err(doubt) => format!("*{doubt}*"),
     }
 }
 

@@ -88,7 +88,7 @@ impl Crowd {
         }
         let is_free = self.engaged == 0;
         if let Some(door) = &mut self.worker.door {
-            is_told_to_stop |= door.report(is_free).is_err();
+            door.report(is_free)?;
         }
         if is_told_to_stop && !self.is_draining {
             self.drain();

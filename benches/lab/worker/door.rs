@@ -74,7 +74,7 @@ impl Door {
         let door = Self { source, epoll };
         // A worker is free when it begins, not before: that is how a master knows that it is up.
         if let Source::Master(master) = &door.source {
-            channel::send(&master.channel, READY, &[])?;
+            master.tell()?;
         }
         Ok(door)
     }
@@ -102,15 +102,16 @@ impl Door {
         }
     }
 
-    /// Tells the master, if there is one, what it waits for: call it at the end of each turn.
+    /// Tells the master, if there is one, what it waits for: call it at the end of each turn. That it
+    /// has gone is no error here: what it has left in the channel comes first, then its end.
     ///
     /// # Errors
-    /// Those of sendmsg(2): the master has gone.
+    /// Those of sendmsg(2).
     pub fn report(&mut self, is_free: bool) -> io::Result<()> {
         match &mut self.source {
             Source::Master(master) if master.owes && (is_free || master.tell == Tell::Taken) => {
                 master.owes = false;
-                channel::send(&master.channel, READY, &[])
+                master.tell()
             }
             _ => Ok(()),
         }
@@ -154,9 +155,22 @@ impl Source {
 }
 
 impl Master {
+    fn tell(&self) -> io::Result<()> {
+        match channel::send(&self.channel, READY, &[]) {
+            Err(error) if is_end(&error) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// A master that goes without having read all that it was told leaves a `ECONNRESET` in the
+    /// channel (unix(7)), which is reported once and before what it has sent.
     fn receive(&mut self) -> io::Result<Arrival> {
         let mut byte = [0];
-        let (length, rights) = match channel::receive(&self.channel, &mut byte) {
+        let received = match channel::receive(&self.channel, &mut byte) {
+            Err(error) if is_end(&error) => channel::receive(&self.channel, &mut byte),
+            result => result,
+        };
+        let (length, rights) = match received {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Arrival::Nothing),
             result => result?,
         };
@@ -169,6 +183,13 @@ impl Master {
             None => Ok(Arrival::Nothing),
         }
     }
+}
+
+fn is_end(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
+    )
 }
 
 /// A listener as any server makes it, with the longest queue that there is.

@@ -175,7 +175,7 @@ impl Client {
     fn begin(&mut self, ground: &mut Ground, now: Instant) -> Result<Step, Trouble> {
         self.since = now;
         self.sent = 0;
-        self.answer = Answer::default();
+        self.answer.reset();
         if self.stream.is_some() {
             self.phase = Phase::Sending;
             return Ok(Step::Again);
@@ -234,7 +234,7 @@ impl Client {
             Ok(0) => return Err(self.loss("closed")),
             Ok(length) => {
                 let taken = self.answer.take(&buffer[..length]);
-                taken.map_err(|detail| (Failure::BadAnswer, detail))?
+                taken.map_err(|why| (Failure::BadAnswer, why.to_string()))?
             }
             Err(error) if is_pending(&error) => return Ok(Step::Wait),
             Err(error) => return Err(self.loss(&error.to_string())),
@@ -246,9 +246,9 @@ impl Client {
     }
 
     fn complete(&mut self, ground: &mut Ground) {
-        ground
-            .tally
-            .count_answer(self.since.elapsed(), self.answer.worker());
+        let (latency, worker) = (self.since.elapsed(), self.answer.worker());
+        let name = worker.as_ref().map(|name| name.text());
+        ground.tally.count_answer(latency, name.as_deref());
         self.used += 1;
         if ground.plan.mode == Mode::KeepAlive && self.answer.persistent() {
             self.rest_until(Instant::now() + ground.plan.pause);

@@ -61,7 +61,7 @@ pub struct Outcome {
     pub max_ms: f64,
     /// From the first request to the last answer.
     pub elapsed_ms: u64,
-    /// Answers by the worker that named itself, in `X-Worker` or in a short body.
+    /// Answers by the worker that named itself, in `X-Worker`.
     pub workers: PerWorker,
     /// The first failures.
     pub first: Vec<Setback>,

@@ -109,7 +109,7 @@ impl Axis {
         }
     }
 
-    /// Numbers of workers.
+    /// These numbers, such as those of workers.
     pub fn doublings(values: &[f64], title: &'static str) -> Self {
         let mut ticks: Vec<f64> = values.iter().map(|value| value.log2()).collect();
         ticks.sort_by(f64::total_cmp);

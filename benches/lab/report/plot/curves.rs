@@ -1,4 +1,4 @@
-//! Lines with their names at their ends: latency by percentile, and a measure by workers.
+//! Lines with their names at their ends: latency by percentile, and a measure by a number that was set.
 
 use std::io;
 
@@ -21,12 +21,12 @@ pub struct Curve {
     pub points: Vec<(f64, f64)>,
 }
 
-/// A measure of one subject, by the number of workers.
+/// A measure of one subject, by a number that was set, such as that of workers.
 #[derive(Clone, Debug)]
 pub struct Growth {
     /// Who it is.
     pub name: String,
-    /// Workers, and what was measured with so many.
+    /// The number, and what was measured with it.
     pub points: Vec<(u32, Spread)>,
 }
 
@@ -86,16 +86,21 @@ fn places(points: &[(f64, f64)], scale: Scale) -> Vec<(f64, f64)> {
     places.filter(|(nines, _)| *nines <= MOST_NINES).collect()
 }
 
-/// A measure by the number of workers, with whiskers from the least to the most.
+/// A measure by a number that `what` names, with whiskers from the least to the most.
 ///
 /// # Errors
 /// If the drawing fails.
-pub fn by_workers(heading: Heading, unit: Unit, growths: &[Growth]) -> io::Result<String> {
+pub fn by_number(
+    heading: Heading,
+    unit: Unit,
+    what: &'static str,
+    growths: &[Growth],
+) -> io::Result<String> {
     let points = || growths.iter().flat_map(|growth| &growth.points);
-    let workers: Vec<f64> = points().map(|(workers, _)| f64::from(*workers)).collect();
+    let numbers: Vec<f64> = points().map(|(number, _)| f64::from(*number)).collect();
     let most = points().map(|(_, spread)| spread.most).fold(0.0, f64::max);
     let (x, y) = (
-        Axis::doublings(&workers, "workers"),
+        Axis::doublings(&numbers, what),
         Axis::from_zero(most, unit, ""),
     );
     draw(heading, SIZE, |area| {
@@ -112,7 +117,7 @@ pub fn by_workers(heading: Heading, unit: Unit, growths: &[Growth]) -> io::Resul
 fn grow(chart: &mut Chart, at: usize, growth: &Growth) -> io::Result<Option<(f64, f64)>> {
     let points = growth.points.iter();
     let points =
-        points.map(|(workers, spread)| (Scale::Doublings.place(f64::from(*workers)), spread));
+        points.map(|(number, spread)| (Scale::Doublings.place(f64::from(*number)), spread));
     let mut medians = points.clone().map(|(x, spread)| (x, spread.median));
     let whiskers = points
         .map(|(x, spread)| PathElement::new(vec![(x, spread.least), (x, spread.most)], thin(at)));

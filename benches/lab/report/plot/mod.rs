@@ -2,7 +2,7 @@
 //!
 //! - [`sheet`]: paper, title, colours, and names beside the lines instead of a legend
 //! - [`axis`], [`frame`]: how values become places, and the grid
-//! - [`curves`]: latency by percentile, and a measure by the number of workers
+//! - [`curves`]: latency by percentile, and a measure by a number that was set
 //! - [`bars`]: one bar a subject, for fairness
 //! - [`timeline`]: what a reload did to latency, and what failed, by tenths of a second
 
