@@ -17,6 +17,26 @@ pub struct Column {
     pub compared: bool,
 }
 
+impl Column {
+    /// A measure by itself.
+    pub const fn plain(measure: &'static str, title: &'static str, unit: Unit) -> Self {
+        Self {
+            measure,
+            title,
+            unit,
+            compared: false,
+        }
+    }
+
+    /// A measure, and how it compares with the reference's.
+    pub const fn compared(measure: &'static str, title: &'static str, unit: Unit) -> Self {
+        Self {
+            compared: true,
+            ..Self::plain(measure, title, unit)
+        }
+    }
+}
+
 /// An experiment as it is shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Table<'a> {
