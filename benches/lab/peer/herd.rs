@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::ledger::Memory;
 use super::process::{Census, command_line, pid_of};
-use super::{Place, farewell, poll};
+use super::{Place, farewell, ours, poll};
 
 /// How long processes have to end when a measurement is over and they are told to.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -28,6 +29,8 @@ pub struct Herd {
     log: PathBuf,
     /// Which of the processes without children serve, by their command lines.
     is_worker: fn(&str) -> bool,
+    /// Which of the others do not belong to a server that is supervised, by their command lines.
+    is_supervisor: fn(&str) -> bool,
 }
 
 /// All processes of a herd, by what they do.
@@ -35,8 +38,10 @@ pub struct Herd {
 pub struct Members {
     /// Who serves: the processes without children.
     pub workers: Vec<Pid>,
-    /// All others.
+    /// Who sees to it.
     pub supervisors: Vec<Pid>,
+    /// All of both, and what else the servers have started for themselves.
+    pub all: Vec<Pid>,
 }
 
 impl Herd {
@@ -46,6 +51,7 @@ impl Herd {
             roots: Vec::new(),
             log: place.file("log"),
             is_worker: |_| true,
+            is_supervisor: |_| true,
         }
     }
 
@@ -54,15 +60,29 @@ impl Herd {
     /// # Errors
     /// If it cannot be started.
     pub fn of(place: &Place, command: &mut Command) -> io::Result<Self> {
-        let mut herd = Self::new(place);
-        herd.spawn(command)?;
-        Ok(herd)
+        Self::new(place).and(command)
+    }
+
+    /// With one process more.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn and(mut self, command: &mut Command) -> io::Result<Self> {
+        self.spawn(command)?;
+        Ok(self)
     }
 
     /// Where other processes without children than workers must be told apart.
     #[must_use]
     pub fn with_workers(mut self, is_worker: fn(&str) -> bool) -> Self {
         self.is_worker = is_worker;
+        self
+    }
+
+    /// Where servers have processes above their workers that are not the supervisor's.
+    #[must_use]
+    pub fn with_supervisors(mut self, is_supervisor: fn(&str) -> bool) -> Self {
+        self.is_supervisor = is_supervisor;
         self
     }
 
@@ -131,9 +151,11 @@ impl Herd {
         for root in self.roots() {
             let all = std::iter::once(root).chain(census.descendants(root));
             for pid in all.filter(|pid| census.has(*pid)) {
-                if self.is_worker(pid, census) {
+                members.all.push(pid);
+                let line = command_line(pid);
+                if self.is_worker(pid, &line, census) {
                     members.workers.push(pid);
-                } else {
+                } else if (self.is_supervisor)(&line) {
                     members.supervisors.push(pid);
                 }
             }
@@ -141,18 +163,23 @@ impl Herd {
         members
     }
 
-    fn is_worker(&self, pid: Pid, census: &Census) -> bool {
+    fn is_worker(&self, pid: Pid, line: &str, census: &Census) -> bool {
         let mut children = census.children(pid).into_iter();
-        if !children.all(|child| is_helper(&command_line(child))) {
-            return false;
-        }
-        let line = command_line(pid);
-        !is_helper(&line) && (self.is_worker)(&line)
+        let has_workers = !children.all(|child| is_helper(&command_line(child)));
+        !has_workers && !is_helper(line) && (self.is_worker)(line)
     }
 
     /// Whoever serves now.
     pub fn workers(&self) -> Vec<Pid> {
         self.members().workers
+    }
+
+    /// Memory of all, in bytes; what they share counts once.
+    pub fn memory(&self) -> u64 {
+        let all = self.members().all;
+        all.into_iter()
+            .map(|pid| Memory::of(pid).proportional)
+            .sum()
     }
 
     /// Waits until `workers` processes serve at the place.
@@ -234,9 +261,13 @@ impl Drop for Herd {
 
 /// A process that helps and serves nobody: Python's watcher over shared resources, and our rescuers.
 fn is_helper(line: &str) -> bool {
+    line.contains("resource_tracker") || is_ours(line)
+}
+
+/// One of our processes: the supervisor, a rescuer, or a worker that is about to become one.
+pub fn is_ours(line: &str) -> bool {
     let program = line.split(' ').next().unwrap_or_default();
-    let name = Path::new(program).file_name().unwrap_or_default();
-    line.contains("resource_tracker") || name == "reuseport-run"
+    Path::new(program).file_name().unwrap_or_default() == ours::NAME
 }
 
 fn answers(place: &Place) -> bool {

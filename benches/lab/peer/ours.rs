@@ -4,7 +4,7 @@
 use std::io;
 use std::process::{Command, Stdio};
 
-use super::herd::Herd;
+use super::herd::{Herd, is_ours};
 use super::tool::{GRANIAN, GUNICORN, Missing, NGINX, NODE, Tool, UVICORN};
 use super::{Peer, Place, Profile, Versions, Work, bare, is_to_find_fixtures};
 
@@ -47,7 +47,9 @@ impl Peer for Ours {
 
     fn start(&self, place: &Place) -> io::Result<Herd> {
         let server = bare::server(self.work, place)?;
-        Herd::of(place, &mut wrapped(place, &server))
+        // The arbiter of a gunicorn that has one worker is a part of that server, as it is without us.
+        let herd = Herd::new(place).with_supervisors(is_ours);
+        herd.and(&mut wrapped(place, &server))
     }
 
     fn reload(&self, _: &mut Herd, place: &Place) -> io::Result<()> {

@@ -6,6 +6,9 @@ use super::super::super::load::Outcome;
 use super::super::super::report::results::{Moment, Row, measure};
 use super::super::super::usage::Usage;
 
+/// Memory of all processes, in bytes; what they share counts once.
+pub const MEMORY: &str = "pss_bytes";
+
 /// Rate, latency, failures and the course of it.
 pub fn outcome(row: &mut Row, outcome: &Outcome) {
     row.measure(measure::RATE, outcome.rate());

@@ -171,6 +171,7 @@ impl Trial {
         note::outcome(&mut row, &outcome);
         note::usage(&mut row, used, outcome.answered as f64 * whole);
         note::fairness(&mut row, &outcome, self.place.workers);
+        row.measure(note::MEMORY, self.herd.memory() as f64);
         Ok(row)
     }
 

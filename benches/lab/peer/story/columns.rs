@@ -5,6 +5,7 @@ use super::super::super::report::statistics::Limits;
 use super::super::super::report::table::{Column, Table};
 use super::super::super::report::unit::Unit;
 use super::super::experiment::crash::{self, CRASH};
+use super::super::experiment::note;
 use super::super::experiment::reload::{self, RELOAD};
 use super::super::experiment::scale::{self, SCALE};
 use super::super::experiment::throughput::LATENCY;
@@ -58,6 +59,7 @@ const THROUGHPUT_COLUMNS: &[Column] = &[
     P99,
     P999,
     compared(CPU),
+    Column::plain(note::MEMORY, "memory", Unit::Bytes),
     BUSIEST,
     FAILED,
     FOREIGN,

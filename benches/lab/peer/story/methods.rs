@@ -35,13 +35,13 @@ pub fn method(experiment: &str, extent: &Extent) -> String {
     } = *extent;
     match experiment {
         THROUGHPUT => format!(
-            "{workers} workers, {connections} connections, each asks again as soon as it is answered, for {length:?} a round. Latency here is that of a full machine."
+            "{workers} workers, {connections} connections, each asks again as soon as it is answered, for {length:?} a round. Latency here is that of a full machine. Memory is that of all processes after the load, what they share counted once (PSS)."
         ),
         LATENCY => format!(
             "{workers} workers, {rate} requests per second at random times whatever the server does, for {length:?} a round. Latency counts from the time when a request was due."
         ),
         RELOAD => format!(
-            "{workers} workers, {reloads} reloads in a row or as many as begin within {longest:?}, each in the subject's own way, {rate} requests per second meanwhile. A reload is done when all workers from before are gone and as many new ones are there; whether these can already answer is seen in the latency. Added latency: of each reload the worst tenth of a second's p99, of these the median, less the median p99 outside of reloads. The supervisor is every process that does not serve: masters, helpers, proxies; its CPU time is that of the whole run, with what it did for the requests. The pictures show each subject's worst reload."
+            "{workers} workers, {reloads} reloads in a row or as many as begin within {longest:?}, each in the subject's own way, {rate} requests per second meanwhile. A reload is done when all workers from before are gone and as many new ones are there; whether these can already answer is seen in the latency. Added latency: of each reload the worst tenth of a second's p99, of these the median, less the median p99 outside of reloads. The supervisor is every process that does not serve: masters, helpers, proxies (under us each gunicorn and granian has an arbiter as well, which is its own, not ours); its CPU time is that of the whole run, with what it did for the requests. The pictures show each subject's worst reload."
         ),
         CRASH => format!(
             "{workers} workers, {rate} requests per second, SIGKILL to one worker after the other, {kills} in all. A dash: within 5 s nobody replaced it; the subject was then started again for the next one."
