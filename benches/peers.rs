@@ -68,10 +68,10 @@ impl Options {
             connections: 32,
             rate: 500.0,
             reloads: 20,
-            longest: Duration::from_secs(20),
+            longest: Duration::from_secs(15),
             kills: 5,
             windows: 12,
-            window: Duration::from_millis(250),
+            window: Duration::from_millis(200),
             scales: &[10, 100, 1000],
             seed: self.seed,
         };

@@ -15,6 +15,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::herd::Herd;
+use super::members::Roles;
 use super::process::Census;
 use super::tool::{HAPROXY, NODE};
 use super::{Peer, Place, Profile, Work, application, poll};
@@ -37,7 +38,11 @@ impl Peer for Haproxy {
     }
 
     fn start(&self, place: &Place) -> io::Result<Herd> {
-        let mut herd = Herd::new(place).with_workers(|line| line.contains("http.js"));
+        let roles = Roles {
+            is_worker: |line| line.contains("http.js"),
+            ..Roles::default()
+        };
+        let mut herd = Herd::new(place).with(roles);
         let ports = ports(place.workers)?;
         fs::write(
             place.file("haproxy.cfg"),

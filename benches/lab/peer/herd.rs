@@ -8,7 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -16,8 +16,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::ledger::Memory;
-use super::process::{Census, command_line, pid_of};
-use super::{Place, farewell, ours, poll};
+use super::members::{Members, Roles};
+use super::process::{Census, pid_of};
+use super::{Place, farewell, poll};
 
 /// How long processes have to end when a measurement is over and they are told to.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -27,21 +28,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub struct Herd {
     roots: Vec<Child>,
     log: PathBuf,
-    /// Which of the processes without children serve, by their command lines.
-    is_worker: fn(&str) -> bool,
-    /// Which of the others do not belong to a server that is supervised, by their command lines.
-    is_supervisor: fn(&str) -> bool,
-}
-
-/// All processes of a herd, by what they do.
-#[derive(Clone, Debug, Default)]
-pub struct Members {
-    /// Who serves: the processes without children.
-    pub workers: Vec<Pid>,
-    /// Who sees to it.
-    pub supervisors: Vec<Pid>,
-    /// All of both, and what else the servers have started for themselves.
-    pub all: Vec<Pid>,
+    roles: Roles,
 }
 
 impl Herd {
@@ -50,8 +37,7 @@ impl Herd {
         Self {
             roots: Vec::new(),
             log: place.file("log"),
-            is_worker: |_| true,
-            is_supervisor: |_| true,
+            roles: Roles::default(),
         }
     }
 
@@ -72,17 +58,10 @@ impl Herd {
         Ok(self)
     }
 
-    /// Where other processes without children than workers must be told apart.
+    /// Where what its processes do is not told by their family alone.
     #[must_use]
-    pub fn with_workers(mut self, is_worker: fn(&str) -> bool) -> Self {
-        self.is_worker = is_worker;
-        self
-    }
-
-    /// Where servers have processes above their workers that are not the supervisor's.
-    #[must_use]
-    pub fn with_supervisors(mut self, is_supervisor: fn(&str) -> bool) -> Self {
-        self.is_supervisor = is_supervisor;
+    pub fn with(mut self, roles: Roles) -> Self {
+        self.roles = roles;
         self
     }
 
@@ -147,26 +126,7 @@ impl Herd {
     }
 
     fn members_in(&self, census: &Census) -> Members {
-        let mut members = Members::default();
-        for root in self.roots() {
-            let all = std::iter::once(root).chain(census.descendants(root));
-            for pid in all.filter(|pid| census.has(*pid)) {
-                members.all.push(pid);
-                let line = command_line(pid);
-                if self.is_worker(pid, &line, census) {
-                    members.workers.push(pid);
-                } else if (self.is_supervisor)(&line) {
-                    members.supervisors.push(pid);
-                }
-            }
-        }
-        members
-    }
-
-    fn is_worker(&self, pid: Pid, line: &str, census: &Census) -> bool {
-        let mut children = census.children(pid).into_iter();
-        let has_workers = !children.all(|child| is_helper(&command_line(child)));
-        !has_workers && !is_helper(line) && (self.is_worker)(line)
+        self.roles.of(&self.roots(), census)
     }
 
     /// Whoever serves now.
@@ -257,17 +217,6 @@ impl Drop for Herd {
     fn drop(&mut self) {
         farewell::end(&mut self.roots, FAREWELL);
     }
-}
-
-/// A process that helps and serves nobody: Python's watcher over shared resources, and our rescuers.
-fn is_helper(line: &str) -> bool {
-    line.contains("resource_tracker") || is_ours(line)
-}
-
-/// One of our processes: the supervisor, a rescuer, or a worker that is about to become one.
-pub fn is_ours(line: &str) -> bool {
-    let program = line.split(' ').next().unwrap_or_default();
-    Path::new(program).file_name().unwrap_or_default() == ours::NAME
 }
 
 fn answers(place: &Place) -> bool {

@@ -7,12 +7,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
 
 use super::herd::Herd;
-use super::poll;
+
+/// Where nothing is awaited: often enough for helpers that live for a second, and seldom enough not
+/// to be seen in what is measured meanwhile.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// Accounts of processes, from the ledger's opening on.
 #[derive(Debug, Default)]
@@ -54,11 +59,11 @@ impl Ledger {
 
     /// Lets time pass, and looks meanwhile.
     pub fn watch(&mut self, herd: &Herd, length: Duration) {
-        let begin = Instant::now();
-        poll::holds(length, || {
+        let end = Instant::now() + length;
+        while let Some(left) = end.checked_duration_since(Instant::now()) {
+            thread::sleep(BETWEEN_LOOKS.min(left));
             self.look(herd);
-            begin.elapsed() >= length
-        });
+        }
     }
 
     /// CPU time of all of them since the ledger was opened.
@@ -107,30 +112,20 @@ fn value(text: &str, key: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// CPU time of a process's living threads: `schedstat` has it to the nanosecond, where `stat` counts
-/// hundredths of a second, in which a supervisor's work of a reload would be lost.
+/// CPU time of a process, of all its threads, to the nanosecond (clock_getcpuclockid(3)): in
+/// `/proc/PID/stat` it is in hundredths of a second, in which a supervisor's work of a reload would
+/// be lost. Nothing of one that is gone.
 pub fn cpu(pid: Pid) -> Duration {
-    of_threads(pid, "schedstat", |text| {
-        text.split_whitespace().next()?.parse().ok()
-    })
-    .map(Duration::from_nanos)
-    .sum()
+    let time = clock_getcpuclockid(pid).and_then(ClockId::now);
+    time.map_or(Duration::ZERO, Duration::from)
 }
 
 /// How often its living threads have waited for something and were woken up.
 pub fn wake_ups(pid: Pid) -> u64 {
-    of_threads(pid, "status", |text| {
-        value(text, "voluntary_ctxt_switches:")
-    })
-    .sum()
-}
-
-fn of_threads(
-    pid: Pid,
-    file: &'static str,
-    read: fn(&str) -> Option<u64>,
-) -> impl Iterator<Item = u64> {
     let threads = fs::read_dir(format!("/proc/{pid}/task"));
     let threads = threads.into_iter().flatten().flatten();
-    threads.filter_map(move |thread| read(&fs::read_to_string(thread.path().join(file)).ok()?))
+    let texts = threads.filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok());
+    texts
+        .filter_map(|text| value(&text, "voluntary_ctxt_switches:"))
+        .sum()
 }

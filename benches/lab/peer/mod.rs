@@ -5,10 +5,12 @@
 //! comment says why. What is missing on a machine is named and left out, never an error: nobody
 //! has all of them.
 //!
-//! - [`herd`], [`process`], [`farewell`]: what was started, who its workers are, and its end
+//! - [`herd`], [`members`], [`process`], [`farewell`]: what was started, who of it serves, and its
+//!   end
 //! - [`ledger`]: what supervisors cost
 //! - [`poll`]: waiting for what nobody reports
 //! - [`tool`]: programs, where they are and which version
+//! - [`work`]: what they serve
 //! - [`ours`], and [`cluster`], [`pm2`], [`haproxy`], [`nginx`], [`gunicorn`], [`starter`], [`asgi`]
 //! - [`bare`]: servers without any supervisor, for what wrapping costs
 //! - [`experiment`]: what is asked of all of them
@@ -24,6 +26,7 @@ pub mod gunicorn;
 pub mod haproxy;
 pub mod herd;
 pub mod ledger;
+pub mod members;
 pub mod nginx;
 pub mod ours;
 pub mod pm2;
@@ -33,6 +36,7 @@ pub mod run;
 pub mod starter;
 pub mod story;
 pub mod tool;
+pub mod work;
 
 use std::fmt;
 use std::io;
@@ -42,47 +46,7 @@ use std::process::Command;
 
 use herd::Herd;
 use tool::{Missing, Tool};
-
-/// What a subject serves. Only subjects with the same work are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Work {
-    /// `app/http.js`, on Node's http server.
-    Node,
-    /// `tests/fixture/app.py` as WSGI, on gunicorn.
-    Wsgi,
-    /// The same as ASGI, on uvicorn.
-    Asgi,
-    /// The same as ASGI, on granian.
-    Granian,
-    /// Six bytes, from nginx itself.
-    Static,
-    /// reuseport-demo, which is so small that what is seen is its supervisor.
-    Demo,
-}
-
-impl Work {
-    /// In which subjects are compared, in the order in which they are reported.
-    pub const COMPARED: [Self; 5] = [
-        Self::Node,
-        Self::Wsgi,
-        Self::Asgi,
-        Self::Granian,
-        Self::Static,
-    ];
-}
-
-impl fmt::Display for Work {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Node => "node",
-            Self::Wsgi => "gunicorn",
-            Self::Asgi => "uvicorn",
-            Self::Granian => "granian",
-            Self::Static => "nginx",
-            Self::Demo => "reuseport-demo",
-        })
-    }
-}
+pub use work::Work;
 
 /// Where and how a subject is to serve.
 #[derive(Clone, Debug)]

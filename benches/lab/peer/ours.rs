@@ -4,7 +4,8 @@
 use std::io;
 use std::process::{Command, Stdio};
 
-use super::herd::{Herd, is_ours};
+use super::herd::Herd;
+use super::members::{Roles, is_ours};
 use super::tool::{GRANIAN, GUNICORN, Missing, NGINX, NODE, Tool, UVICORN};
 use super::{Peer, Place, Profile, Versions, Work, bare, is_to_find_fixtures};
 
@@ -48,7 +49,11 @@ impl Peer for Ours {
     fn start(&self, place: &Place) -> io::Result<Herd> {
         let server = bare::server(self.work, place)?;
         // The arbiter of a gunicorn that has one worker is a part of that server, as it is without us.
-        let herd = Herd::new(place).with_supervisors(is_ours);
+        let roles = Roles {
+            is_supervisor: is_ours,
+            ..Roles::default()
+        };
+        let herd = Herd::new(place).with(roles);
         herd.and(&mut wrapped(place, &server))
     }
 

@@ -18,8 +18,8 @@ pub struct Column {
 }
 
 impl Column {
-    /// A measure by itself.
-    pub const fn plain(measure: &'static str, title: &'static str, unit: Unit) -> Self {
+    /// A measure as it is.
+    pub const fn of(measure: &'static str, title: &'static str, unit: Unit) -> Self {
         Self {
             measure,
             title,
@@ -28,11 +28,12 @@ impl Column {
         }
     }
 
-    /// A measure, and how it compares with the reference's.
-    pub const fn compared(measure: &'static str, title: &'static str, unit: Unit) -> Self {
+    /// The same, and how it compares with the reference.
+    #[must_use]
+    pub const fn compared(self) -> Self {
         Self {
             compared: true,
-            ..Self::plain(measure, title, unit)
+            ..self
         }
     }
 }

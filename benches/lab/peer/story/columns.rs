@@ -30,44 +30,36 @@ pub fn table(experiment: &str) -> Table<'_> {
     }
 }
 
-const REQUESTS: Column = Column::plain(measure::RATE, "requests/s", Unit::Count);
-const P50: Column = Column::plain(measure::P50, "p50", Unit::Time);
-const P99: Column = Column::plain(measure::P99, "p99", Unit::Time);
-const P999: Column = Column::plain(measure::P999, "p99.9", Unit::Time);
-const CPU: Column = Column::plain(measure::SERVER_CPU, "CPU per request", Unit::Time);
-const BUSIEST: Column = Column::plain(
+const REQUESTS: Column = Column::of(measure::RATE, "requests/s", Unit::Count);
+const P50: Column = Column::of(measure::P50, "p50", Unit::Time);
+const P99: Column = Column::of(measure::P99, "p99", Unit::Time);
+const P999: Column = Column::of(measure::P999, "p99.9", Unit::Time);
+const CPU: Column = Column::of(measure::SERVER_CPU, "CPU per request", Unit::Time);
+const BUSIEST: Column = Column::of(
     measure::REQUEST_FAIRNESS,
     "busiest worker ÷ mean",
     Unit::Ratio,
 );
-const FAILED: Column = Column::plain(measure::FAILED, "failed", Unit::Count);
-const ANSWERED: Column = Column::plain(measure::ANSWERED, "answered", Unit::Count);
-const LATE: Column = Column::plain(measure::LATE, "load late, p99", Unit::Time);
-const FOREIGN: Column = Column::plain(measure::FOREIGN, "others' CPU", Unit::Share);
-
-/// With a column behind it that compares.
-const fn compared(column: Column) -> Column {
-    Column {
-        compared: true,
-        ..column
-    }
-}
+const FAILED: Column = Column::of(measure::FAILED, "failed", Unit::Count);
+const ANSWERED: Column = Column::of(measure::ANSWERED, "answered", Unit::Count);
+const LATE: Column = Column::of(measure::LATE, "load late, p99", Unit::Time);
+const FOREIGN: Column = Column::of(measure::FOREIGN, "others' CPU", Unit::Share);
 
 const THROUGHPUT_COLUMNS: &[Column] = &[
-    compared(REQUESTS),
+    REQUESTS.compared(),
     P50,
     P99,
     P999,
-    compared(CPU),
-    Column::plain(note::MEMORY, "memory", Unit::Bytes),
+    CPU.compared(),
+    Column::of(note::MEMORY, "memory", Unit::Bytes),
     BUSIEST,
     FAILED,
     FOREIGN,
 ];
 
 const LATENCY_COLUMNS: &[Column] = &[
-    compared(P50),
-    compared(P99),
+    P50.compared(),
+    P99.compared(),
     P999,
     CPU,
     LATE,
@@ -79,52 +71,56 @@ const LATENCY_COLUMNS: &[Column] = &[
 const RELOAD_COLUMNS: &[Column] = &[
     FAILED,
     ANSWERED,
-    Column::plain(reload::RELOADS, "reloads", Unit::Count),
-    Column::plain(reload::LOST, "failed per reload", Unit::Count),
-    Column::plain(reload::ADDED, "added to p99", Unit::Time),
-    Column::plain(reload::WORST, "slowest answer", Unit::Time),
-    Column::plain(reload::TIME, "time to reload", Unit::Time),
-    Column::plain(
+    Column::of(reload::RELOADS, "reloads", Unit::Count),
+    Column::of(reload::LOST, "failed per reload", Unit::Count),
+    Column::of(reload::ADDED, "added to p99", Unit::Time),
+    Column::of(reload::WORST, "slowest answer", Unit::Time),
+    Column::of(reload::TIME, "time to reload", Unit::Time),
+    Column::of(
         reload::SUPERVISOR_CPU,
         "supervisor's CPU per reload",
         Unit::Time,
     ),
-    Column::plain(reload::SUPERVISOR_RSS, "its memory at most", Unit::Bytes),
+    Column::of(reload::SUPERVISOR_RSS, "its memory at most", Unit::Bytes),
     LATE,
 ];
 
 const CRASH_COLUMNS: &[Column] = &[
-    Column::plain(crash::KILLS, "kills", Unit::Count),
-    Column::plain(crash::LOST, "failed per kill", Unit::Count),
+    Column::of(crash::KILLS, "kills", Unit::Count),
+    Column::of(crash::LOST, "failed per kill", Unit::Count),
     ANSWERED,
     P999,
-    Column::plain(crash::RECOVERY, "until a new worker answers", Unit::Time),
+    Column::of(crash::RECOVERY, "until a new worker answers", Unit::Time),
     LATE,
 ];
 
 const WRAPPING_COLUMNS: &[Column] = &[
     REQUESTS,
-    Column::plain(wrapping::RATE_OVER, "more than bare", Unit::Share),
-    Column::plain(wrapping::SCATTER, "middle half of the windows", Unit::Share),
+    Column::of(wrapping::RATE_OVER, "against bare", Unit::Share),
+    Column::of(
+        wrapping::SCATTER,
+        "the same of single windows: width of the middle half",
+        Unit::Share,
+    ),
     P50,
     P99,
     CPU,
-    Column::plain(wrapping::CPU_OVER, "more than bare", Unit::Share),
+    Column::of(wrapping::CPU_OVER, "against bare", Unit::Share),
     FAILED,
     FOREIGN,
 ];
 
 const SCALE_COLUMNS: &[Column] = &[
-    Column::plain(scale::START, "start", Unit::Time),
-    Column::plain(scale::RELOAD, "reload", Unit::Time),
-    Column::plain(scale::STOP, "stop", Unit::Time),
-    Column::plain(
+    Column::of(scale::START, "start", Unit::Time),
+    Column::of(scale::RELOAD, "reload", Unit::Time),
+    Column::of(scale::STOP, "stop", Unit::Time),
+    Column::of(
         scale::RELOAD_CPU,
         "supervisor's CPU for the reload",
         Unit::Time,
     ),
-    Column::plain(scale::RESIDENT, "RSS", Unit::Bytes),
-    Column::plain(scale::PROPORTIONAL, "PSS", Unit::Bytes),
-    Column::plain(scale::WAKE_UPS, "wake-ups/s at rest", Unit::Count),
-    Column::plain(scale::IDLE_CPU, "CPU per second at rest", Unit::Time),
+    Column::of(scale::RESIDENT, "RSS", Unit::Bytes),
+    Column::of(scale::PROPORTIONAL, "PSS", Unit::Bytes),
+    Column::of(scale::WAKE_UPS, "wake-ups/s at rest", Unit::Count),
+    Column::of(scale::IDLE_CPU, "CPU per second at rest", Unit::Time),
 ];
