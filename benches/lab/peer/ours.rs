@@ -60,12 +60,15 @@ impl Peer for Ours {
     fn reload(&self, _: &mut Herd, place: &Place) -> io::Result<()> {
         let mut ctl = Command::new(CTL);
         ctl.arg("--socket").arg(place.file("control")).arg("reload");
-        let status = ctl.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
-        if status.success() {
+        let output = ctl.stdin(Stdio::null()).output()?;
+        if output.status.success() {
             return Ok(());
         }
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         Err(io::Error::other(format!(
-            "reuseport-ctl reload failed with {status}"
+            "reuseport-ctl reload failed with {}: {}",
+            output.status,
+            said.lines().last().unwrap_or_default()
         )))
     }
 }
