@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::super::super::report::results::Row;
 use super::super::ledger::{self, Ledger, Memory};
-use super::super::ours::Ours;
+use super::super::ours::{NAME, Ours};
 use super::super::{Peer, Work};
 use super::trial::Trial;
 
@@ -34,16 +34,30 @@ pub const IDLE_CPU: &str = "root_cpu_us_per_second";
 /// How long nothing is done.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// Of a thousand processes only we start the smallest ones: the others' would not fit into the
-/// machine that this is to run on.
-const MOST_OF_OTHERS: u32 = 100;
+/// Whose supervisors are looked at: one of each kind, and we around the same servers.
+const OTHERS: [&str; 4] = [
+    "cluster, round robin",
+    "gunicorn, shared",
+    "start_server gunicorn",
+    "nginx, shared",
+];
+/// A thousand workers have only we, and only of the smallest kind: a thousand of real servers do not
+/// fit into the machine that this is to run on.
+const MOST: u32 = 100;
 
 /// Us around something that costs nothing, so that what is seen is the supervisor.
 pub const SMALL: Ours = Ours { work: Work::Demo };
 
 /// Whether a subject is asked to have so many workers.
 pub fn is_asked(peer: &dyn Peer, workers: u32) -> bool {
-    workers <= MOST_OF_OTHERS || peer.profile().work == Work::Demo
+    let profile = peer.profile();
+    match profile.work {
+        Work::Demo => true,
+        Work::Node | Work::Wsgi | Work::Static => {
+            workers <= MOST && (profile.name == NAME || OTHERS.contains(&profile.name))
+        }
+        Work::Asgi | Work::Granian => false,
+    }
 }
 
 /// One subject with so many workers.
