@@ -68,7 +68,7 @@ impl Options {
             connections: 32,
             rate: 500.0,
             reloads: 20,
-            longest: Duration::from_secs(15),
+            longest: Duration::from_secs(12),
             kills: 5,
             windows: 12,
             window: Duration::from_millis(200),

@@ -1,9 +1,11 @@
 //! All experiments by name: who takes part in each, in which order, and how long that takes.
 
+use std::io;
 use std::time::Duration;
 
 use clap::ValueEnum;
 
+use super::super::Peer;
 use super::super::bare::Bare;
 use super::super::run::Run;
 use super::extent::{Extent, REUSES, name_of};
@@ -53,6 +55,8 @@ impl Experiment {
         const AROUND: Duration = Duration::from_millis(2200);
         /// A reload or a recovery, with the pause before it: the mean of all subjects.
         const REPLACEMENT: Duration = Duration::from_millis(1300);
+        /// Of all subjects together, for each worker of the largest.
+        const PER_WORKER: Duration = Duration::from_millis(250);
         let times = |time: Duration, count: usize| time.mul_f64(count as f64);
         let rounds = extent.rounds as usize;
         let each_way = subjects * REUSES.len();
@@ -73,7 +77,7 @@ impl Experiment {
             }
             Self::Scale => {
                 let workers: u32 = extent.scales.iter().sum();
-                Duration::from_millis(500) * workers
+                PER_WORKER * workers
             }
         }
     }
@@ -119,7 +123,7 @@ fn wrappings(run: &mut Run) {
         for server in Bare::ALL {
             let what = format!("wrapping, {}", server.name());
             run.take(what, |run| {
-                let (name, version) = server.found().map_err(std::io::Error::other)?;
+                let (name, version) = server.found().map_err(io::Error::other)?;
                 run.results.version(name, version);
                 wrapping::run(server, round, &run.extent, run.directory())
             });
@@ -129,7 +133,7 @@ fn wrappings(run: &mut Run) {
 
 fn scales(run: &mut Run) {
     for workers in run.extent.scales {
-        let measure = |run: &mut Run, peer: &dyn super::super::Peer| {
+        let measure = |run: &mut Run, peer: &dyn Peer| {
             if !scale::is_asked(peer, *workers) {
                 return;
             }

@@ -21,7 +21,7 @@ pub struct Extent {
     pub rate: f64,
     /// Reloads in a row.
     pub reloads: usize,
-    /// After so long no further reload begins, however few there were.
+    /// After so long no further reload begins, if there were a few.
     pub longest: Duration,
     /// Workers of each subject that are killed, one after the other.
     pub kills: usize,

@@ -34,6 +34,8 @@ pub const SUPERVISOR_CPU: &str = "supervisor_cpu_us_per_reload";
 /// The most memory that they were seen to have, in bytes.
 pub const SUPERVISOR_RSS: &str = "supervisor_rss_bytes";
 
+/// So many there are at least, however long each takes.
+const FEWEST: usize = 5;
 /// Between reloads, so that each meets a subject at rest.
 const REST: Duration = Duration::from_millis(400);
 
@@ -55,7 +57,8 @@ pub fn run(
     let mut marks = Vec::new();
     let mut outcome = Ok(());
     let may_go_on = |done: usize| {
-        done < extent.reloads && began.elapsed() < extent.longest && !stop.load(Ordering::Relaxed)
+        let has_time = done < FEWEST || began.elapsed() < extent.longest;
+        done < extent.reloads && has_time && !stop.load(Ordering::Relaxed)
     };
     while outcome.is_ok() && may_go_on(marks.len()) {
         ledger.watch(&trial.herd, REST);
