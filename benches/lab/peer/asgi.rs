@@ -1,6 +1,7 @@
 //! The two ASGI servers that have workers of their own: uvicorn and granian.
 
 use std::io;
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 
@@ -39,13 +40,14 @@ impl Peer for Asgi {
     }
 
     fn start(&self, place: &Place) -> io::Result<Herd> {
-        let mut command = command(&bare::server(self.profile().work, place)?)?;
+        let mut server = command(&bare::server(self.profile().work, place)?)?;
         // granian's words name a number already: the later one counts.
-        command.arg("--workers").arg(place.workers.to_string());
-        Herd::of(place, &mut command)
+        server.arg("--workers").arg(place.workers.to_string());
+        Herd::of(place, &mut server)
     }
 
-    fn reload(&self, herd: &mut Herd, _: &Place) -> io::Result<()> {
-        herd.signal(Signal::SIGHUP)
+    fn reload(&self, herd: &mut Herd, _: &Place) -> io::Result<Option<Command>> {
+        herd.signal(Signal::SIGHUP)?;
+        Ok(None)
     }
 }

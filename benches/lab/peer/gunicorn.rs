@@ -1,6 +1,7 @@
 //! gunicorn with its own workers.
 
 use std::io;
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 
@@ -41,8 +42,9 @@ impl Peer for Gunicorn {
         Herd::of(place, &mut command(&words)?)
     }
 
-    fn reload(&self, herd: &mut Herd, _: &Place) -> io::Result<()> {
-        herd.signal(Signal::SIGHUP)
+    fn reload(&self, herd: &mut Herd, _: &Place) -> io::Result<Option<Command>> {
+        herd.signal(Signal::SIGHUP)?;
+        Ok(None)
     }
 }
 

@@ -58,7 +58,7 @@ impl Peer for Haproxy {
         Ok(herd)
     }
 
-    fn reload(&self, herd: &mut Herd, place: &Place) -> io::Result<()> {
+    fn reload(&self, herd: &mut Herd, place: &Place) -> io::Result<Option<Command>> {
         let roots = herd.roots();
         let Some((master, old_pool)) = roots.split_first() else {
             return Err(io::Error::other("nothing was started"));
@@ -73,7 +73,7 @@ impl Peer for Haproxy {
         nix::sys::signal::kill(*master, Signal::SIGUSR2)?;
         wait_until_gone(&old)?;
         herd.dismiss(old_pool);
-        Ok(())
+        Ok(None)
     }
 }
 

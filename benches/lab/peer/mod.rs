@@ -124,12 +124,12 @@ pub trait Peer: Sync {
     /// If a file cannot be written or a process cannot be started.
     fn start(&self, place: &Place) -> io::Result<Herd>;
 
-    /// Begins a reload. That it is done is seen from outside, for all alike: all workers from
-    /// before are gone, and as many new ones are there.
+    /// Begins a reload, or gives the command that is to be run for it. That it is done is seen from
+    /// outside, for all alike: all workers from before are gone, and as many new ones are there.
     ///
     /// # Errors
-    /// If it cannot be begun, or if its command says that it failed.
-    fn reload(&self, herd: &mut Herd, place: &Place) -> io::Result<()>;
+    /// If it cannot be begun.
+    fn reload(&self, herd: &mut Herd, place: &Place) -> io::Result<Option<Command>>;
 }
 
 /// Whether this name is one that the user asked for; all are if they asked for none.

@@ -43,8 +43,9 @@ impl Peer for Nginx {
         Herd::of(place, Command::new(NGINX.word()).arg("-c").arg(file))
     }
 
-    fn reload(&self, herd: &mut Herd, _: &Place) -> io::Result<()> {
-        herd.signal(Signal::SIGHUP)
+    fn reload(&self, herd: &mut Herd, _: &Place) -> io::Result<Option<Command>> {
+        herd.signal(Signal::SIGHUP)?;
+        Ok(None)
     }
 }
 

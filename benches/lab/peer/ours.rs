@@ -2,7 +2,7 @@
 //! its own.
 
 use std::io;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::herd::Herd;
 use super::members::{Roles, is_ours};
@@ -57,19 +57,10 @@ impl Peer for Ours {
         herd.and(&mut wrapped(place, &server))
     }
 
-    fn reload(&self, _: &mut Herd, place: &Place) -> io::Result<()> {
+    fn reload(&self, _: &mut Herd, place: &Place) -> io::Result<Option<Command>> {
         let mut ctl = Command::new(CTL);
         ctl.arg("--socket").arg(place.file("control")).arg("reload");
-        let output = ctl.stdin(Stdio::null()).output()?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        Err(io::Error::other(format!(
-            "reuseport-ctl reload failed with {}: {}",
-            output.status,
-            said.lines().last().unwrap_or_default()
-        )))
+        Ok(Some(ctl))
     }
 }
 

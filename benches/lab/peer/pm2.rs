@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::herd::Herd;
 use super::tool::{NODE, PM2};
@@ -50,17 +50,10 @@ impl Peer for Pm2 {
         Herd::of(place, command.arg("start").arg(file))
     }
 
-    fn reload(&self, _: &mut Herd, place: &Place) -> io::Result<()> {
+    fn reload(&self, _: &mut Herd, place: &Place) -> io::Result<Option<Command>> {
         let pm2 = PM2.word().replace("pm2-runtime", "pm2");
         let mut command = Self::command(&pm2, place);
-        let status = command
-            .args(["reload", "app"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()?;
-        if status.success() {
-            return Ok(());
-        }
-        Err(io::Error::other(format!("pm2 reload failed with {status}")))
+        command.args(["reload", "app"]);
+        Ok(Some(command))
     }
 }

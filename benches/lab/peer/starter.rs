@@ -40,7 +40,8 @@ impl Peer for Starter {
         Herd::of(place, is_to_find_fixtures(&mut command))
     }
 
-    fn reload(&self, herd: &mut Herd, _: &Place) -> io::Result<()> {
-        herd.signal(Signal::SIGHUP)
+    fn reload(&self, herd: &mut Herd, _: &Place) -> io::Result<Option<Command>> {
+        herd.signal(Signal::SIGHUP)?;
+        Ok(None)
     }
 }

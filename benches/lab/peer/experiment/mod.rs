@@ -6,7 +6,7 @@
 //! - [`wrapping`]: one server with us around it, and without
 //! - [`scale`]: supervisors of many workers
 //! - [`extent`]: how much of it
-//! - [`trial`], [`note`]: a subject, running, a load on it, and its row
+//! - [`trial`], [`replacement`], [`note`]: a subject that runs, a load on it, a reload, and its row
 //! - [`experiments`]: all of them, by name
 
 pub mod crash;
@@ -14,6 +14,7 @@ pub mod experiments;
 pub mod extent;
 pub mod note;
 pub mod reload;
+pub mod replacement;
 pub mod scale;
 pub mod throughput;
 pub mod trial;

@@ -15,7 +15,6 @@ use super::super::super::machine::Watch;
 use super::super::super::report::results::{Row, measure};
 use super::super::super::usage::Usage;
 use super::super::herd::Herd;
-use super::super::ledger::Ledger;
 use super::super::{Peer, Place, poll};
 use super::extent::{Extent, name_of};
 use super::note;
@@ -80,7 +79,10 @@ impl Trial {
     /// Waits until its processes use no CPU time any more, and returns since when. A first worker
     /// may serve while the others still boot, and would have all connections of a load that begins
     /// then.
-    fn wait_until_it_rests(&self) -> io::Result<Instant> {
+    ///
+    /// # Errors
+    /// If `/proc` cannot be read.
+    pub fn wait_until_it_rests(&self) -> io::Result<Instant> {
         let (mut used, mut since) = (self.usage()?.cpu(), Instant::now());
         // Who never comes to rest is measured as it is.
         poll::until(PATIENCE, || {
@@ -91,33 +93,6 @@ impl Trial {
             Ok((since.elapsed() > REST).then_some(()))
         })?;
         Ok(since)
-    }
-
-    /// Reloads it and waits until all its workers are others; what its supervisors use for it goes
-    /// into the ledger.
-    ///
-    /// # Errors
-    /// If the reload fails, or takes too long.
-    pub fn reload(&mut self, peer: &dyn Peer, ledger: &mut Ledger) -> io::Result<()> {
-        let old = self.herd.workers();
-        peer.reload(&mut self.herd, &self.place)?;
-        let workers = self.place.worker_count();
-        let watch = |supervisors: &[_]| ledger.note(supervisors);
-        self.herd
-            .wait_until_replaced(&old, workers, PATIENCE, watch)
-            .map(drop)
-    }
-
-    /// The same, and waits until it has come to rest; how long it took until then.
-    ///
-    /// # Errors
-    /// The same.
-    pub fn reload_to_rest(&mut self, peer: &dyn Peer, ledger: &mut Ledger) -> io::Result<Duration> {
-        let since = Instant::now();
-        self.reload(peer, ledger)?;
-        let rests_since = self.wait_until_it_rests()?;
-        ledger.look(&self.herd);
-        Ok(rests_since.duration_since(since))
     }
 
     /// Ends it; how long it took until no process was left.
