@@ -20,8 +20,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use lab::peer::experiment::trial::Extent;
+use lab::peer::experiment::experiments::Experiment;
+use lab::peer::experiment::extent::Extent;
 use lab::peer::run::Run;
+use lab::peer::story::{self, columns, methods};
 use lab::report::page;
 
 /// Measures reuseport-run and its peers, in turn.
@@ -36,13 +38,13 @@ struct Options {
     /// Only peers whose names begin so; we are always there
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     peers: Vec<String>,
-    /// Rounds of each experiment
+    /// Rounds of throughput and wrapping [default: 5, quick 2]
     #[arg(long, value_name = "N")]
     rounds: Option<u32>,
-    /// Seconds of each measurement [default: 4, quick 1]
+    /// Seconds of each measurement of throughput and latency [default: 1]
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
-    /// Reloads in a row [default: 20, quick 3]
+    /// Reloads in a row, at most [default: 20, quick 3]
     #[arg(long, value_name = "N")]
     reloads: Option<usize>,
     /// What every random choice comes from
@@ -56,36 +58,46 @@ struct Options {
     bench: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Experiment {
-    /// Requests per second, latency, CPU, fairness
-    Throughput,
-    /// Reloads under load
-    Reload,
-    /// SIGKILL of a worker
-    Crash,
-    /// One server, wrapped over bare
-    Wrapping,
-}
-
 impl Options {
     fn extent(&self) -> Extent {
-        let seconds =
-            |full: u64, quick: u64| Duration::from_secs(if self.quick { quick } else { full });
-        Extent {
-            rounds: self.rounds.unwrap_or(if self.quick { 2 } else { 5 }),
-            length: self.seconds.map_or(seconds(4, 1), Duration::from_secs),
-            warm_up: Duration::from_millis(if self.quick { 300 } else { 1000 }),
+        let full = Extent {
+            rounds: 5,
+            length: Duration::from_secs(1),
+            warm_up: Duration::from_millis(500),
             workers: 4,
             connections: 32,
             rate: 500.0,
-            reloads: self.reloads.unwrap_or(if self.quick { 3 } else { 20 }),
+            reloads: 20,
+            longest: Duration::from_secs(12),
+            kills: 5,
+            windows: 12,
+            window: Duration::from_millis(200),
+            scales: &[10, 100, 1000],
             seed: self.seed,
+        };
+        let quick = Extent {
+            rounds: 2,
+            warm_up: Duration::from_millis(300),
+            reloads: 3,
+            kills: 2,
+            windows: 6,
+            window: Duration::from_millis(100),
+            scales: &[10],
+            ..full
+        };
+        let base = if self.quick { quick } else { full };
+        Extent {
+            rounds: self.rounds.unwrap_or(base.rounds),
+            length: self.seconds.map_or(base.length, Duration::from_secs),
+            reloads: self.reloads.unwrap_or(base.reloads),
+            ..base
         }
     }
 
-    fn wants(&self, experiment: Experiment) -> bool {
-        self.only.is_empty() || self.only.contains(&experiment)
+    fn wanted(&self) -> Vec<Experiment> {
+        let all = Experiment::value_variants().iter().copied();
+        let is_wanted = |one: &Experiment| self.only.is_empty() || self.only.contains(one);
+        all.filter(is_wanted).collect()
     }
 }
 
@@ -103,21 +115,38 @@ fn run(options: &Options) -> io::Result<()> {
     for (what, why) in &run.results.skipped {
         println!("skipped: {what}: {why}");
     }
-    for experiment in Experiment::value_variants() {
-        if options.wants(*experiment) && !run.is_over() {
-            experiment.measure(&mut run);
+    println!("{}", estimate(&run, &options.wanted()));
+    for experiment in options.wanted() {
+        if run.is_over() {
+            break;
         }
+        experiment.measure(&mut run);
+        for table in experiment.tables() {
+            let text = columns::table(table).markdown(&run.results);
+            println!("\n{}\n\n{text}", methods::title(table));
+        }
+        // After each: who loses the machine in the next keeps what there is.
+        story::publish(&run, &options.output)?;
     }
-    run.publish(&options.output)
+    println!("{}", page::skipped(&run.results));
+    let report = options.output.join("README.md");
+    println!("The report is {}", report.display());
+    Ok(())
 }
 
-impl Experiment {
-    fn measure(self, run: &mut Run) {
-        match self {
-            Self::Throughput => run.throughput(),
-            Self::Reload => run.reloads(),
-            Self::Crash => run.crashes(),
-            Self::Wrapping => run.wrapping(),
-        }
-    }
+/// `About 34 minutes: throughput 13, reload 11 …`.
+fn estimate(run: &Run, wanted: &[Experiment]) -> String {
+    let minutes = |time: Duration| (time.as_secs_f64() / 60.0).ceil();
+    let times = wanted.iter().map(|one| {
+        let time = one.estimate(&run.extent, run.peers().len());
+        (one.to_possible_value(), time)
+    });
+    let times: Vec<_> = times.collect();
+    let sum = times.iter().map(|(_, time)| *time).sum();
+    let each = times.iter().filter_map(|(value, time)| {
+        let name = value.as_ref()?.get_name();
+        Some(format!("{name} {}", minutes(*time)))
+    });
+    let each: Vec<String> = each.collect();
+    format!("About {} minutes: {}\n", minutes(sum), each.join(", "))
 }

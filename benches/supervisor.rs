@@ -1,16 +1,15 @@
-//! What the supervisor costs: `cargo bench --bench supervisor`.
+//! What the supervisor takes for a reload, by itself: `cargo bench --bench supervisor`. What it costs
+//! a server's requests, how it does with many workers, and how others do, is asked by
+//! `benches/compare`.
 //!
-//! Five questions, each answered by runs in turn (A B A B …), so that a machine that gets slower
-//! or faster meanwhile does it to both, and by the median of the pairs' ratios:
+//! Three questions:
 //!
-//! 1. requests per second of a server that is wrapped, over the same server bare;
-//! 2. how long a reload takes over the time that the new workers need to boot;
-//! 3. how long 1,000 workers take to start, reload and stop;
-//! 4. memory of the supervisor, and how often it wakes up while nothing happens;
-//! 5. what 10,000 idle keep-alive connections cost a reload: memory and time;
-//! 6. how long a rescued request takes, over one that a worker answers by itself.
+//! 1. how long a reload takes over the time that the new workers need to boot;
+//! 2. what 10,000 idle keep-alive connections cost a reload: memory and time;
+//! 3. how long a rescued request takes, over one that a worker answers by itself.
 //!
-//! A ratio whose runs differ by more than a quarter is printed with a warning: the machine was busy.
+//! What is compared is measured in turn (A B A B …), so that a machine that gets slower or faster
+//! meanwhile does it to both, and the medians count. With the word `connections` only 2. and 3.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 #[path = "../tests/rig/mod.rs"]
@@ -25,19 +24,13 @@ use std::time::{Duration, Instant};
 
 use reuseport_run::wire::control::Status;
 use rig::control::Control;
-use rig::load::{Load, Mode, Plan};
 use rig::port::Reservation;
-use rig::server::{Kind, Unready, Wanted};
+use rig::server::{Kind, Wanted};
 
 const RUN: &str = env!("CARGO_BIN_EXE_reuseport-run");
 const CTL: &str = env!("CARGO_BIN_EXE_reuseport-ctl");
 const DEMO: &str = env!("CARGO_BIN_EXE_reuseport-demo");
 
-/// Runs of each, of which the median counts.
-const PAIRS: usize = 7;
-/// Requests are counted for so long in each run.
-const WINDOW: Duration = Duration::from_secs(2);
-const CLIENTS: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn main() {
@@ -48,14 +41,9 @@ fn main() {
         std::thread::available_parallelism().unwrap()
     );
     // cargo passes --bench, and what follows -- after it.
-    if std::env::args().any(|word| word == "connections") {
-        connections(directory.path());
-        return rescued(directory.path());
+    if !std::env::args().any(|word| word == "connections") {
+        reloads(directory.path());
     }
-    throughput(directory.path());
-    reloads(directory.path());
-    thousand(directory.path());
-    idle(directory.path());
     connections(directory.path());
     rescued(directory.path());
 }
@@ -67,108 +55,15 @@ fn kernel() -> String {
         .to_owned()
 }
 
-// ---- 1. throughput ------------------------------------------------------------------------------
-
-fn throughput(directory: &Path) {
-    println!(
-        "\nrequests per second, wrapped (-n 1) over bare, {CLIENTS} clients, {PAIRS} pairs of {WINDOW:?}"
-    );
-    println!(
-        "{:<10} {:<10} {:>9} {:>9}  {:>6}  (least to most)",
-        "server", "mode", "bare", "wrapped", "ratio"
-    );
-    for kind in [Kind::Static, Kind::Node, Kind::Go, Kind::Python] {
-        for mode in [Mode::Fresh, Mode::KeepAlive] {
-            match compared(directory, kind, mode) {
-                Ok(line) => println!(
-                    "{:<10} {:<10} {line}",
-                    name(kind),
-                    format!("{mode:?}").to_lowercase()
-                ),
-                Err(unready) => println!("skipped: {}, {unready:?}", name(kind)),
-            }
-        }
-    }
-}
-
-fn compared(directory: &Path, kind: Kind, mode: Mode) -> Result<String, Unready> {
-    let (mut bare, mut wrapped, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..PAIRS {
-        let one = measured(directory, kind, mode, false)?;
-        let other = measured(directory, kind, mode, true)?;
-        ratios.push(other / one);
-        bare.push(one);
-        wrapped.push(other);
-    }
-    let (low, middle, high) = spread(&mut ratios);
-    let warning = if high / low > 1.25 {
-        "  the machine was busy"
-    } else {
-        ""
-    };
-    Ok(format!(
-        "{:>9.0} {:>9.0}  {middle:>6.3}  ({low:.3} to {high:.3}){warning}",
-        spread(&mut bare).1,
-        spread(&mut wrapped).1
-    ))
-}
-
-fn measured(directory: &Path, kind: Kind, mode: Mode, is_wrapped: bool) -> Result<f64, Unready> {
-    let port = Reservation::new().unwrap();
-    let wanted = Wanted {
-        kind,
-        bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        port: port.port(),
-        keep_alive: mode == Mode::KeepAlive,
-        at_term: None,
-        directory,
-    };
-    let command = wanted.command()?;
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.port()));
-    if is_wrapped {
-        let supervisor = Supervised::start(directory, 1, &command);
-        Ok(rate(address, mode, &supervisor.process))
-    } else {
-        let server = Process::start(Command::new(&command[0]).args(&command[1..]));
-        Ok(rate(address, mode, &server))
-    }
-}
-
-fn rate(address: SocketAddr, mode: Mode, _server: &Process) -> f64 {
-    wait_for(|| std::net::TcpStream::connect(address).is_ok());
-    let plan = Plan::new(address).connections(CLIENTS);
-    let load = Load::start(if mode == Mode::KeepAlive {
-        plan.keep_alive()
-    } else {
-        plan
-    })
-    .unwrap();
-    assert!(
-        load.wait_answered(1000, PATIENCE),
-        "the server does not answer"
-    );
-    let (before, since) = (load.answered(), Instant::now());
-    std::thread::sleep(WINDOW);
-    let rate = (load.answered() - before) as f64 / since.elapsed().as_secs_f64();
-    let outcome = load.stop();
-    assert_eq!(
-        outcome.failures(),
-        0,
-        "{:?} {:?}",
-        outcome.failed,
-        outcome.first
-    );
-    rate
-}
-
-// ---- 2. and 3. reloads --------------------------------------------------------------------------
+// ---- 1. reloads -----------------------------------------------------------------------------------
 
 fn reloads(directory: &Path) {
     println!(
         "\nreload of 4 workers without connections, 21 times, milliseconds (median, least to most)"
     );
     let port = Reservation::new().unwrap();
-    let supervisor = Supervised::start(directory, 4, &demo(&port));
+    let command = demo(&port);
+    let supervisor = Supervised::start(directory, port, &command);
     let (mut boots, mut rests) = (Vec::new(), Vec::new());
     for _ in 0..21 {
         let (boot, gone) = supervisor.reload();
@@ -184,67 +79,19 @@ fn reloads(directory: &Path) {
     }
 }
 
-fn thousand(directory: &Path) {
-    println!("\n1,000 workers, milliseconds");
-    let port = Reservation::new().unwrap();
-    let since = Instant::now();
-    let supervisor = Supervised::start(directory, 1000, &demo(&port));
-    println!("{:<24} {:>5}", "start", since.elapsed().as_millis());
-    let (boot, gone) = supervisor.reload();
-    println!(
-        "{:<24} {boot:>5.0}\n{:<24} {:>5.0}",
-        "reload: boot",
-        "reload: the rest",
-        gone - boot
-    );
-    println!("{:<24} {:>5} KiB", "memory", supervisor.memory());
-    let since = Instant::now();
-    supervisor.control.succeed(&["stop"]).unwrap();
-    println!("{:<24} {:>5}", "stop", since.elapsed().as_millis());
-}
-
-// ---- 4. at rest ---------------------------------------------------------------------------------
-
-fn idle(directory: &Path) {
-    let port = Reservation::new().unwrap();
-    let supervisor = Supervised::start(directory, 4, &demo(&port));
-    supervisor.reload();
-    let before = supervisor.wake_ups();
-    std::thread::sleep(Duration::from_secs(5));
-    println!("\nat rest with 4 workers, after a reload");
-    println!("{:<24} {:>5} KiB", "memory", supervisor.memory());
-    println!(
-        "{:<24} {:>5}",
-        "wake-ups in 5 s",
-        supervisor.wake_ups() - before
-    );
-}
-
-// ---- 5. connections -----------------------------------------------------------------------------
+// ---- 2. connections -----------------------------------------------------------------------------
 
 fn connections(directory: &Path) {
     let count = most_connections(10_000);
     println!("\nreload of 4 Go workers with {count} idle keep-alive connections, 5 pairs");
-    let port = Reservation::new().unwrap();
-    let wanted = Wanted {
-        kind: Kind::Go,
-        bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        port: port.port(),
-        keep_alive: true,
-        at_term: None,
-        directory,
+    let Some(supervisor) = serving(directory, Kind::Go) else {
+        return;
     };
-    let command = match wanted.command() {
-        Ok(command) => command,
-        Err(unready) => return println!("skipped: {unready:?}"),
-    };
-    let supervisor = Supervised::start(directory, 4, &command);
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.port()));
-    supervisor.reload_with(address, 1);
+    supervisor.reload_with(1);
     let (mut few, mut many) = (Vec::new(), Vec::new());
     for _ in 0..5 {
-        few.push(supervisor.reload_with(address, 1));
-        many.push(supervisor.reload_with(address, count));
+        few.push(supervisor.reload_with(1));
+        many.push(supervisor.reload_with(count));
     }
     let print = |what: &str, value: fn(&Cost) -> f64| {
         let median = |costs: &[Cost]| spread(&mut costs.iter().map(value).collect::<Vec<_>>()).1;
@@ -276,8 +123,8 @@ struct Cost {
 
 impl Supervised {
     /// Opens connections, asks once on each, and reloads.
-    fn reload_with(&self, address: SocketAddr, count: usize) -> Cost {
-        let clients: Vec<TcpStream> = (0..count).map(|_| asked_once(address)).collect();
+    fn reload_with(&self, count: usize) -> Cost {
+        let clients: Vec<TcpStream> = (0..count).map(|_| asked_once(self.address)).collect();
         let (boot, gone) = self.reload();
         let cost = Cost {
             took: gone - boot,
@@ -303,7 +150,7 @@ impl Supervised {
     }
 }
 
-// ---- 6. a rescued request -----------------------------------------------------------------------
+// ---- 3. a rescued request -----------------------------------------------------------------------
 
 fn rescued(directory: &Path) {
     const CONNECTIONS: usize = 500;
@@ -315,28 +162,14 @@ fn rescued(directory: &Path) {
         "server", "normal p50", "normal p99", "rescued p50", "rescued p99"
     );
     for kind in [Kind::Go, Kind::Node, Kind::Python] {
-        let port = Reservation::new().unwrap();
-        let wanted = Wanted {
-            kind,
-            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            port: port.port(),
-            keep_alive: true,
-            at_term: None,
-            directory,
+        let Some(supervisor) = serving(directory, kind) else {
+            continue;
         };
-        let command = match wanted.command() {
-            Ok(command) => command,
-            Err(unready) => {
-                println!("skipped: {}, {unready:?}", name(kind));
-                continue;
-            }
-        };
-        let supervisor = Supervised::start(directory, 4, &command);
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.port()));
         let (mut normal, mut rescued) = (Vec::new(), Vec::new());
         for _ in 0..5 {
-            let mut clients: Vec<TcpStream> =
-                (0..CONNECTIONS).map(|_| asked_once(address)).collect();
+            let mut clients: Vec<TcpStream> = (0..CONNECTIONS)
+                .map(|_| asked_once(supervisor.address))
+                .collect();
             normal.extend(clients.iter_mut().map(timed));
             supervisor.reload();
             rescued.extend(clients.iter_mut().map(timed));
@@ -395,18 +228,6 @@ fn most_connections(wanted: usize) -> usize {
 
 struct Process(Child);
 
-impl Process {
-    fn start(command: &mut Command) -> Self {
-        Self(
-            command
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap(),
-        )
-    }
-}
-
 impl Drop for Process {
     fn drop(&mut self) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.0.id()).unwrap());
@@ -418,13 +239,35 @@ impl Drop for Process {
 struct Supervised {
     process: Process,
     control: Control,
+    address: SocketAddr,
+    _port: Reservation,
+}
+
+/// Four workers of a server with keep-alive; none, and why, where it is not to be had.
+fn serving(directory: &Path, kind: Kind) -> Option<Supervised> {
+    let port = Reservation::new().unwrap();
+    let wanted = Wanted {
+        kind,
+        bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        port: port.port(),
+        keep_alive: true,
+        at_term: None,
+        directory,
+    };
+    match wanted.command() {
+        Ok(command) => Some(Supervised::start(directory, port, &command)),
+        Err(unready) => {
+            println!("skipped: {}, {unready:?}", name(kind));
+            None
+        }
+    }
 }
 
 impl Supervised {
-    fn start(directory: &Path, workers: u32, command: &[String]) -> Self {
+    fn start(directory: &Path, port: Reservation, command: &[String]) -> Self {
         let socket = directory.join("control.sock");
         let mut run = Command::new(RUN);
-        run.args(["-n", &workers.to_string(), "--control"])
+        run.args(["-n", "4", "--control"])
             .arg(&socket)
             .arg("--")
             .args(command);
@@ -438,7 +281,12 @@ impl Supervised {
                 .status()
                 .is_ok_and(|status| status.phase == "serving")
         });
-        Self { process, control }
+        Self {
+            process,
+            control,
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port.port())),
+            _port: port,
+        }
     }
 
     /// Milliseconds until the new workers serve, and until the old are gone.
@@ -461,10 +309,6 @@ impl Supervised {
 
     fn memory(&self) -> u64 {
         self.field("status", "VmRSS:")
-    }
-
-    fn wake_ups(&self) -> u64 {
-        self.field("status", "voluntary_ctxt_switches:")
     }
 
     fn field(&self, file: &str, name: &str) -> u64 {

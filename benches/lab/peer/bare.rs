@@ -3,12 +3,14 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::herd::Herd;
-use super::tool::{GO, GRANIAN, GUNICORN, Missing, NGINX, NODE, PYTHON, Tool, UVICORN};
-use super::{Place, Work, application, gunicorn, nginx, ours};
+use super::tool::{GO, GRANIAN, Missing, NGINX, NODE, PYTHON, Tool, UVICORN};
+use super::{Place, Work, application, command, fixtures, gunicorn, nginx, ours};
+
+const DEMO: &str = env!("CARGO_BIN_EXE_reuseport-demo");
 
 /// The command that serves this work with one process.
 ///
@@ -19,7 +21,7 @@ pub fn server(work: Work, place: &Place) -> io::Result<Vec<String>> {
     let application = application("http.js");
     Ok(match work {
         Work::Node => words(&[&NODE.word(), &application, &port, &host]),
-        Work::Wsgi => gunicorn::command(&GUNICORN.word(), &place.address.to_string(), 1, &[]),
+        Work::Wsgi => gunicorn::words(&place.address.to_string(), 1, &[]),
         Work::Asgi => words(&[
             &UVICORN.word(),
             "--host",
@@ -58,6 +60,7 @@ pub fn server(work: Work, place: &Place) -> io::Result<Vec<String>> {
             let file = nginx::configure(place, "master_process off;", "")?;
             words(&[&NGINX.word(), "-c", &file.display().to_string()])
         }
+        Work::Demo => words(&[DEMO, &place.address.to_string()]),
     })
 }
 
@@ -75,11 +78,13 @@ pub enum Bare {
     Go,
     /// Python's http.server.
     Python,
+    /// nginx as one process.
+    Nginx,
 }
 
 impl Bare {
     /// All.
-    pub const ALL: [Self; 3] = [Self::Node, Self::Go, Self::Python];
+    pub const ALL: [Self; 4] = [Self::Node, Self::Go, Self::Python, Self::Nginx];
 
     /// Its name in the report.
     pub fn name(self) -> &'static str {
@@ -87,6 +92,7 @@ impl Bare {
             Self::Node => "Node",
             Self::Go => "Go",
             Self::Python => "python",
+            Self::Nginx => "nginx",
         }
     }
 
@@ -96,6 +102,7 @@ impl Bare {
             Self::Node => NODE,
             Self::Go => GO,
             Self::Python => PYTHON,
+            Self::Nginx => NGINX,
         }
     }
 
@@ -111,9 +118,10 @@ impl Bare {
         let (host, port) = (place.host(), place.port());
         Ok(match self {
             Self::Node => return server(Work::Node, place),
+            Self::Nginx => return server(Work::Static, place),
             Self::Go => words(&[&build_go(place)?.display().to_string(), &port, &host]),
             Self::Python => {
-                let script = fixture("httpd.py").display().to_string();
+                let script = fixtures().join("httpd.py").display().to_string();
                 words(&[&PYTHON.word(), &script, &port, &host, "--keep-alive"])
             }
         })
@@ -125,26 +133,13 @@ impl Bare {
     /// If it cannot be built or started.
     pub fn start(self, place: &Place, is_wrapped: bool) -> io::Result<Herd> {
         let server = self.command(place)?;
-        let mut herd = Herd::new(place);
-        let [program, arguments @ ..] = server.as_slice() else {
-            return Err(io::Error::other("a command without a program"));
-        };
-        let mut plain = Command::new(program);
-        plain.args(arguments);
         let mut command = if is_wrapped {
             ours::wrapped(place, &server)
         } else {
-            plain
+            command(&server)?
         };
-        herd.spawn(&mut command)?;
-        Ok(herd)
+        Herd::of(place, &mut command)
     }
-}
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixture")
-        .join(name)
 }
 
 /// Builds the Go server, once for each folder of subjects.
@@ -156,7 +151,7 @@ fn build_go(place: &Place) -> io::Result<PathBuf> {
         go.arg("build")
             .arg("-o")
             .arg(&draft)
-            .arg(fixture("http.go"));
+            .arg(fixtures().join("http.go"));
         let output = go.output()?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use super::herd::Herd;
 use super::tool::{Missing, NODE, node_version};
-use super::{Peer, Place, Versions, Work, application};
+use super::{Peer, Place, Profile, Versions, Work, application};
 
 /// How connections come to the workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,9 @@ pub enum Policy {
 /// All policies.
 pub const POLICIES: [Policy; 3] = [Policy::RoundRobin, Policy::Shared, Policy::ReusePort];
 
+/// The first Node of each line that knows `reusePort`: 22.12, and 23.1 of the next.
+const REUSE_PORT_SINCE: [(u32, u32); 2] = [(22, 12), (23, 1)];
+
 /// A cluster with one of the policies.
 #[derive(Clone, Copy, Debug)]
 pub struct Cluster {
@@ -32,22 +35,25 @@ pub struct Cluster {
 }
 
 impl Peer for Cluster {
-    fn name(&self) -> &'static str {
-        match self.policy {
-            Policy::RoundRobin => "cluster, round robin",
-            Policy::Shared => "cluster, SCHED_NONE",
-            Policy::ReusePort => "cluster, reusePort",
+    fn profile(&self) -> Profile {
+        Profile {
+            name: match self.policy {
+                Policy::RoundRobin => "cluster, round robin",
+                Policy::Shared => "cluster, SCHED_NONE",
+                Policy::ReusePort => "cluster, reusePort",
+            },
+            work: Work::Node,
+            needs: &[NODE],
+            configuration: "reload as everyone writes it, in cluster.js: a new worker first, then SIGTERM to the old one, which closes its server",
+            reload: "none of its own: fork, wait until it listens, stop the old one",
         }
-    }
-
-    fn work(&self) -> Work {
-        Work::Node
     }
 
     fn versions(&self) -> Result<Versions, Missing> {
         let (major, minor) = node_version()?;
-        let has_it = major > 23 || (major == 23 && minor >= 1) || (major == 22 && minor >= 12);
-        if self.policy == Policy::ReusePort && !has_it {
+        let [old, new] = REUSE_PORT_SINCE;
+        let knows_reuse_port = (major == old.0 && minor >= old.1) || (major, minor) >= new;
+        if self.policy == Policy::ReusePort && !knows_reuse_port {
             return Err(NODE.missing(&format!(
                 "Node 22.12 or 23.1 for reusePort, this is {major}.{minor}"
             )));
@@ -55,35 +61,26 @@ impl Peer for Cluster {
         Ok(vec![NODE.found()?])
     }
 
-    fn configuration(&self) -> &'static str {
-        "reload as everyone writes it, in cluster.js: a new worker first, then SIGTERM to the old one, which closes its server"
-    }
-
-    fn reload_words(&self) -> &'static str {
-        "none of its own: fork, wait for `listening`, stop the old one"
-    }
-
     fn start(&self, place: &Place) -> io::Result<Herd> {
         let mut command = Command::new(NODE.word());
-        command
-            .arg(application("cluster.js"))
-            .arg(place.workers.to_string());
-        command.args([place.port(), place.host()]);
-        let policy = if self.policy == Policy::RoundRobin {
-            "rr"
-        } else {
-            "none"
+        command.arg(application("cluster.js")).args([
+            place.workers.to_string(),
+            place.port(),
+            place.host(),
+        ]);
+        let policy = match self.policy {
+            Policy::RoundRobin => "rr",
+            Policy::Shared | Policy::ReusePort => "none",
         };
         command.env("NODE_CLUSTER_SCHED_POLICY", policy);
         if self.policy == Policy::ReusePort {
             command.env("REUSE_PORT", "1");
         }
-        let mut herd = Herd::new(place);
-        herd.spawn(&mut command)?;
-        Ok(herd)
+        Herd::of(place, &mut command)
     }
 
-    fn reload(&self, herd: &mut Herd, _: &Place) -> io::Result<()> {
-        herd.signal(Signal::SIGHUP)
+    fn reload(&self, herd: &mut Herd, _: &Place) -> io::Result<Option<Command>> {
+        herd.signal(Signal::SIGHUP)?;
+        Ok(None)
     }
 }

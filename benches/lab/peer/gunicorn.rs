@@ -6,8 +6,8 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 
 use super::herd::Herd;
-use super::tool::{GUNICORN, Missing};
-use super::{Peer, Place, Versions, Work, applications};
+use super::tool::GUNICORN;
+use super::{Peer, Place, Profile, Work, command};
 
 /// gunicorn, with `--reuse-port` or without.
 #[derive(Clone, Copy, Debug)]
@@ -18,28 +18,18 @@ pub struct Gunicorn {
 }
 
 impl Peer for Gunicorn {
-    fn name(&self) -> &'static str {
-        if self.reuse_port {
-            "gunicorn --reuse-port"
-        } else {
-            "gunicorn, shared"
+    fn profile(&self) -> Profile {
+        Profile {
+            name: if self.reuse_port {
+                "gunicorn --reuse-port"
+            } else {
+                "gunicorn, shared"
+            },
+            work: Work::Wsgi,
+            needs: &[GUNICORN],
+            configuration: "gthread workers, because the sync ones have no keep-alive; heartbeat files in memory",
+            reload: "HUP to the arbiter",
         }
-    }
-
-    fn work(&self) -> Work {
-        Work::Wsgi
-    }
-
-    fn versions(&self) -> Result<Versions, Missing> {
-        Ok(vec![GUNICORN.found()?])
-    }
-
-    fn configuration(&self) -> &'static str {
-        "gthread workers, because the sync ones have no keep-alive; heartbeat files in memory"
-    }
-
-    fn reload_words(&self) -> &'static str {
-        "HUP to the arbiter"
     }
 
     fn start(&self, place: &Place) -> io::Result<Herd> {
@@ -48,30 +38,21 @@ impl Peer for Gunicorn {
         } else {
             &[]
         };
-        let words = command(
-            &GUNICORN.word(),
-            &place.address.to_string(),
-            place.workers,
-            extra,
-        );
-        let mut herd = Herd::new(place);
-        herd.spawn(
-            Command::new(&words[0])
-                .args(&words[1..])
-                .current_dir(applications()),
-        )?;
-        Ok(herd)
+        let words = words(&place.address.to_string(), place.workers, extra);
+        Herd::of(place, &mut command(&words)?)
     }
 
-    fn reload(&self, herd: &mut Herd, _: &Place) -> io::Result<()> {
-        herd.signal(Signal::SIGHUP)
+    fn reload(&self, herd: &mut Herd, _: &Place) -> io::Result<Option<Command>> {
+        herd.signal(Signal::SIGHUP)?;
+        Ok(None)
     }
 }
 
-/// The command that serves at `bind`, which is an address or `fd://N`.
-pub fn command(gunicorn: &str, bind: &str, workers: u32, extra: &[&str]) -> Vec<String> {
+/// The words of the command that serves at `bind`, which is an address or `fd://N`.
+pub fn words(bind: &str, workers: u32, extra: &[&str]) -> Vec<String> {
     let workers = workers.to_string();
-    let mut words = vec![gunicorn, "--bind", bind, "--workers", &workers];
+    let gunicorn = GUNICORN.word();
+    let mut words = vec![gunicorn.as_str(), "--bind", bind, "--workers", &workers];
     words.extend([
         "--worker-class",
         "gthread",

@@ -9,16 +9,16 @@ use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::herd::Herd;
+use super::members::Roles;
 use super::process::Census;
-use super::tool::{HAPROXY, Missing, NODE};
-use super::{Peer, Place, Versions, Work, application};
+use super::tool::{HAPROXY, NODE};
+use super::{Peer, Place, Profile, Work, application, poll};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -27,28 +27,22 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Haproxy;
 
 impl Peer for Haproxy {
-    fn name(&self) -> &'static str {
-        "haproxy"
-    }
-
-    fn work(&self) -> Work {
-        Work::Node
-    }
-
-    fn versions(&self) -> Result<Versions, Missing> {
-        Ok(vec![NODE.found()?, HAPROXY.found()?])
-    }
-
-    fn configuration(&self) -> &'static str {
-        "one thread a core, round robin, connections to the pool kept and reused, health checks, a retry elsewhere"
-    }
-
-    fn reload_words(&self) -> &'static str {
-        "a new pool, USR2 to the master, then TERM to the old pool"
+    fn profile(&self) -> Profile {
+        Profile {
+            name: "haproxy",
+            work: Work::Node,
+            needs: &[NODE, HAPROXY],
+            configuration: "one thread a core, round robin, connections to the pool kept and reused, health checks, a retry elsewhere; nobody starts a server of the pool again that has died",
+            reload: "a new pool, USR2 to the master, then TERM to the old pool",
+        }
     }
 
     fn start(&self, place: &Place) -> io::Result<Herd> {
-        let mut herd = Herd::new(place).with_workers(|line| line.contains("http.js"));
+        let roles = Roles {
+            is_worker: |line| line.contains("http.js"),
+            ..Roles::default()
+        };
+        let mut herd = Herd::new(place).with(roles);
         let ports = ports(place.workers)?;
         fs::write(
             place.file("haproxy.cfg"),
@@ -64,7 +58,7 @@ impl Peer for Haproxy {
         Ok(herd)
     }
 
-    fn reload(&self, herd: &mut Herd, place: &Place) -> io::Result<()> {
+    fn reload(&self, herd: &mut Herd, place: &Place) -> io::Result<Option<Command>> {
         let roots = herd.roots();
         let Some((master, old_pool)) = roots.split_first() else {
             return Err(io::Error::other("nothing was started"));
@@ -79,7 +73,7 @@ impl Peer for Haproxy {
         nix::sys::signal::kill(*master, Signal::SIGUSR2)?;
         wait_until_gone(&old)?;
         herd.dismiss(old_pool);
-        Ok(())
+        Ok(None)
     }
 }
 
@@ -103,26 +97,21 @@ fn start_pool(herd: &mut Herd, ports: &[u16]) -> io::Result<()> {
             .args([port.to_string(), "127.0.0.1".to_owned()]);
         herd.spawn(&mut command)?;
     }
-    let until = Instant::now() + PATIENCE;
     let listens =
         |port: &u16| TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], *port))).is_ok();
-    while !ports.iter().all(listens) {
-        if Instant::now() > until {
-            return Err(io::Error::other("the pool behind haproxy does not listen"));
-        }
-        thread::sleep(Duration::from_millis(5));
+    if poll::holds(PATIENCE, || ports.iter().all(listens)) {
+        return Ok(());
     }
-    Ok(())
+    Err(io::Error::other("the pool behind haproxy does not listen"))
 }
 
 fn wait_until_gone(pids: &[Pid]) -> io::Result<()> {
-    let until = Instant::now() + PATIENCE;
-    while Instant::now() < until {
+    let are_gone = || {
         let census = Census::take();
-        if pids.iter().all(|pid| !census.has(*pid)) {
-            return Ok(());
-        }
-        thread::sleep(Duration::from_millis(5));
+        !pids.iter().any(|pid| census.has(*pid))
+    };
+    if poll::holds(PATIENCE, are_gone) {
+        return Ok(());
     }
     Err(io::Error::other(
         "the old haproxy worker did not end after a reload",

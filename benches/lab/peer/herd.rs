@@ -2,27 +2,25 @@
 //!
 //! Hazard: a subject that is left behind takes CPU from the next one, and its port may be asked by
 //! the next one's clients. So a herd ends all its processes when it is dropped, whatever became of
-//! the measurement: politely first, because supervisors must end their workers, and then by killing
-//! the process groups and whoever was seen to descend from them.
+//! the measurement (see [`super::farewell`]).
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::Place;
-use super::process::{Census, command_line};
+use super::ledger::Memory;
+use super::members::{Members, Roles};
+use super::process::{Census, pid_of};
+use super::{Place, farewell, poll};
 
-/// How often what cannot be waited for is looked at.
-const LOOK: Duration = Duration::from_millis(5);
-/// How long processes have to end when they are told to.
+/// How long processes have to end when a measurement is over and they are told to.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// The processes of one subject.
@@ -30,8 +28,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub struct Herd {
     roots: Vec<Child>,
     log: PathBuf,
-    /// Which of the processes without children serve, by their command lines.
-    is_worker: fn(&str) -> bool,
+    roles: Roles,
 }
 
 impl Herd {
@@ -40,14 +37,31 @@ impl Herd {
         Self {
             roots: Vec::new(),
             log: place.file("log"),
-            is_worker: |_| true,
+            roles: Roles::default(),
         }
     }
 
-    /// Where other processes without children than workers must be told apart.
+    /// Of one process.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn of(place: &Place, command: &mut Command) -> io::Result<Self> {
+        Self::new(place).and(command)
+    }
+
+    /// With one process more.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn and(mut self, command: &mut Command) -> io::Result<Self> {
+        self.spawn(command)?;
+        Ok(self)
+    }
+
+    /// Where what its processes do is not told by their family alone.
     #[must_use]
-    pub fn with_workers(mut self, is_worker: fn(&str) -> bool) -> Self {
-        self.is_worker = is_worker;
+    pub fn with(mut self, roles: Roles) -> Self {
+        self.roles = roles;
         self
     }
 
@@ -55,7 +69,7 @@ impl Herd {
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn spawn(&mut self, command: &mut Command) -> io::Result<Pid> {
+    pub fn spawn(&mut self, command: &mut Command) -> io::Result<()> {
         let child = command
             .stdin(Stdio::null())
             .stdout(self.open_log()?)
@@ -66,19 +80,18 @@ impl Herd {
             .map_err(|error| {
                 io::Error::other(format!("cannot start {:?}: {error}", command.get_program()))
             })?;
-        let pid = pid_of(&child);
         self.roots.push(child);
-        Ok(pid)
+        Ok(())
     }
 
     /// The same, and makes it the first: the supervisor, for whom signals are.
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn spawn_first(&mut self, command: &mut Command) -> io::Result<Pid> {
-        let pid = self.spawn(command)?;
+    pub fn spawn_first(&mut self, command: &mut Command) -> io::Result<()> {
+        self.spawn(command)?;
         self.roots.rotate_right(1);
-        Ok(pid)
+        Ok(())
     }
 
     fn open_log(&self) -> io::Result<File> {
@@ -86,8 +99,12 @@ impl Herd {
     }
 
     /// The first process that was started: the supervisor.
-    pub fn root(&self) -> Option<Pid> {
-        self.roots.first().map(pid_of)
+    ///
+    /// # Errors
+    /// If none was.
+    pub fn root(&self) -> io::Result<Pid> {
+        let nobody = || io::Error::other("nothing was started");
+        self.roots.first().map(pid_of).ok_or_else(nobody)
     }
 
     /// All processes that were started, without their descendants.
@@ -100,57 +117,59 @@ impl Herd {
     /// # Errors
     /// If it is gone.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
-        let gone = || io::Error::other("nothing was started");
-        Ok(kill(self.root().ok_or_else(gone)?, signal)?)
+        Ok(kill(self.root()?, signal)?)
     }
 
-    /// Whoever serves now: the processes without children.
+    /// Everybody who is there now.
+    pub fn members(&self) -> Members {
+        self.members_in(&Census::take())
+    }
+
+    fn members_in(&self, census: &Census) -> Members {
+        self.roles.of(&self.roots(), census)
+    }
+
+    /// Whoever serves now.
     pub fn workers(&self) -> Vec<Pid> {
-        let census = Census::take();
-        let mut workers = Vec::new();
-        for root in self.roots() {
-            let descendants = census.descendants(root);
-            let all = std::iter::once(root).chain(descendants);
-            let counted = all.filter(|pid| census.has(*pid) && !is_helper(*pid));
-            let leaves = counted.filter(|pid| census.descendants(*pid).into_iter().all(is_helper));
-            workers.extend(leaves.filter(|pid| (self.is_worker)(&command_line(*pid))));
-        }
-        workers
+        self.members().workers
     }
 
-    /// Waits until `workers` processes serve at `address`.
+    /// Memory of all, in bytes; what they share counts once.
+    pub fn memory(&self) -> u64 {
+        let all = self.members().all;
+        all.into_iter()
+            .map(|pid| Memory::of(pid).proportional)
+            .sum()
+    }
+
+    /// Waits until `workers` processes serve at the place.
     ///
     /// # Errors
     /// If the first process ends, or it takes too long; with the last of what it said.
     pub fn wait_until_it_serves(&mut self, place: &Place, patience: Duration) -> io::Result<()> {
-        let workers = usize::try_from(place.workers).unwrap_or(usize::MAX);
-        let until = Instant::now() + patience;
-        loop {
+        let workers = place.worker_count();
+        let serves = poll::until(patience, || {
             if self.workers().len() >= workers && answers(place) {
-                return Ok(());
+                return Ok(Some(()));
             }
-            if let Some(status) = self
-                .roots
-                .first_mut()
-                .and_then(|root| root.try_wait().ok().flatten())
-            {
-                return Err(self.complaint(&format!("it ended at once, with {status}")));
+            let root = self.roots.first_mut();
+            match root.and_then(|root| root.try_wait().ok().flatten()) {
+                Some(status) => Err(self.complaint(&format!("it ended at once, with {status}"))),
+                None => Ok(None),
             }
-            if Instant::now() > until {
-                return Err(self.complaint(&format!("it did not serve within {patience:?}")));
-            }
-            thread::sleep(LOOK);
-        }
+        });
+        serves?.ok_or_else(|| self.complaint(&format!("it did not serve within {patience:?}")))
     }
 
     fn complaint(&self, what: &str) -> io::Error {
-        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().rev().take(3).collect();
-        let lines: Vec<&str> = lines.into_iter().rev().collect();
-        io::Error::other(format!("{what}; it said: {}", lines.join(" / ")))
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let last = lines.split_at(lines.len().saturating_sub(3)).1;
+        io::Error::other(format!("{what}; it said: {}", last.join(" / ")))
     }
 
     /// Waits until none of `old` is left and `workers` others serve; returns how long it took.
+    /// Whoever else is there is shown to `watch` at every look.
     ///
     /// # Errors
     /// If it takes longer than `patience`.
@@ -159,20 +178,19 @@ impl Herd {
         old: &[Pid],
         workers: usize,
         patience: Duration,
+        mut watch: impl FnMut(&[Pid]),
     ) -> io::Result<Duration> {
         let begin = Instant::now();
-        while begin.elapsed() < patience {
-            let now = self.workers();
+        let took = poll::until(patience, || {
             let census = Census::take();
-            let fresh = now.iter().filter(|pid| !old.contains(pid)).count();
-            if fresh >= workers && old.iter().all(|pid| !census.has(*pid)) {
-                return Ok(begin.elapsed());
-            }
-            thread::sleep(LOOK);
-        }
-        Err(self.complaint(&format!(
-            "its workers were not replaced within {patience:?}"
-        )))
+            let now = self.members_in(&census);
+            watch(&now.supervisors);
+            let fresh = now.workers.iter().filter(|pid| !old.contains(pid));
+            let is_done = fresh.count() >= workers && !old.iter().any(|pid| census.has(*pid));
+            Ok(is_done.then(|| begin.elapsed()))
+        });
+        let slow = || format!("its workers were not replaced within {patience:?}");
+        took?.ok_or_else(|| self.complaint(&slow()))
     }
 
     /// Ends some of the processes that were started, and forgets them.
@@ -182,59 +200,25 @@ impl Herd {
             .drain(..)
             .partition(|child| pids.contains(&pid_of(child)));
         self.roots = staying;
-        end(&mut leaving);
+        farewell::end(&mut leaving, FAREWELL);
+    }
+
+    /// Ends it all; how long it took until nobody was left.
+    ///
+    /// # Errors
+    /// If it took longer than `patience`; all are gone nevertheless.
+    pub fn stop(mut self, patience: Duration) -> io::Result<Duration> {
+        let took = farewell::end(&mut std::mem::take(&mut self.roots), patience);
+        took.ok_or_else(|| self.complaint(&format!("it did not stop within {patience:?}")))
     }
 }
 
 impl Drop for Herd {
     fn drop(&mut self) {
-        end(&mut self.roots);
+        farewell::end(&mut self.roots, FAREWELL);
     }
-}
-
-fn end(roots: &mut [Child]) {
-    let pids: Vec<Pid> = roots.iter().map(pid_of).collect();
-    let census = Census::take();
-    let family: Vec<Pid> = pids
-        .iter()
-        .flat_map(|pid| census.descendants(*pid))
-        .collect();
-    for pid in &pids {
-        let _ = kill(*pid, Signal::SIGTERM);
-    }
-    let until = Instant::now() + FAREWELL;
-    while Instant::now() < until
-        && roots
-            .iter_mut()
-            .any(|root| matches!(root.try_wait(), Ok(None)))
-    {
-        thread::sleep(LOOK);
-    }
-    for pid in &pids {
-        let _ = killpg(*pid, Signal::SIGKILL);
-    }
-    for root in roots {
-        let _ = root.wait();
-    }
-    let left = Census::take();
-    for pid in family.into_iter().filter(|pid| left.has(*pid)) {
-        let _ = kill(pid, Signal::SIGKILL);
-    }
-}
-
-/// A process that helps and serves nobody: Python's watcher over shared resources, and our rescuers.
-fn is_helper(pid: Pid) -> bool {
-    let line = command_line(pid);
-    let program = line.split(' ').next().unwrap_or_default();
-    let name = Path::new(program).file_name().unwrap_or_default();
-    line.contains("resource_tracker") || name == "reuseport-run"
 }
 
 fn answers(place: &Place) -> bool {
     TcpStream::connect_timeout(&place.address, Duration::from_millis(200)).is_ok()
-}
-
-/// A pid is positive and below 2^22 (proc(5), pid_max).
-fn pid_of(child: &Child) -> Pid {
-    Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX))
 }

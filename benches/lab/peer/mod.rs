@@ -5,75 +5,48 @@
 //! comment says why. What is missing on a machine is named and left out, never an error: nobody
 //! has all of them.
 //!
-//! - [`herd`], [`process`]: what was started, who its workers are, and its end
+//! - [`herd`], [`members`], [`process`], [`farewell`]: what was started, who of it serves, and its
+//!   end
+//! - [`ledger`]: what supervisors cost
+//! - [`poll`]: waiting for what nobody reports
 //! - [`tool`]: programs, where they are and which version
-//! - [`ours`], and [`cluster`], [`pm2`], [`haproxy`], [`nginx`], [`gunicorn`], [`starter`],
-//!   [`uvicorn`], [`granian`]
+//! - [`work`]: what they serve
+//! - [`ours`], and [`cluster`], [`pm2`], [`haproxy`], [`nginx`], [`gunicorn`], [`starter`], [`asgi`]
 //! - [`bare`]: servers without any supervisor, for what wrapping costs
 //! - [`experiment`]: what is asked of all of them
 //! - [`run`]: everyone in turn
+//! - [`story`]: what came of it, as a document
 
+pub mod asgi;
 pub mod bare;
 pub mod cluster;
 pub mod experiment;
-pub mod granian;
+pub mod farewell;
 pub mod gunicorn;
 pub mod haproxy;
 pub mod herd;
+pub mod ledger;
+pub mod members;
 pub mod nginx;
 pub mod ours;
 pub mod pm2;
+pub mod poll;
 pub mod process;
 pub mod run;
 pub mod starter;
+pub mod story;
 pub mod tool;
-pub mod uvicorn;
+pub mod work;
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use herd::Herd;
-use tool::Missing;
-
-/// What a subject serves. Only subjects with the same work are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Work {
-    /// `app/http.js`, on Node's http server.
-    Node,
-    /// `app/app.py` as WSGI, on gunicorn.
-    Wsgi,
-    /// `app/app.py` as ASGI, on uvicorn.
-    Asgi,
-    /// `app/app.py` as ASGI, on granian.
-    Granian,
-    /// Six bytes, from nginx itself.
-    Static,
-}
-
-impl Work {
-    /// All, in the order in which they are reported.
-    pub const ALL: [Self; 5] = [
-        Self::Node,
-        Self::Wsgi,
-        Self::Asgi,
-        Self::Granian,
-        Self::Static,
-    ];
-}
-
-impl fmt::Display for Work {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Node => "node",
-            Self::Wsgi => "gunicorn",
-            Self::Asgi => "uvicorn",
-            Self::Granian => "granian",
-            Self::Static => "nginx",
-        })
-    }
-}
+use tool::{Missing, Tool};
+pub use work::Work;
 
 /// Where and how a subject is to serve.
 #[derive(Clone, Debug)]
@@ -97,6 +70,11 @@ impl Place {
         self.address.ip().to_string()
     }
 
+    /// How many processes are to serve, to count with.
+    pub fn worker_count(&self) -> usize {
+        usize::try_from(self.workers).unwrap_or(usize::MAX)
+    }
+
     /// A file of the subject's own.
     pub fn file(&self, name: &str) -> PathBuf {
         self.directory.join(name)
@@ -106,25 +84,39 @@ impl Place {
 /// Names and versions of the software that a subject needs.
 pub type Versions = Vec<(&'static str, String)>;
 
+/// Who a subject is.
+#[derive(Clone, Copy, Debug)]
+pub struct Profile {
+    /// What it is called in tables, and in `--peers`.
+    pub name: &'static str,
+    /// What it serves.
+    pub work: Work,
+    /// The programs that it needs.
+    pub needs: &'static [Tool],
+    /// Why it is configured as it is, for the report.
+    pub configuration: &'static str,
+    /// How it is reloaded, for the report.
+    pub reload: &'static str,
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.name, self.work)
+    }
+}
+
 /// One subject.
 pub trait Peer: Sync {
-    /// What it is called in tables, and in `--peers`.
-    fn name(&self) -> &'static str;
-
-    /// What it serves.
-    fn work(&self) -> Work;
+    /// Who it is.
+    fn profile(&self) -> Profile;
 
     /// What it needs, and which version of each is here.
     ///
     /// # Errors
     /// What is missing, and how it is installed.
-    fn versions(&self) -> Result<Versions, Missing>;
-
-    /// Why it is configured as it is, for the report.
-    fn configuration(&self) -> &'static str;
-
-    /// How it is reloaded, for the report.
-    fn reload_words(&self) -> &'static str;
+    fn versions(&self) -> Result<Versions, Missing> {
+        self.profile().needs.iter().map(Tool::found).collect()
+    }
 
     /// Starts it; who waits until it serves is the caller.
     ///
@@ -132,24 +124,24 @@ pub trait Peer: Sync {
     /// If a file cannot be written or a process cannot be started.
     fn start(&self, place: &Place) -> io::Result<Herd>;
 
-    /// Begins a reload. That it is done is seen from outside, for all alike: all workers from
-    /// before are gone, and as many new ones are there.
+    /// Begins a reload, or gives the command that is to be run for it. That it is done is seen from
+    /// outside, for all alike: all workers from before are gone, and as many new ones are there.
     ///
     /// # Errors
-    /// If it cannot be begun, or if its command says that it failed.
-    fn reload(&self, herd: &mut Herd, place: &Place) -> io::Result<()>;
+    /// If it cannot be begun.
+    fn reload(&self, herd: &mut Herd, place: &Place) -> io::Result<Option<Command>>;
 }
 
 /// Whether this name is one that the user asked for; all are if they asked for none.
 pub fn is_wanted(peer: &dyn Peer, wanted: &[String]) -> bool {
-    let name = peer.name();
+    let name = peer.profile().name;
     wanted.is_empty() || wanted.iter().any(|word| name.starts_with(word.as_str()))
 }
 
 /// Every subject that there is, ours of each work first: the others are compared with it.
 pub fn all() -> Vec<Box<dyn Peer>> {
     let mut peers: Vec<Box<dyn Peer>> = Vec::new();
-    for work in Work::ALL {
+    for work in Work::COMPARED {
         peers.push(Box::new(ours::Ours { work }));
     }
     for policy in cluster::POLICIES {
@@ -162,17 +154,39 @@ pub fn all() -> Vec<Box<dyn Peer>> {
         peers.push(Box::new(nginx::Nginx { reuse_port }));
     }
     peers.push(Box::new(starter::Starter));
-    peers.push(Box::new(uvicorn::Uvicorn));
-    peers.push(Box::new(granian::Granian));
+    peers.push(Box::new(asgi::Asgi::Uvicorn));
+    peers.push(Box::new(asgi::Asgi::Granian));
     peers
 }
 
-/// The folder of the applications.
-pub fn applications() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/lab/peer/app"))
+/// The application of the Node subjects, or their cluster, as an argument.
+pub fn application(name: &str) -> String {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/benches/lab/peer/app/").to_owned() + name
 }
 
-/// A file of it, as an argument.
-pub fn application(name: &str) -> String {
-    applications().join(name).display().to_string()
+/// The folder of the servers that the tests have, too: the Python application is found by its name
+/// in it.
+pub fn fixtures() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixture"))
+}
+
+/// A command of these words, which finds the Python application.
+///
+/// # Errors
+/// If there is no word.
+pub fn command(words: &[String]) -> io::Result<Command> {
+    let [program, arguments @ ..] = words else {
+        return Err(io::Error::other("a command without a program"));
+    };
+    let mut command = Command::new(program);
+    command.args(arguments);
+    is_to_find_fixtures(&mut command);
+    Ok(command)
+}
+
+/// Lets a command find the Python application, and leave nothing beside it.
+pub fn is_to_find_fixtures(command: &mut Command) -> &mut Command {
+    command
+        .current_dir(fixtures())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
 }

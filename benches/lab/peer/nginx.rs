@@ -8,8 +8,8 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 
 use super::herd::Herd;
-use super::tool::{Missing, NGINX};
-use super::{Peer, Place, Versions, Work};
+use super::tool::NGINX;
+use super::{Peer, Place, Profile, Work};
 
 /// nginx, with a queue for each worker or one for all.
 #[derive(Clone, Copy, Debug)]
@@ -19,28 +19,18 @@ pub struct Nginx {
 }
 
 impl Peer for Nginx {
-    fn name(&self) -> &'static str {
-        if self.reuse_port {
-            "nginx, reuseport"
-        } else {
-            "nginx, shared"
+    fn profile(&self) -> Profile {
+        Profile {
+            name: if self.reuse_port {
+                "nginx, reuseport"
+            } else {
+                "nginx, shared"
+            },
+            work: Work::Static,
+            needs: &[NGINX],
+            configuration: "no access log, accept_mutex off (the default), keep-alive without end, a static answer by `return`",
+            reload: "HUP to the master",
         }
-    }
-
-    fn work(&self) -> Work {
-        Work::Static
-    }
-
-    fn versions(&self) -> Result<Versions, Missing> {
-        Ok(vec![NGINX.found()?])
-    }
-
-    fn configuration(&self) -> &'static str {
-        "no access log, accept_mutex off (the default), keep-alive without end, a static answer by `return`"
-    }
-
-    fn reload_words(&self) -> &'static str {
-        "HUP to the master"
     }
 
     fn start(&self, place: &Place) -> io::Result<Herd> {
@@ -50,13 +40,12 @@ impl Peer for Nginx {
             &workers,
             if self.reuse_port { " reuseport" } else { "" },
         )?;
-        let mut herd = Herd::new(place);
-        herd.spawn(Command::new(NGINX.word()).arg("-c").arg(file))?;
-        Ok(herd)
+        Herd::of(place, Command::new(NGINX.word()).arg("-c").arg(file))
     }
 
-    fn reload(&self, herd: &mut Herd, _: &Place) -> io::Result<()> {
-        herd.signal(Signal::SIGHUP)
+    fn reload(&self, herd: &mut Herd, _: &Place) -> io::Result<Option<Command>> {
+        herd.signal(Signal::SIGHUP)?;
+        Ok(None)
     }
 }
 

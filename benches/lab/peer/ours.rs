@@ -2,11 +2,12 @@
 //! its own.
 
 use std::io;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::herd::Herd;
-use super::tool::{GRANIAN, GUNICORN, Missing, NGINX, NODE, UVICORN};
-use super::{Peer, Place, Versions, Work, applications, bare};
+use super::members::{Roles, is_ours};
+use super::tool::{GRANIAN, GUNICORN, Missing, NGINX, NODE, Tool, UVICORN};
+use super::{Peer, Place, Profile, Versions, Work, bare, is_to_find_fixtures};
 
 const RUN: &str = env!("CARGO_BIN_EXE_reuseport-run");
 const CTL: &str = env!("CARGO_BIN_EXE_reuseport-ctl");
@@ -22,53 +23,44 @@ pub struct Ours {
 }
 
 impl Peer for Ours {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn work(&self) -> Work {
-        self.work
+    fn profile(&self) -> Profile {
+        Profile {
+            name: NAME,
+            work: self.work,
+            needs: match self.work {
+                Work::Node => &[NODE],
+                Work::Wsgi => &[GUNICORN],
+                Work::Asgi => &[UVICORN],
+                Work::Granian => &[GRANIAN],
+                Work::Static => &[NGINX],
+                Work::Demo => &[],
+            },
+            configuration: "defaults",
+            reload: "reuseport-ctl reload",
+        }
     }
 
     fn versions(&self) -> Result<Versions, Missing> {
-        let server = match self.work {
-            Work::Node => NODE,
-            Work::Wsgi => GUNICORN,
-            Work::Asgi => UVICORN,
-            Work::Granian => GRANIAN,
-            Work::Static => NGINX,
-        };
-        Ok(vec![
-            (NAME, env!("CARGO_PKG_VERSION").to_owned()),
-            server.found()?,
-        ])
-    }
-
-    fn configuration(&self) -> &'static str {
-        "defaults"
-    }
-
-    fn reload_words(&self) -> &'static str {
-        "reuseport-ctl reload"
+        let ours = Ok((NAME, env!("CARGO_PKG_VERSION").to_owned()));
+        let needed = self.profile().needs.iter().map(Tool::found);
+        std::iter::once(ours).chain(needed).collect()
     }
 
     fn start(&self, place: &Place) -> io::Result<Herd> {
         let server = bare::server(self.work, place)?;
-        let mut herd = Herd::new(place);
-        herd.spawn(wrapped(place, &server).current_dir(applications()))?;
-        Ok(herd)
+        // The arbiter of a gunicorn that has one worker is a part of that server, as it is without us.
+        let roles = Roles {
+            is_supervisor: is_ours,
+            ..Roles::default()
+        };
+        let herd = Herd::new(place).with(roles);
+        herd.and(&mut wrapped(place, &server))
     }
 
-    fn reload(&self, _: &mut Herd, place: &Place) -> io::Result<()> {
+    fn reload(&self, _: &mut Herd, place: &Place) -> io::Result<Option<Command>> {
         let mut ctl = Command::new(CTL);
         ctl.arg("--socket").arg(place.file("control")).arg("reload");
-        let status = ctl.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
-        if status.success() {
-            return Ok(());
-        }
-        Err(io::Error::other(format!(
-            "reuseport-ctl reload failed with {status}"
-        )))
+        Ok(Some(ctl))
     }
 }
 
@@ -77,6 +69,10 @@ pub fn wrapped(place: &Place, server: &[String]) -> Command {
     let mut command = Command::new(RUN);
     command.arg("--workers").arg(place.workers.to_string());
     command.arg("--control").arg(place.file("control"));
-    command.arg("--").args(server);
+    // The Python application would answer with its slot, which its successor has as well; everybody
+    // else's answer is a pid.
+    command.args(["--", "env", "-u", "REUSEPORT_WORKER"]);
+    command.args(server);
+    is_to_find_fixtures(&mut command);
     command
 }

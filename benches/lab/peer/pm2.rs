@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::io;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::herd::Herd;
-use super::tool::{Missing, NODE, PM2, pm2_version};
-use super::{Peer, Place, Versions, Work, application};
+use super::tool::{NODE, PM2};
+use super::{Peer, Place, Profile, Work, application};
 
 /// PM2 in the foreground: its daemon would outlive the measurement.
 #[derive(Clone, Copy, Debug)]
@@ -22,24 +22,14 @@ impl Pm2 {
 }
 
 impl Peer for Pm2 {
-    fn name(&self) -> &'static str {
-        "pm2"
-    }
-
-    fn work(&self) -> Work {
-        Work::Node
-    }
-
-    fn versions(&self) -> Result<Versions, Missing> {
-        Ok(vec![NODE.found()?, ("pm2", pm2_version()?)])
-    }
-
-    fn configuration(&self) -> &'static str {
-        "exec_mode cluster; the application closes gracefully on SIGINT, with kill_timeout of 30 s instead of 1.6 s"
-    }
-
-    fn reload_words(&self) -> &'static str {
-        "pm2 reload"
+    fn profile(&self) -> Profile {
+        Profile {
+            name: "pm2",
+            work: Work::Node,
+            needs: &[NODE, PM2],
+            configuration: "exec_mode cluster; the application closes gracefully on SIGINT, with kill_timeout of 30 s instead of 1.6 s",
+            reload: "pm2 reload",
+        }
     }
 
     fn start(&self, place: &Place) -> io::Result<Herd> {
@@ -56,22 +46,14 @@ impl Peer for Pm2 {
             "error_file": "/dev/null",
         });
         fs::write(&file, serde_json::json!({ "apps": [app] }).to_string())?;
-        let mut herd = Herd::new(place);
-        herd.spawn(Self::command(&PM2.word(), place).arg("start").arg(file))?;
-        Ok(herd)
+        let mut command = Self::command(&PM2.word(), place);
+        Herd::of(place, command.arg("start").arg(file))
     }
 
-    fn reload(&self, _: &mut Herd, place: &Place) -> io::Result<()> {
+    fn reload(&self, _: &mut Herd, place: &Place) -> io::Result<Option<Command>> {
         let pm2 = PM2.word().replace("pm2-runtime", "pm2");
         let mut command = Self::command(&pm2, place);
-        let status = command
-            .args(["reload", "app"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()?;
-        if status.success() {
-            return Ok(());
-        }
-        Err(io::Error::other(format!("pm2 reload failed with {status}")))
+        command.args(["reload", "app"]);
+        Ok(Some(command))
     }
 }

@@ -1,14 +1,16 @@
 //! Processes, as `/proc` shows them (proc(5)): who descends from whom, and who is still there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::process::Child;
 
 use nix::unistd::Pid;
 
-/// All processes of this moment: the parent of each. What ends meanwhile is missing.
-#[derive(Debug)]
+/// All processes of this moment: the children of each. What ends meanwhile is missing.
+#[derive(Debug, Default)]
 pub struct Census {
-    parents: BTreeMap<i32, i32>,
+    living: BTreeSet<i32>,
+    children: BTreeMap<i32, Vec<i32>>,
 }
 
 impl Census {
@@ -16,10 +18,18 @@ impl Census {
     pub fn take() -> Self {
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let parents = names.filter_map(|pid| Some((pid, parent(pid)?)));
-        Self {
-            parents: parents.collect(),
+        let mut census = Self::default();
+        for (pid, parent) in names.filter_map(|pid| Some((pid, parent(pid)?))) {
+            census.living.insert(pid);
+            census.children.entry(parent).or_default().push(pid);
         }
+        census
+    }
+
+    /// Its children.
+    pub fn children(&self, pid: Pid) -> Vec<Pid> {
+        let children = self.children.get(&pid.as_raw()).into_iter().flatten();
+        children.copied().map(Pid::from_raw).collect()
     }
 
     /// Whoever descends from `root`, without it.
@@ -27,8 +37,7 @@ impl Census {
         let mut found = vec![root.as_raw()];
         let mut at = 0;
         while let Some(parent) = found.get(at).copied() {
-            let children = self.parents.iter().filter(|(_, its)| **its == parent);
-            found.extend(children.map(|(child, _)| *child));
+            found.extend(self.children.get(&parent).into_iter().flatten());
             at += 1;
         }
         found.into_iter().skip(1).map(Pid::from_raw).collect()
@@ -36,7 +45,7 @@ impl Census {
 
     /// Whether it is still there.
     pub fn has(&self, pid: Pid) -> bool {
-        self.parents.contains_key(&pid.as_raw())
+        self.living.contains(&pid.as_raw())
     }
 }
 
@@ -53,4 +62,9 @@ fn parent(pid: i32) -> Option<i32> {
 pub fn command_line(pid: Pid) -> String {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&bytes).replace('\0', " ")
+}
+
+/// The pid of a child. It is positive and below 2^22 (proc(5), pid_max).
+pub fn pid_of(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX))
 }

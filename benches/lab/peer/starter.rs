@@ -8,8 +8,8 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 
 use super::herd::Herd;
-use super::tool::{GUNICORN, Missing, START_SERVER};
-use super::{Peer, Place, Versions, Work, applications, gunicorn};
+use super::tool::{GUNICORN, START_SERVER};
+use super::{Peer, Place, Profile, Work, gunicorn, is_to_find_fixtures};
 
 /// The descriptor that start_server is told to make its socket.
 const SOCKET: u32 = 9;
@@ -19,24 +19,14 @@ const SOCKET: u32 = 9;
 pub struct Starter;
 
 impl Peer for Starter {
-    fn name(&self) -> &'static str {
-        "start_server gunicorn"
-    }
-
-    fn work(&self) -> Work {
-        Work::Wsgi
-    }
-
-    fn versions(&self) -> Result<Versions, Missing> {
-        Ok(vec![GUNICORN.found()?, START_SERVER.found()?])
-    }
-
-    fn configuration(&self) -> &'static str {
-        "the socket at a known descriptor, with a backlog of 2048 as gunicorn makes it; one second until the old generation is told to stop (the default)"
-    }
-
-    fn reload_words(&self) -> &'static str {
-        "HUP to start_server"
+    fn profile(&self) -> Profile {
+        Profile {
+            name: "start_server gunicorn",
+            work: Work::Wsgi,
+            needs: &[GUNICORN, START_SERVER],
+            configuration: "the socket at a known descriptor, with a backlog of 2048 as gunicorn makes it; one second until the old generation is told to stop (the default)",
+            reload: "HUP to start_server",
+        }
     }
 
     fn start(&self, place: &Place) -> io::Result<Herd> {
@@ -46,18 +36,12 @@ impl Peer for Starter {
             .arg("--backlog=2048")
             .arg("--");
         let bind = format!("fd://{SOCKET}");
-        command.args(gunicorn::command(
-            &GUNICORN.word(),
-            &bind,
-            place.workers,
-            &[],
-        ));
-        let mut herd = Herd::new(place);
-        herd.spawn(command.current_dir(applications()))?;
-        Ok(herd)
+        command.args(gunicorn::words(&bind, place.workers, &[]));
+        Herd::of(place, is_to_find_fixtures(&mut command))
     }
 
-    fn reload(&self, herd: &mut Herd, _: &Place) -> io::Result<()> {
-        herd.signal(Signal::SIGHUP)
+    fn reload(&self, herd: &mut Herd, _: &Place) -> io::Result<Option<Command>> {
+        herd.signal(Signal::SIGHUP)?;
+        Ok(None)
     }
 }

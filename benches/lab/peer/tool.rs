@@ -4,7 +4,7 @@
 use std::env;
 use std::fmt;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A program that is not here.
@@ -22,79 +22,95 @@ impl fmt::Display for Missing {
     }
 }
 
+impl std::error::Error for Missing {}
+
 /// A program that a subject needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Tool {
     /// Its file name.
     pub name: &'static str,
-    /// The arguments that make it print its version.
-    pub version: &'static [&'static str],
+    /// How its version is found out.
+    pub version: Version,
     /// The command that installs it.
     pub install: &'static str,
 }
 
+/// Where a program's version is to be had.
+#[derive(Clone, Copy, Debug)]
+pub enum Version {
+    /// It prints it when it is called with these arguments.
+    Printed(&'static [&'static str]),
+    /// In the `package.json` above it, of the package of that name: asking pm2 itself would start
+    /// its daemon.
+    Packaged(&'static str),
+}
+
 /// Node.
-pub const NODE: Tool = Tool {
-    name: "node",
-    version: &["--version"],
-    install: "apt-get install nodejs",
-};
+pub const NODE: Tool = Tool::new(
+    "node",
+    Version::Printed(&["--version"]),
+    "npm install node@22",
+);
 /// nginx.
-pub const NGINX: Tool = Tool {
-    name: "nginx",
-    version: &["-v"],
-    install: "apt-get install nginx-light",
-};
+pub const NGINX: Tool = Tool::new(
+    "nginx",
+    Version::Printed(&["-v"]),
+    "apt-get install nginx-light",
+);
 /// gunicorn.
-pub const GUNICORN: Tool = Tool {
-    name: "gunicorn",
-    version: &["--version"],
-    install: "pip install gunicorn",
-};
+pub const GUNICORN: Tool = Tool::new(
+    "gunicorn",
+    Version::Printed(&["--version"]),
+    "pip install gunicorn",
+);
 /// uvicorn.
-pub const UVICORN: Tool = Tool {
-    name: "uvicorn",
-    version: &["--version"],
-    install: "pip install 'uvicorn[standard]'",
-};
+pub const UVICORN: Tool = Tool::new(
+    "uvicorn",
+    Version::Printed(&["--version"]),
+    "pip install uvicorn httptools uvloop",
+);
 /// granian.
-pub const GRANIAN: Tool = Tool {
-    name: "granian",
-    version: &["--version"],
-    install: "pip install granian",
-};
+pub const GRANIAN: Tool = Tool::new(
+    "granian",
+    Version::Printed(&["--version"]),
+    "pip install granian",
+);
 /// HAProxy.
-pub const HAPROXY: Tool = Tool {
-    name: "haproxy",
-    version: &["-v"],
-    install: "apt-get install haproxy",
-};
+pub const HAPROXY: Tool = Tool::new(
+    "haproxy",
+    Version::Printed(&["-v"]),
+    "apt-get install haproxy",
+);
 /// Server::Starter.
-pub const START_SERVER: Tool = Tool {
-    name: "start_server",
-    version: &["--version"],
-    install: "apt-get install libserver-starter-perl",
-};
+pub const START_SERVER: Tool = Tool::new(
+    "start_server",
+    Version::Printed(&["--version"]),
+    "apt-get install libserver-starter-perl",
+);
 /// pm2, staying in the foreground.
-pub const PM2: Tool = Tool {
-    name: "pm2-runtime",
-    version: &[],
-    install: "npm install pm2",
-};
+pub const PM2: Tool = Tool::new("pm2-runtime", Version::Packaged("pm2"), "npm install pm2");
 /// Go's compiler.
-pub const GO: Tool = Tool {
-    name: "go",
-    version: &["version"],
-    install: "apt-get install golang-go",
-};
+pub const GO: Tool = Tool::new(
+    "go",
+    Version::Printed(&["version"]),
+    "apt-get install golang-go",
+);
 /// Python.
-pub const PYTHON: Tool = Tool {
-    name: "python3",
-    version: &["--version"],
-    install: "apt-get install python3",
-};
+pub const PYTHON: Tool = Tool::new(
+    "python3",
+    Version::Printed(&["--version"]),
+    "apt-get install python3",
+);
 
 impl Tool {
+    const fn new(name: &'static str, version: Version, install: &'static str) -> Self {
+        Self {
+            name,
+            version,
+            install,
+        }
+    }
+
     /// Where it is.
     ///
     /// # Errors
@@ -114,22 +130,18 @@ impl Tool {
         found.map_or_else(|_| self.name.to_owned(), |path| path.display().to_string())
     }
 
-    /// The first word of what it prints that looks like a version.
+    /// Its version: the first word of what it prints that looks like one, or what its package says.
     ///
     /// # Errors
-    /// If it is missing, cannot be run, or prints nothing like it: a wrapper without a program
+    /// If it is missing, cannot be run, or says nothing like it: a wrapper without a program
     /// behind it.
     pub fn find_version(&self) -> Result<String, Missing> {
         let path = self.find()?;
-        let mut command = Command::new(path);
-        let output = command.args(self.version).stdin(Stdio::null()).output();
-        let output = output.ok().filter(|output| output.status.success());
-        let output = output.ok_or_else(|| self.missing(&format!("a {} that runs", self.name)))?;
-        // nginx says it on standard error.
-        let text = [output.stdout, output.stderr].concat();
-        let text = String::from_utf8_lossy(&text);
-        version_in(&text)
-            .ok_or_else(|| self.missing(&format!("a {} that says its version", self.name)))
+        let version = match self.version {
+            Version::Printed(arguments) => printed(&path, arguments),
+            Version::Packaged(_) => packaged(&path),
+        };
+        version.ok_or_else(|| self.missing(&format!("a {} that says its version", self.name)))
     }
 
     /// Its name and its version.
@@ -137,7 +149,11 @@ impl Tool {
     /// # Errors
     /// As [`Tool::find_version`].
     pub fn found(&self) -> Result<(&'static str, String), Missing> {
-        Ok((self.name, self.find_version()?))
+        let name = match self.version {
+            Version::Printed(_) => self.name,
+            Version::Packaged(package) => package,
+        };
+        Ok((name, self.find_version()?))
     }
 
     /// That something is missing which comes with this tool.
@@ -147,6 +163,24 @@ impl Tool {
             install: self.install,
         }
     }
+}
+
+fn printed(program: &Path, arguments: &[&str]) -> Option<String> {
+    let mut command = Command::new(program);
+    let output = command.args(arguments).stdin(Stdio::null()).output().ok()?;
+    // nginx says it on standard error.
+    let text = [output.stdout, output.stderr].concat();
+    let text = output.status.success().then_some(text)?;
+    version_in(&String::from_utf8_lossy(&text))
+}
+
+fn packaged(program: &Path) -> Option<String> {
+    let program = fs::canonicalize(program).ok()?;
+    let mut folders = program.ancestors().skip(1);
+    let package =
+        folders.find_map(|folder| fs::read_to_string(folder.join("package.json")).ok())?;
+    let package: serde_json::Value = serde_json::from_str(&package).ok()?;
+    package["version"].as_str().map(str::to_owned)
 }
 
 /// `1.22.1` of `nginx version: nginx/1.22.1`.
@@ -163,23 +197,6 @@ pub fn version_in(text: &str) -> Option<String> {
     words
         .find(|word| word.chars().all(is_part))
         .map(str::to_owned)
-}
-
-/// pm2's version: asking the program would start its daemon.
-///
-/// # Errors
-/// If there is no pm2.
-pub fn pm2_version() -> Result<String, Missing> {
-    let unreadable = || PM2.missing("a pm2 with its package.json");
-    let program = fs::canonicalize(PM2.find()?).map_err(|_| unreadable())?;
-    let mut folders = program.ancestors().skip(1);
-    let package = folders.find_map(|folder| fs::read_to_string(folder.join("package.json")).ok());
-    let package: serde_json::Value =
-        serde_json::from_str(&package.ok_or_else(unreadable)?).map_err(|_| unreadable())?;
-    package["version"]
-        .as_str()
-        .map(str::to_owned)
-        .ok_or_else(unreadable)
 }
 
 /// Node's version, as numbers.

@@ -58,12 +58,30 @@ pub fn publish(
 }
 
 fn document(title: &str, results: &Results, notes: &str, sections: &[Section]) -> String {
-    let mut text = format!("# {}\n\n{}\n{notes}\n", escape(title), setting(results));
+    let mut text = format!("# {}\n\n{}\n", escape(title), setting(results));
+    text.push_str(&contents(sections));
+    let _ = writeln!(text, "{notes}");
     for section in sections {
         text.push_str(&of_section(section, results));
     }
     text.push_str(&skipped(results));
     text
+}
+
+/// Where each section is.
+fn contents(sections: &[Section]) -> String {
+    let lines = sections.iter().map(|section| {
+        let title = escape(section.title);
+        format!("- [{title}](#{})\n", anchor(section.title))
+    });
+    lines.collect()
+}
+
+/// What Markdown's readers make of a heading, to link to it.
+fn anchor(title: &str) -> String {
+    let is_kept = |letter: &char| letter.is_alphanumeric() || " -_".contains(*letter);
+    let kept: String = title.chars().filter(is_kept).collect();
+    kept.to_lowercase().replace(' ', "-")
 }
 
 /// The machine, the versions, and what the numbers mean.

@@ -18,7 +18,7 @@ cluster.on('exit', (worker) => {
 process.on('SIGHUP', async () => {
   for (const old of Object.values(cluster.workers)) {
     const fresh = cluster.fork();
-    await new Promise((resolve) => fresh.once('listening', resolve));
+    await new Promise((resolve) => fresh.once('message', resolve));
     retired.add(old);
     // Not old.kill(): that cuts the channel first, and with it the connections that are handed out.
     old.process.kill('SIGTERM');

@@ -16,7 +16,10 @@ const server = http.createServer((_request, response) => {
 });
 // The load ends its connections; a server that does it first would lose requests without a reload.
 server.keepAliveTimeout = 120_000;
-server.listen({ port: Number(port), host, reusePort: process.env.REUSE_PORT === '1' });
+server.listen({ port: Number(port), host, reusePort: process.env.REUSE_PORT === '1' }, () => {
+  // To a cluster's primary: with reusePort it hears nothing of the listening itself.
+  process.send?.('ready');
+});
 
 function close() {
   closing = true;

@@ -4,12 +4,18 @@
 //! - [`reload`]: what new workers for old cost those who ask meanwhile
 //! - [`crash`]: what the death of a worker costs
 //! - [`wrapping`]: one server with us around it, and without
-//! - [`trial`]: a subject, running, and a load on it
-//! - [`story`]: how each is told: its columns, its pictures
+//! - [`scale`]: supervisors of many workers
+//! - [`extent`]: how much of it
+//! - [`trial`], [`replacement`], [`note`]: a subject that runs, a load on it, a reload, and its row
+//! - [`experiments`]: all of them, by name
 
 pub mod crash;
+pub mod experiments;
+pub mod extent;
+pub mod note;
 pub mod reload;
-pub mod story;
+pub mod replacement;
+pub mod scale;
 pub mod throughput;
 pub mod trial;
 pub mod wrapping;

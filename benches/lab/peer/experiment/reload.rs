@@ -1,22 +1,27 @@
-//! Reload after reload under load: what fails, what waits, and how long it takes.
+//! Reload after reload under load: what fails, what waits, how long it takes, and what it costs the
+//! supervisor.
 
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::super::super::load::Reuse;
 use super::super::super::report::results::{Moment, Row};
 use super::super::super::report::statistics::Spread;
 use super::super::Peer;
-use super::trial::{Extent, Trial, moderate, name_of, note_outcome};
+use super::super::ledger::Ledger;
+use super::extent::Extent;
+use super::note;
+use super::trial::{Trial, row_of};
 
 /// The experiment's name in the rows.
 pub const RELOAD: &str = "reload";
 /// From the reload's begin until the old workers are gone and the new ones there: the median, in
 /// microseconds.
 pub const TIME: &str = "reload_us";
+/// How many there were.
+pub const RELOADS: &str = "reloads";
 /// Requests that failed for each reload.
 pub const LOST: &str = "failed_per_reload";
 /// How much longer the slow requests took: of each reload the worst tenth of a second's 99th
@@ -24,11 +29,15 @@ pub const LOST: &str = "failed_per_reload";
 pub const ADDED: &str = "added_p99_us";
 /// The longest that any request took, in microseconds.
 pub const WORST: &str = "worst_us";
+/// CPU time of all processes that do not serve, for each reload, in microseconds.
+pub const SUPERVISOR_CPU: &str = "supervisor_cpu_us_per_reload";
+/// The most memory that they were seen to have, in bytes.
+pub const SUPERVISOR_RSS: &str = "supervisor_rss_bytes";
 
-/// A reload that has not ended by then has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// So many there are at least, however long each takes.
+const FEWEST: usize = 5;
 /// Between reloads, so that each meets a subject at rest.
-const REST: Duration = Duration::from_millis(500);
+const REST: Duration = Duration::from_millis(400);
 
 /// All reloads of one subject.
 ///
@@ -42,66 +51,57 @@ pub fn run(
     stop: &AtomicBool,
 ) -> io::Result<Row> {
     let mut trial = Trial::of(peer, within, extent.workers)?;
-    let mut plan = trial.plan(extent, reuse, moderate(extent));
-    plan.warm_up = Duration::ZERO;
-    plan.length = None;
-    let (began, load) = (Instant::now(), plan.start()?);
+    let mut ledger = Ledger::open(&trial.herd);
+    let load = trial.endless_plan(extent, reuse);
+    let (began, load) = (Instant::now(), load.start()?);
     let mut marks = Vec::new();
     let mut outcome = Ok(());
-    while outcome.is_ok() && marks.len() < extent.reloads && !stop.load(Ordering::Relaxed) {
-        thread::sleep(REST);
+    let may_go_on = |done: usize| {
+        let has_time = done < FEWEST || began.elapsed() < extent.longest;
+        done < extent.reloads && has_time && !stop.load(Ordering::Relaxed)
+    };
+    while outcome.is_ok() && may_go_on(marks.len()) {
+        ledger.watch(&trial.herd, REST);
         let from = began.elapsed();
-        outcome = reload(peer, &mut trial);
+        outcome = trial.reload(peer, &mut ledger);
         marks.push((from.as_secs_f64(), began.elapsed().as_secs_f64()));
     }
-    thread::sleep(REST);
+    ledger.watch(&trial.herd, REST);
     let course = load.stop();
     outcome?;
-    let row = Row::new(RELOAD, peer.name(), 0);
-    let mut row = row
-        .with("server", peer.work())
-        .with("connections", name_of(reuse));
-    note_outcome(&mut row, &course);
+    let mut row = row_of(RELOAD, peer, reuse, 0);
+    note::outcome(&mut row, &course);
     row.marks = marks;
     note_reloads(&mut row);
+    note_supervisor(&mut row, &ledger);
     Ok(row)
 }
 
-fn reload(peer: &dyn Peer, trial: &mut Trial) -> io::Result<()> {
-    let old = trial.herd.workers();
-    peer.reload(&mut trial.herd, &trial.place)?;
-    let workers = usize::try_from(trial.place.workers).unwrap_or(usize::MAX);
-    trial
-        .herd
-        .wait_until_replaced(&old, workers, PATIENCE)
-        .map(drop)
-}
-
 fn note_reloads(row: &mut Row) {
-    let times: Vec<f64> = row
-        .marks
-        .iter()
-        .map(|(from, to)| (to - from) * 1e6)
-        .collect();
+    let times = row.marks.iter().map(|(from, to)| (to - from) * 1e6);
+    let times: Vec<f64> = times.collect();
     let failed: u64 = row.timeline.iter().map(|moment| moment.failed).sum();
+    row.measure(RELOADS, times.len() as f64);
     row.measure(LOST, failed as f64 / times.len() as f64);
-    let worst = row
-        .timeline
-        .iter()
-        .map(|moment| moment.max)
-        .fold(0.0, f64::max);
-    row.measure(WORST, worst);
+    let slowest = row.timeline.iter().map(|moment| moment.max);
+    row.measure(WORST, slowest.fold(0.0, f64::max));
     if let Some(spread) = Spread::of(&times) {
         row.measure(TIME, spread.median);
     }
-    let (slow, quiet) = slowest(row);
+    let (slow, quiet) = slowest_of_each(row);
     if let (Some(slow), Some(quiet)) = (Spread::of(&slow), Spread::of(&quiet)) {
         row.measure(ADDED, (slow.median - quiet.median).max(0.0));
     }
 }
 
+fn note_supervisor(row: &mut Row, ledger: &Ledger) {
+    let reloads = row.marks.len() as f64;
+    row.measure(SUPERVISOR_CPU, ledger.cpu().as_secs_f64() * 1e6 / reloads);
+    row.measure(SUPERVISOR_RSS, ledger.most_memory() as f64);
+}
+
 /// The worst moment's 99th percentile of each reload, and those of the moments in no reload.
-fn slowest(row: &Row) -> (Vec<f64>, Vec<f64>) {
+fn slowest_of_each(row: &Row) -> (Vec<f64>, Vec<f64>) {
     // A moment lasts a tenth of a second, so the reload may have begun within it.
     let is_in =
         |moment: &Moment, (from, to): (f64, f64)| moment.at + 0.1 > from && moment.at < to + 0.1;

@@ -4,41 +4,34 @@
 use std::io;
 use std::path::Path;
 
-use super::super::super::load::{Pace, Reuse};
+use super::super::super::load::Pace;
 use super::super::super::report::results::Row;
 use super::super::Peer;
-use super::trial::{Extent, Trial, moderate, name_of};
+use super::extent::{Extent, REUSES};
+use super::trial::{Trial, row_of};
 
 /// The experiments' names in the rows.
 pub const THROUGHPUT: &str = "throughput";
 /// The same.
 pub const LATENCY: &str = "latency";
 
-/// Both, of one subject in one round.
+/// Both, of one subject in one round, with fresh connections and with kept ones.
 ///
 /// # Errors
 /// If the subject does not start or cannot be measured.
-pub fn run(
-    peer: &dyn Peer,
-    reuse: Reuse,
-    round: u32,
-    extent: &Extent,
-    within: &Path,
-) -> io::Result<Vec<Row>> {
+pub fn run(peer: &dyn Peer, round: u32, extent: &Extent, within: &Path) -> io::Result<Vec<Row>> {
     let trial = Trial::of(peer, within, extent.workers)?;
-    let loads = [(THROUGHPUT, Pace::Closed), (LATENCY, moderate(extent))];
-    let measured = loads.map(|(experiment, pace)| {
-        let row = Row::new(experiment, peer.name(), round)
-            .with("server", peer.work())
-            .with("connections", name_of(reuse));
-        // The course of a load that nothing disturbs is of no interest, and fills the file.
-        let without = |row| Row {
-            timeline: Vec::new(),
-            ..row
-        };
-        trial
-            .measure(trial.plan(extent, reuse, pace), row)
-            .map(without)
-    });
-    measured.into_iter().collect()
+    let mut rows = Vec::new();
+    for reuse in REUSES {
+        for (experiment, pace) in [(THROUGHPUT, Pace::Closed), (LATENCY, extent.moderate())] {
+            let row = row_of(experiment, peer, reuse, round);
+            let row = trial.measure(trial.plan(extent, reuse, pace), row)?;
+            // The course of a load that nothing disturbs is of no interest, and fills the file.
+            rows.push(Row {
+                timeline: Vec::new(),
+                ..row
+            });
+        }
+    }
+    Ok(rows)
 }

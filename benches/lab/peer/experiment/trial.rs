@@ -1,57 +1,30 @@
-//! A subject that runs, a load on it, and the row that both make.
+//! A subject that runs, and loads on it.
 //!
 //! Order, because each reading must cover the same time: read the processes' use, start the watch
 //! over the machine, run the load, read the use again, ask the watch. The subject ends after that.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::super::super::load::{Outcome, Pace, Plan, Reuse, Spacing};
+use super::super::super::load::{Pace, Plan, Reuse};
 use super::super::super::machine::Watch;
-use super::super::super::report::results::{Moment, Row, measure};
+use super::super::super::report::results::{Row, measure};
 use super::super::super::usage::Usage;
 use super::super::herd::Herd;
-use super::super::{Peer, Place};
+use super::super::{Peer, Place, poll};
+use super::extent::{Extent, name_of};
+use super::note;
 
-/// How long a subject may take to start.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Who has used less than a tick of CPU time for so long is done with booting.
+/// How long a subject may take to start, to come to rest or to be reloaded.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Who uses so little CPU time for so long has nothing to do any more; a hundred idle workers'
+/// heartbeats are less.
 const REST: Duration = Duration::from_millis(300);
-
-/// How much is measured, and with what.
-#[derive(Clone, Copy, Debug)]
-pub struct Extent {
-    /// Rounds, in which all subjects take turns.
-    pub rounds: u32,
-    /// How long requests are counted in a round.
-    pub length: Duration,
-    /// How long requests are made before they count.
-    pub warm_up: Duration,
-    /// Workers of every subject.
-    pub workers: u32,
-    /// Connections at a time.
-    pub connections: usize,
-    /// Requests a second where the load is not to fill the machine.
-    pub rate: f64,
-    /// Reloads in a row.
-    pub reloads: usize,
-    /// Of every random choice.
-    pub seed: u64,
-}
-
-/// How clients use their connections, in words.
-pub fn name_of(reuse: Reuse) -> &'static str {
-    match reuse {
-        Reuse::Fresh => "fresh",
-        Reuse::KeepAlive => "keep-alive",
-    }
-}
+const LITTLE: Duration = Duration::from_millis(15);
 
 /// A subject that serves.
 #[derive(Debug)]
@@ -60,11 +33,14 @@ pub struct Trial {
     pub herd: Herd,
     /// Where it is.
     pub place: Place,
-    _directory: TempDir,
+    /// From its start until all its workers had nothing more to do.
+    pub started: Duration,
+    directory: TempDir,
 }
 
 impl Trial {
-    /// Starts what `start` starts, in a folder of its own under `within`, and waits until it serves.
+    /// Starts what `start` starts, in a folder of its own under `within`, and waits until it serves
+    /// and has booted.
     ///
     /// # Errors
     /// If it does not start; with what it said.
@@ -79,30 +55,17 @@ impl Trial {
             workers,
             directory: directory.path().to_owned(),
         };
+        let since = Instant::now();
         let mut herd = start(&place)?;
         herd.wait_until_it_serves(&place, PATIENCE)?;
-        let trial = Self {
+        let mut trial = Self {
             herd,
             place,
-            _directory: directory,
+            started: Duration::ZERO,
+            directory,
         };
-        trial.wait_until_it_rests()?;
+        trial.started = trial.wait_until_it_rests()?.duration_since(since);
         Ok(trial)
-    }
-
-    /// Waits until its processes use no CPU time any more. The first worker may serve while the
-    /// others still boot, and would have all connections of a load that begins then.
-    fn wait_until_it_rests(&self) -> io::Result<()> {
-        let until = Instant::now() + PATIENCE;
-        let (mut used, mut since) = (self.usage()?.cpu(), Instant::now());
-        while since.elapsed() < REST && Instant::now() < until {
-            thread::sleep(REST / 10);
-            let now = self.usage()?.cpu();
-            if now != used {
-                (used, since) = (now, Instant::now());
-            }
-        }
-        Ok(())
     }
 
     /// The same, of a peer.
@@ -111,6 +74,35 @@ impl Trial {
     /// The same.
     pub fn of(peer: &dyn Peer, within: &Path, workers: u32) -> io::Result<Self> {
         Self::begin(within, workers, |place| peer.start(place))
+    }
+
+    /// Waits until its processes use no CPU time any more, and returns since when. A first worker
+    /// may serve while the others still boot, and would have all connections of a load that begins
+    /// then.
+    ///
+    /// # Errors
+    /// If `/proc` cannot be read.
+    pub fn wait_until_it_rests(&self) -> io::Result<Instant> {
+        let (mut used, mut since) = (self.usage()?.cpu(), Instant::now());
+        // Who never comes to rest is measured as it is.
+        poll::until(PATIENCE, || {
+            let now = self.usage()?.cpu();
+            if now.saturating_sub(used) > LITTLE {
+                (used, since) = (now, Instant::now());
+            }
+            Ok((since.elapsed() > REST).then_some(()))
+        })?;
+        Ok(since)
+    }
+
+    /// Ends it; how long it took until no process was left.
+    ///
+    /// # Errors
+    /// If it takes too long.
+    pub fn stop(self) -> io::Result<Duration> {
+        let took = self.herd.stop(PATIENCE);
+        self.directory.close()?;
+        took
     }
 
     /// The load of this extent on this subject.
@@ -124,6 +116,15 @@ impl Trial {
             time_out: Duration::from_secs(5),
             seed: extent.seed,
             ..Plan::new(self.place.address)
+        }
+    }
+
+    /// The moderate load, from now on until it is stopped.
+    pub fn endless_plan(&self, extent: &Extent, reuse: Reuse) -> Plan {
+        Plan {
+            warm_up: Duration::ZERO,
+            length: None,
+            ..self.plan(extent, reuse, extent.moderate())
         }
     }
 
@@ -142,9 +143,10 @@ impl Trial {
         let whole = (warm_up + length).as_secs_f64() / length.as_secs_f64().max(f64::MIN_POSITIVE);
         let own = used.cpu() + outcome.own_usage.cpu().mul_f64(whole);
         row.measure(measure::FOREIGN, watch.foreign(own)?);
-        note_outcome(&mut row, &outcome);
-        note_usage(&mut row, used, outcome.answered as f64 * whole);
-        note_fairness(&mut row, &outcome, self.place.workers);
+        note::outcome(&mut row, &outcome);
+        note::usage(&mut row, used, outcome.answered as f64 * whole);
+        note::fairness(&mut row, &outcome, self.place.workers);
+        row.measure(note::MEMORY, self.herd.memory() as f64);
         Ok(row)
     }
 
@@ -161,91 +163,15 @@ impl Trial {
     }
 }
 
-/// So many requests a second, at random times as many users would make them.
-pub fn moderate(extent: &Extent) -> Pace {
-    Pace::Open {
-        per_second: extent.rate,
-        spacing: Spacing::Exponential,
-    }
+/// An empty row of a subject in one round.
+pub fn row_of(experiment: &str, peer: &dyn Peer, reuse: Reuse, round: u32) -> Row {
+    let profile = peer.profile();
+    Row::new(experiment, profile.name, round)
+        .with("server", profile.work)
+        .with("connections", name_of(reuse))
 }
 
 /// An address that the kernel says is free.
 fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
-}
-
-/// Rate, latency, failures and the course of it.
-pub fn note_outcome(row: &mut Row, outcome: &Outcome) {
-    row.measure(measure::RATE, outcome.rate());
-    row.measure(measure::ANSWERED, outcome.answered as f64);
-    row.measure(measure::FAILED, outcome.failed() as f64);
-    for (failure, count) in &outcome.failures {
-        row.measure(format!("failed: {failure}"), *count as f64);
-    }
-    if !outcome.lateness.is_empty() {
-        let late = outcome.lateness.value_at_quantile(0.99);
-        row.measure(measure::LATE, late as f64);
-    }
-    if outcome.answered > 0 {
-        note_latency(row, outcome);
-    }
-    row.timeline = outcome
-        .timeline
-        .iter()
-        .map(|bucket| Moment {
-            at: bucket.start.as_secs_f64(),
-            answered: bucket.answered,
-            failed: bucket.failed,
-            p50: bucket.p50 as f64,
-            p99: bucket.p99 as f64,
-            max: bucket.max as f64,
-        })
-        .collect();
-}
-
-fn note_latency(row: &mut Row, outcome: &Outcome) {
-    let at = |quantile: f64| outcome.latency.value_at_quantile(quantile) as f64;
-    let named = [
-        (measure::P50, 0.5),
-        (measure::P90, 0.9),
-        (measure::P99, 0.99),
-        (measure::P999, 0.999),
-    ];
-    for (name, quantile) in named {
-        row.measure(name, at(quantile));
-    }
-    // Evenly in nines, as they are drawn, as far as there are requests to tell.
-    let quantiles = (0..=40_u32).map(|step| 1.0 - 10_f64.powf(-f64::from(step) / 8.0));
-    let told = quantiles.filter(|quantile| (1.0 - quantile) * outcome.answered as f64 >= 1.0);
-    row.percentiles = told.map(|quantile| (quantile, at(quantile))).collect();
-}
-
-fn note_usage(row: &mut Row, used: Usage, answered: f64) {
-    row.measure(
-        measure::SERVER_CPU,
-        used.cpu().as_secs_f64() * 1e6 / answered,
-    );
-    row.measure(
-        measure::SWITCHES,
-        (used.voluntary_switches + used.involuntary_switches) as f64 / answered,
-    );
-    row.measure(measure::RSS, used.rss as f64);
-}
-
-fn note_fairness(row: &mut Row, outcome: &Outcome, workers: u32) {
-    row.measure(
-        measure::REQUEST_FAIRNESS,
-        fairness(&outcome.requests_by_worker, workers),
-    );
-    row.measure(
-        measure::CONNECTION_FAIRNESS,
-        fairness(&outcome.connections_by_worker, workers),
-    );
-}
-
-/// The most of one worker over the mean of all, also of those that had nothing.
-fn fairness(shares: &BTreeMap<String, u64>, workers: u32) -> f64 {
-    let most = shares.values().max().copied().unwrap_or(0) as f64;
-    let sum = shares.values().sum::<u64>() as f64;
-    most * f64::from(workers) / sum
 }
