@@ -84,10 +84,6 @@ const OVERDUE: &[(&str, usize)] = &[
     ("src/rescue/process.rs", 330),
     ("src/supervisor/intercept.rs", 480),
     ("src/supervisor/narrative.rs", 360),
-    ("src/supervisor/output.rs", 430),
-    ("src/sys/procfs.rs", 400),
-    ("src/sys/seccomp/filter.rs", 310),
-    ("src/wire/http/exchange.rs", 520),
 ];
 
 /// Functions that may be longer, and why.
