@@ -138,24 +138,14 @@ impl Exchange {
 
     /// How many bytes may be read from the client now.
     pub fn room_from_client(&self) -> usize {
-        let waiting = self.from_client.len() + self.to_server.unsent().len();
         let is_open = !self.client_closed && self.ending().is_none();
-        if is_open {
-            MOST_WAITING.saturating_sub(waiting)
-        } else {
-            0
-        }
+        room(is_open, &self.from_client, &self.to_server)
     }
 
     /// How many bytes may be read from the server now.
     pub fn room_from_server(&self) -> usize {
-        let waiting = self.from_server.len() + self.to_client.unsent().len();
         let is_open = !self.server_closed && self.attempt().is_some();
-        if is_open {
-            MOST_WAITING.saturating_sub(waiting)
-        } else {
-            0
-        }
+        room(is_open, &self.from_server, &self.to_client)
     }
 
     /// What is to be written to the client.
@@ -235,6 +225,16 @@ impl Exchange {
             }
         );
         Ending::Broken { flaw, amid }
+    }
+}
+
+/// What may be read of one direction, beside what was read and what waits to be written.
+fn room(is_open: bool, read: &[u8], unsent: &Pipe) -> usize {
+    let waiting = read.len() + unsent.unsent().len();
+    if is_open {
+        MOST_WAITING.saturating_sub(waiting)
+    } else {
+        0
     }
 }
 
