@@ -285,8 +285,9 @@ impl World {
         })?;
         let mut alive = self.processes.iter().filter(|(_, it)| it.is_alive());
         let owner = alive.find(|(_, it)| it.given.contains(&id));
+        let owner = owner.map(|(owner, _)| owner);
         ensure(owner.is_none(), || {
-            format!("{id:?} is closed, and was given to {owner:?}")
+            format!("{id:?} is closed, and worker {owner:?} was given it")
         })?;
         let is_given_up = batch
             .iter()
