@@ -48,12 +48,15 @@ impl Fleet {
 
     /// A listener was made for a worker's queue: it is passed to all that start with it. They have
     /// it from now on, for if this one fails before we hear of the others, it must not be closed.
+    /// Nor if they all have been told to stop by then, as the failure of one tells all: they have
+    /// started with it, and it is theirs until they end.
     pub(super) fn prepared(&mut self, worker: WorkerId, listener: ListenerId, endpoint: Endpoint) {
         let Some(queue) = self.workers.get(&worker).map(|worker| worker.queue) else {
             return;
         };
+        let starts = |sibling: &Worker| sibling.is_starting() || sibling.is_told();
         for sibling in self.workers.values_mut() {
-            if sibling.id == worker || sibling.queue == queue && sibling.is_starting() {
+            if sibling.id == worker || sibling.queue == queue && starts(sibling) {
                 sibling.give(listener, endpoint, true);
             }
         }

@@ -315,6 +315,23 @@ pub enum Note {
     },
 }
 
+impl Note {
+    /// Whom it is about.
+    pub fn worker(&self) -> WorkerId {
+        match self {
+            Self::Ready { worker }
+            | Self::Serving { worker }
+            | Self::Crashed { worker, .. }
+            | Self::GivenUp { worker, .. }
+            | Self::StartTimedOut { worker }
+            | Self::SettleTimedOut { worker, .. }
+            | Self::QuietTimedOut { worker }
+            | Self::DrainTimedOut { worker }
+            | Self::Gone { worker, .. } => *worker,
+        }
+    }
+}
+
 /// The kinds of change; one is under way at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeKind {

@@ -81,6 +81,8 @@ struct World {
     fences: u64,
     requests: BTreeMap<Asker, Request>,
     open_change: Option<ChangeKind>,
+    /// Who listened where when the last change began.
+    listened_before: BTreeSet<(WorkerId, Endpoint)>,
     /// Replacements of workers that had been replaced meanwhile.
     superseded: BTreeSet<WorkerId>,
     has_started: bool,
@@ -104,6 +106,7 @@ impl World {
             fences: 0,
             requests: BTreeMap::new(),
             open_change: None,
+            listened_before: BTreeSet::new(),
             superseded: BTreeSet::new(),
             has_started: false,
             was_told_to_stop_now: false,
@@ -277,6 +280,9 @@ impl World {
         };
         if process.listens_on.contains(&listener) || !process.given.insert(listener) {
             return Ok(());
+        }
+        if process.is_ready {
+            process.given_late.insert(listener);
         }
         self.feed(Event::Shared {
             worker: id,
@@ -729,6 +735,7 @@ impl World {
 
     fn log(&mut self, note: &Note) {
         let (id, what): (_, fn(&mut Process)) = match note {
+            Note::Ready { worker } => (worker, |it| it.is_ready = true),
             Note::SettleTimedOut { worker, .. } => (worker, |it| it.settle_timed_out = true),
             Note::QuietTimedOut { worker } => (worker, |it| it.quiet_timed_out = true),
             Note::DrainTimedOut { worker } => (worker, |it| it.drain_timed_out = true),

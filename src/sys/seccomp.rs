@@ -18,8 +18,10 @@
 //!
 //! `SECCOMP_RET_USER_NOTIF` is in Linux since 5.0, passing a call on since 5.5, placing since 5.9.
 
+mod call;
 mod filter;
 mod notification;
 
-pub use filter::{Call, build_filter, decode_socketcall, install};
+pub use call::{Call, decode_socketcall};
+pub use filter::{build_filter, install};
 pub use notification::{Notification, answer, pass, place, receive, still_valid};

@@ -38,7 +38,7 @@ use crate::rig::load::Plan;
 use crate::rig::port::Reservation;
 use crate::rig::voice::Voice;
 
-/// The time that one test may take in all.
+/// The time that one test may take in all, unless it asks for another.
 const TIME: Duration = Duration::from_secs(60);
 
 /// How often a condition is looked at.
@@ -76,9 +76,16 @@ pub struct Builder {
     wrapper: Vec<String>,
     directory: TempDir,
     reservation: Reservation,
+    time: Duration,
 }
 
 impl Builder {
+    /// The time that the test may take in all.
+    pub fn within(mut self, time: Duration) -> Self {
+        self.time = time;
+        self
+    }
+
     /// Starts the supervisor through this command, which must become it: the supervisor and its
     /// arguments are appended.
     pub fn through<S: Into<String>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
@@ -182,7 +189,8 @@ impl Builder {
                 program: ctl_program(),
                 socket,
             },
-            deadline: Instant::now() + TIME,
+            time: self.time,
+            deadline: Instant::now() + self.time,
             exit: RefCell::new(None),
             directory: self.directory,
             reservation: self.reservation,
@@ -204,6 +212,7 @@ pub struct Supervisor {
     output: Arc<Voice>,
     voice: Arc<Voice>,
     control: Control,
+    time: Duration,
     deadline: Instant,
     exit: RefCell<Option<i32>>,
     directory: TempDir,
@@ -219,6 +228,7 @@ impl Supervisor {
             wrapper: Vec::new(),
             directory: TempDir::new().unwrap(),
             reservation: Reservation::new().unwrap(),
+            time: TIME,
         }
     }
 
@@ -386,7 +396,8 @@ impl Supervisor {
     fn check_time(&self, what: &str) {
         if Instant::now() > self.deadline {
             self.give_up(&format!(
-                "the test's {TIME:?} were over while it waited for {what}"
+                "the test's {:?} were over while it waited for {what}",
+                self.time
             ));
         }
     }

@@ -17,6 +17,7 @@ mod bad_input;
 mod container;
 mod control;
 mod crash;
+mod crowd;
 mod environment;
 mod inherit;
 mod intercept;

@@ -278,12 +278,9 @@ fn passed_sockets_are_shared_too() {
     assert_eq!(listeners(supervisor.port()).len(), 1);
 }
 
-/// Servers that accept what they were passed and call nothing that could be heard: one waits in
-/// accept(2), one with epoll, where the kernel may wake the same one every time.
-#[test]
-fn each_worker_is_seen_to_use_a_passed_socket_that_it_shares() {
-    let blocking = "
-import os, socket
+/// A server that waits in accept(2) on what it was passed.
+const BLOCKING: &str = "
+import socket
 listener = socket.socket(fileno=3)
 while True:
     connection, _ = listener.accept()
@@ -291,6 +288,11 @@ while True:
     connection.send(b'HTTP/1.1 200 OK\\r\\nX-Worker: me\\r\\nContent-Length: 0\\r\\n\\r\\n')
     connection.close()
 ";
+
+/// Servers that accept what they were passed and call nothing that could be heard: one waits in
+/// accept(2), one with epoll, where the kernel may wake the same one every time.
+#[test]
+fn each_worker_is_seen_to_use_a_passed_socket_that_it_shares() {
     let polling = "
 import os, select, socket
 listener = socket.socket(fileno=3)
@@ -308,7 +310,7 @@ while True:
     connection.send(b'HTTP/1.1 200 OK\\r\\nX-Worker: me\\r\\nContent-Length: 0\\r\\n\\r\\n')
     connection.close()
 ";
-    for script in [blocking, polling] {
+    for script in [BLOCKING, polling] {
         for ready in ["listen", "http:/"] {
             let options = ["-n", "3", "--queues", "1", "--ready", ready];
             let Some(builder) = scripted_python(&options, script) else {
@@ -326,19 +328,14 @@ while True:
 
 #[test]
 fn a_worker_that_never_uses_what_it_shares_fails_the_reload() {
-    let script = "
-import os, socket, time
+    let sometimes = "
+import os, time
 if os.path.exists('{dir}/idle') and os.environ['REUSEPORT_WORKER'] == '1':
     time.sleep(1000)
-listener = socket.socket(fileno=3)
-while True:
-    connection, _ = listener.accept()
-    connection.recv(4096)
-    connection.send(b'HTTP/1.1 200 OK\\r\\nX-Worker: me\\r\\nContent-Length: 0\\r\\n\\r\\n')
-    connection.close()
 ";
+    let script = sometimes.to_owned() + BLOCKING;
     let options = ["-n", "2", "--queues", "1", "--start-timeout", "2s"];
-    let Some(builder) = scripted_python(&options, script) else {
+    let Some(builder) = scripted_python(&options, &script) else {
         return;
     };
     let supervisor = builder.args(["--listen", "127.0.0.1:{port}"]).start();

@@ -172,3 +172,28 @@ fn a_passed_listener_stays_while_a_sibling_has_it_that_is_not_heard_of_yet() {
     stage.on(prepared(1));
     assert_eq!(stage.on(exited(1)), ["close 0", "finish: StartFailed"]);
 }
+
+/// All spawns of a change are done before anything is heard of them, and the failure of the first
+/// tells the others to stop.
+#[test]
+fn a_passed_listener_stays_while_a_sibling_has_it_that_was_told_to_stop_meanwhile() {
+    let mut stage = Stage::new(Policy {
+        workers: 4,
+        queues: Some(2),
+        ..policy()
+    });
+    let prepared = |worker| Event::Prepared {
+        worker: WorkerId(worker),
+        listener: ListenerId(worker % 2),
+        endpoint: endpoint(80),
+    };
+    stage.on(prepared(0));
+    let told = ["signal 1", "signal 2", "signal 3", "start failed"];
+    assert_eq!(stage.on(exited(0)), told);
+    stage.on(prepared(1));
+    assert!(stage.on(exited(1)).is_empty(), "worker 3 has its listener");
+    stage.on(prepared(2));
+    stage.on(prepared(3));
+    assert_eq!(stage.on(exited(3)), ["close 1"]);
+    assert_eq!(stage.on(exited(2)), ["close 0", "finish: StartFailed"]);
+}

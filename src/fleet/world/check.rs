@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::process::{Process, extra};
+use super::process::Process;
 use super::{State, World};
 use crate::fleet::{
     Asker, ChangeKind, Effect, Endpoint, Event, ListenerId, Milestone, Note, QueueId, ReadyWhen,
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// So many steps without time passing are a storm.
 const STORM: usize = 120;
 /// The longest that a look at a retired worker may be late, with a refused fence that stood for
-/// those of others which were asked for later.
+/// those of others which were asked for later; and as many slow fences.
 const LATENESS: Duration = Duration::from_millis(260);
 
 type Checked = Result<(), String>;
@@ -24,8 +24,10 @@ type Checked = Result<(), String>;
 /// How things were before a step.
 pub(super) struct Before {
     serving: BTreeSet<WorkerId>,
-    /// Endpoints that new connections are steered to.
-    endpoints: BTreeSet<Endpoint>,
+    /// Endpoints that the new workers of a change owe: where those that serve listened when it
+    /// began. What these open later is not owed: the new ones may be ready by then, and that is not
+    /// taken back.
+    owed: BTreeSet<Endpoint>,
     phases: BTreeMap<WorkerId, (&'static str, u32)>,
     is_stopping: bool,
     /// Who has ended, if that is the event.
@@ -45,7 +47,7 @@ impl World {
         let view = self.fleet.view(self.now);
         Before {
             serving: self.serving(),
-            endpoints: self.live_endpoints(),
+            owed: self.owed(),
             phases: view
                 .iter()
                 .map(|line| (line.worker, (line.phase, line.slot.0)))
@@ -61,6 +63,15 @@ impl World {
         serving.map(|line| line.worker).collect()
     }
 
+    fn owed(&self) -> BTreeSet<Endpoint> {
+        let serving = self.serving();
+        let before = self.listened_before.iter();
+        let theirs = before.filter(|(id, _)| serving.contains(id));
+        let theirs = theirs.map(|(_, endpoint)| *endpoint).collect();
+        &self.live_endpoints() & &theirs
+    }
+
+    /// Endpoints that new connections are steered to.
     fn live_endpoints(&self) -> BTreeSet<Endpoint> {
         let live = self.kernel.live.iter();
         live.filter_map(|id| self.kernel.open.get(id))
@@ -272,6 +283,12 @@ impl World {
                 socket.listeners
             )
         })?;
+        let mut alive = self.processes.iter().filter(|(_, it)| it.is_alive());
+        let owner = alive.find(|(_, it)| it.given.contains(&id));
+        let owner = owner.map(|(owner, _)| owner);
+        ensure(owner.is_none(), || {
+            format!("{id:?} is closed, and worker {owner:?} was given it")
+        })?;
         let is_given_up = batch
             .iter()
             .any(|effect| matches!(effect, Effect::Log(Note::GivenUp { .. })));
@@ -336,6 +353,7 @@ impl World {
                     format!("a {kind} begins while workers of another change are not told yet")
                 })?;
                 self.open_change = Some(kind);
+                self.listened_before = self.kernel.listeners();
             }
             Milestone::Serving => {
                 self.open_change = None;
@@ -495,10 +513,11 @@ impl World {
             ensure(process.is_killed || !self.was_told_to_stop_now, || {
                 format!("worker {id} lives on after a stop now")
             })?;
+            let fences = self.plan.fence_takes * 3;
             let is_late = !process.is_killed
                 && match phase {
                     "starting" => self.now.since(process.started) >= policy.start_timeout,
-                    "settling" => since > policy.settle_timeout + LATENESS,
+                    "settling" => since > policy.settle_timeout + LATENESS + fences,
                     "quiescing" => since > policy.quiet_timeout + LATENESS,
                     "draining" => {
                         process.told.map(|at| self.now.since(at)) >= Some(policy.drain_timeout)
@@ -598,7 +617,9 @@ impl World {
                 let socket = self.kernel.open.get(id);
                 socket.is_some_and(|socket| self.passed().contains(&socket.endpoint))
             };
-            let uses_all = process.given.iter().all(|id| has_said_so && is_used(id));
+            // It was ready once; what it binds while it waits for its siblings is not waited for.
+            let mut given = process.given.difference(&process.given_late);
+            let uses_all = given.all(|id| has_said_so && is_used(id));
             ensure(has_said_so && uses_all, || {
                 format!("worker {id} serves before it is ready")
             })?;
@@ -626,12 +647,7 @@ impl World {
             format!("after the flip not only generation {generation} serves")
         })?;
         let now = self.live_endpoints();
-        // What the old opens while the new starts is not owed.
-        let mut left = before
-            .endpoints
-            .difference(&now)
-            .filter(|it| **it != extra());
-        let left = left.next();
+        let left = before.owed.difference(&now).next();
         let is_fewer = batch.iter().filter(|effect| is_flip(effect)).count() > 1;
         ensure(left.is_none() || is_fewer, || {
             format!("after the flip nobody serves {left:?}")

@@ -56,6 +56,13 @@ impl Kernel {
         id
     }
 
+    /// Who listens where.
+    pub(super) fn listeners(&self) -> BTreeSet<(WorkerId, Endpoint)> {
+        let sockets = self.open.values();
+        let pairs = sockets.flat_map(|it| it.listeners.iter().map(|id| (*id, it.endpoint)));
+        pairs.collect()
+    }
+
     /// What a queue has on an endpoint.
     pub(super) fn of_queue(&self, queue: QueueId, endpoint: Endpoint) -> Option<ListenerId> {
         let mut open = self.open.iter();

@@ -187,7 +187,7 @@ fn start() -> impl Strategy<Value = Start> {
     prop_oneof![
         12 => Just(Start::Well),
         2 => Just(Start::Twice),
-        1 => Just(Start::SpawnFails),
+        2 => Just(Start::SpawnFails),
         1 => Just(Start::ExecFails),
         1 => Just(Start::ExitsEarly),
         1 => Just(Start::NeverListens),
@@ -207,7 +207,9 @@ fn seldom(range: core::ops::Range<u64>) -> impl Strategy<Value = Option<u64>> {
 
 fn script() -> impl Strategy<Value = Script> {
     let binds = (0..40_u64, prop_oneof![2 => Just(0), 1 => 1..20_u64]);
-    let times = (binds, mostly(0..60), seldom(0..300), seldom(0..400));
+    // Soon enough to meet a fence or a sibling's start, or when all is quiet.
+    let crashes = option::weighted(0.2, prop_oneof![0..60_u64, 60..400_u64]);
+    let times = (binds, mostly(0..60), seldom(0..300), crashes);
     let ends = (
         mostly(0..250),
         0..60_u64,
@@ -267,7 +269,9 @@ pub(super) fn plans() -> impl Strategy<Value = Plan> {
         prop::bool::weighted(0.3),
     );
     let traffic = option::weighted(0.8, 1..15_u64);
-    let fence_takes = prop_oneof![Just(0), 1..40_u64].prop_map(Duration::from_millis);
+    // A machine that has too much to do takes longer than the time-outs.
+    let fence_takes = prop_oneof![4 => Just(0), 4 => 1..40_u64, 2 => 40..300_u64];
+    let fence_takes = fence_takes.prop_map(Duration::from_millis);
     (policy(), flags, fence_takes, scripts(), wishes(), traffic).prop_map(
         |(policy, flags, fence_takes, scripts, wishes, traffic)| Plan {
             policy,

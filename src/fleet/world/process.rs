@@ -15,6 +15,8 @@ pub(super) struct Process {
     pub(super) state: State,
     /// Sockets that were kept or made for it, and that it does not use yet.
     pub(super) given: BTreeSet<ListenerId>,
+    /// Those of them that it got while it waited for its siblings, being ready.
+    pub(super) given_late: BTreeSet<ListenerId>,
     pub(super) listens_on: BTreeSet<ListenerId>,
     /// Connections that it has accepted and that have not ended.
     pub(super) connections: u64,
@@ -28,6 +30,7 @@ pub(super) struct Process {
     /// Its connections could not be held.
     pub(super) is_let_go: bool,
     /// What the log said of it.
+    pub(super) is_ready: bool,
     pub(super) settle_timed_out: bool,
     pub(super) quiet_timed_out: bool,
     pub(super) drain_timed_out: bool,
@@ -65,6 +68,7 @@ impl Process {
             started: now,
             state: if is_born { State::Alive } else { State::Unborn },
             given: BTreeSet::new(),
+            given_late: BTreeSet::new(),
             listens_on: BTreeSet::new(),
             connections: 0,
             told: None,
@@ -72,6 +76,7 @@ impl Process {
             has_declared: false,
             is_busy: None,
             is_let_go: false,
+            is_ready: false,
             settle_timed_out: false,
             quiet_timed_out: false,
             drain_timed_out: false,

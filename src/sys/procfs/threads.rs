@@ -106,3 +106,28 @@ fn being_read(call: &str) -> Option<i32> {
         .contains(&number)
         .then(|| i32::try_from(argument).ok())?
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::sys::procfs::own_pid;
+
+    #[test]
+    fn the_dead_are_told_from_the_living() {
+        assert!(!is_being_killed(own_pid()) && !is_dead(own_pid()));
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        child.kill().unwrap();
+        // A zombie, until it is waited for.
+        while !is_dead(pid) {
+            std::thread::yield_now();
+        }
+        assert!(is_being_killed(pid));
+        child.wait().unwrap();
+        assert!(is_dead(pid));
+    }
+}

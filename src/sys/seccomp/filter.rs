@@ -1,112 +1,19 @@
-//! Which calls are trapped: the filter, and the decoding of what it traps.
-//!
-//! Both come from one table of system call numbers, so that they cannot disagree.
+//! Which calls are trapped: the filter, and putting it on.
 //!
 //! The filter looks at the number first and at the architecture second, and at an argument only once
 //! it is known which call it is. This order is what makes it free: for a number whose fate depends on
 //! nothing else, the kernel remembers "allow" (seccomp's action cache, Linux 5.11) and does not run the
 //! filter at all. One argument loaded at the top would put its price on every call.
 
+use super::call::{NUMBERS, Number, SYS_BIND, SYS_LISTEN, Shape};
 use crate::sys::pidfd;
 use libc::{c_long, c_uint, sock_filter, sock_fprog};
 use std::io;
 use std::os::fd::OwnedFd;
 
-const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
-const AUDIT_ARCH_I386: u32 = 0x4000_0003;
-const AUDIT_ARCH_AARCH64: u32 = 0xc000_00b7;
-const AUDIT_ARCH_ARM: u32 = 0x4000_0028;
-/// What x32 adds to its numbers; the architecture is that of x86_64.
-const X32: u32 = 0x4000_0000;
-
-/// `call` numbers of socketcall(2), from linux/net.h.
-const SYS_BIND: u32 = 2;
-const SYS_LISTEN: u32 = 4;
-
 /// The least address that is of interest: a `sockaddr_in`. The netlink sockets that every look-up of a
 /// name binds have shorter ones (12), and are not worth a round trip.
 const SHORTEST_ADDRESS: u32 = 16;
-
-/// What the thread asked the kernel to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Call {
-    /// bind(2).
-    Bind {
-        /// The socket, as a descriptor of the calling process.
-        fd: i32,
-        /// Where in its memory the socket address is.
-        address: u64,
-        /// How long that is, in bytes.
-        length: u32,
-    },
-    /// listen(2).
-    Listen {
-        /// The socket, as a descriptor of the calling process.
-        fd: i32,
-        /// The backlog that it asks for.
-        backlog: i32,
-    },
-    /// `setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, ...)`.
-    SetV6Only {
-        /// The socket, as a descriptor of the calling process.
-        fd: i32,
-        /// Where in its memory the value is.
-        value_address: u64,
-        /// How long that is, in bytes.
-        length: u32,
-    },
-    /// The 32-bit x86 way to do any of these: the arguments are in memory. Read the three `u32` words
-    /// there and give them to [`decode_socketcall`].
-    Socketcall {
-        /// Which call it stands for.
-        which: u32,
-        /// Where in its memory the array of arguments is.
-        arguments_address: u64,
-    },
-    /// None of these: let it [pass](super::pass).
-    Other,
-}
-
-/// The shape of a trapped call: what its number stands for on its architecture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
-    Bind,
-    Listen,
-    SetOption,
-    Socketcall,
-}
-
-/// An architecture, a system call number of it, and what that is.
-struct Number(u32, u32, Shape);
-
-/// What one kernel of this architecture accepts: its own numbers and its 32-bit ones. A number alone
-/// says nothing: 102 is socketcall(2) on i386 and getuid(2) on x86_64. None is here twice: the filter
-/// looks at the first only.
-const NUMBERS: &[Number] = if cfg!(target_arch = "x86_64") {
-    &[
-        Number(AUDIT_ARCH_X86_64, 49, Shape::Bind),
-        Number(AUDIT_ARCH_X86_64, 50, Shape::Listen),
-        Number(AUDIT_ARCH_X86_64, 54, Shape::SetOption),
-        Number(AUDIT_ARCH_X86_64, X32 | 49, Shape::Bind),
-        Number(AUDIT_ARCH_X86_64, X32 | 50, Shape::Listen),
-        Number(AUDIT_ARCH_X86_64, X32 | 541, Shape::SetOption),
-        Number(AUDIT_ARCH_I386, 361, Shape::Bind),
-        Number(AUDIT_ARCH_I386, 363, Shape::Listen),
-        Number(AUDIT_ARCH_I386, 366, Shape::SetOption),
-        Number(AUDIT_ARCH_I386, 102, Shape::Socketcall),
-    ]
-} else if cfg!(target_arch = "aarch64") {
-    &[
-        Number(AUDIT_ARCH_AARCH64, 200, Shape::Bind),
-        Number(AUDIT_ARCH_AARCH64, 201, Shape::Listen),
-        Number(AUDIT_ARCH_AARCH64, 208, Shape::SetOption),
-        Number(AUDIT_ARCH_ARM, 282, Shape::Bind),
-        Number(AUDIT_ARCH_ARM, 284, Shape::Listen),
-        Number(AUDIT_ARCH_ARM, 294, Shape::SetOption),
-    ]
-} else {
-    &[]
-};
 
 /// The filter that traps `bind` and `listen`, and with `trap_v6only` also the `setsockopt` that makes
 /// an IPv6 socket IPv6-only (wanted where the socket cannot be fetched and must be made anew, like the
@@ -196,59 +103,6 @@ mod offset {
     pub(super) const fn argument(index: u32) -> u32 {
         let low = if cfg!(target_endian = "big") { 4 } else { 0 };
         16 + 8 * index + low
-    }
-}
-
-/// What a trapped call is.
-pub(super) fn decode(data: &libc::seccomp_data) -> Call {
-    let matches =
-        |Number(arch, number, _): &&Number| *arch == data.arch && *number == data.nr as u32;
-    let Some(Number(.., shape)) = NUMBERS.iter().find(matches) else {
-        return Call::Other;
-    };
-    let [a, b, c, d, e, _] = data.args;
-    // The kernel, too, takes the low half of an argument that is an `int` or an `unsigned`.
-    match shape {
-        Shape::Bind => Call::Bind {
-            fd: a as i32,
-            address: b,
-            length: c as u32,
-        },
-        Shape::Listen => Call::Listen {
-            fd: a as i32,
-            backlog: b as i32,
-        },
-        Shape::Socketcall => Call::Socketcall {
-            which: a as u32,
-            arguments_address: b,
-        },
-        Shape::SetOption if is_v6only(b as i32, c as i32) => Call::SetV6Only {
-            fd: a as i32,
-            value_address: d,
-            length: e as u32,
-        },
-        Shape::SetOption => Call::Other,
-    }
-}
-
-fn is_v6only(level: i32, option: i32) -> bool {
-    level == libc::IPPROTO_IPV6 && option == libc::IPV6_V6ONLY
-}
-
-/// What a [`Call::Socketcall`] is, given its `which` and the first three words of its arguments.
-pub fn decode_socketcall(which: u32, arguments: [u32; 3]) -> Call {
-    let [a, b, c] = arguments;
-    match which {
-        SYS_BIND => Call::Bind {
-            fd: a as i32,
-            address: u64::from(b),
-            length: c,
-        },
-        SYS_LISTEN => Call::Listen {
-            fd: a as i32,
-            backlog: b as i32,
-        },
-        _ => Call::Other,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The notifications: receiving them, and answering.
 
-use super::filter::{Call, decode};
+use super::call::{Call, decode};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::sys::seccomp::call::*;
 use libc::seccomp_data;
 use proptest::prelude::*;
 

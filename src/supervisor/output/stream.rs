@@ -1,0 +1,63 @@
+//! Our standard output and error.
+//!
+//! They are not made nonblocking, as they are shared with who started us. A pipe or terminal that
+//! poll(2) calls writable takes [`PIECE`] bytes without blocking (pipe(7)).
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::sys::descriptor;
+
+/// `PIPE_BUF`.
+pub(super) const PIECE: usize = 4096;
+
+/// Our standard output or error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::supervisor) enum Stream {
+    Output = 0,
+    Errors = 1,
+}
+
+impl Stream {
+    fn number(self) -> i32 {
+        match self {
+            Self::Output => 1,
+            Self::Errors => 2,
+        }
+    }
+
+    pub(super) fn descriptor(self) -> BorrowedFd<'static> {
+        static OUTPUT: LazyLock<io::Stdout> = LazyLock::new(io::stdout);
+        static ERRORS: LazyLock<io::Stderr> = LazyLock::new(io::stderr);
+        match self {
+            Self::Output => OUTPUT.as_fd(),
+            Self::Errors => ERRORS.as_fd(),
+        }
+    }
+
+    /// Whether it takes something, now or within that time.
+    pub(super) fn is_writable(self, patience: Duration) -> bool {
+        let mut polled = [PollFd::new(self.descriptor(), PollFlags::POLLOUT)];
+        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO);
+        // An error condition counts as writable: the write will say what it is.
+        poll(&mut polled, timeout).is_ok_and(|ready| ready > 0)
+    }
+}
+
+/// Makes a file our standard output and error. Our children inherit neither: what they write goes
+/// through us, so that all of it follows when the file is opened again.
+pub(in crate::supervisor) fn redirect_to(path: &Path) -> io::Result<()> {
+    let file: OwnedFd = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)?
+        .into();
+    descriptor::replace(file.try_clone()?, Stream::Output.number())?;
+    descriptor::replace(file, Stream::Errors.number())
+}

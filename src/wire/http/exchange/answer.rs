@@ -1,0 +1,103 @@
+//! The answer to a request, on its way back to the client.
+//!
+//! Whether it is the last one is decided when its head passes, for the head says so. The hazard is
+//! a client that goes on after the last one, whose request would be dropped: it is the last only if
+//! nothing more of the client is here.
+
+use super::{Answer, Ending, Exchange, Flaw, LONGEST_HEAD, Phase};
+use crate::wire::http::beginning::skip_empty_lines;
+use crate::wire::http::body::Body;
+use crate::wire::http::head::{AnswerHead, Connection, RequestHead, head_length, rewrite};
+
+impl Exchange {
+    pub(super) fn advance_answer_head(&mut self, head: RequestHead, body: Body) -> bool {
+        let Some(length) = head_length(&self.from_server, 0) else {
+            if self.from_server.len() >= LONGEST_HEAD {
+                self.end(self.broken(Flaw::BadAnswer));
+            } else if self.server_closed {
+                self.server_failed(true);
+            }
+            return false;
+        };
+        let answer = self
+            .from_server
+            .get(..length)
+            .map(|bytes| AnswerHead::parse(bytes, &head));
+        let Some(Ok(answer)) = answer else {
+            self.end(self.broken(Flaw::BadAnswer));
+            return true;
+        };
+        self.to_server.stop_keeping();
+        if answer.is_interim() {
+            self.pass_to_client(length);
+            return true;
+        }
+        if answer.status == 101 {
+            return self.begin_tunnel(head, length);
+        }
+        self.begin_answer(head, body, answer, length);
+        true
+    }
+
+    fn begin_answer(&mut self, head: RequestHead, body: Body, answer: AnswerHead, length: usize) {
+        let passed = Body::new(answer.framing);
+        // Anything else would be taken for the rest of a body that ends with our close.
+        let has_more = body.is_done() && !skip_empty_lines(&self.from_client).is_empty();
+        let is_last = !(has_more && head.persists && !passed.is_ended_by_close());
+        let connection = if is_last {
+            Connection::Close
+        } else {
+            Connection::KeepAlive
+        };
+        let bytes = self.from_server.get(..length).unwrap_or_default();
+        rewrite(bytes, connection, b"", self.to_client.end());
+        self.from_server.drain(..length);
+        self.phase = Phase::Request {
+            head,
+            body,
+            answer: Answer::Body {
+                body: passed,
+                is_last,
+            },
+        };
+    }
+
+    pub(super) fn advance_answer(
+        &mut self,
+        head: RequestHead,
+        body: Body,
+        mut answer: Body,
+        is_last: bool,
+    ) -> bool {
+        let Ok(used) = answer.advance(&self.from_server) else {
+            self.end(self.broken(Flaw::BadAnswer));
+            return true;
+        };
+        self.pass_to_client(used);
+        let is_whole = answer.is_done() || (answer.is_ended_by_close() && self.server_closed);
+        self.phase = Phase::Request {
+            head,
+            body,
+            answer: Answer::Body {
+                body: answer,
+                is_last,
+            },
+        };
+        if is_whole {
+            self.answered += 1;
+            self.phase = Phase::Head;
+            if is_last {
+                self.end(Ending::Answered);
+            }
+        } else if self.server_closed {
+            self.end(self.broken(Flaw::ServerClosed));
+        }
+        is_whole
+    }
+
+    pub(super) fn pass_to_client(&mut self, count: usize) {
+        self.to_client
+            .push(self.from_server.get(..count).unwrap_or_default());
+        self.from_server.drain(..count);
+    }
+}

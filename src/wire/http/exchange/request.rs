@@ -1,0 +1,131 @@
+//! A request, from its first byte to the server's having it.
+//!
+//! The hazard is a request that is done twice. It is sent once more only if nothing of an answer
+//! has come, and the request may be repeated or never left.
+
+use super::{Answer, Ending, Exchange, Flaw, LONGEST_HEAD, MOST_WAITING, Phase};
+use crate::wire::http::beginning::{Beginning, beginning, skip_empty_lines};
+use crate::wire::http::body::Body;
+use crate::wire::http::head::{Connection, HeadError, RequestHead, head_length, rewrite};
+
+impl Exchange {
+    /// The connection to the server broke, or could not be made; `reached` says which.
+    pub fn server_failed(&mut self, reached: bool) {
+        let Phase::Request { head, answer, .. } = self.phase else {
+            return self.end(if self.is_tunnel() {
+                Ending::Answered
+            } else {
+                self.broken(Flaw::ServerClosed)
+            });
+        };
+        let nothing_came = matches!(answer, Answer::Awaited) && self.from_server.is_empty();
+        let may_repeat = !reached || head.is_idempotent;
+        if nothing_came && may_repeat && !self.retried && self.to_server.keeps() {
+            self.retried = true;
+            self.attempt = self.attempt.wrapping_add(1);
+            self.server_closed = false;
+            self.to_server.rewind();
+        } else {
+            let flaw = if reached {
+                Flaw::ServerClosed
+            } else {
+                Flaw::Unreachable
+            };
+            self.end(self.broken(flaw));
+        }
+    }
+
+    pub(super) fn advance_head(&mut self) -> bool {
+        let empty = self.from_client.len() - skip_empty_lines(&self.from_client).len();
+        self.from_client.drain(..empty);
+        let Some(length) = head_length(&self.from_client, self.searched) else {
+            self.searched = self.from_client.len();
+            if let Some(ending) = self.hopeless() {
+                self.end(ending);
+            }
+            return false;
+        };
+        self.searched = 0;
+        match self.from_client.get(..length).map(RequestHead::parse) {
+            Some(Ok(head)) => self.begin(head, length),
+            Some(Err(HeadError::Framing)) => self.end(self.broken(Flaw::Framing)),
+            _ => self.end(self.broken(Flaw::NotHttp)),
+        }
+        true
+    }
+
+    /// Why the bytes at hand will never be a head.
+    fn hopeless(&self) -> Option<Ending> {
+        if beginning(&self.from_client) == Beginning::Other {
+            Some(self.broken(Flaw::NotHttp))
+        } else if self.from_client.len() >= LONGEST_HEAD {
+            Some(self.broken(Flaw::LongHead))
+        } else {
+            self.client_closed.then_some(Ending::ClientLeft)
+        }
+    }
+
+    fn begin(&mut self, head: RequestHead, length: usize) {
+        let connection = if head.upgrades {
+            Connection::Unchanged
+        } else {
+            Connection::Close
+        };
+        let bytes = self.from_client.drain(..length);
+        self.to_server.clear();
+        self.to_server.keep();
+        rewrite(
+            bytes.as_slice(),
+            connection,
+            &self.additional,
+            self.to_server.end(),
+        );
+        drop(bytes);
+        self.attempt = self.attempt.wrapping_add(1);
+        self.retried = false;
+        self.server_closed = false;
+        self.from_server.clear();
+        self.phase = Phase::Request {
+            head,
+            body: Body::new(head.framing),
+            answer: Answer::Awaited,
+        };
+    }
+
+    pub(super) fn advance_request(
+        &mut self,
+        head: RequestHead,
+        mut body: Body,
+        answer: Answer,
+    ) -> bool {
+        match body.advance(&self.from_client) {
+            Ok(used) => self.pass_to_server(used),
+            Err(_) => {
+                self.end(self.broken(Flaw::Framing));
+                return true;
+            }
+        }
+        self.phase = Phase::Request { head, body, answer };
+        if self.client_closed && !body.is_done() {
+            self.end(Ending::ClientLeft);
+            return true;
+        }
+        match answer {
+            Answer::Awaited => self.advance_answer_head(head, body),
+            Answer::Body {
+                body: answer,
+                is_last,
+            } => self.advance_answer(head, body, answer, is_last),
+        }
+    }
+
+    fn pass_to_server(&mut self, count: usize) {
+        self.to_server
+            .push(self.from_client.get(..count).unwrap_or_default());
+        self.from_client.drain(..count);
+        // More than this is not kept only for the case that it must be sent again.
+        if self.to_server.held() > MOST_WAITING {
+            self.to_server.stop_keeping();
+        }
+    }
+}
