@@ -63,6 +63,7 @@ impl Options {
         let full = Extent {
             rounds: 5,
             length: Duration::from_secs(1),
+            first_load: Duration::from_secs(3),
             warm_up: Duration::from_millis(500),
             workers: 4,
             connections: 32,
@@ -77,6 +78,7 @@ impl Options {
         };
         let quick = Extent {
             rounds: 2,
+            first_load: Duration::from_millis(500),
             warm_up: Duration::from_millis(300),
             reloads: 3,
             kills: 2,

@@ -2,8 +2,8 @@
 //! so that no request on them is lost. It knows HTTP/1; whatever is not that it leaves alone.
 //!
 //! ```text
-//!              ┌───────────── a request waits in it ────────────────────────────┐
-//!              │                                                                 ▼
+//!              ┌────────── a request waits in it ───────────────────────────────────┐
+//!              │                                                                    ▼
 //!            frozen ─────── the worker closes it ──────► orphan ── a request ──► relayed ─► closed
 //!              │  ▲                                        │ ▲                     │
 //!   not HTTP,  │  │ Take                                   │ └─ accepted from a    └─ 101: a tunnel
@@ -31,7 +31,8 @@
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | `process` | the loop: orders, readiness, time |
+//! | `process` | the loop: readiness and time |
+//! | `orders` | what the supervisor wants |
 //! | `worker` | one retiring worker and what it still has |
 //! | `watch` | looks at what workers have: the frost, the quiet, the closes |
 //! | `quiet` | whether a request is in flight, from what the kernel counts |
@@ -50,6 +51,7 @@
 mod adoption;
 mod client;
 mod fate;
+mod orders;
 mod orphan;
 mod process;
 mod queue;

@@ -1,4 +1,4 @@
-//! The rescuer's loop: orders from the supervisor, readiness of connections, and time.
+//! The rescuer's loop: readiness of the channel and of connections, and time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -16,9 +16,9 @@ use super::orphan::Orphan;
 use super::queue::Queue;
 use super::relay::Patience;
 use super::timers::Timers;
-use super::worker::{Kept, Worker};
-use crate::sys::{channel, descriptor, process};
-use crate::wire::rescue::{Configuration, Descriptor, LONGEST, News, Order, decode};
+use super::worker::Worker;
+use crate::sys::{descriptor, process};
+use crate::wire::rescue::{Configuration, News, decode};
 
 /// The channel's token; connections count from one.
 const CHANNEL: Token = Token(0);
@@ -35,7 +35,7 @@ pub(super) struct Rescuer {
     max: usize,
     pub(super) poll: Poll,
     pub(super) channel: OwnedFd,
-    is_channel_open: bool,
+    pub(super) is_channel_open: bool,
     pub(super) outbox: VecDeque<Vec<u8>>,
     pub(super) workers: BTreeMap<u64, Worker>,
     pub(super) orphans: BTreeMap<u64, Orphan>,
@@ -49,7 +49,7 @@ pub(super) struct Rescuer {
     pub(super) scratch: Vec<u8>,
     last_id: u64,
     /// By when to have ended.
-    ending: Option<Instant>,
+    pub(super) ending: Option<Instant>,
     lonely_since: Option<Instant>,
 }
 
@@ -204,104 +204,6 @@ impl Rescuer {
     pub(super) fn is_full(&self) -> bool {
         let kept: usize = self.workers.values().map(|worker| worker.kept.len()).sum();
         kept + self.orphans.len() >= self.max
-    }
-
-    fn hear_orders(&mut self, now: Instant) {
-        let mut bytes = vec![0; LONGEST];
-        while self.is_channel_open {
-            match channel::receive(&self.channel, &mut bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) | Ok((0, _)) => {
-                    self.is_channel_open = false;
-                    self.end(now, self.configuration.drain_timeout_ms);
-                }
-                Ok((count, descriptors)) => match decode(bytes.get(..count).unwrap_or_default()) {
-                    Some(order) => self.obey(order, descriptors, now),
-                    None => log::warn!("{NAME}: an order is not understood"),
-                },
-            }
-        }
-    }
-
-    fn obey(&mut self, order: Order, descriptors: Vec<OwnedFd>, now: Instant) {
-        match order {
-            Order::Take {
-                worker,
-                pid,
-                connections,
-            } => self.take(worker, pid, connections, descriptors, now),
-            Order::Taken { worker } => {
-                let known = self.worker(worker);
-                known.is_complete = true;
-                let held = known.kept.len();
-                self.say(&News::Holding { worker, held });
-                self.check_quiet(worker, now);
-            }
-            Order::Interrupted { worker } => self.worker(worker).was_interrupted(now),
-            Order::Told { worker } => {
-                let readers = self.worker(worker).tell(now);
-                self.say(&News::Heard { worker, readers });
-            }
-            Order::Stopped { worker } => {
-                let is_still = self.worker(worker).is_as_told(now);
-                self.say(&News::Checked { worker, is_still });
-            }
-            Order::Gone { worker } => self.worker(worker).is_gone = true,
-            Order::Queue { worker, .. } => {
-                for listener in descriptors {
-                    self.open_queue(worker, listener, now);
-                }
-            }
-            Order::End { within_ms } => self.end(now, within_ms),
-        }
-        if self.workers.values().any(|worker| !worker.kept.is_empty()) {
-            self.next_look.get_or_insert(now);
-        }
-    }
-
-    fn take(
-        &mut self,
-        id: u64,
-        pid: i32,
-        connections: Vec<Descriptor>,
-        descriptors: Vec<OwnedFd>,
-        now: Instant,
-    ) {
-        self.worker(id).pid = Some(pid);
-        let mut descriptors = descriptors.into_iter();
-        for at in connections {
-            let (number, is_full) = (self.next_id(), self.is_full());
-            let worker = self.worker(id);
-            worker.tally.held += 1;
-            worker.include(at.pid);
-            // None has come for what the system has no more descriptors for.
-            let Some(socket) = descriptors.next().filter(|_| !is_full) else {
-                worker.give_up("too-many");
-                continue;
-            };
-            match Kept::new(socket, at, worker.told.is_none(), now) {
-                Ok(kept) => drop(worker.kept.insert(number, kept)),
-                Err(error) => {
-                    log::debug!("cannot hold a connection: {error}");
-                    worker.give_up("system");
-                }
-            }
-        }
-    }
-
-    /// Begins to end: what workers have is theirs, what is idle is closed.
-    fn end(&mut self, now: Instant, within_ms: u64) {
-        let deadline = now + Duration::from_millis(within_ms);
-        self.ending = Some(self.ending.map_or(deadline, |former| former.min(deadline)));
-        for worker in self.workers.values_mut() {
-            for mut kept in std::mem::take(&mut worker.kept).into_values() {
-                kept.thaw();
-                worker.tally.finished += 1;
-            }
-        }
-        self.close_queues();
-        self.close_idle(now);
     }
 
     fn abandon(&mut self) {

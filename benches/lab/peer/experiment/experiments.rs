@@ -63,7 +63,7 @@ impl Experiment {
         match self {
             Self::Throughput => {
                 let load = times(extent.warm_up + extent.length, 2 * REUSES.len());
-                times(AROUND + load, rounds * subjects)
+                times(AROUND + extent.first_load + load, rounds * subjects)
             }
             Self::Reload => {
                 let reloads = times(REPLACEMENT, extent.reloads).min(extent.longest);

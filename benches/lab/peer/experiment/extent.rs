@@ -11,6 +11,9 @@ pub struct Extent {
     pub rounds: u32,
     /// How long requests are counted in a round.
     pub length: Duration,
+    /// How long a subject serves as fast as it can before anything is asked of it that counts: a
+    /// just-in-time compiler of four workers needs seconds, in which a server is half as fast.
+    pub first_load: Duration,
     /// How long requests are made before they count.
     pub warm_up: Duration,
     /// Workers of every subject.

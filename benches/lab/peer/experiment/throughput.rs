@@ -21,6 +21,7 @@ pub const LATENCY: &str = "latency";
 /// If the subject does not start or cannot be measured.
 pub fn run(peer: &dyn Peer, round: u32, extent: &Extent, within: &Path) -> io::Result<Vec<Row>> {
     let trial = Trial::of(peer, within, extent.workers)?;
+    trial.load(REUSES[0], extent, extent.first_load)?;
     let mut rows = Vec::new();
     for reuse in REUSES {
         for (experiment, pace) in [(THROUGHPUT, Pace::Closed), (LATENCY, extent.moderate())] {

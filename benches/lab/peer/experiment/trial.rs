@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::super::super::load::{Pace, Plan, Reuse};
+use super::super::super::load::{Outcome, Pace, Plan, Reuse};
 use super::super::super::machine::Watch;
 use super::super::super::report::results::{Row, measure};
 use super::super::super::usage::Usage;
@@ -117,6 +117,20 @@ impl Trial {
             seed: extent.seed,
             ..Plan::new(self.place.address)
         }
+    }
+
+    /// Has it serve as fast as it can for so long, without a warm-up: its connections are there
+    /// within milliseconds, and whatever the server does is done for requests that count.
+    ///
+    /// # Errors
+    /// If the load cannot be made.
+    pub fn load(&self, reuse: Reuse, extent: &Extent, length: Duration) -> io::Result<Outcome> {
+        let plan = Plan {
+            warm_up: Duration::ZERO,
+            length: Some(length),
+            ..self.plan(extent, reuse, Pace::Closed)
+        };
+        Ok(plan.start()?.stop())
     }
 
     /// The moderate load, from now on until it is stopped.

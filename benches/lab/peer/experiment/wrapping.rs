@@ -10,11 +10,10 @@
 
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::super::super::load::{Outcome, Pace, Plan, Reuse};
+use super::super::super::load::{Outcome, Reuse};
 use super::super::super::machine::Watch;
 use super::super::super::report::results::{Row, measure};
 use super::super::super::report::statistics::Spread;
@@ -90,7 +89,7 @@ struct Side {
 
 fn compare(trials: &[Trial], reuse: Reuse, extent: &Extent) -> io::Result<Vec<Side>> {
     for trial in trials {
-        warm_up(trial, reuse, extent)?;
+        trial.load(reuse, extent, extent.warm_up)?;
     }
     let watch = Watch::start()?;
     let before = trials.iter().map(Trial::usage);
@@ -102,7 +101,7 @@ fn compare(trials: &[Trial], reuse: Reuse, extent: &Extent) -> io::Result<Vec<Si
     let mut own = Usage::default();
     for order in ORDERS.iter().cycle().take(extent.windows) {
         for at in order {
-            let outcome = window(&trials[*at], reuse, extent).start()?.stop();
+            let outcome = trials[*at].load(reuse, extent, extent.window)?;
             own += outcome.own_usage;
             sides[*at].take(&outcome)?;
         }
@@ -116,25 +115,6 @@ fn compare(trials: &[Trial], reuse: Reuse, extent: &Extent) -> io::Result<Vec<Si
         .into_iter()
         .map(|side| Side { foreign, ..side })
         .collect())
-}
-
-/// A window has no warm-up: the servers are warm, and its connections are there within
-/// milliseconds. So whatever the server does in it is done for requests that count.
-fn window(trial: &Trial, reuse: Reuse, extent: &Extent) -> Plan {
-    Plan {
-        warm_up: Duration::ZERO,
-        length: Some(extent.window),
-        ..trial.plan(extent, reuse, Pace::Closed)
-    }
-}
-
-fn warm_up(trial: &Trial, reuse: Reuse, extent: &Extent) -> io::Result<()> {
-    let plan = Plan {
-        length: Some(extent.warm_up),
-        ..window(trial, reuse, extent)
-    };
-    plan.start()?.stop();
-    Ok(())
 }
 
 impl Side {
