@@ -9,6 +9,7 @@
 mod lab {
     pub mod load;
     pub mod machine;
+    pub mod note;
     pub mod peer;
     pub mod report;
     pub mod usage;

@@ -36,7 +36,8 @@ fn latency(row: &mut Row, outcome: &Outcome) {
     row.percentiles = outcome.percentiles();
 }
 
-/// The course of it, by the load's buckets.
+/// The course of it, by the load's buckets: where nothing disturbs a load it is of no interest, and
+/// fills the file.
 pub fn course(row: &mut Row, outcome: &Outcome) {
     let moments = outcome.timeline.iter().map(|bucket| Moment {
         at: bucket.start.as_secs_f64(),

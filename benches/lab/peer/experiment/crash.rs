@@ -14,11 +14,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::super::super::load::{Outcome, Reuse};
+use super::super::super::note;
 use super::super::super::report::results::Row;
 use super::super::super::report::statistics::Spread;
 use super::super::{Peer, poll};
 use super::extent::Extent;
-use super::note;
 use super::trial::{Trial, row_of};
 
 /// The experiment's name in the rows.
@@ -49,6 +49,7 @@ pub fn run(peer: &dyn Peer, reuse: Reuse, extent: &Extent, within: &Path) -> io:
         killed += kills.len();
         let mut row = row_of(CRASH, peer, reuse, u32::try_from(rows.len()).unwrap_or(0));
         note::outcome(&mut row, &course);
+        note::course(&mut row, &course);
         note_kills(&mut row, &kills);
         rows.push(row);
     }

@@ -6,13 +6,12 @@
 //! - [`wrapping`]: one server with us around it, and without
 //! - [`scale`]: supervisors of many workers
 //! - [`extent`]: how much of it
-//! - [`trial`], [`replacement`], [`note`]: a subject that runs, a load on it, a reload, and its row
+//! - [`trial`], [`replacement`]: a subject that runs, a load on it, a reload, and its row
 //! - [`experiments`]: all of them, by name
 
 pub mod crash;
 pub mod experiments;
 pub mod extent;
-pub mod note;
 pub mod reload;
 pub mod replacement;
 pub mod scale;

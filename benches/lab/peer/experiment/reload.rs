@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::super::super::load::Reuse;
+use super::super::super::note;
 use super::super::super::report::results::{Moment, Row};
 use super::super::super::report::statistics::Spread;
 use super::super::Peer;
 use super::super::ledger::Ledger;
 use super::extent::Extent;
-use super::note;
 use super::trial::{Trial, row_of};
 
 /// The experiment's name in the rows.
@@ -71,6 +71,7 @@ pub fn run(
     outcome?;
     let mut row = row_of(RELOAD, peer, reuse, 0);
     note::outcome(&mut row, &course);
+    note::course(&mut row, &course);
     row.marks = marks;
     note_reloads(&mut row);
     note_supervisor(&mut row, &ledger);

@@ -26,12 +26,7 @@ pub fn run(peer: &dyn Peer, round: u32, extent: &Extent, within: &Path) -> io::R
     for reuse in REUSES {
         for (experiment, pace) in [(THROUGHPUT, Pace::Closed), (LATENCY, extent.moderate())] {
             let row = row_of(experiment, peer, reuse, round);
-            let row = trial.measure(trial.plan(extent, reuse, pace), row)?;
-            // The course of a load that nothing disturbs is of no interest, and fills the file.
-            rows.push(Row {
-                timeline: Vec::new(),
-                ..row
-            });
+            rows.push(trial.measure(trial.plan(extent, reuse, pace), row)?);
         }
     }
     Ok(rows)

@@ -12,12 +12,15 @@ use tempfile::TempDir;
 
 use super::super::super::load::{Outcome, Pace, Plan, Reuse};
 use super::super::super::machine::Watch;
+use super::super::super::note;
 use super::super::super::report::results::{Row, measure};
 use super::super::super::usage::Usage;
 use super::super::herd::Herd;
 use super::super::{Peer, Place, poll};
 use super::extent::{Extent, name_of};
-use super::note;
+
+/// Memory of all processes, in bytes; what they share counts once.
+pub const MEMORY: &str = "pss_bytes";
 
 /// How long a subject may take to start, to come to rest or to be reloaded.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -160,7 +163,7 @@ impl Trial {
         note::outcome(&mut row, &outcome);
         note::usage(&mut row, used, outcome.answered as f64 * whole);
         note::fairness(&mut row, &outcome, self.place.workers);
-        row.measure(note::MEMORY, self.herd.memory() as f64);
+        row.measure(MEMORY, self.herd.memory() as f64);
         Ok(row)
     }
 

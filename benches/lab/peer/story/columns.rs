@@ -5,10 +5,10 @@ use super::super::super::report::statistics::Limits;
 use super::super::super::report::table::{Column, Table};
 use super::super::super::report::unit::Unit;
 use super::super::experiment::crash::{self, CRASH};
-use super::super::experiment::note;
 use super::super::experiment::reload::{self, RELOAD};
 use super::super::experiment::scale::{self, SCALE};
 use super::super::experiment::throughput::LATENCY;
+use super::super::experiment::trial;
 use super::super::experiment::wrapping::{self, WRAPPING};
 use super::super::ours;
 
@@ -51,7 +51,7 @@ const THROUGHPUT_COLUMNS: &[Column] = &[
     P99,
     P999,
     CPU.compared(),
-    Column::of(note::MEMORY, "memory", Unit::Bytes),
+    Column::of(trial::MEMORY, "memory", Unit::Bytes),
     BUSIEST,
     FAILED,
     FOREIGN,

@@ -4,13 +4,11 @@ use std::io;
 
 use super::super::super::load::Reuse;
 use super::super::super::report::course;
+use super::super::super::report::gallery;
 use super::super::super::report::page::Picture;
-use super::super::super::report::plot::bars::bars;
-use super::super::super::report::plot::curves::latency;
 use super::super::super::report::plot::sheet::Heading;
 use super::super::super::report::plot::timeline::{Strip, timeline};
-use super::super::super::report::results::{Results, Row, distinct, measure};
-use super::super::super::report::unit::Unit;
+use super::super::super::report::results::{Results, Row, distinct};
 use super::super::experiment::extent::name_of;
 use super::super::experiment::reload::RELOAD;
 use super::super::experiment::throughput::{LATENCY, THROUGHPUT};
@@ -41,20 +39,12 @@ fn fairness(results: &Results) -> io::Result<Option<Picture>> {
         Some(server) if row.subject == ours::NAME => format!("{} {server}", row.subject),
         _ => row.subject.clone(),
     };
-    let all = course::bars(&rows, measure::REQUEST_FAIRNESS, ours::NAME, name);
-    if all.is_empty() {
-        return Ok(None);
-    }
     let heading = Heading {
         title: "How evenly the workers share the requests",
         subtitle: "the busiest worker's requests over the mean of all, fresh connections, full load; 1 is even",
     };
-    let svg = bars(heading, Unit::Ratio, Some((1.0, "even")), &all)?;
-    Ok(Some(Picture {
-        file: "fairness.svg".to_owned(),
-        description: heading.title.to_owned(),
-        svg,
-    }))
+    let file = "fairness.svg".to_owned();
+    gallery::fairness(file, heading, &rows, ours::NAME, name)
 }
 
 type Draw = fn(&str, &[&Row]) -> io::Result<Option<Picture>>;
@@ -79,16 +69,8 @@ fn words(row: &Row) -> String {
 }
 
 fn percentiles(setting: &str, rows: &[&Row]) -> io::Result<Option<Picture>> {
-    let curves = course::curves(rows);
-    if curves.iter().all(|curve| curve.points.is_empty()) {
-        return Ok(None);
-    }
     let title = format!("Latency: {setting}");
-    let heading = Heading {
-        title: &title,
-        subtitle: "from when a request was due to the end of its answer; lower is better; both axes logarithmic",
-    };
-    picture("latency", setting, heading, latency(heading, &curves)?)
+    gallery::percentiles(file("latency", setting), &title, rows)
 }
 
 fn courses(setting: &str, rows: &[&Row]) -> io::Result<Option<Picture>> {
@@ -104,19 +86,14 @@ fn courses(setting: &str, rows: &[&Row]) -> io::Result<Option<Picture>> {
         title: &title,
         subtitle: "by tenths of a second: p99 as a line, from the median to the slowest as a band; grey: while it lasts; red: failed",
     };
-    picture("reload", setting, heading, timeline(heading, &strips)?)
+    Ok(Some(Picture {
+        file: file("reload", setting),
+        description: title.clone(),
+        svg: timeline(heading, &strips)?,
+    }))
 }
 
-fn picture(
-    kind: &str,
-    setting: &str,
-    heading: Heading,
-    svg: String,
-) -> io::Result<Option<Picture>> {
+fn file(kind: &str, setting: &str) -> String {
     let setting = setting.replace(" connections", "").replace(", ", "-");
-    Ok(Some(Picture {
-        file: format!("{kind}-{setting}.svg"),
-        description: heading.title.to_owned(),
-        svg,
-    }))
+    format!("{kind}-{setting}.svg")
 }
