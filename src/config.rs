@@ -79,8 +79,13 @@ pub enum Readiness {
 /// How new connections are kept from workers that shall get none (`--steering`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Steering {
-    /// A classic BPF program on each endpoint's group; needs no privilege.
-    Bpf,
+    /// [`Self::Cbpf`] where the kernel can replace programs under load without harm
+    /// ([`replaces_programs_safely`](crate::sys::kernel::replaces_programs_safely)), else
+    /// [`Self::None`], with a warning.
+    Auto,
+    /// A classic BPF program on each endpoint's group; needs no privilege. Replacing it can crash
+    /// kernels that have CVE-2026-52910.
+    Cbpf,
     /// Every generation gets the same sockets.
     None,
 }

@@ -115,10 +115,12 @@ pub(crate) const OPTIONS: &[Opt] = &[
         name: "steering",
         value: "HOW",
         group: SOCKETS,
-        default: Some("bpf"),
-        choices: &["bpf", "none"],
-        help: "How new connections are kept from old workers: bpf or none",
-        more: "bpf: a classic BPF program on the sockets; needs no privilege.\n\
+        default: Some("auto"),
+        choices: &["auto", "cbpf", "none"],
+        help: "How new connections are kept from old workers: auto, cbpf or none",
+        more: "auto: cbpf where the kernel is safe with it, else none and a warning.\n\
+               cbpf: a classic BPF program on the sockets; needs no privilege. A kernel without \
+               the fix of CVE-2026-52910 can crash when a program is replaced under load.\n\
                none: all generations share the sockets, and old workers take connections until \
                they stop.",
         ..PLAIN

@@ -238,7 +238,7 @@ mod tests {
             name: "server".to_owned(),
             control: None,
             ready: Readiness::Listen,
-            steering: Steering::Bpf,
+            steering: Steering::Auto,
             start_timeout: Duration::from_secs(60),
             settle_timeout: Duration::from_secs(10),
             quiet_timeout: Duration::from_secs(2),
@@ -349,7 +349,10 @@ mod tests {
                 "--ready soon s",
                 "--ready soon: give listen, notify or http:/PATH",
             ),
-            ("--steering ebpf s", "--steering ebpf: give bpf or none"),
+            (
+                "--steering ebpf s",
+                "--steering ebpf: give auto, cbpf or none",
+            ),
             (
                 "--start-timeout 0 s",
                 "--start-timeout 0: give a time that is longer than 0",

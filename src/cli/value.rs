@@ -107,12 +107,13 @@ pub(crate) fn readiness(text: &str) -> Result<Readiness, String> {
     }
 }
 
-/// `bpf` or `none`.
+/// `auto`, `cbpf` or `none`.
 pub(crate) fn steering(text: &str) -> Result<Steering, String> {
     match text {
-        "bpf" => Ok(Steering::Bpf),
+        "auto" => Ok(Steering::Auto),
+        "cbpf" => Ok(Steering::Cbpf),
         "none" => Ok(Steering::None),
-        _ => Err("give bpf or none".to_owned()),
+        _ => Err("give auto, cbpf or none".to_owned()),
     }
 }
 

@@ -13,6 +13,7 @@
 //! | `desk` | what one worker's calls have come to |
 //! | `stranger` | somebody else on the port |
 //! | `groups` | listeners and steering |
+//! | `backend` | whether this kernel can be steered without harm |
 //! | `fence` | waits until no packet is under way by a former steering |
 //! | `queue` | listeners that several workers have |
 //! | `departure` | how a listener leaves its group |
@@ -29,6 +30,7 @@
 //! | `narrative` | what the log and the clients are told |
 //! | `output` | the workers' output and our log |
 
+mod backend;
 mod children;
 mod control;
 mod departure;
@@ -144,6 +146,10 @@ struct Supervisor {
 /// # Errors
 /// See [`StartError`]; once workers run, nothing is an error any more but an event.
 pub fn run(config: Config, control: &Path, log: LogQueue) -> Result<Outcome, StartError> {
+    let config = Config {
+        steering: backend::chosen(config.steering),
+        ..config
+    };
     let mut supervisor = Supervisor::new(config, control, log)?;
     let outcome = supervisor.run_to_end();
     supervisor.output.finish(&mut supervisor.sources);
@@ -184,7 +190,7 @@ impl Supervisor {
                 file_limit,
                 can_fetch: can_fetch(pid),
             },
-            groups: Groups::new(config.steering == Steering::Bpf),
+            groups: Groups::new(config.steering == Steering::Cbpf),
             fences: handle_fences(&mut sources).map_err(system("make an event descriptor"))?,
             settling: None,
             untold: Vec::new(),
@@ -241,8 +247,8 @@ fn policy(config: &Config) -> Policy {
             Readiness::Notify => ReadyWhen::Notified,
             Readiness::Http(_) => ReadyWhen::Probed,
         },
-        steering: config.steering == Steering::Bpf,
-        rescue: config.rescue && config.steering == Steering::Bpf,
+        steering: config.steering == Steering::Cbpf,
+        rescue: config.rescue && config.steering == Steering::Cbpf,
         start_timeout: config.start_timeout,
         settle_timeout: config.settle_timeout,
         quiet_timeout: config.quiet_timeout,

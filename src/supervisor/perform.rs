@@ -177,7 +177,7 @@ impl Supervisor {
             .socket(listener)
             .and_then(|socket| listener::queue(&socket).ok());
         let (pending, _) = queue.unwrap_or_default();
-        if pending > 0 && self.config.steering == Steering::Bpf && !self.config.rescue {
+        if pending > 0 && self.config.steering == Steering::Cbpf && !self.config.rescue {
             let place = self
                 .groups
                 .endpoint(listener)

@@ -8,6 +8,7 @@ pub mod channel;
 pub mod descriptor;
 pub mod diag;
 pub mod interrupt;
+pub mod kernel;
 pub mod listener;
 pub mod pidfd;
 pub mod process;

@@ -21,6 +21,7 @@ mod crowd;
 mod environment;
 mod inherit;
 mod intercept;
+mod kernels;
 mod output;
 mod pid1;
 mod queues;
