@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use reuseport_run::cli::{Exit, place, run};
 use reuseport_run::config::Config;
-use reuseport_run::fleet::Outcome;
+use reuseport_run::fleet::ExitReason;
 use reuseport_run::supervisor::{self, LogQueue};
 use reuseport_run::{executor, rescue};
 
@@ -33,7 +33,7 @@ fn supervise(config: Config) -> ExitCode {
         return Exit::absent(sentence).report("reuseport-run");
     }
     match supervisor::run(config, &control, log) {
-        Ok(outcome) => ExitCode::from(code(&outcome)),
+        Ok(exit_reason) => ExitCode::from(code(&exit_reason)),
         Err(error) => Exit::absent(error.to_string()).report("reuseport-run"),
     }
 }
@@ -56,10 +56,10 @@ fn start_log(queue: LogQueue) {
 }
 
 /// The exit code for how it ended.
-fn code(outcome: &Outcome) -> u8 {
-    match outcome {
-        Outcome::Stopped => 0,
-        Outcome::StartFailed => 3,
-        Outcome::CrashLoop => 4,
+fn code(exit_reason: &ExitReason) -> u8 {
+    match exit_reason {
+        ExitReason::Stopped => 0,
+        ExitReason::StartFailed => 3,
+        ExitReason::CrashLoop => 4,
     }
 }

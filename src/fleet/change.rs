@@ -156,7 +156,7 @@ impl Fleet {
             },
         });
         if change.kind == ChangeKind::Start {
-            self.begin_stopping(now, Outcome::StartFailed);
+            self.begin_stopping(now, ExitReason::StartFailed);
             self.tell_all(now);
         }
     }

@@ -84,7 +84,7 @@ impl Fleet {
 
     pub(super) fn stop_asked(&mut self, now: Time, asker: Option<Asker>, at_once: bool) {
         let is_repeated = self.stopping.is_some();
-        self.begin_stopping(now, Outcome::Stopped);
+        self.begin_stopping(now, ExitReason::Stopped);
         if let Some(stopping) = &mut self.stopping {
             stopping.askers.extend(asker);
         }
@@ -97,7 +97,7 @@ impl Fleet {
     }
 
     /// Nothing new begins from now on.
-    pub(super) fn begin_stopping(&mut self, now: Time, outcome: Outcome) {
+    pub(super) fn begin_stopping(&mut self, now: Time, exit_reason: ExitReason) {
         if self.stopping.is_some() {
             return;
         }
@@ -105,7 +105,7 @@ impl Fleet {
         self.stopping = Some(Stopping {
             tell_at,
             askers: Vec::new(),
-            outcome,
+            exit_reason,
         });
         if self.change.is_some() {
             self.fail_change(now, Failure::Stopped);
@@ -181,7 +181,7 @@ impl Fleet {
         if !self.workers.is_empty() || stopping.tell_at.is_some() {
             return;
         }
-        let outcome = stopping.outcome.clone();
+        let exit_reason = stopping.exit_reason.clone();
         for asker in stopping.askers.clone() {
             self.out.push(Effect::Tell {
                 asker: Some(asker),
@@ -189,6 +189,6 @@ impl Fleet {
             });
         }
         self.finished = true;
-        self.out.push(Effect::Finish { outcome });
+        self.out.push(Effect::Finish { exit_reason });
     }
 }

@@ -95,7 +95,7 @@ pub(super) struct Stopping {
     /// Workers are told then; none if they have been.
     pub(super) tell_at: Option<Time>,
     pub(super) askers: Vec<Asker>,
-    pub(super) outcome: Outcome,
+    pub(super) exit_reason: ExitReason,
 }
 
 /// What `status` counts.

@@ -100,7 +100,7 @@ impl Fleet {
             self.release(kept.into_keys());
         }
         if self.policy.crash_loop_ends_all {
-            self.begin_stopping(now, Outcome::CrashLoop);
+            self.begin_stopping(now, ExitReason::CrashLoop);
             self.tell_all(now);
         }
     }
@@ -112,7 +112,7 @@ impl Fleet {
         let mut slots = self.vacancies.values();
         let is_hopeless = nobody && slots.all(|vacancy| vacancy.until.is_none());
         if is_hopeless && self.change.is_none() && !self.vacancies.is_empty() {
-            self.begin_stopping(now, Outcome::CrashLoop);
+            self.begin_stopping(now, ExitReason::CrashLoop);
             self.tell_all(now);
         }
     }

@@ -175,7 +175,7 @@ fn brief(effect: &Effect) -> Option<String> {
             Verdict::Denied(Denial::BadCount { asked, .. }) => format!("denied: {asked} workers"),
             Verdict::Stopped => "stopped".to_owned(),
         },
-        Effect::Finish { outcome } => format!("finish: {outcome:?}"),
+        Effect::Finish { exit_reason } => format!("finish: {exit_reason:?}"),
     })
 }
 

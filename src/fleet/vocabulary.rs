@@ -243,7 +243,7 @@ pub enum Effect {
     /// Everything is over.
     Finish {
         /// How.
-        outcome: Outcome,
+        exit_reason: ExitReason,
     },
 }
 
@@ -441,7 +441,7 @@ pub enum Denial {
 
 /// How everything ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ExitReason {
     /// As asked.
     Stopped,
     /// The first generation could not be started.

@@ -13,17 +13,17 @@ use super::Supervisor;
 use super::output::redirect_to;
 use super::sources::Source;
 use crate::executor;
-use crate::fleet::{Event, Exit, Outcome, ScaleTo, WorkerId};
+use crate::fleet::{Event, Exit, ExitReason, ScaleTo, WorkerId};
 use crate::sys::channel;
 use crate::sys::process::Ended;
 
 impl Supervisor {
-    pub(super) fn run_to_end(&mut self) -> io::Result<Outcome> {
+    pub(super) fn run_to_end(&mut self) -> io::Result<ExitReason> {
         let mut events = Events::with_capacity(256);
         loop {
             self.settle_inbox();
-            if let Some(outcome) = self.outcome.take() {
-                return Ok(outcome);
+            if let Some(exit_reason) = self.exit_reason.take() {
+                return Ok(exit_reason);
             }
             self.output.flush(&mut self.sources, Instant::now());
             match self.poll.poll(&mut events, self.patience()) {
@@ -61,7 +61,7 @@ impl Supervisor {
     /// Closes what can be closed, and tells what was waiting for it.
     fn clear_out(&mut self) {
         self.groups.purge(&mut self.fences);
-        if self.outcome.is_some() || !self.groups.is_clearing(&self.fences) {
+        if self.exit_reason.is_some() || !self.groups.is_clearing(&self.fences) {
             for (asker, verdict) in std::mem::take(&mut self.untold) {
                 self.tell(asker, &verdict);
             }

@@ -69,7 +69,7 @@ use signal_hook::consts::{
 use signal_hook_mio::v1_0::Signals;
 
 use crate::config::{Config, CrashLoop, MAX_WORKERS, Readiness, Steering};
-use crate::fleet::{Asker, Event, Fleet, Outcome, Policy, ReadyWhen, Time, Verdict, WorkerId};
+use crate::fleet::{Asker, Event, ExitReason, Fleet, Policy, ReadyWhen, Time, Verdict, WorkerId};
 use crate::sys::{pidfd, process, procfs, socket};
 use children::{Children, Nursery};
 use control::Control;
@@ -137,7 +137,7 @@ struct Supervisor {
     control: Control,
     notify: Notify,
     output: Output,
-    outcome: Option<Outcome>,
+    exit_reason: Option<ExitReason>,
 }
 
 /// Runs the command as `config` says until it is told to stop, and says how it ended. `control` is
@@ -145,15 +145,15 @@ struct Supervisor {
 ///
 /// # Errors
 /// See [`StartError`]; once workers run, nothing is an error any more but an event.
-pub fn run(config: Config, control: &Path, log: LogQueue) -> Result<Outcome, StartError> {
+pub fn run(config: Config, control: &Path, log: LogQueue) -> Result<ExitReason, StartError> {
     let config = Config {
         steering: backend::chosen(config.steering),
         ..config
     };
     let mut supervisor = Supervisor::new(config, control, log)?;
-    let outcome = supervisor.run_to_end();
+    let exit_reason = supervisor.run_to_end();
     supervisor.output.finish(&mut supervisor.sources);
-    outcome.map_err(system("wait for events"))
+    exit_reason.map_err(system("wait for events"))
 }
 
 impl Supervisor {
@@ -198,7 +198,7 @@ impl Supervisor {
             probes: BTreeMap::new(),
             rescuers: Rescuers::default(),
             output: Output::new(log),
-            outcome: None,
+            exit_reason: None,
             config,
             poll,
             sources,

@@ -61,9 +61,9 @@ impl Supervisor {
                 // Who is told that the old workers are gone shall find no listener of theirs.
                 self.untold.push((asker, verdict));
             }
-            Effect::Finish { outcome } => {
+            Effect::Finish { exit_reason } => {
                 self.end_rescuers();
-                self.outcome = Some(outcome);
+                self.exit_reason = Some(exit_reason);
             }
         }
         Vec::new()
