@@ -16,7 +16,7 @@ use super::worker::{Phase, Worker};
 pub(super) struct Change {
     pub(super) kind: ChangeKind,
     pub(super) incoming: BTreeSet<WorkerId>,
-    pub(super) asker: Option<Asker>,
+    pub(super) reply_to: Option<ClientId>,
     pub(super) since: Time,
     pub(super) generation: Generation,
     /// The slots whose present workers retire at the flip.
@@ -33,7 +33,7 @@ pub(super) struct Retirement {
     pub(super) id: RetirementId,
     pub(super) workers: BTreeSet<WorkerId>,
     pub(super) kind: ChangeKind,
-    asker: Option<Asker>,
+    reply_to: Option<ClientId>,
     since: Time,
     generation: Generation,
     reported: Milestone,
@@ -83,7 +83,7 @@ impl Fleet {
             has_workers: !superseded.is_empty() || !outgoing.is_empty(),
             workers,
             kind: change.kind,
-            asker: change.asker,
+            reply_to: change.reply_to,
             since: change.since,
             generation: change.generation,
             reported: Milestone::Serving,
@@ -148,8 +148,8 @@ impl Fleet {
             }
         }
         self.vacancies.extend(change.filled);
-        self.out.push(Effect::Tell {
-            asker: change.asker,
+        self.out.push(Effect::Reply {
+            reply_to: change.reply_to,
             verdict: Verdict::Failed {
                 kind: change.kind,
                 failure,
@@ -170,7 +170,7 @@ impl Fleet {
             let progress = self.progress(retirement);
             if progress > retirement.reported && retirement.has_workers {
                 self.out.push(Effect::Report {
-                    asker: retirement.asker,
+                    reply_to: retirement.reply_to,
                     after: now.since(retirement.since),
                     milestone: progress,
                     kind: retirement.kind,
@@ -185,8 +185,8 @@ impl Fleet {
                     generation: self.serving,
                     workers: self.wanted,
                 };
-                self.out.push(Effect::Tell {
-                    asker: retirement.asker,
+                self.out.push(Effect::Reply {
+                    reply_to: retirement.reply_to,
                     verdict,
                 });
             }
@@ -208,7 +208,7 @@ impl Fleet {
 
     fn report(&mut self, now: Time, change: &Change, milestone: Milestone, workers: usize) {
         self.out.push(Effect::Report {
-            asker: change.asker,
+            reply_to: change.reply_to,
             after: now.since(change.since),
             milestone,
             kind: change.kind,

@@ -82,11 +82,11 @@ impl Fleet {
         }
     }
 
-    pub(super) fn stop_asked(&mut self, now: Time, asker: Option<Asker>, at_once: bool) {
+    pub(super) fn stop_asked(&mut self, now: Time, reply_to: Option<ClientId>, at_once: bool) {
         let is_repeated = self.stopping.is_some();
         self.begin_stopping(now, ExitReason::Stopped);
         if let Some(stopping) = &mut self.stopping {
-            stopping.askers.extend(asker);
+            stopping.clients.extend(reply_to);
         }
         if at_once {
             self.tell_all(now);
@@ -104,7 +104,7 @@ impl Fleet {
         let tell_at = Some(now.plus(self.policy.pre_stop));
         self.stopping = Some(Stopping {
             tell_at,
-            askers: Vec::new(),
+            clients: Vec::new(),
             exit_reason,
         });
         if self.change.is_some() {
@@ -121,8 +121,8 @@ impl Fleet {
         if let Some(stopping) = &mut self.stopping {
             stopping.tell_at = None;
         }
-        let untold = self.workers.values().filter(|worker| !worker.is_told());
-        for id in untold.map(|worker| worker.id).collect::<Vec<_>>() {
+        let deferred_replies = self.workers.values().filter(|worker| !worker.is_told());
+        for id in deferred_replies.map(|worker| worker.id).collect::<Vec<_>>() {
             self.tell(now, id);
         }
         let vacancies = std::mem::take(&mut self.vacancies);
@@ -182,9 +182,9 @@ impl Fleet {
             return;
         }
         let exit_reason = stopping.exit_reason.clone();
-        for asker in stopping.askers.clone() {
-            self.out.push(Effect::Tell {
-                asker: Some(asker),
+        for reply_to in stopping.clients.clone() {
+            self.out.push(Effect::Reply {
+                reply_to: Some(reply_to),
                 verdict: Verdict::Stopped,
             });
         }

@@ -94,7 +94,7 @@ pub struct Fleet {
 pub(super) struct Stopping {
     /// Workers are told then; none if they have been.
     pub(super) tell_at: Option<Time>,
-    pub(super) askers: Vec<Asker>,
+    pub(super) clients: Vec<ClientId>,
     pub(super) exit_reason: ExitReason,
 }
 
@@ -194,13 +194,13 @@ impl Fleet {
             Event::ConnectionsMeasured { quiet } => self.connections_measured(now, &quiet),
             Event::Quieted { worker } => self.quieted(now, worker),
             Event::LetGo { worker } => self.let_go(now, worker),
-            Event::ReloadAsked { asker } => self.reload_asked(now, asker),
-            Event::ScaleAsked { asker, to } => self.scale_asked(now, asker, to),
-            Event::RestartAsked { asker, worker } => self.restart_asked(now, asker, worker),
+            Event::ReloadAsked { reply_to } => self.reload_asked(now, reply_to),
+            Event::ScaleAsked { reply_to, to } => self.scale_asked(now, reply_to, to),
+            Event::RestartAsked { reply_to, worker } => self.restart_asked(now, reply_to, worker),
             Event::StopAsked {
-                asker,
+                reply_to,
                 now: at_once,
-            } => self.stop_asked(now, asker, at_once),
+            } => self.stop_asked(now, reply_to, at_once),
             Event::TimePassed => {}
         }
     }

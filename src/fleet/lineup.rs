@@ -17,7 +17,7 @@ impl Fleet {
         &mut self,
         now: Time,
         kind: ChangeKind,
-        asker: Option<Asker>,
+        reply_to: Option<ClientId>,
         replaced: BTreeSet<Slot>,
         wanted: u32,
     ) {
@@ -29,7 +29,7 @@ impl Fleet {
         let workers = replaced.range(..Slot(wanted)).count();
         if workers > 0 {
             self.out.push(Effect::Report {
-                asker,
+                reply_to,
                 after: core::time::Duration::ZERO,
                 milestone: Milestone::Starting,
                 kind,
@@ -44,7 +44,7 @@ impl Fleet {
         self.change = Some(Change {
             kind,
             incoming,
-            asker,
+            reply_to,
             since: now,
             generation,
             // Who serves before its siblings do belongs to the same start, and so does who

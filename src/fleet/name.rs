@@ -61,7 +61,7 @@ pub struct Endpoint {
 
 /// Who asked for a change and waits to hear how it ends: a client of the control socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Asker(pub u64);
+pub struct ClientId(pub u64);
 
 impl fmt::Display for WorkerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -21,18 +21,23 @@ impl Fleet {
         self.begin(now, ChangeKind::Start, None, slots, self.wanted);
     }
 
-    pub(super) fn reload_asked(&mut self, now: Time, asker: Option<Asker>) {
+    pub(super) fn reload_asked(&mut self, now: Time, reply_to: Option<ClientId>) {
         if let Some(denial) = self.denial() {
-            self.queued.reload |= asker.is_none();
-            return self.deny(asker, denial);
+            self.queued.reload |= reply_to.is_none();
+            return self.deny(reply_to, denial);
         }
         let slots = self.whole_queues(0..self.wanted, self.wanted);
-        self.begin(now, ChangeKind::Reload, asker, slots, self.wanted);
+        self.begin(now, ChangeKind::Reload, reply_to, slots, self.wanted);
     }
 
-    pub(super) fn restart_asked(&mut self, now: Time, asker: Option<Asker>, worker: WorkerId) {
+    pub(super) fn restart_asked(
+        &mut self,
+        now: Time,
+        reply_to: Option<ClientId>,
+        worker: WorkerId,
+    ) {
         if let Some(denial) = self.denial() {
-            return self.deny(asker, denial);
+            return self.deny(reply_to, denial);
         }
         let serving = self
             .workers
@@ -42,18 +47,18 @@ impl Fleet {
         match serving.or_else(|| self.vacancy_of(worker)) {
             Some(Slot(slot)) => {
                 let slots = self.whole_queues(slot..slot + 1, self.wanted);
-                self.begin(now, ChangeKind::Restart, asker, slots, self.wanted)
+                self.begin(now, ChangeKind::Restart, reply_to, slots, self.wanted)
             }
-            None => self.deny(asker, Denial::NoSuchWorker(worker)),
+            None => self.deny(reply_to, Denial::NoSuchWorker(worker)),
         }
     }
 
-    pub(super) fn scale_asked(&mut self, now: Time, asker: Option<Asker>, to: ScaleTo) {
+    pub(super) fn scale_asked(&mut self, now: Time, reply_to: Option<ClientId>, to: ScaleTo) {
         if let Some(denial) = self.denial() {
-            if let (None, ScaleTo::By(difference)) = (asker, to) {
+            if let (None, ScaleTo::By(difference)) = (reply_to, to) {
                 self.queued.scale_by = self.queued.scale_by.saturating_add(difference);
             }
-            return self.deny(asker, denial);
+            return self.deny(reply_to, denial);
         }
         let asked = match to {
             ScaleTo::Exactly(count) => i64::from(count),
@@ -64,11 +69,11 @@ impl Fleet {
             .ok()
             .filter(|count| (1..=most).contains(count))
         {
-            None => self.deny(asker, Denial::BadCount { asked, most }),
+            None => self.deny(reply_to, Denial::BadCount { asked, most }),
             Some(count) => {
                 let (fewer, more) = (count.min(self.wanted), count.max(self.wanted));
                 let slots = self.whole_queues(fewer..more, more);
-                self.begin(now, ChangeKind::Scale, asker, slots, count);
+                self.begin(now, ChangeKind::Scale, reply_to, slots, count);
             }
         }
     }
@@ -102,19 +107,19 @@ impl Fleet {
                 milestone: Milestone::Starting,
             });
         }
-        let untold = self
+        let deferred_replies = self
             .retirements
             .iter()
             .map(|retirement| (retirement.kind, self.progress(retirement)));
-        untold
+        deferred_replies
             .filter(|(_, milestone)| *milestone < Milestone::Draining)
             .map(|(kind, milestone)| Denial::Busy { kind, milestone })
             .next()
     }
 
-    fn deny(&mut self, asker: Option<Asker>, denial: Denial) {
-        self.out.push(Effect::Tell {
-            asker,
+    fn deny(&mut self, reply_to: Option<ClientId>, denial: Denial) {
+        self.out.push(Effect::Reply {
+            reply_to,
             verdict: Verdict::Denied(denial),
         });
     }

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use super::*;
 
-const ME: Option<Asker> = Some(Asker(7));
+const ME: Option<ClientId> = Some(ClientId(7));
 
 fn policy() -> Policy {
     Policy {
@@ -117,24 +117,24 @@ fn quiet(worker: u64, is_quiet: bool) -> Event {
     }
 }
 
-const RELOAD: Event = Event::ReloadAsked { asker: ME };
+const RELOAD: Event = Event::ReloadAsked { reply_to: ME };
 
 fn scale(to: u32) -> Event {
     Event::ScaleAsked {
-        asker: ME,
+        reply_to: ME,
         to: ScaleTo::Exactly(to),
     }
 }
 
 fn restart(worker: u64) -> Event {
     Event::RestartAsked {
-        asker: ME,
+        reply_to: ME,
         worker: WorkerId(worker),
     }
 }
 
 fn stop(now: bool) -> Event {
-    Event::StopAsked { asker: ME, now }
+    Event::StopAsked { reply_to: ME, now }
 }
 
 fn numbers(ids: impl IntoIterator<Item = u64>) -> String {
@@ -166,7 +166,7 @@ fn brief(effect: &Effect) -> Option<String> {
         Effect::Kill { worker } => format!("kill {worker}"),
         Effect::Close { listener } => format!("close {}", listener.0),
         Effect::Log(_) | Effect::Report { .. } => return None,
-        Effect::Tell { verdict, .. } => match verdict {
+        Effect::Reply { verdict, .. } => match verdict {
             Verdict::Done { kind, .. } => format!("{kind} done"),
             Verdict::Failed { kind, .. } => format!("{kind} failed"),
             Verdict::Denied(Denial::Busy { kind, .. }) => format!("denied: {kind}"),
@@ -380,7 +380,7 @@ fn a_new_worker_has_to_listen_where_its_predecessor_does_and_in_time() {
         .fleet
         .step(Time(Duration::from_secs(60)), Event::TimePassed);
     let missing = said.iter().find_map(|effect| match effect {
-        Effect::Tell {
+        Effect::Reply {
             verdict:
                 Verdict::Failed {
                     failure: Failure::NotReady { missing, .. },
@@ -461,10 +461,10 @@ fn a_client_is_heard_again_when_the_old_workers_have_been_told() {
 fn what_signals_ask_for_is_done_when_it_can_be_the_number_first() {
     let mut stage = Stage::serving(policy());
     stage.on(RELOAD);
-    let signal = Event::ReloadAsked { asker: None };
+    let signal = Event::ReloadAsked { reply_to: None };
     assert_eq!(stage.on(signal), ["denied: reload"]);
     let fewer = Event::ScaleAsked {
-        asker: None,
+        reply_to: None,
         to: ScaleTo::By(-1),
     };
     stage.on(fewer);
@@ -484,9 +484,9 @@ fn a_queued_reload_does_not_wait_for_an_event_behind_a_number_that_cannot_be() {
         ..policy()
     });
     stage.on(RELOAD);
-    stage.on(Event::ReloadAsked { asker: None });
+    stage.on(Event::ReloadAsked { reply_to: None });
     stage.on(Event::ScaleAsked {
-        asker: None,
+        reply_to: None,
         to: ScaleTo::By(1),
     });
     let after = stage.on(exited(2));

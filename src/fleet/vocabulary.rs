@@ -8,7 +8,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 pub use super::name::{
-    Asker, Endpoint, Generation, ListenerId, QueueId, RetirementId, Slot, Time, WorkerId,
+    ClientId, Endpoint, Generation, ListenerId, QueueId, RetirementId, Slot, Time, WorkerId,
 };
 
 /// Something that happened.
@@ -95,26 +95,26 @@ pub enum Event {
     /// A reload was asked for.
     ReloadAsked {
         /// Who waits; none for a signal.
-        asker: Option<Asker>,
+        reply_to: Option<ClientId>,
     },
     /// Another number of workers was asked for.
     ScaleAsked {
         /// Who waits; none for a signal.
-        asker: Option<Asker>,
+        reply_to: Option<ClientId>,
         /// The new number or the difference.
         to: ScaleTo,
     },
     /// The replacement of one worker was asked for.
     RestartAsked {
         /// Who waits.
-        asker: Option<Asker>,
+        reply_to: Option<ClientId>,
         /// Which worker.
         worker: WorkerId,
     },
     /// The end was asked for.
     StopAsked {
         /// Who waits.
-        asker: Option<Asker>,
+        reply_to: Option<ClientId>,
         /// Kill, do not drain.
         now: bool,
     },
@@ -221,7 +221,7 @@ pub enum Effect {
     /// Say that a change has come to a new milestone, in the log and to who waits for it.
     Report {
         /// Who waits.
-        asker: Option<Asker>,
+        reply_to: Option<ClientId>,
         /// Time since the change was asked for.
         after: Duration,
         /// The milestone.
@@ -234,9 +234,9 @@ pub enum Effect {
         workers: usize,
     },
     /// Say how a request ended, in the log and to who waits for it.
-    Tell {
+    Reply {
         /// Who waits.
-        asker: Option<Asker>,
+        reply_to: Option<ClientId>,
         /// What became of it.
         verdict: Verdict,
     },

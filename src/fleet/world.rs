@@ -22,7 +22,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError};
 
 use super::{
-    Asker, ChangeKind, Effect, Endpoint, Event, Exit, Fleet, Generation, ListenerId, Milestone,
+    ChangeKind, ClientId, Effect, Endpoint, Event, Exit, Fleet, Generation, ListenerId, Milestone,
     Note, QueueId, ReadyWhen, ScaleTo, Slot, Time, WorkerId,
 };
 use history::History;
@@ -79,7 +79,7 @@ struct World {
     scheduled: u64,
     /// How many fences were asked for.
     fences: u64,
-    requests: BTreeMap<Asker, Request>,
+    requests: BTreeMap<ClientId, Request>,
     open_change: Option<ChangeKind>,
     /// Who listened where when the last change began.
     listened_before: BTreeSet<(WorkerId, Endpoint)>,
@@ -424,32 +424,32 @@ impl World {
     fn comes(&mut self, wish: Wish) -> Result<(), String> {
         let event = match wish {
             Wish::Reload { signal } => Event::ReloadAsked {
-                asker: self.asker(signal),
+                reply_to: self.reply_to(signal),
             },
             Wish::ScaleTo(count) => Event::ScaleAsked {
-                asker: self.asker(false),
+                reply_to: self.reply_to(false),
                 to: ScaleTo::Exactly(count),
             },
             Wish::ScaleBy { by, signal } => Event::ScaleAsked {
-                asker: self.asker(signal),
+                reply_to: self.reply_to(signal),
                 to: ScaleTo::By(by),
             },
             Wish::Restart(nth) => Event::RestartAsked {
-                asker: self.asker(false),
+                reply_to: self.reply_to(false),
                 worker: self.nth_shown(nth),
             },
             Wish::RestartUnknown => Event::RestartAsked {
-                asker: self.asker(false),
+                reply_to: self.reply_to(false),
                 worker: WorkerId(1 << 40),
             },
             Wish::Stop { signal } => Event::StopAsked {
-                asker: self.asker(signal),
+                reply_to: self.reply_to(signal),
                 now: false,
             },
             Wish::StopNow => {
                 self.was_told_to_stop_now = true;
                 Event::StopAsked {
-                    asker: self.asker(false),
+                    reply_to: self.reply_to(false),
                     now: true,
                 }
             }
@@ -460,19 +460,19 @@ impl World {
         self.feed(event)
     }
 
-    fn asker(&mut self, is_signal: bool) -> Option<Asker> {
+    fn reply_to(&mut self, is_signal: bool) -> Option<ClientId> {
         if is_signal {
             return None;
         }
-        let asker = Asker(self.requests.len() as u64);
+        let reply_to = ClientId(self.requests.len() as u64);
         let request = Request {
             at: self.now,
             heard: None,
             is_answered: false,
             leaving: BTreeSet::new(),
         };
-        self.requests.insert(asker, request);
-        Some(asker)
+        self.requests.insert(reply_to, request);
+        Some(reply_to)
     }
 
     fn nth_shown(&self, nth: usize) -> WorkerId {
@@ -530,7 +530,7 @@ impl World {
                 self.kernel.close(*listener);
             }
             Effect::Log(note) => self.log(note),
-            Effect::Report { .. } | Effect::Tell { .. } => {}
+            Effect::Report { .. } | Effect::Reply { .. } => {}
             Effect::Finish { .. } => self.is_finished = true,
         }
         Vec::new()

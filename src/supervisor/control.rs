@@ -14,7 +14,7 @@ use mio::{Interest, Token};
 
 use super::sources::{Source, Sources};
 use super::{StartError, Supervisor};
-use crate::fleet::{Asker, Event, ScaleTo, WorkerId};
+use crate::fleet::{ClientId, Event, ScaleTo, WorkerId};
 use crate::sys::socket;
 use crate::wire::control::{MAX_REQUEST, Reply, Request, Scale, parse_request, reply_line};
 
@@ -27,13 +27,13 @@ const MOST_UNREAD: usize = 4 << 20;
 pub(super) struct Control {
     listener: socket::Bound<std::os::unix::net::UnixListener>,
     clients: BTreeMap<Token, Client>,
-    next_asker: u64,
+    next_client_id: u64,
 }
 
 #[derive(Debug)]
 struct Client {
     stream: UnixStream,
-    asker: Asker,
+    reply_to: ClientId,
     request: Vec<u8>,
     unread: Vec<u8>,
     state: State,
@@ -60,7 +60,7 @@ impl Control {
         Ok(Self {
             listener,
             clients: BTreeMap::new(),
-            next_asker: 0,
+            next_client_id: 0,
         })
     }
 
@@ -119,11 +119,11 @@ impl Control {
         {
             return warn!("cannot wait for a client of the control socket: {error}");
         }
-        let asker = Asker(self.next_asker);
-        self.next_asker += 1;
+        let reply_to = ClientId(self.next_client_id);
+        self.next_client_id += 1;
         let client = Client {
             stream,
-            asker,
+            reply_to,
             request: Vec::new(),
             unread: Vec::new(),
             state: State::Asking,
@@ -153,11 +153,11 @@ impl Control {
         }
     }
 
-    fn reply(&mut self, sources: &mut Sources, asker: Asker, reply: &Reply) {
+    fn reply(&mut self, sources: &mut Sources, reply_to: ClientId, reply: &Reply) {
         let Some((token, client)) = self
             .clients
             .iter_mut()
-            .find(|(_, client)| client.asker == asker)
+            .find(|(_, client)| client.reply_to == reply_to)
         else {
             return;
         };
@@ -233,46 +233,46 @@ impl Supervisor {
         if !client.flush() {
             return self.control.hang_up(&mut self.sources, token);
         }
-        let asker = client.asker;
+        let reply_to = client.reply_to;
         match client.read() {
-            Ok(Some(line)) => self.asked(asker, &line),
+            Ok(Some(line)) => self.asked(reply_to, &line),
             Ok(None) => {}
             // Who has asked and gone will not hear the end, but what it asked for goes on.
             Err(_) => self.control.hang_up(&mut self.sources, token),
         }
     }
 
-    fn asked(&mut self, asker: Asker, line: &[u8]) {
+    fn asked(&mut self, reply_to: ClientId, line: &[u8]) {
         let request = match parse_request(line) {
             Ok(request) => request,
-            Err(message) => return self.reply(Some(asker), &Reply::Denied { message }),
+            Err(message) => return self.reply(Some(reply_to), &Reply::Denied { message }),
         };
         if request != Request::Status {
             info!("asked for: {}", String::from_utf8_lossy(line));
         }
-        let asker = Some(asker);
+        let reply_to = Some(reply_to);
         let event = match request {
             Request::Status => {
                 let status = Reply::Status(Box::new(self.status()));
-                return self.reply(asker, &status);
+                return self.reply(reply_to, &status);
             }
-            Request::Reload => Event::ReloadAsked { asker },
-            Request::Stop { now } => Event::StopAsked { asker, now },
+            Request::Reload => Event::ReloadAsked { reply_to },
+            Request::Stop { now } => Event::StopAsked { reply_to, now },
             Request::Restart { worker } => Event::RestartAsked {
-                asker,
+                reply_to,
                 worker: WorkerId(worker),
             },
             Request::Scale { to } => Event::ScaleAsked {
-                asker,
+                reply_to,
                 to: scale(to),
             },
         };
         self.inbox.push_back(event);
     }
 
-    pub(super) fn reply(&mut self, asker: Option<Asker>, reply: &Reply) {
-        if let Some(asker) = asker {
-            self.control.reply(&mut self.sources, asker, reply);
+    pub(super) fn reply(&mut self, reply_to: Option<ClientId>, reply: &Reply) {
+        if let Some(reply_to) = reply_to {
+            self.control.reply(&mut self.sources, reply_to, reply);
         }
     }
 }

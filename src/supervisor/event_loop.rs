@@ -62,8 +62,8 @@ impl Supervisor {
     fn clear_out(&mut self) {
         self.groups.purge(&mut self.fences);
         if self.exit_reason.is_some() || !self.groups.is_clearing(&self.fences) {
-            for (asker, verdict) in std::mem::take(&mut self.untold) {
-                self.tell(asker, &verdict);
+            for (reply_to, verdict) in std::mem::take(&mut self.deferred_replies) {
+                self.tell(reply_to, &verdict);
             }
         }
     }
@@ -122,21 +122,21 @@ impl Supervisor {
         let pending: Vec<i32> = self.signals.pending().collect();
         for signal in pending {
             match signal {
-                SIGHUP | SIGUSR2 => self.inbox.push_back(Event::ReloadAsked { asker: None }),
+                SIGHUP | SIGUSR2 => self.inbox.push_back(Event::ReloadAsked { reply_to: None }),
                 SIGTERM | SIGINT => self.inbox.push_back(Event::StopAsked {
-                    asker: None,
+                    reply_to: None,
                     now: false,
                 }),
                 SIGQUIT => self.inbox.push_back(Event::StopAsked {
-                    asker: None,
+                    reply_to: None,
                     now: true,
                 }),
                 SIGTTIN => self.inbox.push_back(Event::ScaleAsked {
-                    asker: None,
+                    reply_to: None,
                     to: ScaleTo::By(1),
                 }),
                 SIGTTOU => self.inbox.push_back(Event::ScaleAsked {
-                    asker: None,
+                    reply_to: None,
                     to: ScaleTo::By(-1),
                 }),
                 SIGCHLD => self.reap(),

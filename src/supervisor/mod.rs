@@ -69,7 +69,9 @@ use signal_hook::consts::{
 use signal_hook_mio::v1_0::Signals;
 
 use crate::config::{Config, CrashLoop, MAX_WORKERS, Readiness, Steering};
-use crate::fleet::{Asker, Event, ExitReason, Fleet, Policy, ReadyWhen, Time, Verdict, WorkerId};
+use crate::fleet::{
+    ClientId, Event, ExitReason, Fleet, Policy, ReadyWhen, Time, Verdict, WorkerId,
+};
 use crate::sys::{pidfd, process, procfs, socket};
 use children::{Children, Nursery};
 use control::Control;
@@ -130,7 +132,7 @@ struct Supervisor {
     /// What the fleet waits for.
     settling: Option<Ticket>,
     /// What is to be told when the listeners of old workers are closed.
-    untold: Vec<(Option<Asker>, Verdict)>,
+    deferred_replies: Vec<(Option<ClientId>, Verdict)>,
     measures: Measures,
     probes: BTreeMap<WorkerId, Probe>,
     rescuers: Rescuers,
@@ -193,7 +195,7 @@ impl Supervisor {
             groups: Groups::new(config.steering == Steering::Cbpf),
             fences: handle_fences(&mut sources).map_err(system("make an event descriptor"))?,
             settling: None,
-            untold: Vec::new(),
+            deferred_replies: Vec::new(),
             measures: Measures::default(),
             probes: BTreeMap::new(),
             rescuers: Rescuers::default(),

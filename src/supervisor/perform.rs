@@ -48,18 +48,18 @@ impl Supervisor {
             Effect::Close { listener } => self.close(listener),
             Effect::Log(note) => self.log(&note),
             Effect::Report {
-                asker,
+                reply_to,
                 after,
                 milestone,
                 kind,
                 generation,
                 workers,
             } => {
-                self.report(asker, after, milestone, kind, generation, workers);
+                self.report(reply_to, after, milestone, kind, generation, workers);
             }
-            Effect::Tell { asker, verdict } => {
+            Effect::Reply { reply_to, verdict } => {
                 // Who is told that the old workers are gone shall find no listener of theirs.
-                self.untold.push((asker, verdict));
+                self.deferred_replies.push((reply_to, verdict));
             }
             Effect::Finish { exit_reason } => {
                 self.end_rescuers();

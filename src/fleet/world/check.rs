@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::process::Process;
 use super::{State, World};
 use crate::fleet::{
-    Asker, ChangeKind, Effect, Endpoint, Event, ListenerId, Milestone, Note, QueueId, ReadyWhen,
+    ChangeKind, ClientId, Effect, Endpoint, Event, ListenerId, Milestone, Note, QueueId, ReadyWhen,
     Slot, Time, Verdict, WorkerId,
 };
 
@@ -119,7 +119,7 @@ impl World {
             Effect::Kill { worker } => self.check_kill(*worker),
             Effect::Close { listener } => self.check_close(*listener, batch, before),
             Effect::Report {
-                asker,
+                reply_to,
                 milestone,
                 kind,
                 ..
@@ -130,9 +130,11 @@ impl World {
                     (Milestone::Serving, 1) => &before.serving - &self.serving(),
                     _ => BTreeSet::new(),
                 };
-                self.check_report(*asker, *milestone, *kind, leaving)
+                self.check_report(*reply_to, *milestone, *kind, leaving)
             }
-            Effect::Tell { asker, verdict } => self.check_verdict(*asker, verdict, batch, before),
+            Effect::Reply { reply_to, verdict } => {
+                self.check_verdict(*reply_to, verdict, batch, before)
+            }
             Effect::Finish { .. } => self.check_finish(),
             Effect::Probe { worker } => self.process_of(*worker).map(drop),
             Effect::Log(note) => self.check_note(note),
@@ -337,7 +339,7 @@ impl World {
 
     fn check_report(
         &mut self,
-        asker: Option<Asker>,
+        reply_to: Option<ClientId>,
         milestone: Milestone,
         kind: ChangeKind,
         leaving: BTreeSet<WorkerId>,
@@ -348,10 +350,11 @@ impl World {
                     format!("a {kind} begins before the flip of another change")
                 })?;
                 let view = self.fleet.view(self.now);
-                let untold = |phase: &str| matches!(phase, "settling" | "quiescing");
-                ensure(!view.iter().any(|line| untold(line.phase)), || {
-                    format!("a {kind} begins while workers of another change are not told yet")
-                })?;
+                let deferred_replies = |phase: &str| matches!(phase, "settling" | "quiescing");
+                ensure(
+                    !view.iter().any(|line| deferred_replies(line.phase)),
+                    || format!("a {kind} begins while workers of another change are not told yet"),
+                )?;
                 self.open_change = Some(kind);
                 self.listened_before = self.kernel.listeners();
             }
@@ -362,14 +365,17 @@ impl World {
             }
             _ => {}
         }
-        let Some(request) = asker.and_then(|asker| self.requests.get_mut(&asker)) else {
+        let Some(request) = reply_to.and_then(|reply_to| self.requests.get_mut(&reply_to)) else {
             return Ok(());
         };
         ensure(!request.is_answered, || {
-            format!("{asker:?} hears more after the end")
+            format!("{reply_to:?} hears more after the end")
         })?;
         ensure(request.heard < Some(milestone), || {
-            format!("{asker:?} hears of {milestone} after {:?}", request.heard)
+            format!(
+                "{reply_to:?} hears of {milestone} after {:?}",
+                request.heard
+            )
         })?;
         request.heard = Some(milestone);
         request.leaving.extend(leaving);
@@ -378,7 +384,7 @@ impl World {
 
     fn check_verdict(
         &mut self,
-        asker: Option<Asker>,
+        reply_to: Option<ClientId>,
         verdict: &Verdict,
         batch: &[Effect],
         before: &Before,
@@ -397,18 +403,18 @@ impl World {
                 format!("the {kind} failed ({failure:?}) and who served does not any more")
             })?;
         }
-        let Some(asker) = asker else {
+        let Some(reply_to) = reply_to else {
             return Ok(());
         };
-        let Some(request) = self.requests.get_mut(&asker) else {
-            return Err(format!("{asker:?} has asked for nothing"));
+        let Some(request) = self.requests.get_mut(&reply_to) else {
+            return Err(format!("{reply_to:?} has asked for nothing"));
         };
         ensure(!request.is_answered, || {
-            format!("{asker:?} is answered twice")
+            format!("{reply_to:?} is answered twice")
         })?;
         request.is_answered = true;
         ensure(self.now.since(request.at) < PATIENCE, || {
-            format!("{asker:?} is answered late")
+            format!("{reply_to:?} is answered late")
         })?;
         let is_done = matches!(verdict, Verdict::Done { .. });
         let here = |id: &&WorkerId| {
@@ -417,7 +423,7 @@ impl World {
         };
         let left = request.leaving.iter().find(here);
         ensure(left.is_none() || !is_done, || {
-            format!("{asker:?} hears that all is done, and worker {left:?} is here")
+            format!("{reply_to:?} hears that all is done, and worker {left:?} is here")
         })
     }
 
@@ -712,7 +718,7 @@ impl World {
 
     fn check_answered(&self) -> Checked {
         let mut unanswered = self.requests.iter().filter(|(_, it)| !it.is_answered);
-        let unanswered = unanswered.next().map(|(asker, _)| asker);
+        let unanswered = unanswered.next().map(|(reply_to, _)| reply_to);
         ensure(unanswered.is_none(), || {
             format!("{unanswered:?} is never answered")
         })
@@ -749,7 +755,7 @@ fn is_flip(effect: &Effect) -> bool {
 fn is_failure(effect: &Effect) -> bool {
     matches!(
         effect,
-        Effect::Tell {
+        Effect::Reply {
             verdict: Verdict::Failed { .. },
             ..
         }

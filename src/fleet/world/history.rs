@@ -52,7 +52,7 @@ fn plain(what: &impl fmt::Debug) -> String {
         "QueueId(",
         "Generation(",
         "ListenerId(",
-        "Asker(",
+        "ClientId(",
     ] {
         while let Some(start) = text.find(wrapper) {
             let end = text[start..]

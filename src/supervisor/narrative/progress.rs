@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use log::info;
 
-use crate::fleet::{Asker, ChangeKind, Generation, Milestone};
+use crate::fleet::{ChangeKind, ClientId, Generation, Milestone};
 use crate::supervisor::Supervisor;
 use crate::sys::process;
 use crate::wire::control::Reply;
@@ -12,7 +12,7 @@ use crate::wire::control::Reply;
 impl Supervisor {
     pub(in crate::supervisor) fn report(
         &mut self,
-        asker: Option<Asker>,
+        reply_to: Option<ClientId>,
         after: Duration,
         milestone: Milestone,
         kind: ChangeKind,
@@ -39,7 +39,7 @@ impl Supervisor {
         self.tell_manager_of(kind, milestone, generation);
         let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
         self.reply(
-            asker,
+            reply_to,
             &Reply::Phase {
                 after_ms,
                 phase: milestone.to_string(),

@@ -4,12 +4,12 @@ use log::{error, info};
 
 use super::phrase::{ended, list, seconds};
 use crate::config::Readiness;
-use crate::fleet::{Asker, ChangeKind, Denial, Endpoint, Exit, Failure, Verdict, WorkerId};
+use crate::fleet::{ChangeKind, ClientId, Denial, Endpoint, Exit, Failure, Verdict, WorkerId};
 use crate::supervisor::Supervisor;
 use crate::wire::control::Reply;
 
 impl Supervisor {
-    pub(in crate::supervisor) fn tell(&mut self, asker: Option<Asker>, verdict: &Verdict) {
+    pub(in crate::supervisor) fn tell(&mut self, reply_to: Option<ClientId>, verdict: &Verdict) {
         let reply = match verdict {
             Verdict::Done {
                 kind,
@@ -40,7 +40,7 @@ impl Supervisor {
                 message: "stopped".into(),
             },
         };
-        self.reply(asker, &reply);
+        self.reply(reply_to, &reply);
     }
 
     fn forget_failed(&mut self, failure: &Failure) {
