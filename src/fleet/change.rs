@@ -150,7 +150,7 @@ impl Fleet {
         self.vacancies.extend(change.filled);
         self.out.push(Effect::Reply {
             reply_to: change.reply_to,
-            verdict: Verdict::Failed {
+            result: ChangeResult::Failed {
                 kind: change.kind,
                 failure,
             },
@@ -180,14 +180,14 @@ impl Fleet {
             }
             retirement.reported = retirement.reported.max(progress);
             if progress == Milestone::Gone {
-                let verdict = Verdict::Done {
+                let result = ChangeResult::Done {
                     kind: retirement.kind,
                     generation: self.serving,
                     workers: self.wanted,
                 };
                 self.out.push(Effect::Reply {
                     reply_to: retirement.reply_to,
-                    verdict,
+                    result,
                 });
             }
         }

@@ -52,9 +52,9 @@ impl Fleet {
         if !told && !worker.is_overdue {
             // Nobody comes after it to accept what it leaves.
             let left = self.forsaken(worker.listeners.keys().copied());
-            self.hand_over(id, left);
+            self.drain_backlog(id, left);
         }
-        self.out.push(Effect::Log(Note::Gone {
+        self.out.push(Effect::Log(WorkerEvent::Gone {
             worker: id,
             exit,
             told,
@@ -121,8 +121,8 @@ impl Fleet {
         if let Some(stopping) = &mut self.stopping {
             stopping.tell_at = None;
         }
-        let deferred_replies = self.workers.values().filter(|worker| !worker.is_told());
-        for id in deferred_replies.map(|worker| worker.id).collect::<Vec<_>>() {
+        let untold = self.workers.values().filter(|worker| !worker.is_told());
+        for id in untold.map(|worker| worker.id).collect::<Vec<_>>() {
             self.tell(now, id);
         }
         let vacancies = std::mem::take(&mut self.vacancies);
@@ -169,7 +169,7 @@ impl Fleet {
         );
         for id in late.map(|worker| worker.id).collect::<Vec<_>>() {
             self.out
-                .push(Effect::Log(Note::DrainTimedOut { worker: id }));
+                .push(Effect::Log(WorkerEvent::DrainTimedOut { worker: id }));
             self.kill(id);
         }
     }
@@ -185,7 +185,7 @@ impl Fleet {
         for reply_to in stopping.clients.clone() {
             self.out.push(Effect::Reply {
                 reply_to: Some(reply_to),
-                verdict: Verdict::Stopped,
+                result: ChangeResult::Stopped,
             });
         }
         self.finished = true;

@@ -84,7 +84,7 @@ pub struct Fleet {
     pub(super) out: Vec<Effect>,
     pub(super) next_retirement: u64,
     pub(super) next_worker: u64,
-    pub(super) next_queue: u64,
+    pub(super) next_listener_set: u64,
     pub(super) live: BTreeMap<ListenerId, u32>,
     pub(super) finished: bool,
 }
@@ -124,7 +124,7 @@ impl Fleet {
             out: Vec::new(),
             next_retirement: 0,
             next_worker: 0,
-            next_queue: 0,
+            next_listener_set: 0,
             live: BTreeMap::new(),
             finished: false,
         }
@@ -192,8 +192,8 @@ impl Fleet {
             Event::FenceRefused => self.fenced(now, false),
             Event::QueueMeasured { pending } => self.queues_measured(now, &pending),
             Event::ConnectionsMeasured { quiet } => self.connections_measured(now, &quiet),
-            Event::Quieted { worker } => self.quieted(now, worker),
-            Event::LetGo { worker } => self.let_go(now, worker),
+            Event::ConnectionsIdle { worker } => self.connections_idle(now, worker),
+            Event::RescueLost { worker } => self.rescue_lost(now, worker),
             Event::ReloadAsked { reply_to } => self.reload_asked(now, reply_to),
             Event::ScaleAsked { reply_to, to } => self.scale_asked(now, reply_to, to),
             Event::RestartAsked { reply_to, worker } => self.restart_asked(now, reply_to, worker),

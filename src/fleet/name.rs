@@ -41,7 +41,7 @@ pub struct ListenerId(pub u64);
 
 /// Listeners that workers of one generation share, one an endpoint or more. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct QueueId(pub u64);
+pub struct ListenerSetId(pub u64);
 
 /// Workers that retire together. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -44,20 +44,24 @@ impl Fleet {
     }
 
     /// The queue of a worker that a change starts: a new one in each place.
-    pub(super) fn queue_for(&mut self, slot: Slot, opened: &mut BTreeMap<u32, QueueId>) -> QueueId {
+    pub(super) fn queue_for(
+        &mut self,
+        slot: Slot,
+        opened: &mut BTreeMap<u32, ListenerSetId>,
+    ) -> ListenerSetId {
         let place = self.place(slot);
         let present = self.present_queue(place);
         *opened.entry(place).or_insert_with(|| {
             present.unwrap_or_else(|| {
-                let id = QueueId(self.next_queue);
-                self.next_queue += 1;
+                let id = ListenerSetId(self.next_listener_set);
+                self.next_listener_set += 1;
                 id
             })
         })
     }
 
     /// The queue that is shared with the generation before: only where nothing is steered.
-    fn present_queue(&self, place: u32) -> Option<QueueId> {
+    fn present_queue(&self, place: u32) -> Option<ListenerSetId> {
         if self.policy.steering {
             return None;
         }

@@ -107,11 +107,11 @@ impl Fleet {
                 milestone: Milestone::Starting,
             });
         }
-        let deferred_replies = self
+        let untold = self
             .retirements
             .iter()
             .map(|retirement| (retirement.kind, self.progress(retirement)));
-        deferred_replies
+        untold
             .filter(|(_, milestone)| *milestone < Milestone::Draining)
             .map(|(kind, milestone)| Denial::Busy { kind, milestone })
             .next()
@@ -120,7 +120,7 @@ impl Fleet {
     fn deny(&mut self, reply_to: Option<ClientId>, denial: Denial) {
         self.out.push(Effect::Reply {
             reply_to,
-            verdict: Verdict::Denied(denial),
+            result: ChangeResult::Denied(denial),
         });
     }
 }

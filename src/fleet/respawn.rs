@@ -22,7 +22,7 @@ const LONGEST_DELAY: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub(super) struct Vacancy {
     pub(super) generation: Generation,
-    pub(super) queue: QueueId,
+    pub(super) queue: ListenerSetId,
     pub(super) kept: BTreeMap<ListenerId, Listener>,
     /// When it is filled; none: given up.
     pub(super) until: Option<Time>,
@@ -39,7 +39,7 @@ impl Fleet {
         self.steer();
         let slot = worker.slot;
         if self.stopping.is_some() {
-            self.out.push(Effect::Log(Note::Gone {
+            self.out.push(Effect::Log(WorkerEvent::Gone {
                 worker: id,
                 exit,
                 told: false,
@@ -67,7 +67,7 @@ impl Fleet {
             },
         );
         if is_loop {
-            self.out.push(Effect::Log(Note::GivenUp {
+            self.out.push(Effect::Log(WorkerEvent::GivenUp {
                 worker: id,
                 slot,
                 exit,
@@ -75,7 +75,7 @@ impl Fleet {
             }));
             self.give_up(now, slot);
         } else {
-            self.out.push(Effect::Log(Note::Crashed {
+            self.out.push(Effect::Log(WorkerEvent::Crashed {
                 worker: id,
                 slot,
                 exit,
@@ -96,7 +96,7 @@ impl Fleet {
         if let Some(vacancy) = self.vacancies.get_mut(&slot) {
             let (last, kept) = (vacancy.last, std::mem::take(&mut vacancy.kept));
             let forsaken = self.forsaken(kept.keys().copied());
-            self.hand_over(last, forsaken);
+            self.drain_backlog(last, forsaken);
             self.release(kept.into_keys());
         }
         if self.policy.crash_loop_ends_all {

@@ -110,7 +110,7 @@ impl Fleet {
         }
         for id in late {
             self.out
-                .push(Effect::Log(Note::QuietTimedOut { worker: id }));
+                .push(Effect::Log(WorkerEvent::QuietTimedOut { worker: id }));
             self.tell(now, id);
         }
         if !settling.is_empty() {
@@ -134,7 +134,7 @@ impl Fleet {
             };
             *pending = count;
             if count > 0 && now.since(*since) >= timeout {
-                self.out.push(Effect::Log(Note::SettleTimedOut {
+                self.out.push(Effect::Log(WorkerEvent::SettleTimedOut {
                     worker: id,
                     pending: count,
                 }));
@@ -151,23 +151,23 @@ impl Fleet {
 
     /// Each queue is handed over once, when none of its workers has time left to empty it.
     fn settle_timed_out(&mut self, late: &[WorkerId]) {
-        let mut handed_over = BTreeSet::new();
+        let mut drained_by_rescuer = BTreeSet::new();
         for id in late {
             let mut left = self.forsaken(self.listeners_of(*id));
-            left.retain(|listener| handed_over.insert(*listener));
-            self.hand_over(*id, left);
+            left.retain(|listener| drained_by_rescuer.insert(*listener));
+            self.drain_backlog(*id, left);
         }
     }
 
     /// What waits in these listeners will not be accepted by their worker.
-    pub(super) fn hand_over(&mut self, worker: WorkerId, listeners: Vec<ListenerId>) {
+    pub(super) fn drain_backlog(&mut self, worker: WorkerId, listeners: Vec<ListenerId>) {
         if !self.policy.rescue || listeners.is_empty() {
             return;
         }
         let retirement = self
             .retirement_of(worker)
             .unwrap_or_else(|| self.new_retirement());
-        self.out.push(Effect::HandOver {
+        self.out.push(Effect::DrainBacklog {
             retirement,
             worker,
             listeners,
@@ -206,14 +206,14 @@ impl Fleet {
                 .for_each(|retirement| together.entry(retirement).or_default().push(*id));
         }
         for (retirement, workers) in together {
-            self.out.push(Effect::Hold {
+            self.out.push(Effect::AdoptConnections {
                 retirement,
                 workers,
             });
         }
     }
 
-    pub(super) fn quieted(&mut self, now: Time, id: WorkerId) {
+    pub(super) fn connections_idle(&mut self, now: Time, id: WorkerId) {
         if matches!(
             self.workers.get(&id).map(|worker| worker.phase),
             Some(Phase::Held { .. })
@@ -223,7 +223,7 @@ impl Fleet {
     }
 
     /// Nobody holds its connections: it is told when none is left, as without rescue.
-    pub(super) fn let_go(&mut self, now: Time, id: WorkerId) {
+    pub(super) fn rescue_lost(&mut self, now: Time, id: WorkerId) {
         let Some(Phase::Held { until }) = self.workers.get(&id).map(|worker| worker.phase) else {
             return;
         };
@@ -254,7 +254,7 @@ impl Fleet {
             let is_late = now.since(since) >= self.policy.quiet_timeout;
             if is_late && !quiet {
                 self.out
-                    .push(Effect::Log(Note::QuietTimedOut { worker: id }));
+                    .push(Effect::Log(WorkerEvent::QuietTimedOut { worker: id }));
             }
             if quiet || is_late {
                 self.tell(now, id);

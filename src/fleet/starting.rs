@@ -16,7 +16,7 @@ impl Fleet {
         &mut self,
         now: Time,
         slot: Slot,
-        queue: QueueId,
+        queue: ListenerSetId,
         generation: Generation,
         adopt: BTreeMap<ListenerId, Listener>,
     ) -> WorkerId {
@@ -122,7 +122,8 @@ impl Fleet {
             }
             Some(_) => {
                 self.set_phase(id, Phase::Ready);
-                self.out.push(Effect::Log(Note::Ready { worker: id }));
+                self.out
+                    .push(Effect::Log(WorkerEvent::Ready { worker: id }));
                 self.flip_if_ready(now);
             }
             None if self
@@ -141,7 +142,8 @@ impl Fleet {
 
     pub(super) fn serve(&mut self, id: WorkerId) {
         self.set_phase(id, Phase::Serving);
-        self.out.push(Effect::Log(Note::Serving { worker: id }));
+        self.out
+            .push(Effect::Log(WorkerEvent::Serving { worker: id }));
     }
 
     pub(super) fn set_phase(&mut self, id: WorkerId, phase: Phase) {
@@ -277,7 +279,7 @@ impl Fleet {
             self.fail_change(now, failure);
         } else {
             self.out
-                .push(Effect::Log(Note::StartTimedOut { worker: id }));
+                .push(Effect::Log(WorkerEvent::StartTimedOut { worker: id }));
             self.out.push(Effect::Kill { worker: id });
             if let Some(worker) = self.workers.get_mut(&id) {
                 worker.timed_out = true;

@@ -13,7 +13,7 @@ pub struct WorkerView {
     /// Its place.
     pub slot: Slot,
     /// Its queue; other workers of its generation may have the same.
-    pub queue: QueueId,
+    pub queue: ListenerSetId,
     /// Its generation.
     pub generation: Generation,
     /// The phase's name; `waiting` or `held` for an empty slot.

@@ -156,24 +156,28 @@ fn brief(effect: &Effect) -> Option<String> {
         Effect::MeasureConnections { workers } => {
             format!("connections{}", numbers(workers.iter().map(|id| id.0)))
         }
-        Effect::Hold { workers, .. } => format!("hold{}", numbers(workers.iter().map(|id| id.0))),
-        Effect::HandOver {
+        Effect::AdoptConnections { workers, .. } => {
+            format!("hold{}", numbers(workers.iter().map(|id| id.0)))
+        }
+        Effect::DrainBacklog {
             worker, listeners, ..
         } if listeners.is_empty() => format!("hand over nothing of {worker}"),
-        Effect::HandOver { worker, .. } => format!("hand over {worker}"),
+        Effect::DrainBacklog { worker, .. } => format!("hand over {worker}"),
         Effect::Probe { worker } => format!("probe {worker}"),
         Effect::Signal { worker } => format!("signal {worker}"),
         Effect::Kill { worker } => format!("kill {worker}"),
         Effect::Close { listener } => format!("close {}", listener.0),
         Effect::Log(_) | Effect::Report { .. } => return None,
-        Effect::Reply { verdict, .. } => match verdict {
-            Verdict::Done { kind, .. } => format!("{kind} done"),
-            Verdict::Failed { kind, .. } => format!("{kind} failed"),
-            Verdict::Denied(Denial::Busy { kind, .. }) => format!("denied: {kind}"),
-            Verdict::Denied(Denial::Stopping) => "denied: stopping".to_owned(),
-            Verdict::Denied(Denial::NoSuchWorker(id)) => format!("denied: no worker {id}"),
-            Verdict::Denied(Denial::BadCount { asked, .. }) => format!("denied: {asked} workers"),
-            Verdict::Stopped => "stopped".to_owned(),
+        Effect::Reply { result, .. } => match result {
+            ChangeResult::Done { kind, .. } => format!("{kind} done"),
+            ChangeResult::Failed { kind, .. } => format!("{kind} failed"),
+            ChangeResult::Denied(Denial::Busy { kind, .. }) => format!("denied: {kind}"),
+            ChangeResult::Denied(Denial::Stopping) => "denied: stopping".to_owned(),
+            ChangeResult::Denied(Denial::NoSuchWorker(id)) => format!("denied: no worker {id}"),
+            ChangeResult::Denied(Denial::BadCount { asked, .. }) => {
+                format!("denied: {asked} workers")
+            }
+            ChangeResult::Stopped => "stopped".to_owned(),
         },
         Effect::Finish { exit_reason } => format!("finish: {exit_reason:?}"),
     })
@@ -294,8 +298,8 @@ fn retiring() -> Stage {
     stage
 }
 
-fn quieted(worker: u64) -> Event {
-    Event::Quieted {
+fn connections_idle(worker: u64) -> Event {
+    Event::ConnectionsIdle {
         worker: WorkerId(worker),
     }
 }
@@ -304,9 +308,12 @@ fn quieted(worker: u64) -> Event {
 fn a_worker_whose_connections_are_held_is_told_when_none_has_a_request_in_flight() {
     let mut stage = retiring();
     assert_eq!(stage.on(queue(0, 0)), ["hold 0"]);
-    assert_eq!(stage.on(quieted(0)), ["signal 0"]);
-    assert!(stage.on(quieted(0)).is_empty(), "once is enough");
-    assert!(stage.on(quieted(1)).is_empty(), "it has not settled yet");
+    assert_eq!(stage.on(connections_idle(0)), ["signal 0"]);
+    assert!(stage.on(connections_idle(0)).is_empty(), "once is enough");
+    assert!(
+        stage.on(connections_idle(1)).is_empty(),
+        "it has not settled yet"
+    );
 }
 
 #[test]
@@ -322,12 +329,18 @@ fn a_worker_whose_connections_are_let_go_is_told_when_it_has_none() {
     let mut stage = retiring();
     stage.on(queue(0, 0));
     stage.after(500);
-    let let_go = |worker| Event::LetGo {
+    let rescue_lost = |worker| Event::RescueLost {
         worker: WorkerId(worker),
     };
-    assert_eq!(stage.on(let_go(0)), ["connections 0"]);
-    assert!(stage.on(quieted(0)).is_empty(), "nobody can know any more");
-    assert!(stage.on(let_go(1)).is_empty(), "it has not settled yet");
+    assert_eq!(stage.on(rescue_lost(0)), ["connections 0"]);
+    assert!(
+        stage.on(connections_idle(0)).is_empty(),
+        "nobody can know any more"
+    );
+    assert!(
+        stage.on(rescue_lost(1)).is_empty(),
+        "it has not settled yet"
+    );
     let measured = |quiet| Event::ConnectionsMeasured {
         quiet: vec![(WorkerId(0), quiet)],
     };
@@ -340,7 +353,7 @@ fn a_worker_whose_connections_are_let_go_has_no_more_time_than_others() {
     let mut stage = retiring();
     stage.on(queue(0, 0));
     stage.after(1500);
-    stage.on(Event::LetGo {
+    stage.on(Event::RescueLost {
         worker: WorkerId(0),
     });
     stage.after(500);
@@ -381,8 +394,8 @@ fn a_new_worker_has_to_listen_where_its_predecessor_does_and_in_time() {
         .step(Time(Duration::from_secs(60)), Event::TimePassed);
     let missing = said.iter().find_map(|effect| match effect {
         Effect::Reply {
-            verdict:
-                Verdict::Failed {
+            result:
+                ChangeResult::Failed {
                     failure: Failure::NotReady { missing, .. },
                     ..
                 },

@@ -8,7 +8,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 pub use super::name::{
-    ClientId, Endpoint, Generation, ListenerId, QueueId, RetirementId, Slot, Time, WorkerId,
+    ClientId, Endpoint, Generation, ListenerId, ListenerSetId, RetirementId, Slot, Time, WorkerId,
 };
 
 /// Something that happened.
@@ -83,12 +83,12 @@ pub enum Event {
         quiet: Vec<(WorkerId, bool)>,
     },
     /// No connection of a worker whose connections are held has a request in flight.
-    Quieted {
+    ConnectionsIdle {
         /// The worker.
         worker: WorkerId,
     },
     /// The connections of a worker cannot be held, or not any more.
-    LetGo {
+    RescueLost {
         /// The worker.
         worker: WorkerId,
     },
@@ -154,7 +154,7 @@ pub enum Effect {
         /// Its slot.
         slot: Slot,
         /// Its queue: what it binds where that has a listener is replaced by that listener.
-        queue: QueueId,
+        queue: ListenerSetId,
         /// How many workers there shall be.
         workers: u32,
         /// Listeners of the queue that it has to use: its predecessor did.
@@ -180,15 +180,15 @@ pub enum Effect {
         workers: Vec<WorkerId>,
     },
     /// Hold the connections of these workers, so that what arrives on them is answered whatever
-    /// the workers do: [`Event::Quieted`] or [`Event::LetGo`] follows for each, at once or later.
-    Hold {
+    /// the workers do: [`Event::ConnectionsIdle`] or [`Event::RescueLost`] follows for each, at once or later.
+    AdoptConnections {
         /// Workers that retire together are held together.
         retirement: RetirementId,
         /// The workers.
         workers: Vec<WorkerId>,
     },
     /// Have a rescuer accept what waits in these listeners: their workers will not.
-    HandOver {
+    DrainBacklog {
         /// The worker's retirement; one of its own where it does not retire but was given up.
         retirement: RetirementId,
         /// The last worker that had them.
@@ -217,7 +217,7 @@ pub enum Effect {
         listener: ListenerId,
     },
     /// Write in the log what happened to a worker.
-    Log(Note),
+    Log(WorkerEvent),
     /// Say that a change has come to a new milestone, in the log and to who waits for it.
     Report {
         /// Who waits.
@@ -238,7 +238,7 @@ pub enum Effect {
         /// Who waits.
         reply_to: Option<ClientId>,
         /// What became of it.
-        verdict: Verdict,
+        result: ChangeResult,
     },
     /// Everything is over.
     Finish {
@@ -249,7 +249,7 @@ pub enum Effect {
 
 /// Something about one worker that belongs into the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Note {
+pub enum WorkerEvent {
     /// It is ready and waits for its siblings.
     Ready {
         /// The worker.
@@ -315,7 +315,7 @@ pub enum Note {
     },
 }
 
-impl Note {
+impl WorkerEvent {
     /// Whom it is about.
     pub fn worker(&self) -> WorkerId {
         match self {
@@ -364,7 +364,7 @@ pub enum Milestone {
 
 /// What became of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ChangeResult {
     /// It is done.
     Done {
         /// What it was.

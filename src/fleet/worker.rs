@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::fleet::interval;
 use super::vocabulary::{
-    Endpoint, Generation, ListenerId, Milestone, QueueId, Slot, Time, WorkerId,
+    Endpoint, Generation, ListenerId, ListenerSetId, Milestone, Slot, Time, WorkerId,
 };
 
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub(super) struct Worker {
     pub(super) id: WorkerId,
     pub(super) slot: Slot,
     /// Whose listeners it shares.
-    pub(super) queue: QueueId,
+    pub(super) queue: ListenerSetId,
     pub(super) generation: Generation,
     pub(super) started: Time,
     pub(super) phase: Phase,
@@ -88,7 +88,7 @@ impl Worker {
     pub(super) fn new(
         id: WorkerId,
         slot: Slot,
-        queue: QueueId,
+        queue: ListenerSetId,
         generation: Generation,
         now: Time,
         deadline: Time,

@@ -22,8 +22,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError};
 
 use super::{
-    ChangeKind, ClientId, Effect, Endpoint, Event, Exit, Fleet, Generation, ListenerId, Milestone,
-    Note, QueueId, ReadyWhen, ScaleTo, Slot, Time, WorkerId,
+    ChangeKind, ClientId, Effect, Endpoint, Event, Exit, Fleet, Generation, ListenerId,
+    ListenerSetId, Milestone, ReadyWhen, ScaleTo, Slot, Time, WorkerEvent, WorkerId,
 };
 use history::History;
 use kernel::Kernel;
@@ -251,7 +251,7 @@ impl World {
             return Ok(());
         };
         process.is_busy = Some(false);
-        self.feed(Event::Quieted { worker: id })
+        self.feed(Event::ConnectionsIdle { worker: id })
     }
 
     /// It binds, and listens a while later.
@@ -515,8 +515,8 @@ impl World {
             Effect::MeasureConnections { workers } => {
                 return vec![self.measure_connections(workers)];
             }
-            Effect::Hold { workers, .. } => return self.hold(workers),
-            Effect::HandOver { listeners, .. } => {
+            Effect::AdoptConnections { workers, .. } => return self.hold(workers),
+            Effect::DrainBacklog { listeners, .. } => {
                 for listener in listeners {
                     if let Some(socket) = self.kernel.open.get_mut(listener) {
                         socket.is_rescued = true;
@@ -552,7 +552,7 @@ impl World {
         id: WorkerId,
         generation: Generation,
         slot: Slot,
-        queue: QueueId,
+        queue: ListenerSetId,
         adopt: &[ListenerId],
     ) -> Vec<Event> {
         let script = self.plan.scripts[self.processes.len() % self.plan.scripts.len()].clone();
@@ -673,14 +673,14 @@ impl World {
             let quiets_after = process.script.quiets_after;
             process.is_busy = Some(quiets_after != Some(0));
             match quiets_after {
-                Some(0) => events.push(Event::Quieted { worker: *id }),
+                Some(0) => events.push(Event::ConnectionsIdle { worker: *id }),
                 Some(after) => {
                     self.schedule(Duration::from_millis(after), Happening::Quiets(*id));
                 }
                 // A rescuer that fails says so; one that waits for ever does not.
                 None if id.0 % 2 == 0 => {
                     process.is_let_go = true;
-                    events.push(Event::LetGo { worker: *id });
+                    events.push(Event::RescueLost { worker: *id });
                 }
                 None => {}
             }
@@ -733,13 +733,13 @@ impl World {
         self.schedule(after, exits);
     }
 
-    fn log(&mut self, note: &Note) {
-        let (id, what): (_, fn(&mut Process)) = match note {
-            Note::Ready { worker } => (worker, |it| it.is_ready = true),
-            Note::SettleTimedOut { worker, .. } => (worker, |it| it.settle_timed_out = true),
-            Note::QuietTimedOut { worker } => (worker, |it| it.quiet_timed_out = true),
-            Note::DrainTimedOut { worker } => (worker, |it| it.drain_timed_out = true),
-            Note::StartTimedOut { worker } => (worker, |it| it.start_timed_out = true),
+    fn log(&mut self, event: &WorkerEvent) {
+        let (id, what): (_, fn(&mut Process)) = match event {
+            WorkerEvent::Ready { worker } => (worker, |it| it.is_ready = true),
+            WorkerEvent::SettleTimedOut { worker, .. } => (worker, |it| it.settle_timed_out = true),
+            WorkerEvent::QuietTimedOut { worker } => (worker, |it| it.quiet_timed_out = true),
+            WorkerEvent::DrainTimedOut { worker } => (worker, |it| it.drain_timed_out = true),
+            WorkerEvent::StartTimedOut { worker } => (worker, |it| it.start_timed_out = true),
             _ => return,
         };
         if let Some(process) = self.processes.get_mut(id) {

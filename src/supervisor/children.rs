@@ -14,7 +14,7 @@ use super::output::{Output, Stream, pipe};
 use super::sources::{Source, Sources};
 use crate::config::Config;
 use crate::executor::{self, Intercept, Plan};
-use crate::fleet::{Endpoint, Generation, QueueId, Slot, WorkerId};
+use crate::fleet::{Endpoint, Generation, ListenerSetId, Slot, WorkerId};
 use crate::sys::{channel, process};
 
 /// One worker's process.
@@ -59,7 +59,7 @@ pub(super) struct Birth<'a> {
     /// Listeners that are passed as descriptors.
     pub(super) passed: Vec<(Endpoint, i32)>,
     /// Whose listeners are put in place when it binds.
-    pub(super) queue: QueueId,
+    pub(super) queue: ListenerSetId,
     pub(super) notify: &'a Path,
 }
 

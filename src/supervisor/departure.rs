@@ -155,7 +155,7 @@ impl Groups {
             let Some(group) = self.groups.get_mut(endpoint) else {
                 return;
             };
-            if !group.handed_over.remove(&id) {
+            if !group.drained_by_rescuer.remove(&id) {
                 let holder = holder(leaver.inode);
                 warn!(
                     "{endpoint}: a listener that was closed is still held by {holder}; it gets no connections"

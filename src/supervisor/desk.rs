@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 
 use super::groups::Groups;
-use crate::fleet::{Endpoint, ListenerId, QueueId};
+use crate::fleet::{Endpoint, ListenerId, ListenerSetId};
 use crate::sys::usage;
 
 /// What one worker's calls have come to so far.
@@ -14,7 +14,7 @@ pub(super) struct Desk {
     /// The worker's first process.
     pid: i32,
     /// Whose listeners take the place of the worker's own.
-    pub(super) queue: QueueId,
+    pub(super) queue: ListenerSetId,
     /// Those of them that it has, or had until it closed its descriptor: we still hold them.
     pub(super) placed: BTreeSet<ListenerId>,
     /// Sockets that we have bound for it. By inode: descriptors' numbers are reused.
@@ -27,7 +27,7 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    pub(super) fn new(pid: i32, queue: QueueId) -> Self {
+    pub(super) fn new(pid: i32, queue: ListenerSetId) -> Self {
         Self {
             pid,
             queue,

@@ -62,8 +62,8 @@ impl Supervisor {
     fn clear_out(&mut self) {
         self.groups.purge(&mut self.fences);
         if self.exit_reason.is_some() || !self.groups.is_clearing(&self.fences) {
-            for (reply_to, verdict) in std::mem::take(&mut self.deferred_replies) {
-                self.tell(reply_to, &verdict);
+            for (reply_to, result) in std::mem::take(&mut self.deferred_replies) {
+                self.tell(reply_to, &result);
             }
         }
     }

@@ -12,7 +12,7 @@ use log::error;
 
 use super::fence::Ticket;
 use crate::fleet::steering::{Layout, Probe, Target, compile};
-use crate::fleet::{Endpoint, ListenerId, QueueId};
+use crate::fleet::{Endpoint, ListenerId, ListenerSetId};
 use crate::sys::{listener, steering};
 
 /// The listener that gets everything before any is live.
@@ -36,7 +36,7 @@ pub(super) struct Groups {
 pub(super) struct Listener {
     pub(super) socket: OwnedFd,
     pub(super) endpoint: Endpoint,
-    pub(super) queue: QueueId,
+    pub(super) queue: ListenerSetId,
     pub(super) inode: u64,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Group {
     /// Those of them that no look-up finds any more, once the fence has passed.
     pub(super) hidden: BTreeMap<ListenerId, Ticket>,
     /// A rescuer accepts from these until they are empty.
-    pub(super) handed_over: BTreeSet<ListenerId>,
+    pub(super) drained_by_rescuer: BTreeSet<ListenerId>,
     /// Closed by us, and still in the group because somebody else has a descriptor.
     pub(super) stray: BTreeMap<ListenerId, u64>,
     is_attached: bool,
@@ -81,7 +81,7 @@ impl Groups {
         &mut self,
         socket: OwnedFd,
         endpoint: Endpoint,
-        queue: QueueId,
+        queue: ListenerSetId,
     ) -> io::Result<ListenerId> {
         let inode = listener::inode(&socket)?;
         let id = ListenerId(self.next);
@@ -117,12 +117,12 @@ impl Groups {
     }
 
     /// A rescuer has a duplicate of this listener, and will close it when it is empty.
-    pub(super) fn handed_over(&mut self, id: ListenerId) {
+    pub(super) fn drained_by_rescuer(&mut self, id: ListenerId) {
         if let Some(group) = self
             .endpoint(id)
             .and_then(|endpoint| self.groups.get_mut(&endpoint))
         {
-            group.handed_over.insert(id);
+            group.drained_by_rescuer.insert(id);
         }
     }
 

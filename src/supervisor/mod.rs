@@ -20,14 +20,14 @@
 //! | `measure` | queues and connections of retired workers |
 //! | `probe` | asks a worker whether it is ready |
 //! | `rescue` | what rescuers are for in a retirement |
-//! | `handover` | what waits where nobody accepts goes to a rescuer |
+//! | `drain_backlog` | what waits where nobody accepts goes to a rescuer |
 //! | `telling` | the last moment before the stop signal |
 //! | `figures` | what became of connections, by retirement |
 //! | `rescuer` | one rescuer: starting it, giving it connections |
 //! | `notify` | hears workers' `READY=1`; speaks to the service manager |
 //! | `control` | clients of `reuseport-ctl` |
 //! | `status` | what `status` shows |
-//! | `narrative` | what the log and the clients are told |
+//! | `report` | what the log and the clients are told |
 //! | `output` | the workers' output and our log |
 
 mod backend;
@@ -35,21 +35,21 @@ mod children;
 mod control;
 mod departure;
 mod desk;
+mod drain_backlog;
 mod environment;
 mod event_loop;
 mod fence;
 mod figures;
 mod groups;
-mod handover;
 mod intercept;
 mod measure;
-mod narrative;
 mod notify;
 mod output;
 mod perform;
 mod probe;
 mod queue;
 mod reaper;
+mod report;
 mod rescue;
 mod rescuer;
 mod sources;
@@ -70,7 +70,7 @@ use signal_hook_mio::v1_0::Signals;
 
 use crate::config::{Config, CrashLoop, MAX_WORKERS, Readiness, Steering};
 use crate::fleet::{
-    ClientId, Event, ExitReason, Fleet, Policy, ReadyWhen, Time, Verdict, WorkerId,
+    ChangeResult, ClientId, Event, ExitReason, Fleet, Policy, ReadyWhen, Time, WorkerId,
 };
 use crate::sys::{pidfd, process, procfs, socket};
 use children::{Children, Nursery};
@@ -132,7 +132,7 @@ struct Supervisor {
     /// What the fleet waits for.
     settling: Option<Ticket>,
     /// What is to be told when the listeners of old workers are closed.
-    deferred_replies: Vec<(Option<ClientId>, Verdict)>,
+    deferred_replies: Vec<(Option<ClientId>, ChangeResult)>,
     measures: Measures,
     probes: BTreeMap<WorkerId, Probe>,
     rescuers: Rescuers,

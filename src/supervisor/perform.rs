@@ -9,7 +9,7 @@ use super::Supervisor;
 use super::children::Birth;
 use crate::config::Steering;
 use crate::fleet::{
-    Effect, Endpoint, Event, Generation, ListenerId, Note, QueueId, Slot, WorkerId,
+    Effect, Endpoint, Event, Generation, ListenerId, ListenerSetId, Slot, WorkerEvent, WorkerId,
 };
 use crate::sys::{listener, process};
 
@@ -33,20 +33,20 @@ impl Supervisor {
             Effect::MeasureConnections { workers } => {
                 return vec![self.measure_connections(&workers)];
             }
-            Effect::Hold {
+            Effect::AdoptConnections {
                 retirement,
                 workers,
             } => return self.hold(retirement, &workers),
-            Effect::HandOver {
+            Effect::DrainBacklog {
                 retirement,
                 worker,
                 listeners,
-            } => self.hand_over(retirement, worker, &listeners),
+            } => self.drain_backlog(retirement, worker, &listeners),
             Effect::Probe { worker } => return self.probe(worker),
             Effect::Signal { worker } => self.signal(worker),
             Effect::Kill { worker } => self.kill(worker),
             Effect::Close { listener } => self.close(listener),
-            Effect::Log(note) => self.log(&note),
+            Effect::Log(event) => self.log(&event),
             Effect::Report {
                 reply_to,
                 after,
@@ -57,9 +57,9 @@ impl Supervisor {
             } => {
                 self.report(reply_to, after, milestone, kind, generation, workers);
             }
-            Effect::Reply { reply_to, verdict } => {
+            Effect::Reply { reply_to, result } => {
                 // Who is told that the old workers are gone shall find no listener of theirs.
-                self.deferred_replies.push((reply_to, verdict));
+                self.deferred_replies.push((reply_to, result));
             }
             Effect::Finish { exit_reason } => {
                 self.end_rescuers();
@@ -74,7 +74,7 @@ impl Supervisor {
         worker: WorkerId,
         generation: Generation,
         slot: Slot,
-        queue: QueueId,
+        queue: ListenerSetId,
         workers: u32,
     ) -> Vec<Event> {
         let mut events = Vec::new();
@@ -119,7 +119,7 @@ impl Supervisor {
     fn passed_listeners(
         &mut self,
         worker: WorkerId,
-        queue: QueueId,
+        queue: ListenerSetId,
         events: &mut Vec<Event>,
     ) -> Result<Vec<ListenerId>, String> {
         let mut passed = Vec::new();
@@ -139,7 +139,11 @@ impl Supervisor {
         Ok(passed)
     }
 
-    fn open_listener(&mut self, endpoint: &Endpoint, queue: QueueId) -> Result<ListenerId, String> {
+    fn open_listener(
+        &mut self,
+        endpoint: &Endpoint,
+        queue: ListenerSetId,
+    ) -> Result<ListenerId, String> {
         super::stranger::refuse_stranger(&self.groups, endpoint)
             .and_then(|()| listener::open(endpoint))
             .and_then(|socket| self.groups.join(socket, *endpoint, queue))
@@ -190,10 +194,10 @@ impl Supervisor {
     }
 
     /// Forgets what is only kept until the log has told of a worker's end.
-    pub(super) fn forget_ended(&mut self, note: &Note) {
-        if let Note::Crashed { worker, .. }
-        | Note::GivenUp { worker, .. }
-        | Note::Gone { worker, .. } = note
+    pub(super) fn forget_ended(&mut self, event: &WorkerEvent) {
+        if let WorkerEvent::Crashed { worker, .. }
+        | WorkerEvent::GivenUp { worker, .. }
+        | WorkerEvent::Gone { worker, .. } = event
         {
             self.forget_worker(*worker);
         }

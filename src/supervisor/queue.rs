@@ -7,14 +7,14 @@
 use std::io;
 
 use super::groups::Groups;
-use crate::fleet::{Endpoint, ListenerId, QueueId};
+use crate::fleet::{Endpoint, ListenerId, ListenerSetId};
 use crate::sys::listener;
 
 impl Groups {
     /// The listeners of a queue on an endpoint that are there to stay, oldest first.
     pub(super) fn of_queue(
         &self,
-        queue: QueueId,
+        queue: ListenerSetId,
         endpoint: &Endpoint,
     ) -> impl Iterator<Item = ListenerId> {
         let is_leaving = |id: &ListenerId| {

@@ -28,7 +28,7 @@ impl Supervisor {
     /// Has the connections of these workers held. A worker that has none is quiet.
     pub(super) fn hold(&mut self, retirement: RetirementId, workers: &[WorkerId]) -> Vec<Event> {
         let open = self.established();
-        let quiet = |worker: &WorkerId| Event::Quieted { worker: *worker };
+        let quiet = |worker: &WorkerId| Event::ConnectionsIdle { worker: *worker };
         let mut events = Vec::new();
         for worker in workers {
             match self.hold_one(retirement, *worker, &open) {
@@ -40,7 +40,7 @@ impl Supervisor {
                         self.describe(*worker)
                     );
                     self.check_answers(retirement, &error);
-                    events.push(Event::LetGo { worker: *worker });
+                    events.push(Event::RescueLost { worker: *worker });
                 }
             }
         }
@@ -128,7 +128,7 @@ impl Supervisor {
             News::Holding { worker, held } => {
                 debug!("worker {worker}: {held} of its connections are held")
             }
-            News::Quiet { worker } => self.inbox.push_back(Event::Quieted {
+            News::Quiet { worker } => self.inbox.push_back(Event::ConnectionsIdle {
                 worker: WorkerId(worker),
             }),
             News::Stuck { worker, threads } => {
@@ -193,7 +193,7 @@ impl Supervisor {
         }
         for worker in &rescuer.workers {
             self.thaw(*worker, &rescuer);
-            self.inbox.push_back(Event::LetGo { worker: *worker });
+            self.inbox.push_back(Event::RescueLost { worker: *worker });
         }
     }
 

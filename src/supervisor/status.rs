@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Supervisor;
 use super::measure::identities;
 use crate::fleet::census::attribute;
-use crate::fleet::{Endpoint, ListenerId, QueueId, WorkerId, WorkerView};
+use crate::fleet::{Endpoint, ListenerId, ListenerSetId, WorkerId, WorkerView};
 use crate::sys::listener;
 use crate::wire::control::{
     EndpointStatus, GenerationStatus, ListenerStatus, QueueStatus, Status, WorkerStatus,
@@ -17,12 +17,12 @@ struct Connections {
     by_endpoint: BTreeMap<Endpoint, u64>,
     by_worker: BTreeMap<WorkerId, u64>,
     /// The connections that each queue was given, open or closed within the last minute.
-    given: BTreeMap<QueueId, u64>,
+    given: BTreeMap<ListenerSetId, u64>,
 }
 
 impl Connections {
     /// A queue's part of all.
-    fn share(&self, queue: QueueId) -> Option<f64> {
+    fn share(&self, queue: ListenerSetId) -> Option<f64> {
         let all: u64 = self.given.values().sum();
         let given = self.given.get(&queue).copied().unwrap_or(0);
         (all > 0).then(|| given as f64 / all as f64)
@@ -150,14 +150,14 @@ impl Supervisor {
         let open = self.open_connections().ok()?;
         let closed = self.connections(States::CLOSED_RECENTLY).ok()?;
         let by_worker = attribute(&identities(&open), &self.owners()).open;
-        let queue_of: BTreeMap<ListenerId, QueueId> = views
+        let queue_of: BTreeMap<ListenerId, ListenerSetId> = views
             .iter()
             .flat_map(|view| view.listeners.iter().map(|(id, _)| (*id, view.queue)))
             .collect();
         let mut by_endpoint: BTreeMap<Endpoint, u64> = BTreeMap::new();
         // An open connection is known by its owner; a closed one has none, but the steering tells
         // who was given it.
-        let mut given: BTreeMap<QueueId, u64> = BTreeMap::new();
+        let mut given: BTreeMap<ListenerSetId, u64> = BTreeMap::new();
         for view in views {
             let open = by_worker.get(&view.worker).copied().unwrap_or(0);
             *given.entry(view.queue).or_default() += open;
@@ -209,11 +209,11 @@ fn queues(
     listeners: &Listeners,
     connections: Option<&Connections>,
 ) -> Vec<QueueStatus> {
-    let mut queues: BTreeMap<QueueId, Vec<&WorkerView>> = BTreeMap::new();
+    let mut queues: BTreeMap<ListenerSetId, Vec<&WorkerView>> = BTreeMap::new();
     for view in views {
         queues.entry(view.queue).or_default().push(view);
     }
-    let status = |(id, views): (QueueId, Vec<&WorkerView>)| {
+    let status = |(id, views): (ListenerSetId, Vec<&WorkerView>)| {
         let of = |view: &&WorkerView| view.listeners.iter().map(|(id, _)| *id).collect::<Vec<_>>();
         let distinct: BTreeSet<ListenerId> = views.iter().flat_map(of).collect();
         QueueStatus {

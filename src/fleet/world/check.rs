@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::process::Process;
 use super::{State, World};
 use crate::fleet::{
-    ChangeKind, ClientId, Effect, Endpoint, Event, ListenerId, Milestone, Note, QueueId, ReadyWhen,
-    Slot, Time, Verdict, WorkerId,
+    ChangeKind, ChangeResult, ClientId, Effect, Endpoint, Event, ListenerId, ListenerSetId,
+    Milestone, ReadyWhen, Slot, Time, WorkerEvent, WorkerId,
 };
 
 /// A request that was not answered after this long is forgotten. The longest way: a change that
@@ -132,16 +132,16 @@ impl World {
                 };
                 self.check_report(*reply_to, *milestone, *kind, leaving)
             }
-            Effect::Reply { reply_to, verdict } => {
-                self.check_verdict(*reply_to, verdict, batch, before)
+            Effect::Reply { reply_to, result } => {
+                self.check_verdict(*reply_to, result, batch, before)
             }
             Effect::Finish { .. } => self.check_finish(),
             Effect::Probe { worker } => self.process_of(*worker).map(drop),
             Effect::Log(note) => self.check_note(note),
-            Effect::HandOver { listeners, .. } => listeners
+            Effect::DrainBacklog { listeners, .. } => listeners
                 .iter()
                 .try_for_each(|id| self.check_hand_over(*id)),
-            Effect::Hold { workers, .. } => workers.iter().try_for_each(|id| {
+            Effect::AdoptConnections { workers, .. } => workers.iter().try_for_each(|id| {
                 let process = self.process_of(*id)?;
                 ensure(process.is_busy.is_none(), || {
                     format!("worker {id} is held twice")
@@ -160,23 +160,25 @@ impl World {
     }
 
     /// What the log says of time-outs is so.
-    fn check_note(&self, note: &Note) -> Checked {
+    fn check_note(&self, event: &WorkerEvent) -> Checked {
         let policy = &self.plan.policy;
-        let (worker, phase, timeout) = match note {
-            Note::SettleTimedOut { worker, .. } => (worker, "settling", policy.settle_timeout),
-            Note::QuietTimedOut { worker } => (worker, "quiescing", policy.quiet_timeout),
+        let (worker, phase, timeout) = match event {
+            WorkerEvent::SettleTimedOut { worker, .. } => {
+                (worker, "settling", policy.settle_timeout)
+            }
+            WorkerEvent::QuietTimedOut { worker } => (worker, "quiescing", policy.quiet_timeout),
             _ => return Ok(()),
         };
         let (was, since) = self.process_of(*worker)?.phase;
         // With no time at all it is over before it was seen.
         let is_so = was == phase && self.now.since(since) >= timeout;
         ensure(is_so || timeout.is_zero(), || {
-            format!("worker {worker} has been {was} since {since:?}, and {note:?}")
+            format!("worker {worker} has been {was} since {since:?}, and {event:?}")
         })
     }
 
     /// A replacement has the queue that its predecessor had, and no other.
-    fn check_adoption(&self, queue: QueueId, adopt: &[ListenerId]) -> Checked {
+    fn check_adoption(&self, queue: ListenerSetId, adopt: &[ListenerId]) -> Checked {
         for id in adopt {
             let Some(socket) = self.kernel.open.get(id) else {
                 return Err(format!("{id:?} is given to a new worker, and is closed"));
@@ -293,7 +295,7 @@ impl World {
         })?;
         let is_given_up = batch
             .iter()
-            .any(|effect| matches!(effect, Effect::Log(Note::GivenUp { .. })));
+            .any(|effect| matches!(effect, Effect::Log(WorkerEvent::GivenUp { .. })));
         let rescue = self.plan.policy.rescue;
         let is_excused = self.is_stopping()
             || socket.is_rescued
@@ -385,11 +387,11 @@ impl World {
     fn check_verdict(
         &mut self,
         reply_to: Option<ClientId>,
-        verdict: &Verdict,
+        result: &ChangeResult,
         batch: &[Effect],
         before: &Before,
     ) -> Checked {
-        if let Verdict::Failed { kind, failure } = verdict {
+        if let ChangeResult::Failed { kind, failure } = result {
             self.open_change = None;
             let serving = self.serving();
             let mut stays = before
@@ -416,7 +418,7 @@ impl World {
         ensure(self.now.since(request.at) < PATIENCE, || {
             format!("{reply_to:?} is answered late")
         })?;
-        let is_done = matches!(verdict, Verdict::Done { .. });
+        let is_done = matches!(result, ChangeResult::Done { .. });
         let here = |id: &&WorkerId| {
             let process = self.processes.get(id);
             process.is_some_and(Process::is_alive)
@@ -756,7 +758,7 @@ fn is_failure(effect: &Effect) -> bool {
     matches!(
         effect,
         Effect::Reply {
-            verdict: Verdict::Failed { .. },
+            result: ChangeResult::Failed { .. },
             ..
         }
     )

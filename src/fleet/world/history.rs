@@ -49,7 +49,7 @@ fn plain(what: &impl fmt::Debug) -> String {
     for wrapper in [
         "WorkerId(",
         "Slot(",
-        "QueueId(",
+        "ListenerSetId(",
         "Generation(",
         "ListenerId(",
         "ClientId(",

@@ -6,13 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::fleet::{Endpoint, ListenerId, QueueId, WorkerId};
+use crate::fleet::{Endpoint, ListenerId, ListenerSetId, WorkerId};
 
 /// A socket that listens, or was made to.
 #[derive(Clone, Debug)]
 pub(super) struct Socket {
     pub(super) endpoint: Endpoint,
-    pub(super) queue: QueueId,
+    pub(super) queue: ListenerSetId,
     /// The workers that listen on it and are alive.
     pub(super) listeners: BTreeSet<WorkerId>,
     /// Connections that nobody has accepted.
@@ -40,7 +40,7 @@ pub(super) struct Kernel {
 }
 
 impl Kernel {
-    pub(super) fn open(&mut self, endpoint: Endpoint, queue: QueueId) -> ListenerId {
+    pub(super) fn open(&mut self, endpoint: Endpoint, queue: ListenerSetId) -> ListenerId {
         let id = ListenerId(self.next);
         self.next += 1;
         let socket = Socket {
@@ -64,7 +64,7 @@ impl Kernel {
     }
 
     /// What a queue has on an endpoint.
-    pub(super) fn of_queue(&self, queue: QueueId, endpoint: Endpoint) -> Option<ListenerId> {
+    pub(super) fn of_queue(&self, queue: ListenerSetId, endpoint: Endpoint) -> Option<ListenerId> {
         let mut open = self.open.iter();
         open.find(|(_, socket)| socket.queue == queue && socket.endpoint == endpoint)
             .map(|(id, _)| *id)

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::plan::{Script, Start};
-use crate::fleet::{Endpoint, Generation, ListenerId, QueueId, Slot, Time};
+use crate::fleet::{Endpoint, Generation, ListenerId, ListenerSetId, Slot, Time};
 
 #[derive(Clone, Debug)]
 pub(super) struct Process {
     pub(super) slot: Slot,
-    pub(super) queue: QueueId,
+    pub(super) queue: ListenerSetId,
     pub(super) generation: Generation,
     pub(super) script: Script,
     pub(super) started: Time,
@@ -54,7 +54,7 @@ pub(super) enum State {
 impl Process {
     pub(super) fn new(
         slot: Slot,
-        queue: QueueId,
+        queue: ListenerSetId,
         generation: Generation,
         script: Script,
         now: Time,

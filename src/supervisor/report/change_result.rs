@@ -4,14 +4,18 @@ use log::{error, info};
 
 use super::phrase::{ended, list, seconds};
 use crate::config::Readiness;
-use crate::fleet::{ChangeKind, ClientId, Denial, Endpoint, Exit, Failure, Verdict, WorkerId};
+use crate::fleet::{ChangeKind, ChangeResult, ClientId, Denial, Endpoint, Exit, Failure, WorkerId};
 use crate::supervisor::Supervisor;
 use crate::wire::control::Reply;
 
 impl Supervisor {
-    pub(in crate::supervisor) fn tell(&mut self, reply_to: Option<ClientId>, verdict: &Verdict) {
-        let reply = match verdict {
-            Verdict::Done {
+    pub(in crate::supervisor) fn tell(
+        &mut self,
+        reply_to: Option<ClientId>,
+        result: &ChangeResult,
+    ) {
+        let reply = match result {
+            ChangeResult::Done {
                 kind,
                 generation,
                 workers,
@@ -21,7 +25,7 @@ impl Supervisor {
                 info!("{message}");
                 Reply::Done { message }
             }
-            Verdict::Failed { kind, failure } => {
+            ChangeResult::Failed { kind, failure } => {
                 let message = self.failed(*kind, failure);
                 error!("{message}");
                 if *kind == ChangeKind::Reload {
@@ -31,12 +35,12 @@ impl Supervisor {
                 self.forget_failed(failure);
                 Reply::Failed { message }
             }
-            Verdict::Denied(denial) => {
+            ChangeResult::Denied(denial) => {
                 let message = denied(denial);
                 info!("{message}");
                 Reply::Denied { message }
             }
-            Verdict::Stopped => Reply::Done {
+            ChangeResult::Stopped => Reply::Done {
                 message: "stopped".into(),
             },
         };

@@ -5,23 +5,25 @@ use std::time::Duration;
 use log::Level;
 
 use super::phrase::{ended, seconds};
-use crate::fleet::{Exit, Note, Slot};
+use crate::fleet::{Exit, Slot, WorkerEvent};
 use crate::supervisor::Supervisor;
 
 impl Supervisor {
-    pub(in crate::supervisor) fn log(&mut self, note: &Note) {
-        let (level, sentence) = self.sentence(note);
-        log::log!(level, "{}: {sentence}", self.describe(note.worker()));
-        self.forget_ended(note);
+    pub(in crate::supervisor) fn log(&mut self, event: &WorkerEvent) {
+        let (level, sentence) = self.sentence(event);
+        log::log!(level, "{}: {sentence}", self.describe(event.worker()));
+        self.forget_ended(event);
     }
 
     /// What there is to say of the worker, and how bad it is.
-    fn sentence(&self, note: &Note) -> (Level, String) {
+    fn sentence(&self, event: &WorkerEvent) -> (Level, String) {
         let config = &self.config;
-        match note {
-            Note::Ready { .. } => (Level::Info, "ready, waiting for the others".to_owned()),
-            Note::Serving { worker } => (Level::Info, format!("serving {}", self.places(*worker))),
-            Note::Crashed {
+        match event {
+            WorkerEvent::Ready { .. } => (Level::Info, "ready, waiting for the others".to_owned()),
+            WorkerEvent::Serving { worker } => {
+                (Level::Info, format!("serving {}", self.places(*worker)))
+            }
+            WorkerEvent::Crashed {
                 worker,
                 exit,
                 restart_in,
@@ -30,7 +32,7 @@ impl Supervisor {
                 let words = self.last_words(*worker);
                 (Level::Warn, crashed(exit, *restart_in) + &words)
             }
-            Note::GivenUp {
+            WorkerEvent::GivenUp {
                 worker,
                 slot,
                 exit,
@@ -39,23 +41,23 @@ impl Supervisor {
                 let words = self.last_words(*worker);
                 (Level::Error, self.given_up(*slot, exit, *crashes) + &words)
             }
-            Note::StartTimedOut { .. } => {
+            WorkerEvent::StartTimedOut { .. } => {
                 let after = seconds(config.start_timeout);
                 (Level::Warn, format!("not ready after {after}; killing it"))
             }
-            Note::SettleTimedOut { pending, .. } => (Level::Warn, self.unsettled(*pending)),
-            Note::QuietTimedOut { .. } => (Level::Info, self.unquiet()),
-            Note::DrainTimedOut { .. } => {
+            WorkerEvent::SettleTimedOut { pending, .. } => (Level::Warn, self.unsettled(*pending)),
+            WorkerEvent::QuietTimedOut { .. } => (Level::Info, self.unquiet()),
+            WorkerEvent::DrainTimedOut { .. } => {
                 let after = seconds(config.drain_timeout);
                 (
                     Level::Warn,
                     format!("has not exited after {after}; killing it"),
                 )
             }
-            Note::Gone {
+            WorkerEvent::Gone {
                 exit, told: true, ..
             } => (Level::Info, format!("gone, {}", ended(exit))),
-            Note::Gone {
+            WorkerEvent::Gone {
                 worker,
                 exit,
                 told: false,

@@ -2,12 +2,12 @@
 //!
 //! | file | what it tells of |
 //! | --- | --- |
-//! | `note` | what happens to a worker |
+//! | `worker_event` | what happens to a worker |
 //! | `progress` | how far a change has come |
-//! | `verdict` | how a change ended |
+//! | `change_result` | how a change ended |
 //! | `phrase` | parts of their sentences |
 
-mod note;
+mod change_result;
 mod phrase;
 mod progress;
-mod verdict;
+mod worker_event;

@@ -11,7 +11,7 @@ use crate::wire::rescue::Order;
 
 impl Supervisor {
     /// Has a rescuer accept what waits in a worker's listeners.
-    pub(super) fn hand_over(
+    pub(super) fn drain_backlog(
         &mut self,
         retirement: RetirementId,
         worker: WorkerId,
@@ -23,14 +23,14 @@ impl Supervisor {
             .filter(|id| self.pending_on(*id) > 0)
             .collect();
         for listener in &waiting {
-            match self.hand_over_one(retirement, worker, *listener) {
+            match self.drain_one(retirement, worker, *listener) {
                 Ok(address) => info!("{address}: a rescuer accepts what waits for worker {worker}"),
                 Err(error) => warn!("what waits for worker {worker} cannot be rescued: {error}"),
             }
         }
         waiting
             .iter()
-            .for_each(|listener| self.groups.handed_over(*listener));
+            .for_each(|listener| self.groups.drained_by_rescuer(*listener));
         let child = self.children.get(worker);
         let has_ended = child.is_none_or(|child| child.has_ended);
         if has_ended && !waiting.is_empty() {
@@ -38,7 +38,7 @@ impl Supervisor {
         }
     }
 
-    fn hand_over_one(
+    fn drain_one(
         &mut self,
         retirement: RetirementId,
         worker: WorkerId,
