@@ -9,7 +9,7 @@
 //!   supervisor (do) ───► fleet (decide)        pure: no clock, descriptor, pid, log, randomness
 //!         │   └────────► wire (bytes ↔ types)  pure, total parsers
 //!         ▼
-//!       sys (the OS, the only unsafe) ◄── executor (between fork and exec of a worker)
+//!       sys (the OS, the only unsafe) ◄── launcher (between fork and exec of a worker)
 //! ```
 //!
 //! [`fleet`] holds every rule: events in, effects out, time as an argument. [`supervisor`] turns
@@ -49,8 +49,8 @@
 
 pub mod cli;
 pub mod config;
-pub mod executor;
 pub mod fleet;
+pub mod launcher;
 pub mod rescue;
 pub mod supervisor;
 pub mod sys;

@@ -8,11 +8,11 @@ use reuseport_run::cli::{Exit, place, run};
 use reuseport_run::config::Config;
 use reuseport_run::fleet::ExitReason;
 use reuseport_run::supervisor::{self, LogQueue};
-use reuseport_run::{executor, rescue};
+use reuseport_run::{launcher, rescue};
 
 fn main() -> ExitCode {
     match env::args_os().next() {
-        Some(name) if name == executor::NAME => return ExitCode::from(executor::run()),
+        Some(name) if name == launcher::NAME => return ExitCode::from(launcher::run()),
         Some(name) if name == rescue::NAME => return ExitCode::from(rescue::run()),
         _ => {}
     }

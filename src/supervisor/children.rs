@@ -13,8 +13,8 @@ use super::environment::Seat;
 use super::output::{Output, Stream, pipe};
 use super::sources::{Source, Sources};
 use crate::config::Config;
-use crate::executor::{self, Intercept, Plan};
 use crate::fleet::{Endpoint, Generation, ListenerSetId, Slot, WorkerId};
+use crate::launcher::{self, Intercept, LaunchSpec};
 use crate::sys::{channel, process};
 
 /// One worker's process.
@@ -23,11 +23,11 @@ pub(super) struct Child {
     pub(super) pid: i32,
     pub(super) slot: Slot,
     pub(super) generation: Generation,
-    /// What its executor said of why there is no worker.
+    /// What its launcher said of why there is no worker.
     pub(super) failure: Option<String>,
     /// Its process has gone, and so have those of its group.
     pub(super) has_ended: bool,
-    pub(super) executor: Option<(UnixStream, Token)>,
+    pub(super) launcher: Option<(UnixStream, Token)>,
     /// Its calls of bind and listen, and where they are dealt with.
     pub(super) calls: Option<(OwnedFd, Token)>,
     pub(super) desk: Desk,
@@ -89,15 +89,15 @@ impl Children {
     pub(super) fn remove(&mut self, sources: &mut Sources, worker: WorkerId) -> Option<Child> {
         let mut child = self.children.remove(&worker)?;
         self.by_pid.remove(&child.pid);
-        child.close_executor(sources);
+        child.close_launcher(sources);
         child.close_calls(sources);
         Some(child)
     }
 }
 
 impl Child {
-    pub(super) fn close_executor(&mut self, sources: &mut Sources) {
-        if let Some((stream, token)) = self.executor.take() {
+    pub(super) fn close_launcher(&mut self, sources: &mut Sources) {
+        if let Some((stream, token)) = self.launcher.take() {
             sources.remove(&stream, token);
         }
     }
@@ -110,7 +110,7 @@ impl Child {
 }
 
 impl Nursery {
-    /// Starts a worker's executor.
+    /// Starts a worker's launcher.
     pub(super) fn start(
         &self,
         config: &Config,
@@ -131,7 +131,7 @@ impl Nursery {
             None
         };
         let pid = process::spawn(process::Spawn {
-            name: executor::NAME,
+            name: launcher::NAME,
             arguments: self.arguments(config, &birth),
             environment: birth
                 .seat(&birth.endpoints())
@@ -140,14 +140,14 @@ impl Nursery {
             output: written,
             errors: Some(errors),
         })?;
-        let token = sources.add(&ours, Source::Executor(birth.worker), Interest::READABLE)?;
+        let token = sources.add(&ours, Source::Launcher(birth.worker), Interest::READABLE)?;
         Ok(Child {
             pid,
             slot: birth.slot,
             generation: birth.generation,
             failure: None,
             has_ended: false,
-            executor: Some((ours, token)),
+            launcher: Some((ours, token)),
             calls: None,
             desk: Desk::new(pid, birth.queue),
         })
@@ -160,7 +160,7 @@ impl Nursery {
         } else {
             Intercept::Wanted { v6_only }
         };
-        let plan = Plan {
+        let plan = LaunchSpec {
             supervisor: self.supervisor,
             stop_signal: config.stop_signal,
             file_limit: self.file_limit,

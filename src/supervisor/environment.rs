@@ -8,8 +8,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use crate::executor::FIRST_PASSED;
 use crate::fleet::{Endpoint, Generation, Slot};
+use crate::launcher::FIRST_PASSED;
 
 /// A worker's place.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,7 @@ impl Seat<'_> {
         environment
     }
 
-    /// `LISTEN_PID` is missing: only the worker's executor knows it.
+    /// `LISTEN_PID` is missing: only the worker's launcher knows it.
     fn passed_environment(&self) -> Vec<(String, String)> {
         let Some(first) = self.passed.first() else {
             return Vec::new();

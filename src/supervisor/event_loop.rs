@@ -12,8 +12,8 @@ use signal_hook::consts::{
 use super::Supervisor;
 use super::output::redirect_to;
 use super::sources::Source;
-use crate::executor;
 use crate::fleet::{Event, Exit, ExitReason, ScaleTo, WorkerId};
+use crate::launcher;
 use crate::sys::channel;
 use crate::sys::process::Ended;
 
@@ -107,7 +107,7 @@ impl Supervisor {
             Some(Source::Control) => self.control_ready(),
             Some(Source::Client) => self.client_ready(token),
             Some(Source::Notify) => self.notify_ready(),
-            Some(Source::Executor(worker)) => self.executor_ready(worker),
+            Some(Source::Launcher(worker)) => self.launcher_ready(worker),
             Some(Source::Rescuer(retirement)) => self.rescuer_ready(retirement),
             Some(Source::Calls(worker)) => self.calls_ready(worker),
             Some(Source::Pipe) => self.output.pipe_ready(&mut self.sources, token),
@@ -162,7 +162,7 @@ impl Supervisor {
     }
 
     pub(super) fn worker_ended(&mut self, worker: WorkerId, ended: Ended) {
-        self.executor_ready(worker);
+        self.launcher_ready(worker);
         self.output.worker_ended(&mut self.sources, worker);
         self.end_probe(worker);
         self.rescue_ended(worker);
@@ -179,24 +179,24 @@ impl Supervisor {
         self.inbox.push_back(Event::Exited { worker, exit });
     }
 
-    /// What a worker's executor says on its way to becoming the command.
-    fn executor_ready(&mut self, worker: WorkerId) {
+    /// What a worker's launcher says on its way to becoming the command.
+    fn launcher_ready(&mut self, worker: WorkerId) {
         let mut bytes = [0; 4096];
         loop {
             let Some(child) = self.children.get_mut(worker) else {
                 return;
             };
-            let Some((stream, _)) = &child.executor else {
+            let Some((stream, _)) = &child.launcher else {
                 return;
             };
             match channel::receive(stream, &mut bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) | Ok((0, _)) => return child.close_executor(&mut self.sources),
+                Err(_) | Ok((0, _)) => return child.close_launcher(&mut self.sources),
                 Ok((count, descriptors)) => {
                     let text = || String::from_utf8_lossy(&bytes[1..count]).into_owned();
                     match bytes[0] {
-                        executor::FAILED => child.failure = Some(text()),
-                        executor::NOT_INTERCEPTED => log::warn!("worker {worker}: {}", text()),
+                        launcher::FAILED => child.failure = Some(text()),
+                        launcher::NOT_INTERCEPTED => log::warn!("worker {worker}: {}", text()),
                         _ => descriptors
                             .into_iter()
                             .for_each(|calls| self.take_calls(worker, calls)),

@@ -6,7 +6,7 @@
 //! | `event_loop` | waits, hands every event to the fleet, performs the effects |
 //! | `perform` | one arm an effect |
 //! | `sources` | what the loop waits for |
-//! | `children` | starts executors; which pid is which worker |
+//! | `children` | starts launchers; which pid is which worker |
 //! | `reaper` | reaps; when a worker has gone |
 //! | `environment` | what a worker sees |
 //! | `intercept` | answers the workers' bind and listen |

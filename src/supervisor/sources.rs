@@ -23,8 +23,8 @@ pub(super) enum Source {
     Client,
     /// A worker speaks to `NOTIFY_SOCKET`.
     Notify,
-    /// A worker's executor speaks, or has become its command.
-    Executor(WorkerId),
+    /// A worker's launcher speaks, or has become its command.
+    Launcher(WorkerId),
     /// A rescuer says something.
     Rescuer(RetirementId),
     /// A worker waits in bind or listen.

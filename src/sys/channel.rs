@@ -1,4 +1,4 @@
-//! Descriptors over a Unix socket: how an executor gets listeners and sends its notifications.
+//! Descriptors over a Unix socket: how an launcher gets listeners and sends its notifications.
 
 use std::io::{self, IoSlice};
 use std::mem::{size_of, size_of_val};

@@ -1,7 +1,7 @@
 //! Hearing of `bind` and `listen` in an unmodified program, before they happen.
 //!
 //! The order of events:
-//! 1. The executor [builds](build_filter) the filter, [installs](install) it on itself, sends the
+//! 1. The launcher [builds](build_filter) the filter, [installs](install) it on itself, sends the
 //!    notification descriptor to the supervisor and executes the worker's command. The filter is
 //!    inherited by every descendant; there is no way out of it.
 //! 2. A trapped call stops its thread. The supervisor [receives](receive) the [`Notification`], looks at

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::sys::{channel, descriptor, process, seccomp};
 
-/// The executor's `argv[0]`.
-pub const NAME: &str = "reuseport-run-executor";
+/// The launcher's `argv[0]`.
+pub const NAME: &str = "reuseport-run-launcher";
 
 /// The first byte of a message on the channel: a notification descriptor comes with it.
 pub const NOTIFICATIONS: u8 = b'N';
@@ -31,10 +31,10 @@ pub const FAILED: u8 = b'F';
 /// The first descriptor that is passed to the worker (sd_listen_fds(3)).
 pub const FIRST_PASSED: i32 = 3;
 
-/// What the executor is to do, as its first argument. Then comes the directory to change to, or
+/// What the launcher is to do, as its first argument. Then comes the directory to change to, or
 /// an empty argument, and then the command.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Plan {
+pub struct LaunchSpec {
     /// The supervisor's pid.
     pub supervisor: i32,
     /// What the worker gets when the supervisor dies.
@@ -100,7 +100,7 @@ fn become_worker(channel: &OwnedFd) -> Result<std::convert::Infallible, String> 
     let mut arguments = std::env::args_os().skip(1);
     let plan = arguments
         .next()
-        .and_then(|plan| serde_json::from_slice::<Plan>(plan.as_encoded_bytes()).ok());
+        .and_then(|plan| serde_json::from_slice::<LaunchSpec>(plan.as_encoded_bytes()).ok());
     let plan = plan.ok_or("the plan is not understood")?;
     let directory = arguments.next().unwrap_or_default();
     let command = arguments.next().ok_or("there is no command")?;
@@ -124,7 +124,7 @@ fn become_worker(channel: &OwnedFd) -> Result<std::convert::Infallible, String> 
     ))
 }
 
-fn tie_to_supervisor(plan: &Plan) -> Result<(), String> {
+fn tie_to_supervisor(plan: &LaunchSpec) -> Result<(), String> {
     match process::follow_parent(plan.supervisor, plan.stop_signal) {
         Ok(true) => Ok(()),
         Ok(false) => Err("the supervisor has died".into()),
