@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use reuseport_run::fleet::WorkerId;
-use reuseport_run::fleet::census::{Census, OpenConnection, Suspects, attribute};
+use reuseport_run::supervisor::retirement::connection_owners::{
+    Census, OpenConnection, Suspects, attribute,
+};
 use reuseport_run::sys::{diag, procfs};
 use reuseport_run::wire::diag::States;
 use std::collections::BTreeMap;

@@ -63,7 +63,7 @@ const LAYERS: &[(&str, &[&str], &str)] = &[
             "crate::sys",
             "crate::wire",
             "crate::fleet::Endpoint",
-            "crate::fleet::steering::{Instruction, Program}",
+            "crate::supervisor::steering::cbpf::{Instruction, Program}",
         ],
         "the system's edge does what it is told: plain types yes, policy no",
     ),

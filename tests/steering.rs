@@ -8,7 +8,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::fstat;
 use reuseport_run::fleet::ListenerId;
-use reuseport_run::fleet::steering::{Layout, Probe, Removal, Target, choose, compile};
+use reuseport_run::supervisor::steering::cbpf::{Layout, Probe, Removal, Target, choose, compile};
 use reuseport_run::sys::steering::{attach, fence, hide};
 use socket2::{Domain, SockRef, Socket, Type};
 use std::collections::BTreeMap;

@@ -3,10 +3,8 @@
 //!
 //! Read [`vocabulary`] first, then `fleet` (the contract), `request` (what may begin), `lineup` (who
 //! starts), `starting` (readiness), `change` (flip, fail), `retirement` (settle, quiesce, drain),
-//! `respawn` (crashes), `queue` (who shares listeners) and `ending`. [`steering`] is the pure part
-//! of how new connections find the listeners that shall have them.
+//! `respawn` (crashes), `queue` (who shares listeners) and `ending`.
 
-pub mod census;
 mod change;
 mod ending;
 #[allow(clippy::module_inception)]
@@ -19,7 +17,6 @@ mod respawn;
 mod retirement;
 mod starting;
 mod status;
-pub mod steering;
 #[cfg(test)]
 mod tests;
 pub mod vocabulary;

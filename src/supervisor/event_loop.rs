@@ -9,11 +9,11 @@ use signal_hook::consts::{
     SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2,
 };
 
-use super::Supervisor;
-use super::output::redirect_to;
-use super::sources::Source;
 use crate::fleet::{Event, Exit, ExitReason, ScaleTo, WorkerId};
 use crate::launcher;
+use crate::supervisor::Supervisor;
+use crate::supervisor::output::redirect_to;
+use crate::supervisor::sources::Source;
 use crate::sys::channel;
 use crate::sys::process::Ended;
 

@@ -30,32 +30,15 @@
 //! | `report` | what the log and the clients are told |
 //! | `output` | the workers' output and our log |
 
-mod backend;
-mod children;
-mod control;
-mod departure;
-mod desk;
-mod drain_backlog;
-mod environment;
 mod event_loop;
-mod fence;
-mod figures;
-mod groups;
-mod intercept;
-mod measure;
-mod notify;
+pub mod listeners;
+mod operators;
 mod output;
 mod perform;
-mod probe;
-mod queue;
-mod reaper;
-mod report;
-mod rescue;
-mod rescuer;
+pub mod retirement;
 mod sources;
-mod status;
-mod stranger;
-mod telling;
+pub mod steering;
+mod workers;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -73,18 +56,19 @@ use crate::fleet::{
     ChangeResult, ClientId, Event, ExitReason, Fleet, Policy, ReadyWhen, Time, WorkerId,
 };
 use crate::sys::{pidfd, process, procfs, socket};
-use children::{Children, Nursery};
-use control::Control;
-use fence::{Fences, Ticket};
-use groups::Groups;
-use measure::Measures;
-use notify::Notify;
+use listeners::Groups;
+use operators::control::Control;
 pub use output::LogQueue;
 use output::Output;
-use probe::Probe;
-use reaper::Grave;
-use rescuer::Rescuers;
+use retirement::measure::Measures;
+use retirement::rescuer::Rescuers;
 use sources::{Source, Sources};
+use steering::backend;
+use steering::fence::{Fences, Ticket};
+use workers::exiting::Grave;
+use workers::notify::Notify;
+use workers::probe::Probe;
+use workers::{Children, Nursery};
 
 /// Why there is no supervisor.
 #[derive(Debug, thiserror::Error)]

@@ -5,12 +5,12 @@ use std::os::fd::AsRawFd;
 
 use log::error;
 
-use super::Supervisor;
-use super::children::Birth;
+use super::workers::Birth;
 use crate::config::Steering;
 use crate::fleet::{
     Effect, Endpoint, Event, Generation, ListenerId, ListenerSetId, Slot, WorkerEvent, WorkerId,
 };
+use crate::supervisor::Supervisor;
 use crate::sys::{listener, process};
 
 impl Supervisor {
@@ -144,10 +144,15 @@ impl Supervisor {
         endpoint: &Endpoint,
         queue: ListenerSetId,
     ) -> Result<ListenerId, String> {
-        super::stranger::refuse_stranger(&self.groups, endpoint)
+        crate::supervisor::listeners::port_conflict::refuse_stranger(&self.groups, endpoint)
             .and_then(|()| listener::open(endpoint))
             .and_then(|socket| self.groups.join(socket, *endpoint, queue))
-            .map_err(|error| super::stranger::cannot_listen(&endpoint.address, &error))
+            .map_err(|error| {
+                crate::supervisor::listeners::port_conflict::cannot_listen(
+                    &endpoint.address,
+                    &error,
+                )
+            })
     }
 
     fn signal(&mut self, worker: WorkerId) {

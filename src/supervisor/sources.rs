@@ -12,7 +12,7 @@ use crate::fleet::{RetirementId, WorkerId};
 
 /// A thing that may become ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub(crate) enum Source {
     /// A signal to the supervisor, or the end of a child.
     Signals,
     /// A fence has passed.
@@ -38,14 +38,14 @@ pub(super) enum Source {
 }
 
 #[derive(Debug)]
-pub(super) struct Sources {
+pub(crate) struct Sources {
     registry: Registry,
     known: BTreeMap<Token, Source>,
     next: usize,
 }
 
 impl Sources {
-    pub(super) fn new(registry: Registry) -> Self {
+    pub(crate) fn new(registry: Registry) -> Self {
         Self {
             registry,
             known: BTreeMap::new(),
@@ -53,23 +53,23 @@ impl Sources {
         }
     }
 
-    pub(super) fn get(&self, token: Token) -> Option<Source> {
+    pub(crate) fn get(&self, token: Token) -> Option<Source> {
         self.known.get(&token).copied()
     }
 
     /// A token for a source that registers itself.
-    pub(super) fn token(&mut self, source: Source) -> Token {
+    pub(crate) fn token(&mut self, source: Source) -> Token {
         let token = Token(self.next);
         self.next += 1;
         self.known.insert(token, source);
         token
     }
 
-    pub(super) fn registry(&self) -> &Registry {
+    pub(crate) fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         descriptor: &impl AsFd,
         source: Source,
@@ -87,7 +87,7 @@ impl Sources {
     }
 
     /// To be called while the descriptor is still open.
-    pub(super) fn remove(&mut self, descriptor: &impl AsFd, token: Token) {
+    pub(crate) fn remove(&mut self, descriptor: &impl AsFd, token: Token) {
         self.known.remove(&token);
         let number = descriptor.as_fd().as_raw_fd();
         if let Err(error) = self.registry.deregister(&mut SourceFd(&number)) {

@@ -6,7 +6,7 @@
 //! socket that does not listen gives it a group of its own. If it is not bound yet, its bind to a port
 //! that others have fails with "address in use"; if it has been shut down, the others are steered as before.
 
-use crate::fleet::steering::{Instruction, Program};
+use crate::supervisor::steering::cbpf::{Instruction, Program};
 use nix::sys::socket::sockopt::{AcceptConn, AttachReusePortCbpf};
 use nix::sys::socket::{getsockopt, setsockopt};
 use socket2::SockRef;

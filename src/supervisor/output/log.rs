@@ -21,7 +21,7 @@ impl Write for LogQueue {
 }
 
 impl LogQueue {
-    pub(super) fn take(&self) -> Vec<u8> {
+    pub(crate) fn take(&self) -> Vec<u8> {
         self.0
             .lock()
             .map(|mut queue| std::mem::take(&mut *queue))

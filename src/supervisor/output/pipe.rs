@@ -15,19 +15,19 @@ use crate::sys::descriptor;
 const LONGEST_LINE: usize = 16 * 1024;
 
 #[derive(Debug)]
-pub(super) struct Pipe {
-    pub(super) end: OwnedFd,
-    pub(super) worker: WorkerId,
-    pub(super) stream: Stream,
+pub(crate) struct Pipe {
+    pub(crate) end: OwnedFd,
+    pub(crate) worker: WorkerId,
+    pub(crate) stream: Stream,
     /// Written before each line; none: what comes is passed on as it comes.
-    pub(super) prefix: Option<Vec<u8>>,
+    pub(crate) prefix: Option<Vec<u8>>,
     /// What has come of a line that is given a prefix.
-    pub(super) line: Vec<u8>,
+    pub(crate) line: Vec<u8>,
 }
 
 impl Pipe {
     /// Reads until there is nothing left, or no room for it; false at the end of the stream.
-    pub(super) fn drain(&mut self, sink: &mut Sink, tail: &mut Tail, token: Token) -> bool {
+    pub(crate) fn drain(&mut self, sink: &mut Sink, tail: &mut Tail, token: Token) -> bool {
         let mut buffer = [0; 16 * 1024];
         loop {
             if !sink.has_room() {
@@ -60,7 +60,7 @@ impl Pipe {
     }
 
     /// Passes on the line that there is, even if it has no end yet.
-    pub(super) fn finish(&mut self, sink: &mut Sink) {
+    pub(crate) fn finish(&mut self, sink: &mut Sink) {
         let (Some(prefix), false) = (&self.prefix, self.line.is_empty()) else {
             return;
         };
@@ -74,7 +74,7 @@ impl Pipe {
 }
 
 /// Both ends of a pipe: ours, which is nonblocking, and the worker's.
-pub(in crate::supervisor) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (ours, theirs) = io::pipe()?;
     descriptor::set_nonblocking(&ours, true)?;
     Ok((ours.into(), theirs.into()))

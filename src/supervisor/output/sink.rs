@@ -11,10 +11,10 @@ use crate::supervisor::sources::{Source, Sources};
 /// How much is kept before workers have to wait.
 const FULL: usize = 256 * 1024;
 /// How long they wait.
-pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-pub(super) struct Sink {
+pub(crate) struct Sink {
     stream: Stream,
     queue: VecDeque<u8>,
     /// Pipes that are not read until there is room.
@@ -27,7 +27,7 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    pub(super) fn new(stream: Stream) -> Self {
+    pub(crate) fn new(stream: Stream) -> Self {
         Self {
             stream,
             queue: VecDeque::new(),
@@ -39,17 +39,17 @@ impl Sink {
         }
     }
 
-    pub(super) fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.queue.len() < FULL || self.is_dropping()
     }
 
     /// Leaves a pipe alone until there is room.
-    pub(super) fn pause(&mut self, pipe: Token) {
+    pub(crate) fn pause(&mut self, pipe: Token) {
         self.paused.insert(pipe);
     }
 
     /// The pipes that may be read again.
-    pub(super) fn resumed(&mut self) -> BTreeSet<Token> {
+    pub(crate) fn resumed(&mut self) -> BTreeSet<Token> {
         if self.has_room() {
             std::mem::take(&mut self.paused)
         } else {
@@ -58,17 +58,17 @@ impl Sink {
     }
 
     /// When those who wait have waited long enough.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         let since = self.stuck.filter(|_| !self.paused.is_empty());
         since.map(|since| since + PATIENCE)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
     /// Whether something can be written now or within that time.
-    pub(super) fn is_writable(&self, patience: Duration) -> bool {
+    pub(crate) fn is_writable(&self, patience: Duration) -> bool {
         self.stream.is_writable(patience)
     }
 
@@ -76,7 +76,7 @@ impl Sink {
         self.is_closed || self.stuck.is_some_and(|since| since.elapsed() >= PATIENCE)
     }
 
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         if self.queue.len() >= FULL && self.is_dropping() {
             self.lost += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
         } else if !self.is_closed {
@@ -84,7 +84,7 @@ impl Sink {
         }
     }
 
-    pub(super) fn flush(&mut self, sources: &mut Sources, now: Instant) {
+    pub(crate) fn flush(&mut self, sources: &mut Sources, now: Instant) {
         while !self.queue.is_empty() {
             if !self.stream.is_writable(Duration::ZERO) {
                 self.stuck.get_or_insert(now);

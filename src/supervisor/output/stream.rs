@@ -15,11 +15,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::sys::descriptor;
 
 /// `PIPE_BUF`.
-pub(super) const PIECE: usize = 4096;
+pub(crate) const PIECE: usize = 4096;
 
 /// Our standard output or error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::supervisor) enum Stream {
+pub(crate) enum Stream {
     Output = 0,
     Errors = 1,
 }
@@ -32,7 +32,7 @@ impl Stream {
         }
     }
 
-    pub(super) fn descriptor(self) -> BorrowedFd<'static> {
+    pub(crate) fn descriptor(self) -> BorrowedFd<'static> {
         static OUTPUT: LazyLock<io::Stdout> = LazyLock::new(io::stdout);
         static ERRORS: LazyLock<io::Stderr> = LazyLock::new(io::stderr);
         match self {
@@ -42,7 +42,7 @@ impl Stream {
     }
 
     /// Whether it takes something, now or within that time.
-    pub(super) fn is_writable(self, patience: Duration) -> bool {
+    pub(crate) fn is_writable(self, patience: Duration) -> bool {
         let mut polled = [PollFd::new(self.descriptor(), PollFlags::POLLOUT)];
         let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO);
         // An error condition counts as writable: the write will say what it is.
@@ -52,7 +52,7 @@ impl Stream {
 
 /// Makes a file our standard output and error. Our children inherit neither: what they write goes
 /// through us, so that all of it follows when the file is opened again.
-pub(in crate::supervisor) fn redirect_to(path: &Path) -> io::Result<()> {
+pub(crate) fn redirect_to(path: &Path) -> io::Result<()> {
     let file: OwnedFd = OpenOptions::new()
         .append(true)
         .create(true)

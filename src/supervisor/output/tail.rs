@@ -10,17 +10,17 @@ const LINES: usize = 5;
 const LONGEST: usize = 400;
 
 #[derive(Debug, Default)]
-pub(super) struct Tail(VecDeque<u8>);
+pub(crate) struct Tail(VecDeque<u8>);
 
 impl Tail {
-    pub(super) fn remember(&mut self, bytes: &[u8]) {
+    pub(crate) fn remember(&mut self, bytes: &[u8]) {
         self.0.extend(&bytes[bytes.len().saturating_sub(TAIL)..]);
         let excess = self.0.len().saturating_sub(TAIL);
         self.0.drain(..excess);
     }
 
     /// The last lines that are not empty.
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let bytes: Vec<u8> = self.0.iter().copied().collect();
         let text = String::from_utf8_lossy(&bytes);
         let lines = text.lines().map(str::trim_end);

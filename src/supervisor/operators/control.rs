@@ -1,0 +1,286 @@
+//! The clients of the control socket: many at once, each bounded, none able to harm another.
+//!
+//! A client sends one line and reads until a final reply; then it is hung up on. One that sends
+//! garbage is told so; one that sends too much, or does not read what it asked for, is hung up on.
+//! When there are too many, the one that has said nothing for longest goes.
+
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::Path;
+
+use log::{debug, info, warn};
+use mio::net::UnixStream;
+use mio::{Interest, Token};
+
+use crate::fleet::{ClientId, Event, ScaleTo, WorkerId};
+use crate::supervisor::sources::{Source, Sources};
+use crate::supervisor::{StartError, Supervisor};
+use crate::sys::socket;
+use crate::wire::control::{MAX_REQUEST, Reply, Request, Scale, parse_request, reply_line};
+
+/// The most clients at once.
+const MOST: usize = 128;
+/// The most that is kept for a client that does not read; a status of 4,096 workers fits.
+const MOST_UNREAD: usize = 4 << 20;
+
+#[derive(Debug)]
+pub(crate) struct Control {
+    listener: socket::Bound<std::os::unix::net::UnixListener>,
+    clients: BTreeMap<Token, Client>,
+    next_client_id: u64,
+}
+
+#[derive(Debug)]
+struct Client {
+    stream: UnixStream,
+    reply_to: ClientId,
+    request: Vec<u8>,
+    unread: Vec<u8>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Its request is not complete.
+    Asking,
+    /// It waits for the end of what it asked for.
+    Waiting,
+    /// It has its final reply, or will have when it has read it.
+    Answered,
+}
+
+impl Control {
+    pub(crate) fn open(path: &Path, sources: &mut Sources) -> Result<Self, StartError> {
+        let listener = socket::bind_control(path)?;
+        let added = sources.add(&listener.socket, Source::Control, Interest::READABLE);
+        added.map_err(|source| StartError::System {
+            operation: "wait for clients",
+            source,
+        })?;
+        Ok(Self {
+            listener,
+            clients: BTreeMap::new(),
+            next_client_id: 0,
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.listener.path()
+    }
+
+    /// The next who wants to be a client.
+    fn next_client(&mut self) -> Option<std::os::unix::net::UnixStream> {
+        loop {
+            match self.listener.socket.accept() {
+                Ok((stream, _)) => return Some(stream),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    warn!("cannot accept a client of the control socket: {error}");
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.clients.len() >= MOST
+    }
+
+    fn asking(&self) -> Vec<Token> {
+        let asking = self
+            .clients
+            .iter()
+            .filter(|(_, client)| client.state == State::Asking);
+        asking.map(|(token, _)| *token).collect()
+    }
+
+    fn admit(&mut self, sources: &mut Sources, stream: std::os::unix::net::UnixStream) {
+        let ours = nix::unistd::geteuid().as_raw();
+        match socket::peer_user(&stream) {
+            Ok(user) if user == ours || user == 0 => {}
+            Ok(user) => {
+                return warn!("a client of user {user} was turned away from the control socket");
+            }
+            Err(error) => {
+                return warn!("cannot tell who a client of the control socket is: {error}");
+            }
+        }
+        if let Err(error) = stream.set_nonblocking(true) {
+            return warn!("cannot make a client nonblocking: {error}");
+        }
+        self.make_room(sources);
+        let token = sources.token(Source::Client);
+        let mut stream = UnixStream::from_std(stream);
+        if let Err(error) =
+            sources
+                .registry()
+                .register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)
+        {
+            return warn!("cannot wait for a client of the control socket: {error}");
+        }
+        let reply_to = ClientId(self.next_client_id);
+        self.next_client_id += 1;
+        let client = Client {
+            stream,
+            reply_to,
+            request: Vec::new(),
+            unread: Vec::new(),
+            state: State::Asking,
+        };
+        self.clients.insert(token, client);
+    }
+
+    /// Tokens are given in order, so the first client that is still asking has been for longest.
+    fn make_room(&mut self, sources: &mut Sources) {
+        if !self.is_crowded() {
+            return;
+        }
+        let idle = self
+            .clients
+            .iter()
+            .find(|(_, client)| client.state != State::Waiting)
+            .map(|(token, _)| *token);
+        if let Some(token) = idle.or_else(|| self.clients.keys().next().copied()) {
+            debug!("too many clients of the control socket; the oldest is hung up on");
+            self.hang_up(sources, token);
+        }
+    }
+
+    fn hang_up(&mut self, sources: &mut Sources, token: Token) {
+        if let Some(client) = self.clients.remove(&token) {
+            sources.remove(&client.stream, token);
+        }
+    }
+
+    fn reply(&mut self, sources: &mut Sources, reply_to: ClientId, reply: &Reply) {
+        let Some((token, client)) = self
+            .clients
+            .iter_mut()
+            .find(|(_, client)| client.reply_to == reply_to)
+        else {
+            return;
+        };
+        let token = *token;
+        client.unread.extend(reply_line(reply));
+        if reply.is_final() {
+            client.state = State::Answered;
+        }
+        if !client.flush() || client.unread.len() > MOST_UNREAD {
+            self.hang_up(sources, token);
+        }
+    }
+}
+
+impl Client {
+    /// Reads what there is; a whole request line, if one has come. An error: hang up.
+    fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut buffer = [0; MAX_REQUEST];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(_) if self.state != State::Asking => {} // one request is all that is answered
+                Ok(count) => self.request.extend_from_slice(&buffer[..count]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            if let Some(end) = self.request.iter().position(|byte| *byte == b'\n') {
+                self.request.truncate(end);
+                self.state = State::Waiting;
+                return Ok(Some(std::mem::take(&mut self.request)));
+            }
+            if self.request.len() > MAX_REQUEST {
+                return Err(ErrorKind::InvalidData.into());
+            }
+        }
+    }
+
+    /// Writes what can be written; false when the client is done with, one way or another.
+    fn flush(&mut self) -> bool {
+        while !self.unread.is_empty() {
+            match self.stream.write(&self.unread) {
+                Ok(count) => drop(self.unread.drain(..count)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+        }
+        self.state != State::Answered
+    }
+}
+
+impl Supervisor {
+    /// Takes in everybody who wants to be a client.
+    ///
+    /// Many may come at once, each with its request sent already; so before anybody is hung up on
+    /// to make room, all are heard.
+    pub(crate) fn control_ready(&mut self) {
+        while let Some(stream) = self.control.next_client() {
+            if self.control.is_crowded() {
+                for token in self.control.asking() {
+                    self.client_ready(token);
+                }
+            }
+            self.control.admit(&mut self.sources, stream);
+        }
+    }
+
+    pub(crate) fn client_ready(&mut self, token: Token) {
+        let Some(client) = self.control.clients.get_mut(&token) else {
+            return;
+        };
+        if !client.flush() {
+            return self.control.hang_up(&mut self.sources, token);
+        }
+        let reply_to = client.reply_to;
+        match client.read() {
+            Ok(Some(line)) => self.asked(reply_to, &line),
+            Ok(None) => {}
+            // Who has asked and gone will not hear the end, but what it asked for goes on.
+            Err(_) => self.control.hang_up(&mut self.sources, token),
+        }
+    }
+
+    fn asked(&mut self, reply_to: ClientId, line: &[u8]) {
+        let request = match parse_request(line) {
+            Ok(request) => request,
+            Err(message) => return self.reply(Some(reply_to), &Reply::Denied { message }),
+        };
+        if request != Request::Status {
+            info!("asked for: {}", String::from_utf8_lossy(line));
+        }
+        let reply_to = Some(reply_to);
+        let event = match request {
+            Request::Status => {
+                let status = Reply::Status(Box::new(self.status()));
+                return self.reply(reply_to, &status);
+            }
+            Request::Reload => Event::ReloadAsked { reply_to },
+            Request::Stop { now } => Event::StopAsked { reply_to, now },
+            Request::Restart { worker } => Event::RestartAsked {
+                reply_to,
+                worker: WorkerId(worker),
+            },
+            Request::Scale { to } => Event::ScaleAsked {
+                reply_to,
+                to: scale(to),
+            },
+        };
+        self.inbox.push_back(event);
+    }
+
+    pub(crate) fn reply(&mut self, reply_to: Option<ClientId>, reply: &Reply) {
+        if let Some(reply_to) = reply_to {
+            self.control.reply(&mut self.sources, reply_to, reply);
+        }
+    }
+}
+
+fn scale(to: Scale) -> ScaleTo {
+    match to {
+        Scale::Exactly(count) => ScaleTo::Exactly(count),
+        Scale::Up(count) => ScaleTo::By(i64::from(count)),
+        Scale::Down(count) => ScaleTo::By(-i64::from(count)),
+    }
+}

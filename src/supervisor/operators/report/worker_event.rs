@@ -1,0 +1,107 @@
+//! What happens to a worker: one line in the log, which names it.
+
+use std::time::Duration;
+
+use log::Level;
+
+use super::phrase::{ended, seconds};
+use crate::fleet::{Exit, Slot, WorkerEvent};
+use crate::supervisor::Supervisor;
+
+impl Supervisor {
+    pub(crate) fn log(&mut self, event: &WorkerEvent) {
+        let (level, sentence) = self.sentence(event);
+        log::log!(level, "{}: {sentence}", self.describe(event.worker()));
+        self.forget_ended(event);
+    }
+
+    /// What there is to say of the worker, and how bad it is.
+    fn sentence(&self, event: &WorkerEvent) -> (Level, String) {
+        let config = &self.config;
+        match event {
+            WorkerEvent::Ready { .. } => (Level::Info, "ready, waiting for the others".to_owned()),
+            WorkerEvent::Serving { worker } => {
+                (Level::Info, format!("serving {}", self.places(*worker)))
+            }
+            WorkerEvent::Crashed {
+                worker,
+                exit,
+                restart_in,
+                ..
+            } => {
+                let words = self.last_words(*worker);
+                (Level::Warn, crashed(exit, *restart_in) + &words)
+            }
+            WorkerEvent::GivenUp {
+                worker,
+                slot,
+                exit,
+                crashes,
+            } => {
+                let words = self.last_words(*worker);
+                (Level::Error, self.given_up(*slot, exit, *crashes) + &words)
+            }
+            WorkerEvent::StartTimedOut { .. } => {
+                let after = seconds(config.start_timeout);
+                (Level::Warn, format!("not ready after {after}; killing it"))
+            }
+            WorkerEvent::SettleTimedOut { pending, .. } => (Level::Warn, self.unsettled(*pending)),
+            WorkerEvent::QuietTimedOut { .. } => (Level::Info, self.unquiet()),
+            WorkerEvent::DrainTimedOut { .. } => {
+                let after = seconds(config.drain_timeout);
+                (
+                    Level::Warn,
+                    format!("has not exited after {after}; killing it"),
+                )
+            }
+            WorkerEvent::Gone {
+                exit, told: true, ..
+            } => (Level::Info, format!("gone, {}", ended(exit))),
+            WorkerEvent::Gone {
+                worker,
+                exit,
+                told: false,
+            } => {
+                let words = self.last_words(*worker);
+                let exit = ended(exit);
+                (
+                    Level::Warn,
+                    format!("{exit} while it was being retired{words}"),
+                )
+            }
+        }
+    }
+
+    fn given_up(&self, slot: Slot, exit: &Exit, crashes: usize) -> String {
+        let exit = ended(exit);
+        let within = seconds(self.config.restart_window);
+        format!(
+            "{exit}; slot {slot} crashed {crashes} times within {within} and is given up (reuseport-ctl reload or \
+             restart tries again)"
+        )
+    }
+
+    fn unquiet(&self) -> String {
+        let after = seconds(self.config.quiet_timeout);
+        format!("still has connections after {after}; telling it to stop all the same")
+    }
+
+    fn unsettled(&self, pending: u64) -> String {
+        let after = seconds(self.config.settle_timeout);
+        let fate = if self.config.rescue {
+            "a rescuer accepts them in its stead"
+        } else {
+            "they will be lost with it"
+        };
+        format!("{pending} connections wait in its listeners after {after}; {fate}")
+    }
+}
+
+fn crashed(exit: &Exit, restart_in: Duration) -> String {
+    let when = if restart_in.is_zero() {
+        "at once".to_owned()
+    } else {
+        format!("in {}", seconds(restart_in))
+    };
+    format!("{}; restarting it {when}", ended(exit))
+}

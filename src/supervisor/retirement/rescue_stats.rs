@@ -1,0 +1,159 @@
+//! What became of the connections of workers that retired, by retirement.
+
+use std::collections::BTreeMap;
+
+use crate::fleet::RetirementId;
+use crate::wire::control::RescueStatus;
+use crate::wire::rescue::Tally;
+
+/// How many retirements are remembered for `status`.
+const REMEMBERED: usize = 8;
+
+/// All that is remembered.
+#[derive(Debug, Default)]
+pub(crate) struct Figures(BTreeMap<RetirementId, Figure>);
+
+#[derive(Debug, Default)]
+struct Figure {
+    /// The rescuer, while it runs.
+    pid: Option<i32>,
+    /// By worker; whether that is all.
+    workers: BTreeMap<u64, (Tally, bool)>,
+}
+
+impl Figures {
+    pub(crate) fn begin(&mut self, id: RetirementId, pid: i32) {
+        self.0.entry(id).or_default().pid = Some(pid);
+    }
+
+    /// To be called when a rescuer has ended, whatever it was that ended it.
+    pub(crate) fn end(&mut self, id: RetirementId) {
+        self.0.entry(id).or_default().pid = None;
+        let ended = self.0.iter().filter(|(_, figure)| figure.pid.is_none());
+        let ended: Vec<RetirementId> = ended.map(|(id, _)| *id).collect();
+        for old in ended.iter().rev().skip(REMEMBERED) {
+            self.0.remove(old);
+        }
+    }
+
+    pub(crate) fn note(&mut self, id: RetirementId, worker: u64, tally: Tally, is_over: bool) {
+        let workers = &mut self.0.entry(id).or_default().workers;
+        workers.insert(worker, (tally, is_over));
+    }
+
+    /// The last retirements, oldest first.
+    pub(crate) fn statuses(&self) -> Vec<RescueStatus> {
+        self.0
+            .iter()
+            .map(|(id, figure)| figure.status(*id))
+            .collect()
+    }
+}
+
+impl Figure {
+    fn status(&self, id: RetirementId) -> RescueStatus {
+        let mut status = RescueStatus {
+            retirement: id.0,
+            pid: self.pid.and_then(|pid| u32::try_from(pid).ok()),
+            ..RescueStatus::default()
+        };
+        for (worker, (tally, is_over)) in &self.workers {
+            status.workers.extend(is_over.then_some(*worker));
+            status.add(tally);
+        }
+        status
+    }
+}
+
+impl RescueStatus {
+    fn add(&mut self, tally: &Tally) {
+        self.held += tally.held;
+        self.finished += tally.finished;
+        self.rescued += tally.rescued;
+        self.idle += tally.idle;
+        self.given_up += tally.given_up;
+        for (reason, count) in &tally.reasons {
+            *self.reasons.entry(reason.clone()).or_default() += count;
+        }
+    }
+}
+
+/// A worker's tally, for the log.
+pub(crate) fn sentence(tally: &Tally) -> String {
+    let reasons = tally.reasons.iter();
+    let reasons: Vec<String> = reasons
+        .map(|(reason, count)| format!("{count} {reason}"))
+        .collect();
+    let why = if reasons.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", reasons.join(", "))
+    };
+    format!(
+        "{} held for it: it finished {} itself, {} closed idle, {} given up{why}; {} rescued",
+        were(tally.held, "connection "),
+        tally.finished,
+        were(tally.idle, ""),
+        were(tally.given_up, ""),
+        were(tally.rescued, "request ")
+    )
+}
+
+/// `1 connection was`, `2 connections were`, `2 were`.
+fn were(count: u64, what: &str) -> String {
+    match (count, what.strip_suffix(' ')) {
+        (1, _) => format!("1 {what}was"),
+        (_, Some(what)) => format!("{count} {what}s were"),
+        (_, None) => format!("{count} were"),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn tally(held: u64, idle: u64) -> Tally {
+        Tally {
+            held,
+            idle,
+            ..Tally::default()
+        }
+    }
+
+    #[test]
+    fn workers_are_added_up_and_only_their_last_word_counts() {
+        let mut figures = Figures::default();
+        let id = RetirementId(3);
+        figures.begin(id, 77);
+        figures.note(id, 1, tally(5, 0), false);
+        figures.note(id, 1, tally(5, 2), true);
+        figures.note(id, 2, tally(1, 0), false);
+        let status = figures.statuses().remove(0);
+        assert_eq!((status.retirement, status.pid), (3, Some(77)));
+        assert_eq!((status.held, status.idle), (6, 2));
+        assert_eq!(status.workers, [1]);
+    }
+
+    #[test]
+    fn the_last_are_remembered_and_those_that_run() {
+        let mut figures = Figures::default();
+        (0..20).for_each(|id| figures.begin(RetirementId(id), 1));
+        (1..20).for_each(|id| figures.end(RetirementId(id)));
+        let ids: Vec<u64> = figures.statuses().iter().map(|it| it.retirement).collect();
+        assert_eq!(ids, [0, 12, 13, 14, 15, 16, 17, 18, 19]);
+    }
+
+    #[test]
+    fn a_tally_is_a_sentence() {
+        let mut some = tally(4, 1);
+        (some.finished, some.given_up, some.rescued) = (1, 2, 1);
+        some.reasons = BTreeMap::from([("framing".to_owned(), 1), ("not-http".to_owned(), 1)]);
+        assert_eq!(
+            sentence(&some),
+            "4 connections were held for it: it finished 1 itself, 1 was closed idle, 2 were given up (1 framing, 1 \
+             not-http); 1 request was rescued"
+        );
+        assert!(sentence(&tally(1, 0)).starts_with("1 connection was held for it: it finished 0"));
+    }
+}

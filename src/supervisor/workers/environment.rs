@@ -1,0 +1,231 @@
+//! What a worker sees of its place: its environment and its arguments.
+//!
+//! Our own options and what a supervisor above us passed to us are taken out: `LISTEN_FDS`, for
+//! example, speaks of descriptors that the worker does not have. Then come the names under which
+//! servers know passed sockets: systemd's (sd_listen_fds(3)), `start_server`'s and einhorn's.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use crate::fleet::{Endpoint, Generation, Slot};
+use crate::launcher::FIRST_PASSED;
+
+/// A worker's place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seat<'a> {
+    pub(crate) slot: Slot,
+    pub(crate) generation: Generation,
+    pub(crate) workers: u32,
+    /// The endpoints whose listeners are passed, in their order.
+    pub(crate) passed: &'a [Endpoint],
+    /// Where `READY=1` may be sent.
+    pub(crate) notify: &'a Path,
+}
+
+impl Seat<'_> {
+    pub(crate) fn environment(
+        &self,
+        ours: impl Iterator<Item = (OsString, OsString)>,
+    ) -> Vec<(OsString, OsString)> {
+        let mut environment: Vec<(OsString, OsString)> =
+            ours.filter(|(name, _)| !is_ours(name)).collect();
+        let own = [
+            ("REUSEPORT_WORKER", self.slot.to_string().into()),
+            ("REUSEPORT_WORKERS", self.workers.to_string().into()),
+            ("REUSEPORT_GENERATION", self.generation.to_string().into()),
+            ("NOTIFY_SOCKET", self.notify.as_os_str().to_owned()),
+        ];
+        environment.extend(own.map(|(name, value)| (name.into(), value)));
+        environment.extend(
+            self.passed_environment()
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into())),
+        );
+        environment
+    }
+
+    /// `LISTEN_PID` is missing: only the worker's launcher knows it.
+    fn passed_environment(&self) -> Vec<(String, String)> {
+        let Some(first) = self.passed.first() else {
+            return Vec::new();
+        };
+        let count = self.passed.len();
+        let numbered = || self.passed.iter().zip(FIRST_PASSED..);
+        let join = |parts: Vec<String>, separator| parts.join(separator);
+        let ports = numbered()
+            .map(|(endpoint, number)| format!("{endpoint}={number}"))
+            .collect();
+        let names = self
+            .passed
+            .iter()
+            .map(|endpoint| endpoint.address.port().to_string())
+            .collect();
+        let mut all = vec![
+            ("LISTEN_FDS".into(), count.to_string()),
+            ("LISTEN_FDNAMES".into(), join(names, ":")),
+            ("SERVER_STARTER_PORT".into(), join(ports, ";")),
+            (
+                "SERVER_STARTER_GENERATION".into(),
+                self.generation.to_string(),
+            ),
+            ("EINHORN_FD_COUNT".into(), count.to_string()),
+            ("PORT".into(), first.address.port().to_string()),
+        ];
+        all.extend(
+            numbered()
+                .enumerate()
+                .map(|(index, (_, number))| (format!("EINHORN_FD_{index}"), number.to_string())),
+        );
+        all
+    }
+
+    /// The command's arguments, in which `{fd}`, `{port}`, `{worker}` and `{generation}` stand for
+    /// the first passed descriptor and so on. Only with passed sockets: elsewhere braces are the
+    /// command's own.
+    pub(crate) fn arguments(&self, arguments: &[OsString]) -> Vec<OsString> {
+        let Some(first) = self.passed.first() else {
+            return arguments.to_vec();
+        };
+        let values = [
+            ("{fd}", FIRST_PASSED.to_string()),
+            ("{port}", first.address.port().to_string()),
+            ("{worker}", self.slot.to_string()),
+            ("{generation}", self.generation.to_string()),
+        ];
+        let fill = |argument: &OsString| {
+            values.iter().fold(argument.clone(), |text, (name, value)| {
+                replace(&text, name, value)
+            })
+        };
+        arguments.iter().map(fill).collect()
+    }
+}
+
+fn is_ours(name: &OsStr) -> bool {
+    let name = name.as_bytes();
+    let prefixes: [&[u8]; 4] = [
+        b"REUSEPORT_",
+        b"LISTEN_",
+        b"SERVER_STARTER_",
+        b"EINHORN_FD_",
+    ];
+    let names: [&[u8]; 3] = [b"NOTIFY_SOCKET", b"WATCHDOG_USEC", b"WATCHDOG_PID"];
+    prefixes.iter().any(|prefix| name.starts_with(prefix)) || names.contains(&name)
+}
+
+fn replace(text: &OsStr, name: &str, value: &str) -> OsString {
+    let (mut rest, mut filled) = (text.as_bytes(), Vec::new());
+    while let Some(at) = rest
+        .windows(name.len())
+        .position(|window| window == name.as_bytes())
+    {
+        filled.extend_from_slice(&rest[..at]);
+        filled.extend_from_slice(value.as_bytes());
+        rest = &rest[at + name.len()..];
+    }
+    filled.extend_from_slice(rest);
+    OsString::from_vec(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn seat(passed: &[Endpoint]) -> Seat<'_> {
+        Seat {
+            slot: Slot(2),
+            generation: Generation(7),
+            workers: 4,
+            passed,
+            notify: Path::new("/run/n"),
+        }
+    }
+
+    fn endpoint(address: &str) -> Endpoint {
+        Endpoint {
+            address: address.parse().unwrap(),
+            v6_only: false,
+        }
+    }
+
+    fn value(environment: &[(OsString, OsString)], name: &str) -> Option<String> {
+        environment
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.to_string_lossy().into_owned())
+    }
+
+    #[test]
+    fn what_was_meant_for_us_does_not_reach_the_worker() {
+        let ours = [
+            "REUSEPORT_LISTEN",
+            "LISTEN_FDS",
+            "LISTEN_PID",
+            "NOTIFY_SOCKET",
+            "WATCHDOG_USEC",
+            "PATH",
+        ];
+        let environment =
+            seat(&[]).environment(ours.iter().map(|name| ((*name).into(), "x".into())));
+        assert_eq!(value(&environment, "PATH").as_deref(), Some("x"));
+        assert_eq!(
+            value(&environment, "NOTIFY_SOCKET").as_deref(),
+            Some("/run/n")
+        );
+        assert_eq!(
+            value(&environment, "REUSEPORT_WORKER").as_deref(),
+            Some("2")
+        );
+        for name in [
+            "REUSEPORT_LISTEN",
+            "LISTEN_FDS",
+            "LISTEN_PID",
+            "WATCHDOG_USEC",
+        ] {
+            assert_eq!(value(&environment, name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn passed_sockets_go_by_all_their_names() {
+        let passed = [endpoint("0.0.0.0:8080"), endpoint("[::1]:81")];
+        let environment = seat(&passed).environment(std::iter::empty());
+        let expected = [
+            ("LISTEN_FDS", "2"),
+            ("LISTEN_FDNAMES", "8080:81"),
+            ("SERVER_STARTER_PORT", "0.0.0.0:8080=3;[::1]:81=4"),
+            ("SERVER_STARTER_GENERATION", "7"),
+            ("EINHORN_FD_COUNT", "2"),
+            ("EINHORN_FD_0", "3"),
+            ("EINHORN_FD_1", "4"),
+            ("PORT", "8080"),
+        ];
+        for (name, expected) in expected {
+            assert_eq!(
+                value(&environment, name).as_deref(),
+                Some(expected),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn braces_are_filled_only_with_passed_sockets() {
+        let arguments = [
+            "--fd={fd}",
+            "{worker}/{generation}",
+            "{port}{port}",
+            "{other}",
+        ]
+        .map(OsString::from);
+        assert_eq!(seat(&[]).arguments(&arguments), arguments);
+        let passed = [endpoint("127.0.0.1:99")];
+        assert_eq!(
+            seat(&passed).arguments(&arguments),
+            ["--fd=3", "2/7", "9999", "{other}"].map(OsString::from)
+        );
+    }
+}
