@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::fleet::{Fleet, Stopping};
 use super::vocabulary::*;
-use super::worker::Phase;
+use super::worker::{Phase, QuiescedBy};
 
 impl Fleet {
     pub(super) fn exited(&mut self, now: Time, id: WorkerId, exit: Exit) {
@@ -24,7 +24,12 @@ impl Fleet {
             }
             Phase::Draining { .. } | Phase::Killed => self.gone(id, exit, true),
             // It was being retired, or would have been as soon as it listened.
-            _ => self.gone(id, exit, false),
+            Phase::Starting { .. }
+            | Phase::Ready
+            | Phase::Serving
+            | Phase::Settling { .. }
+            | Phase::Quiescing { .. }
+            | Phase::PreparingStop { .. } => self.gone(id, exit, false),
         }
     }
 
@@ -106,6 +111,7 @@ impl Fleet {
             tell_at,
             clients: Vec::new(),
             exit_reason,
+            rescuers_until: None,
         });
         if self.change.is_some() {
             self.fail_change(now, Failure::Stopped);
@@ -139,8 +145,43 @@ impl Fleet {
         }
     }
 
+    /// Tells a worker to stop; before that its rescuer, if one has its connections.
     pub(super) fn tell(&mut self, now: Time, id: WorkerId) {
-        self.out.push(Effect::Signal { worker: id });
+        let phase = self.workers.get(&id).map(|worker| worker.phase);
+        match phase {
+            Some(Phase::Quiescing {
+                by: QuiescedBy::Rescuer { .. },
+                ..
+            }) => {
+                let deadline = now.plus(self.policy.prepare_timeout);
+                self.set_phase(id, Phase::PreparingStop { deadline });
+                self.out.push(Effect::PrepareStop { worker: id });
+            }
+            Some(Phase::PreparingStop { .. }) => {}
+            _ => self.send_stop(now, id),
+        }
+    }
+
+    pub(super) fn stop_prepared(&mut self, now: Time, id: WorkerId) {
+        let phase = self.workers.get(&id).map(|worker| worker.phase);
+        if let Some(Phase::PreparingStop { .. }) = phase {
+            self.send_stop(now, id);
+        }
+    }
+
+    pub(super) fn check_preparing(&mut self, now: Time) {
+        let late = self.workers.values().filter(
+            |worker| matches!(worker.phase, Phase::PreparingStop { deadline } if deadline <= now),
+        );
+        for id in late.map(|worker| worker.id).collect::<Vec<_>>() {
+            self.out
+                .push(Effect::Log(WorkerEvent::StopNotPrepared { worker: id }));
+            self.send_stop(now, id);
+        }
+    }
+
+    fn send_stop(&mut self, now: Time, id: WorkerId) {
+        self.out.push(Effect::SendStop { worker: id });
         self.set_phase(
             id,
             Phase::Draining {
@@ -174,13 +215,38 @@ impl Fleet {
         }
     }
 
-    pub(super) fn finish_if_over(&mut self) {
-        let Some(stopping) = &self.stopping else {
+    pub(super) fn finish_if_over(&mut self, now: Time) {
+        let is_over = self.workers.is_empty();
+        let Some(stopping) = &mut self.stopping else {
             return;
         };
-        if !self.workers.is_empty() || stopping.tell_at.is_some() {
+        if !is_over || stopping.tell_at.is_some() {
             return;
         }
+        match stopping.rescuers_until {
+            None => {
+                stopping.rescuers_until = Some(now.plus(self.policy.rescuers_end_timeout));
+                self.out.push(Effect::EndRescuers);
+            }
+            Some(until) if until <= now => self.finish(),
+            Some(_) => {}
+        }
+    }
+
+    pub(super) fn rescuers_ended(&mut self) {
+        if let Some(Stopping {
+            rescuers_until: Some(_),
+            ..
+        }) = self.stopping
+        {
+            self.finish();
+        }
+    }
+
+    fn finish(&mut self) {
+        let Some(stopping) = self.stopping.as_ref().filter(|_| !self.finished) else {
+            return;
+        };
         let exit_reason = stopping.exit_reason.clone();
         for reply_to in stopping.clients.clone() {
             self.out.push(Effect::Reply {

@@ -41,8 +41,12 @@ pub struct Policy {
     pub settle_timeout: Duration,
     /// How long a retired worker may take to become quiet.
     pub quiet_timeout: Duration,
+    /// How long a rescuer may take to get a worker ready for its stop signal.
+    pub prepare_timeout: Duration,
     /// How long a worker may take to exit.
     pub drain_timeout: Duration,
+    /// How long rescuers may take to end when all workers are gone.
+    pub rescuers_end_timeout: Duration,
     /// How long to serve on when told to stop.
     pub pre_stop: Duration,
     /// So many crashes of a slot within `restart_window` are let pass; one more is a loop.
@@ -96,6 +100,14 @@ pub(super) struct Stopping {
     pub(super) tell_at: Option<Time>,
     pub(super) clients: Vec<ClientId>,
     pub(super) exit_reason: ExitReason,
+    /// When the rescuers, which were told to end, must have ended.
+    pub(super) rescuers_until: Option<Time>,
+}
+
+impl Stopping {
+    fn deadline(&self) -> Option<Time> {
+        self.tell_at.or(self.rescuers_until)
+    }
 }
 
 /// What `status` counts.
@@ -142,7 +154,7 @@ impl Fleet {
                 self.report_retirements(now);
             }
             self.end_if_hopeless(now);
-            self.finish_if_over();
+            self.finish_if_over(now);
         }
         std::mem::take(&mut self.out)
     }
@@ -154,7 +166,7 @@ impl Fleet {
             .values()
             .filter_map(|worker| self.deadline_of(worker));
         let vacancies = self.vacancies.values().filter_map(|vacancy| vacancy.until);
-        let stop = self.stopping.iter().filter_map(|stopping| stopping.tell_at);
+        let stop = self.stopping.iter().filter_map(Stopping::deadline);
         workers
             .chain(vacancies)
             .chain(stop)
@@ -187,13 +199,17 @@ impl Fleet {
                 self.declared(now, worker, |worker| worker.notified = true)
             }
             Event::Probed { worker } => self.declared(now, worker, |worker| worker.probed = true),
+            // It is made again when it is due.
+            Event::ProbeFailed { .. } => {}
             Event::Exited { worker, exit } => self.exited(now, worker, exit),
             Event::Fenced => self.fenced(now, true),
             Event::FenceRefused => self.fenced(now, false),
-            Event::QueueMeasured { pending } => self.queues_measured(now, &pending),
+            Event::BacklogsMeasured { pending } => self.queues_measured(now, &pending),
             Event::ConnectionsMeasured { quiet } => self.connections_measured(now, &quiet),
             Event::ConnectionsIdle { worker } => self.connections_idle(now, worker),
             Event::RescueLost { worker } => self.rescue_lost(now, worker),
+            Event::StopPrepared { worker } => self.stop_prepared(now, worker),
+            Event::RescuersEnded => self.rescuers_ended(),
             Event::ReloadAsked { reply_to } => self.reload_asked(now, reply_to),
             Event::ScaleAsked { reply_to, to } => self.scale_asked(now, reply_to, to),
             Event::RestartAsked { reply_to, worker } => self.restart_asked(now, reply_to, worker),
@@ -217,6 +233,7 @@ impl Fleet {
         {
             self.tell_all(now);
         }
+        self.check_preparing(now);
         // Last: a drain time-out of 0 is over as soon as a worker is told.
         self.check_draining(now);
     }
@@ -232,10 +249,8 @@ impl Fleet {
                 Some(probe.map_or(deadline, |probe| probe.min(deadline)))
             }
             Phase::Ready | Phase::Serving | Phase::Killed => None,
-            Phase::Settling { .. } | Phase::Quiescing { .. } | Phase::Held { .. } => {
-                worker.next_look()
-            }
-            Phase::Draining { deadline } => Some(deadline),
+            Phase::Settling { .. } | Phase::Quiescing { .. } => worker.next_look(),
+            Phase::PreparingStop { deadline } | Phase::Draining { deadline } => Some(deadline),
         }
         .filter(|time| *time != Time::NEVER)
     }

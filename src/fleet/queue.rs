@@ -91,29 +91,8 @@ impl Fleet {
     }
 
     /// Whether others have this listener, too.
-    pub fn is_shared(&self, listener: ListenerId, with: WorkerId) -> bool {
+    pub(super) fn is_shared(&self, listener: ListenerId, with: WorkerId) -> bool {
         let mut others = self.workers.values().filter(|other| other.id != with);
         others.any(|other| other.listeners.contains_key(&listener))
-    }
-
-    /// Whether a sibling already listens on what a worker gets in the place of its own: then the
-    /// socket is as their program wants it, and must not be changed back to what a socket is at
-    /// bind. `O_NONBLOCK` belongs to the open file, not to the descriptor, and a sibling that finds
-    /// its listener blocking all of a sudden hangs in accept(2), for another took the connection.
-    pub fn is_in_use(&self, listener: ListenerId, by_others_than: WorkerId) -> bool {
-        let Some(queue) = self
-            .workers
-            .get(&by_others_than)
-            .map(|worker| (worker.generation, worker.queue))
-        else {
-            return false;
-        };
-        let siblings = self
-            .workers
-            .values()
-            .filter(|other| other.id != by_others_than && (other.generation, other.queue) == queue);
-        siblings
-            .filter_map(|sibling| sibling.listeners.get(&listener))
-            .any(|listener| listener.listening)
     }
 }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::fleet::{Fleet, interval};
 use super::vocabulary::*;
-use super::worker::{Fence, Phase, Worker};
+use super::worker::{Fence, Phase, QuiescedBy, Worker};
 
 /// How long a SYN can be under way in the kernel, where the kernel does not say: far longer than
 /// the grace periods that were seen (78 ms at most).
@@ -30,11 +30,21 @@ impl Worker {
                 fence: Fence::Until(until),
                 ..
             } => Some(until),
-            Phase::Settling { next_look, .. } | Phase::Quiescing { next_look, .. } => {
-                Some(next_look)
-            }
-            Phase::Held { until } => Some(until),
-            _ => None,
+            Phase::Settling { next_look, .. }
+            | Phase::Quiescing {
+                by: QuiescedBy::Looks { next_look },
+                ..
+            } => Some(next_look),
+            Phase::Quiescing {
+                by: QuiescedBy::Rescuer { until },
+                ..
+            } => Some(until),
+            Phase::Starting { .. }
+            | Phase::Ready
+            | Phase::Serving
+            | Phase::PreparingStop { .. }
+            | Phase::Draining { .. }
+            | Phase::Killed => None,
         }
     }
 }
@@ -98,14 +108,25 @@ impl Fleet {
                 } => {
                     *fence = Fence::Passed;
                     *next_look = now.plus(interval(now.since(*since)));
-                    settling.push(worker.id);
+                    settling.push((worker.id, worker.listeners.keys().copied().collect()));
                 }
-                Phase::Quiescing { since, next_look } => {
+                Phase::Quiescing {
+                    since,
+                    by: QuiescedBy::Looks { next_look },
+                } => {
                     *next_look = now.plus(interval(now.since(*since)));
                     quiescing.push(worker.id);
                 }
-                Phase::Held { .. } => late.push(worker.id),
-                _ => {}
+                Phase::Quiescing {
+                    by: QuiescedBy::Rescuer { .. },
+                    ..
+                } => late.push(worker.id),
+                Phase::Starting { .. }
+                | Phase::Ready
+                | Phase::Serving
+                | Phase::PreparingStop { .. }
+                | Phase::Draining { .. }
+                | Phase::Killed => {}
             }
         }
         for id in late {
@@ -114,7 +135,7 @@ impl Fleet {
             self.tell(now, id);
         }
         if !settling.is_empty() {
-            self.out.push(Effect::MeasureQueues { workers: settling });
+            self.out.push(Effect::MeasureBacklogs { workers: settling });
         }
         if !quiescing.is_empty() {
             self.out
@@ -153,7 +174,11 @@ impl Fleet {
     fn settle_timed_out(&mut self, late: &[WorkerId]) {
         let mut drained_by_rescuer = BTreeSet::new();
         for id in late {
-            let mut left = self.forsaken(self.listeners_of(*id));
+            let worker = self.workers.get(id);
+            let listeners = worker
+                .into_iter()
+                .flat_map(|worker| worker.listeners.keys());
+            let mut left = self.forsaken(listeners.copied());
             left.retain(|listener| drained_by_rescuer.insert(*listener));
             self.drain_backlog(*id, left);
         }
@@ -187,7 +212,7 @@ impl Fleet {
                     *id,
                     Phase::Quiescing {
                         since: now,
-                        next_look: now,
+                        by: QuiescedBy::Looks { next_look: now },
                     },
                 )
             });
@@ -196,8 +221,11 @@ impl Fleet {
         for id in workers {
             self.set_phase(
                 *id,
-                Phase::Held {
-                    until: now.plus(self.policy.quiet_timeout),
+                Phase::Quiescing {
+                    since: now,
+                    by: QuiescedBy::Rescuer {
+                        until: now.plus(self.policy.quiet_timeout),
+                    },
                 },
             );
             let retirement = self.retirement_of(*id);
@@ -216,7 +244,10 @@ impl Fleet {
     pub(super) fn connections_idle(&mut self, now: Time, id: WorkerId) {
         if matches!(
             self.workers.get(&id).map(|worker| worker.phase),
-            Some(Phase::Held { .. })
+            Some(Phase::Quiescing {
+                by: QuiescedBy::Rescuer { .. },
+                ..
+            })
         ) {
             self.tell(now, id);
         }
@@ -224,17 +255,15 @@ impl Fleet {
 
     /// Nobody holds its connections: it is told when none is left, as without rescue.
     pub(super) fn rescue_lost(&mut self, now: Time, id: WorkerId) {
-        let Some(Phase::Held { until }) = self.workers.get(&id).map(|worker| worker.phase) else {
+        let Some(Phase::Quiescing {
+            since,
+            by: QuiescedBy::Rescuer { .. },
+        }) = self.workers.get(&id).map(|worker| worker.phase)
+        else {
             return;
         };
-        let since = Time(until.0.saturating_sub(self.policy.quiet_timeout));
-        self.set_phase(
-            id,
-            Phase::Quiescing {
-                since,
-                next_look: now,
-            },
-        );
+        let by = QuiescedBy::Looks { next_look: now };
+        self.set_phase(id, Phase::Quiescing { since, by });
     }
 
     fn retirement_of(&self, id: WorkerId) -> Option<RetirementId> {
@@ -246,8 +275,10 @@ impl Fleet {
 
     pub(super) fn connections_measured(&mut self, now: Time, workers: &[(WorkerId, bool)]) {
         for &(id, quiet) in workers {
-            let Some(Phase::Quiescing { since, .. }) =
-                self.workers.get(&id).map(|worker| worker.phase)
+            let Some(Phase::Quiescing {
+                since,
+                by: QuiescedBy::Looks { .. },
+            }) = self.workers.get(&id).map(|worker| worker.phase)
             else {
                 continue;
             };

@@ -34,7 +34,7 @@ impl Fleet {
             worker: id,
             generation,
             slot,
-            queue,
+            set: queue,
             workers: self.wanted,
             adopt: adopt.keys().copied().collect(),
         });
@@ -142,8 +142,15 @@ impl Fleet {
 
     pub(super) fn serve(&mut self, id: WorkerId) {
         self.set_phase(id, Phase::Serving);
-        self.out
-            .push(Effect::Log(WorkerEvent::Serving { worker: id }));
+        let worker = self.workers.get(&id);
+        let listeners = worker
+            .into_iter()
+            .flat_map(|worker| worker.listeners.values());
+        let endpoints = listeners.map(|listener| listener.endpoint).collect();
+        self.out.push(Effect::Log(WorkerEvent::Serving {
+            worker: id,
+            endpoints,
+        }));
     }
 
     pub(super) fn set_phase(&mut self, id: WorkerId, phase: Phase) {
@@ -217,10 +224,38 @@ impl Fleet {
         change.is_some_and(|change| change.incoming.contains(&id))
     }
 
+    /// Has a worker probed: whether it accepts from a listener that was passed to it, or whether it answers.
+    ///
+    /// With a shared listener the first comes before the second, for another worker would answer for it.
+    fn probe(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get(&id) else {
+            return;
+        };
+        let unused = worker.unused_listener();
+        let is_shared = |listener: &ListenerId| self.is_shared(*listener, id);
+        let (kind, listener) = match self.policy.ready {
+            ReadyWhen::Probed if !unused.as_ref().is_some_and(is_shared) => {
+                (ProbeKind::Http, worker.listeners.keys().next().copied())
+            }
+            ReadyWhen::Probed | ReadyWhen::Listening | ReadyWhen::Notified => {
+                (ProbeKind::Accept, unused)
+            }
+        };
+        if let Some(listener) = listener {
+            let shared = self.is_shared(listener, id);
+            self.out.push(Effect::Probe {
+                worker: id,
+                listener,
+                kind,
+                shared,
+            });
+        }
+    }
+
     /// Whether only a probe can tell that this worker is ready.
     pub(super) fn is_probed(&self, worker: &Worker) -> bool {
         match self.policy.ready {
-            ReadyWhen::Listening => worker.needs_accept_probe(),
+            ReadyWhen::Listening => worker.unused_listener().is_some(),
             ReadyWhen::Notified => false,
             ReadyWhen::Probed => !worker.listeners.is_empty(),
         }
@@ -255,7 +290,7 @@ impl Fleet {
                         next_probe,
                     },
                 );
-                self.out.push(Effect::Probe { worker: id });
+                self.probe(id);
             }
         }
     }

@@ -16,7 +16,7 @@ pub struct WorkerView {
     pub queue: ListenerSetId,
     /// Its generation.
     pub generation: Generation,
-    /// The phase's name; `waiting` or `held` for an empty slot.
+    /// The phase's name; `waiting` or `given-up` for an empty slot.
     pub phase: &'static str,
     /// Time since it started; for an empty slot, since it became empty.
     pub uptime: Duration,
@@ -51,7 +51,7 @@ impl Fleet {
             phase: if vacancy.until.is_some() {
                 "waiting"
             } else {
-                "held"
+                "given-up"
             },
             uptime: now.since(vacancy.since),
             restarts: self.restarts(now, *slot),
@@ -88,23 +88,6 @@ impl Fleet {
     /// Reloads that succeeded and that failed, since the start.
     pub fn reloads(&self) -> (u64, u64) {
         (self.tally.reloads, self.tally.reloads_failed)
-    }
-
-    /// The listeners that a worker has; none for one that has ended.
-    pub fn listeners_of(&self, worker: WorkerId) -> Vec<ListenerId> {
-        self.workers
-            .get(&worker)
-            .map(|worker| worker.listeners.keys().copied().collect())
-            .unwrap_or_default()
-    }
-
-    /// The first of a worker's listeners that it was given and that it is not known to use.
-    pub fn unused_listener(&self, worker: WorkerId) -> Option<ListenerId> {
-        let listeners = &self.workers.get(&worker)?.listeners;
-        listeners
-            .iter()
-            .find(|(_, listener)| listener.passed && !listener.listening)
-            .map(|(id, _)| *id)
     }
 
     fn restarts(&self, now: Time, slot: Slot) -> u32 {

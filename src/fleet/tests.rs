@@ -20,6 +20,8 @@ fn policy() -> Policy {
         settle_timeout: Duration::from_secs(10),
         quiet_timeout: Duration::from_secs(2),
         drain_timeout: Duration::from_secs(30),
+        prepare_timeout: Duration::from_secs(2),
+        rescuers_end_timeout: Duration::from_secs(1),
         pre_stop: Duration::ZERO,
         max_restarts: 2,
         restart_window: Duration::from_secs(60),
@@ -52,7 +54,23 @@ impl Stage {
         stage
     }
 
+    /// What is done about an event. Rescuers answer at once.
     fn on(&mut self, event: Event) -> Vec<String> {
+        let mut done = Vec::new();
+        for effect in self.fleet.step(self.now, event) {
+            match effect {
+                Effect::PrepareStop { worker } => {
+                    done.extend(self.on(Event::StopPrepared { worker }));
+                }
+                Effect::EndRescuers => done.extend(self.on(Event::RescuersEnded)),
+                effect => done.extend(brief(&effect)),
+            }
+        }
+        done
+    }
+
+    /// The same with rescuers that do not answer.
+    fn on_unanswered(&mut self, event: Event) -> Vec<String> {
         let effects = self.fleet.step(self.now, event);
         effects.iter().filter_map(brief).collect()
     }
@@ -106,7 +124,7 @@ fn exited(worker: u64) -> Event {
 }
 
 fn queue(worker: u64, pending: u64) -> Event {
-    Event::QueueMeasured {
+    Event::BacklogsMeasured {
         pending: vec![(WorkerId(worker), pending)],
     }
 }
@@ -150,8 +168,8 @@ fn brief(effect: &Effect) -> Option<String> {
         }
         Effect::Steer { live } => format!("steer{}", numbers(live.keys().map(|id| id.0))),
         Effect::Fence => "fence".to_owned(),
-        Effect::MeasureQueues { workers } => {
-            format!("queues{}", numbers(workers.iter().map(|id| id.0)))
+        Effect::MeasureBacklogs { workers } => {
+            format!("queues{}", numbers(workers.iter().map(|(id, _)| id.0)))
         }
         Effect::MeasureConnections { workers } => {
             format!("connections{}", numbers(workers.iter().map(|id| id.0)))
@@ -163,8 +181,10 @@ fn brief(effect: &Effect) -> Option<String> {
             worker, listeners, ..
         } if listeners.is_empty() => format!("hand over nothing of {worker}"),
         Effect::DrainBacklog { worker, .. } => format!("hand over {worker}"),
-        Effect::Probe { worker } => format!("probe {worker}"),
-        Effect::Signal { worker } => format!("signal {worker}"),
+        Effect::Probe { worker, .. } => format!("probe {worker}"),
+        Effect::PrepareStop { worker } => format!("prepare {worker}"),
+        Effect::SendStop { worker } => format!("signal {worker}"),
+        Effect::EndRescuers => "end rescuers".to_owned(),
         Effect::Kill { worker } => format!("kill {worker}"),
         Effect::Close { listener } => format!("close {}", listener.0),
         Effect::Log(_) | Effect::Report { .. } => return None,
@@ -181,6 +201,74 @@ fn brief(effect: &Effect) -> Option<String> {
         },
         Effect::Finish { exit_reason } => format!("finish: {exit_reason:?}"),
     })
+}
+
+// ---- rescuers that answer late or never --------------------------------------------------------
+
+/// Worker 0 is replaced, and its connections are idle: its rescuer is to get it ready.
+fn preparing() -> Stage {
+    let mut stage = Stage::serving(Policy {
+        rescue: true,
+        ..policy()
+    });
+    stage.on(restart(0));
+    stage.on(listened(2));
+    stage.on(Event::Fenced);
+    assert_eq!(stage.on(queue(0, 0)), ["hold 0"]);
+    let idle = Event::ConnectionsIdle {
+        worker: WorkerId(0),
+    };
+    assert_eq!(stage.on_unanswered(idle), ["prepare 0"]);
+    assert_eq!(stage.phases()[0], "0 quiescing");
+    stage
+}
+
+#[test]
+fn a_worker_is_told_when_its_rescuer_is_ready() {
+    let mut stage = preparing();
+    assert!(stage.after(1_999).is_empty());
+    let prepared = Event::StopPrepared {
+        worker: WorkerId(0),
+    };
+    assert_eq!(stage.on(prepared.clone()), ["signal 0"]);
+    assert!(stage.on(prepared).is_empty(), "it is told once");
+}
+
+#[test]
+fn a_worker_is_told_without_its_rescuer_when_that_takes_too_long() {
+    let mut stage = preparing();
+    assert_eq!(stage.after(2_000), ["signal 0"]);
+}
+
+#[test]
+fn a_worker_that_is_being_prepared_is_told_once_when_all_are() {
+    let mut stage = preparing();
+    assert_eq!(stage.on_unanswered(stop(false)), ["signal 1", "signal 2"]);
+    assert_eq!(stage.after(2_000), ["signal 0"]);
+}
+
+#[test]
+fn a_worker_that_dies_while_it_is_being_prepared_is_gone() {
+    let mut stage = preparing();
+    assert_eq!(
+        stage.on(exited(0)),
+        ["hand over 0", "close 0", "restart done"]
+    );
+    let prepared = Event::StopPrepared {
+        worker: WorkerId(0),
+    };
+    assert!(stage.on(prepared).is_empty());
+    assert!(stage.after(2_000).is_empty());
+}
+
+#[test]
+fn the_end_waits_for_rescuers_but_not_for_ever() {
+    let mut stage = Stage::serving(policy());
+    stage.on(stop(false));
+    assert_eq!(stage.on(exited(0)), ["steer", "close 0"]);
+    assert_eq!(stage.on_unanswered(exited(1)), ["close 1", "end rescuers"]);
+    assert!(stage.after(999).is_empty());
+    assert_eq!(stage.after(1), ["stopped", "finish: Stopped"]);
 }
 
 // ---- start -------------------------------------------------------------------------------------
@@ -601,7 +689,7 @@ fn crash_loop(stage: &mut Stage) -> Vec<String> {
 fn a_slot_whose_workers_die_too_often_is_given_up_and_the_others_serve_on() {
     let mut stage = Stage::serving(policy());
     assert_eq!(crash_loop(&mut stage), ["close 0"]);
-    assert_eq!(stage.phases(), ["3 held", "1 serving"]);
+    assert_eq!(stage.phases(), ["3 given-up", "1 serving"]);
     assert_eq!(stage.fleet.next_deadline(), None);
 }
 

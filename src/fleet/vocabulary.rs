@@ -61,6 +61,11 @@ pub enum Event {
         /// The worker.
         worker: WorkerId,
     },
+    /// A probe could not be made, was answered badly or by another worker, or was not answered in time.
+    ProbeFailed {
+        /// The worker.
+        worker: WorkerId,
+    },
     /// A worker's process has ended, and so has its process group.
     Exited {
         /// The worker.
@@ -73,7 +78,7 @@ pub enum Event {
     /// The kernel refused the fence; time must do.
     FenceRefused,
     /// The state of retired workers' listeners, as asked.
-    QueueMeasured {
+    BacklogsMeasured {
         /// For each worker, the half-open and not yet accepted connections on all its listeners.
         pending: Vec<(WorkerId, u64)>,
     },
@@ -92,6 +97,13 @@ pub enum Event {
         /// The worker.
         worker: WorkerId,
     },
+    /// A worker may be told to stop: its rescuer has its connections, and its readers stand still.
+    StopPrepared {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// No rescuer is left.
+    RescuersEnded,
     /// A reload was asked for.
     ReloadAsked {
         /// Who waits; none for a signal.
@@ -122,7 +134,16 @@ pub enum Event {
     TimePassed,
 }
 
-/// How many workers there shall be.
+/// What a probe finds out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeKind {
+    /// Whether the worker accepts from a listener that was passed to it.
+    Accept,
+    /// Whether the worker answers an HTTP request well.
+    Http,
+}
+
+/// How many workers there are to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScaleTo {
     /// That many.
@@ -153,11 +174,11 @@ pub enum Effect {
         generation: Generation,
         /// Its slot.
         slot: Slot,
-        /// Its queue: what it binds where that has a listener is replaced by that listener.
-        queue: ListenerSetId,
-        /// How many workers there shall be.
+        /// Its listener set: what it binds where that has a listener is replaced by that listener.
+        set: ListenerSetId,
+        /// How many workers there are to be.
         workers: u32,
-        /// Listeners of the queue that it has to use: its predecessor did.
+        /// Listeners of the set that the worker has to use: its predecessor did.
         adopt: Vec<ListenerId>,
     },
     /// Give new connections to these listeners, by weight, and to no other of their groups. A
@@ -169,10 +190,10 @@ pub enum Effect {
     /// Wait until every SYN under way has seen the steering: [`Event::Fenced`] or
     /// [`Event::FenceRefused`] follows, once for all that asked before it.
     Fence,
-    /// Look at the listeners of these workers: [`Event::QueueMeasured`] follows at once.
-    MeasureQueues {
-        /// The workers.
-        workers: Vec<WorkerId>,
+    /// Look at the listeners of these workers: [`Event::BacklogsMeasured`] follows at once.
+    MeasureBacklogs {
+        /// The workers, and the listeners of each.
+        workers: Vec<(WorkerId, Vec<ListenerId>)>,
     },
     /// Look at the connections of these workers: [`Event::ConnectionsMeasured`] follows at once.
     MeasureConnections {
@@ -196,13 +217,26 @@ pub enum Effect {
         /// The listeners.
         listeners: Vec<ListenerId>,
     },
-    /// Try whether a worker is ready: [`Event::Listened`] or [`Event::Probed`] may follow.
+    /// Try whether a worker is ready, or see how the attempt that is under way is doing:
+    /// [`Event::Listened`], [`Event::Probed`] or [`Event::ProbeFailed`] follows, at once or later.
     Probe {
+        /// The worker.
+        worker: WorkerId,
+        /// Through which of its listeners.
+        listener: ListenerId,
+        /// What is to be found out.
+        kind: ProbeKind,
+        /// Whether other workers have the listener, too: any of them may accept.
+        shared: bool,
+    },
+    /// Get a worker whose connections a rescuer has adopted ready for its stop signal:
+    /// [`Event::StopPrepared`] follows, at once or later.
+    PrepareStop {
         /// The worker.
         worker: WorkerId,
     },
     /// Send a worker the stop signal.
-    Signal {
+    SendStop {
         /// The worker.
         worker: WorkerId,
     },
@@ -240,7 +274,10 @@ pub enum Effect {
         /// What became of it.
         result: ChangeResult,
     },
-    /// Everything is over.
+    /// Tell the rescuers to end: nobody is left to pass a request on to. [`Event::RescuersEnded`] follows, at
+    /// once or later.
+    EndRescuers,
+    /// Everything is over. Rescuers that are still there are killed.
     Finish {
         /// How.
         exit_reason: ExitReason,
@@ -259,6 +296,8 @@ pub enum WorkerEvent {
     Serving {
         /// The worker.
         worker: WorkerId,
+        /// Where.
+        endpoints: Vec<Endpoint>,
     },
     /// It died while it served.
     Crashed {
@@ -299,6 +338,11 @@ pub enum WorkerEvent {
         /// The worker.
         worker: WorkerId,
     },
+    /// Its rescuer had not made it ready for the stop signal in time; it is told to stop all the same.
+    StopNotPrepared {
+        /// The worker.
+        worker: WorkerId,
+    },
     /// It had not exited when the drain time-out passed, and is killed.
     DrainTimedOut {
         /// The worker.
@@ -320,12 +364,13 @@ impl WorkerEvent {
     pub fn worker(&self) -> WorkerId {
         match self {
             Self::Ready { worker }
-            | Self::Serving { worker }
+            | Self::Serving { worker, .. }
             | Self::Crashed { worker, .. }
             | Self::GivenUp { worker, .. }
             | Self::StartTimedOut { worker }
             | Self::SettleTimedOut { worker, .. }
             | Self::QuietTimedOut { worker }
+            | Self::StopNotPrepared { worker }
             | Self::DrainTimedOut { worker }
             | Self::Gone { worker, .. } => *worker,
         }

@@ -63,14 +63,22 @@ pub(super) enum Phase {
         pending: u64,
     },
     /// Its listeners are empty; its connections come to an end.
-    Quiescing { since: Time, next_look: Time },
-    /// Its listeners are empty; its connections are held by a rescuer until none has a request in
-    /// flight, or until then.
-    Held { until: Time },
+    Quiescing { since: Time, by: QuiescedBy },
+    /// Its rescuer gets it ready for the stop signal.
+    PreparingStop { deadline: Time },
     /// It was told to stop.
     Draining { deadline: Time },
     /// It was killed; nothing is left but to hear that it is gone.
     Killed,
+}
+
+/// What tells that a worker's connections have come to an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum QuiescedBy {
+    /// Looks at them: none is left.
+    Looks { next_look: Time },
+    /// The rescuer that has adopted them: none has a request in flight. Or the time, by then.
+    Rescuer { until: Time },
 }
 
 /// Whether a SYN may still be under way to a listener that was steered away from.
@@ -150,11 +158,12 @@ impl Worker {
         self.listeners.values().all(|listener| listener.listening)
     }
 
-    /// Whether only a probe can tell that it uses what was passed to it.
-    pub(super) fn needs_accept_probe(&self) -> bool {
-        self.listeners
-            .values()
-            .any(|listener| listener.passed && !listener.listening)
+    /// The first listener that was passed to it and that it is not known to use: only a probe can tell.
+    pub(super) fn unused_listener(&self) -> Option<ListenerId> {
+        let mut listeners = self.listeners.iter();
+        listeners
+            .find(|(_, listener)| listener.passed && !listener.listening)
+            .map(|(id, _)| *id)
     }
 
     /// It said itself that it is ready, so it uses the sockets that were passed to it.
@@ -169,7 +178,7 @@ impl Worker {
         match self.phase {
             Phase::Starting { .. } | Phase::Ready | Phase::Serving => None,
             Phase::Settling { .. } => Some(Milestone::Settling),
-            Phase::Quiescing { .. } | Phase::Held { .. } => Some(Milestone::Quiescing),
+            Phase::Quiescing { .. } | Phase::PreparingStop { .. } => Some(Milestone::Quiescing),
             Phase::Draining { .. } | Phase::Killed => Some(Milestone::Draining),
         }
     }
@@ -181,7 +190,7 @@ impl Worker {
             Phase::Ready => "ready",
             Phase::Serving => "serving",
             Phase::Settling { .. } => "settling",
-            Phase::Quiescing { .. } | Phase::Held { .. } => "quiescing",
+            Phase::Quiescing { .. } | Phase::PreparingStop { .. } => "quiescing",
             Phase::Draining { .. } | Phase::Killed => "draining",
         }
     }

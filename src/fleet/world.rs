@@ -23,7 +23,7 @@ use proptest::test_runner::{Config, TestCaseError};
 
 use super::{
     ChangeKind, ClientId, Effect, Endpoint, Event, Exit, Fleet, Generation, ListenerId,
-    ListenerSetId, Milestone, ReadyWhen, ScaleTo, Slot, Time, WorkerEvent, WorkerId,
+    ListenerSetId, Milestone, ProbeKind, ReadyWhen, ScaleTo, Slot, Time, WorkerEvent, WorkerId,
 };
 use history::History;
 use kernel::Kernel;
@@ -55,6 +55,8 @@ enum Happening {
     Accepts(ListenerId),
     Ends(WorkerId),
     Quiets(WorkerId),
+    IsPrepared(WorkerId),
+    RescuersEnd,
     Comes(Wish),
     Calm,
 }
@@ -226,6 +228,8 @@ impl World {
                 Ok(())
             }
             Happening::Quiets(id) => self.quiets(id),
+            Happening::IsPrepared(id) => self.is_prepared(id),
+            Happening::RescuersEnd => self.feed(Event::RescuersEnded),
             Happening::Comes(wish) => self.comes(wish),
             Happening::Calm => {
                 self.check_calm()?;
@@ -252,6 +256,13 @@ impl World {
         };
         process.is_busy = Some(false);
         self.feed(Event::ConnectionsIdle { worker: id })
+    }
+
+    fn is_prepared(&mut self, id: WorkerId) -> Result<(), String> {
+        if self.alive(id).is_none() {
+            return Ok(());
+        }
+        self.feed(Event::StopPrepared { worker: id })
     }
 
     /// It binds, and listens a while later.
@@ -505,13 +516,13 @@ impl World {
                 worker,
                 generation,
                 slot,
-                queue,
+                set,
                 adopt,
                 ..
-            } => return self.spawn(*worker, *generation, *slot, *queue, adopt),
+            } => return self.spawn(*worker, *generation, *slot, *set, adopt),
             Effect::Steer { live } => self.steer(live.keys().copied().collect()),
             Effect::Fence => self.fence(),
-            Effect::MeasureQueues { workers } => return vec![self.measure_queues(workers)],
+            Effect::MeasureBacklogs { workers } => return vec![self.measure_backlogs(workers)],
             Effect::MeasureConnections { workers } => {
                 return vec![self.measure_connections(workers)];
             }
@@ -523,14 +534,28 @@ impl World {
                     }
                 }
             }
-            Effect::Probe { worker } => return self.probe(*worker),
-            Effect::Signal { worker } => self.signal(*worker),
+            Effect::Probe {
+                worker,
+                listener,
+                kind,
+                ..
+            } => return self.probe(*worker, *listener, *kind),
+            Effect::PrepareStop { worker } => self.prepare_stop(*worker),
+            Effect::SendStop { worker } => self.send_stop(*worker),
             Effect::Kill { worker } => self.kill(*worker),
             Effect::Close { listener } => {
                 self.kernel.close(*listener);
             }
             Effect::Log(note) => self.log(note),
             Effect::Report { .. } | Effect::Reply { .. } => {}
+            Effect::EndRescuers => match self.plan.rescuers_end_after {
+                Some(0) => return vec![Event::RescuersEnded],
+                Some(after) => {
+                    let ended = Happening::RescuersEnd;
+                    self.schedule(Duration::from_millis(after), ended);
+                }
+                None => {}
+            },
             Effect::Finish { .. } => self.is_finished = true,
         }
         Vec::new()
@@ -638,10 +663,9 @@ impl World {
         self.feed(Event::Fenced)
     }
 
-    fn measure_queues(&mut self, workers: &[WorkerId]) -> Event {
+    fn measure_backlogs(&mut self, workers: &[(WorkerId, Vec<ListenerId>)]) -> Event {
         let mut pending = Vec::new();
-        for id in workers {
-            let listeners = self.fleet.listeners_of(*id);
+        for (id, listeners) in workers {
             let sockets = listeners.iter().filter_map(|id| self.kernel.open.get(id));
             let count = sockets.map(|socket| socket.pending).sum();
             if let Some(process) = self.processes.get_mut(id) {
@@ -649,7 +673,7 @@ impl World {
             }
             pending.push((*id, count));
         }
-        Event::QueueMeasured { pending }
+        Event::BacklogsMeasured { pending }
     }
 
     fn measure_connections(&mut self, workers: &[WorkerId]) -> Event {
@@ -688,31 +712,39 @@ impl World {
         events
     }
 
-    fn probe(&mut self, id: WorkerId) -> Vec<Event> {
+    /// The rescuer answers at once, after a while, or never.
+    fn prepare_stop(&mut self, id: WorkerId) {
+        if let Some(process) = self.processes.get_mut(&id) {
+            process.is_prepared = true;
+            if let Some(after) = process.script.prepared_after {
+                self.schedule(Duration::from_millis(after), Happening::IsPrepared(id));
+            }
+        }
+    }
+
+    fn probe(&mut self, id: WorkerId, listener: ListenerId, kind: ProbeKind) -> Vec<Event> {
         let Some(process) = self.alive(id) else {
             return Vec::new();
         };
         let age = self.now.since(process.started);
-        if self.plan.policy.ready == ReadyWhen::Probed {
+        if kind == ProbeKind::Http {
             let ready_after = process.script.ready_after.map(Duration::from_millis);
             if ready_after.is_some_and(|after| after <= age) && !process.listens_on.is_empty() {
                 self.schedule(Duration::from_millis(1), Happening::AnswersProbe(id));
             }
             return Vec::new();
         }
-        let unused = self.fleet.unused_listener(id);
-        let accepted = unused.filter(|listener| {
-            process.listens_on.contains(listener) && process.script.accepts_after.is_some()
-        });
-        let heard = accepted.map(|listener| Event::Listened {
+        if !process.listens_on.contains(&listener) || process.script.accepts_after.is_none() {
+            return vec![Event::ProbeFailed { worker: id }];
+        }
+        vec![Event::Listened {
             worker: id,
             listener,
             endpoint: self.kernel.open[&listener].endpoint,
-        });
-        heard.into_iter().collect()
+        }]
     }
 
-    fn signal(&mut self, id: WorkerId) {
+    fn send_stop(&mut self, id: WorkerId) {
         let Some(process) = self.processes.get_mut(&id).filter(|it| it.is_alive()) else {
             return;
         };
@@ -740,7 +772,11 @@ impl World {
             WorkerEvent::QuietTimedOut { worker } => (worker, |it| it.quiet_timed_out = true),
             WorkerEvent::DrainTimedOut { worker } => (worker, |it| it.drain_timed_out = true),
             WorkerEvent::StartTimedOut { worker } => (worker, |it| it.start_timed_out = true),
-            _ => return,
+            WorkerEvent::StopNotPrepared { worker } => (worker, |it| it.stop_not_prepared = true),
+            WorkerEvent::Serving { .. }
+            | WorkerEvent::Crashed { .. }
+            | WorkerEvent::GivenUp { .. }
+            | WorkerEvent::Gone { .. } => return,
         };
         if let Some(process) = self.processes.get_mut(id) {
             what(process);

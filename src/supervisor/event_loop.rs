@@ -1,4 +1,19 @@
 //! The loop: wait, turn what is ready into events, hand each to the fleet, do what it says.
+//!
+//! The loop never waits for anybody. What it calls that can take a while, and how long at most:
+//!
+//! | call | bound |
+//! | --- | --- |
+//! | starting a process (fork, exec of the launcher) | some milliseconds; the kernel's memory |
+//! | fetching a worker's connections for a rescuer | 512 at a time, some milliseconds |
+//! | looks in /proc at the processes of a worker | grows with their descriptors; a tenth of a second for 10,000 |
+//! | listing the connections of a port (sock_diag) | grows with all connections of the host |
+//! | `port_conflict::in_use`, `holder_of`: which process has a socket | a walk over all of /proc, once an error |
+//! | reading `/proc/kallsyms` | 30 ms, at the start only |
+//! | writing the last output at the end | as long as `output` says, at the end only |
+//!
+//! A fence and the stopping of a worker's threads are waited for by threads of their own, which wake the
+//! loop ([`Source::Threads`]).
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -9,40 +24,43 @@ use signal_hook::consts::{
     SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2,
 };
 
-use crate::fleet::{Event, Exit, ExitReason, ScaleTo, WorkerId};
-use crate::launcher;
-use crate::supervisor::Supervisor;
-use crate::supervisor::output::redirect_to;
-use crate::supervisor::sources::Source;
-use crate::sys::channel;
+use super::Supervisor;
+use super::operators::control::Asked;
+use super::output::redirect_to;
+use super::sources::Source;
+use super::workers::Launched;
+use crate::fleet::{ClientId, Event, ExitReason, ScaleTo, WorkerId};
 use crate::sys::process::Ended;
+use crate::wire::control::Reply;
+use crate::wire::notify::Notice;
 
 impl Supervisor {
     pub(super) fn run_to_end(&mut self) -> io::Result<ExitReason> {
         let mut events = Events::with_capacity(256);
         loop {
-            self.settle_inbox();
+            self.process_events();
             if let Some(exit_reason) = self.exit_reason.take() {
                 return Ok(exit_reason);
             }
             self.output.flush(&mut self.sources, Instant::now());
-            match self.poll.poll(&mut events, self.patience()) {
+            match self.poll.poll(&mut events, self.poll_timeout()) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => result?,
             }
             for event in &events {
                 self.ready(event.token());
-                self.settle_inbox();
+                self.process_events();
             }
             self.notify.check_watchdog();
-            self.bury();
+            self.report_exits();
+            self.proceed_with_retirements();
             self.inbox.push_back(Event::TimePassed);
         }
     }
 
     /// Hands every event to the fleet and performs its effects. What an effect brings about comes
     /// before any other event.
-    fn settle_inbox(&mut self) {
+    fn process_events(&mut self) {
         while let Some(event) = self.inbox.pop_front() {
             debug!("event {event:?}");
             let now = self.now();
@@ -55,94 +73,124 @@ impl Supervisor {
                 self.inbox.push_front(consequence);
             }
         }
-        self.clear_out();
+        self.flush_deferred_replies();
     }
 
-    /// Closes what can be closed, and tells what was waiting for it.
-    fn clear_out(&mut self) {
-        self.groups.purge(&mut self.fences);
-        if self.exit_reason.is_some() || !self.groups.is_clearing(&self.fences) {
+    /// Closes the listeners that can be closed, and sends the replies that were waiting for that.
+    fn flush_deferred_replies(&mut self) {
+        self.steering.proceed(&mut self.listeners, &mut self.fences);
+        if self.exit_reason.is_some() || !self.steering.is_removing() {
             for (reply_to, result) in std::mem::take(&mut self.deferred_replies) {
-                self.tell(reply_to, &result);
+                self.reply_result(reply_to, &result);
             }
         }
     }
 
-    fn fence_ready(&mut self) {
-        self.fences.collect();
-        if let Some(ticket) = self.settling
-            && self.fences.has_passed(ticket)
-        {
-            self.settling = None;
-            self.inbox.push_back(if self.fences.is_refused() {
-                Event::FenceRefused
-            } else {
-                Event::Fenced
-            });
-        }
-    }
-
     /// How long to wait: for ever, when nothing is timed.
-    fn patience(&self) -> Option<Duration> {
-        let fleet = self.fleet.next_deadline().map(|at| at.since(self.now()));
-        let output = self
-            .output
-            .deadline()
-            .map(|at| at.saturating_duration_since(Instant::now()));
-        let watchdog = self
-            .notify
-            .watchdog()
-            .map(|at| at.saturating_duration_since(Instant::now()));
-        let grave = self
-            .grave
-            .deadline()
-            .map(|at| at.saturating_duration_since(Instant::now()));
-        [fleet, output, watchdog, grave].into_iter().flatten().min()
+    fn poll_timeout(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let until = |at: Instant| at.saturating_duration_since(now);
+        [
+            self.fleet.next_deadline().map(|at| at.since(self.now())),
+            self.output.deadline().map(until),
+            self.notify.watchdog().map(until),
+            self.workers.exit_deadline().map(until),
+            self.retirements.deadline().map(until),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn ready(&mut self, token: Token) {
         match self.sources.get(token) {
             Some(Source::Signals) => self.signals_ready(),
-            Some(Source::Fence) => self.fence_ready(),
+            Some(Source::Threads) => self.threads_ready(),
             Some(Source::Control) => self.control_ready(),
             Some(Source::Client) => self.client_ready(token),
             Some(Source::Notify) => self.notify_ready(),
             Some(Source::Launcher(worker)) => self.launcher_ready(worker),
-            Some(Source::Rescuer(retirement)) => self.rescuer_ready(retirement),
+            Some(Source::Rescuer(retirement)) => {
+                let (retirements, mut around) = self.with_retirements();
+                retirements.rescuer_ready(&mut around, retirement);
+                self.take_retirement_events();
+            }
             Some(Source::Calls(worker)) => self.calls_ready(worker),
             Some(Source::Pipe) => self.output.pipe_ready(&mut self.sources, token),
-            Some(Source::Probe(worker)) => self.probe_ready(worker),
+            Some(Source::Probe(worker)) => {
+                let event = self.probes.ready(&mut self.sources, worker);
+                self.inbox.extend(event);
+            }
             // The flush before the next wait does it.
             Some(Source::Sink(_)) => {}
             None => debug!("an event of something that is gone"),
         }
     }
 
+    /// A thread of ours has done its work.
+    fn threads_ready(&mut self) {
+        self.fences.collect();
+        if let Some(fence) = self.awaited_fence
+            && self.fences.has_passed(fence)
+        {
+            self.awaited_fence = None;
+            self.inbox.push_back(if self.fences.is_refused() {
+                Event::FenceRefused
+            } else {
+                Event::Fenced
+            });
+        }
+        self.proceed_with_retirements();
+    }
+
+    fn proceed_with_retirements(&mut self) {
+        let (retirements, mut around) = self.with_retirements();
+        retirements.proceed(&mut around);
+        self.take_retirement_events();
+    }
+
+    fn take_retirement_events(&mut self) {
+        let events = self.retirements.take_events();
+        self.inbox.extend(events);
+    }
+
     fn signals_ready(&mut self) {
         let pending: Vec<i32> = self.signals.pending().collect();
         for signal in pending {
-            match signal {
-                SIGHUP | SIGUSR2 => self.inbox.push_back(Event::ReloadAsked { reply_to: None }),
-                SIGTERM | SIGINT => self.inbox.push_back(Event::StopAsked {
-                    reply_to: None,
+            let reply_to = None;
+            let event = match signal {
+                SIGHUP | SIGUSR2 => Event::ReloadAsked { reply_to },
+                SIGTERM | SIGINT => Event::StopAsked {
+                    reply_to,
                     now: false,
-                }),
-                SIGQUIT => self.inbox.push_back(Event::StopAsked {
-                    reply_to: None,
+                },
+                SIGQUIT => Event::StopAsked {
+                    reply_to,
                     now: true,
-                }),
-                SIGTTIN => self.inbox.push_back(Event::ScaleAsked {
-                    reply_to: None,
+                },
+                SIGTTIN => Event::ScaleAsked {
+                    reply_to,
                     to: ScaleTo::By(1),
-                }),
-                SIGTTOU => self.inbox.push_back(Event::ScaleAsked {
-                    reply_to: None,
+                },
+                SIGTTOU => Event::ScaleAsked {
+                    reply_to,
                     to: ScaleTo::By(-1),
-                }),
-                SIGCHLD => self.reap(),
-                SIGUSR1 => self.reopen_log(),
-                other => debug!("signal {other} has no meaning here"),
-            }
+                },
+                SIGCHLD => {
+                    self.workers.reap();
+                    self.report_exits();
+                    continue;
+                }
+                SIGUSR1 => {
+                    self.reopen_log();
+                    continue;
+                }
+                other => {
+                    debug!("signal {other} has no meaning here");
+                    continue;
+                }
+            };
+            self.inbox.push_back(event);
         }
     }
 
@@ -161,63 +209,119 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn worker_ended(&mut self, worker: WorkerId, ended: Ended) {
+    fn report_exits(&mut self) {
+        for (worker, ended) in self.workers.report_exits() {
+            self.worker_ended(worker, ended);
+        }
+    }
+
+    fn worker_ended(&mut self, worker: WorkerId, ended: Ended) {
+        // What the launcher and the worker said last belongs to the report of the end.
         self.launcher_ready(worker);
         self.output.worker_ended(&mut self.sources, worker);
-        self.end_probe(worker);
-        self.rescue_ended(worker);
-        let Some(child) = self.children.get_mut(worker) else {
-            return;
-        };
-        child.has_ended = true;
-        let exit = match (child.failure.take(), ended) {
-            (Some(reason), _) => Exit::NotStarted(reason),
-            (None, Ended::Code(code)) => Exit::Code(code),
-            (None, Ended::Signal(signal)) => Exit::Signal(signal),
-        };
-        // Forgotten once the fleet has heard of it: the log says which pid it was.
-        self.inbox.push_back(Event::Exited { worker, exit });
+        self.probes.end(&mut self.sources, worker);
+        let had = self.intercepts.end(&mut self.sources, worker);
+        self.listeners.worker_ended(worker, had);
+        self.retirements.worker_ended(worker);
+        let exit = self.workers.end(worker, ended);
+        // It is forgotten once the fleet has heard of it: the log says which pid it was.
+        self.inbox
+            .extend(exit.map(|exit| Event::Exited { worker, exit }));
     }
 
     /// What a worker's launcher says on its way to becoming the command.
     fn launcher_ready(&mut self, worker: WorkerId) {
-        let mut bytes = [0; 4096];
-        loop {
-            let Some(child) = self.children.get_mut(worker) else {
-                return;
-            };
-            let Some((stream, _)) = &child.launcher else {
-                return;
-            };
-            match channel::receive(stream, &mut bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) | Ok((0, _)) => return child.close_launcher(&mut self.sources),
-                Ok((count, descriptors)) => {
-                    let text = || String::from_utf8_lossy(&bytes[1..count]).into_owned();
-                    match bytes[0] {
-                        launcher::FAILED => child.failure = Some(text()),
-                        launcher::NOT_INTERCEPTED => log::warn!("worker {worker}: {}", text()),
-                        _ => descriptors
-                            .into_iter()
-                            .for_each(|calls| self.take_calls(worker, calls)),
-                    }
+        while let Some(message) = self.workers.next_launch_message(&mut self.sources, worker) {
+            match message {
+                Launched::Calls(calls) => {
+                    self.intercepts.take_calls(&mut self.sources, worker, calls);
                 }
+                Launched::NotIntercepted(why) => log::warn!("worker {worker}: {why}"),
+                Launched::Failed => {}
             }
         }
     }
 
-    fn take_calls(&mut self, worker: WorkerId, calls: std::os::fd::OwnedFd) {
-        let Some(child) = self.children.get_mut(worker) else {
-            return;
-        };
-        match self
-            .sources
-            .add(&calls, Source::Calls(worker), mio::Interest::READABLE)
+    /// Answers all calls of a worker that wait. The steering hears of a listener before the worker goes on:
+    /// until then the listener can get nothing that it must not.
+    fn calls_ready(&mut self, worker: WorkerId) {
+        while let Some(served) =
+            self.intercepts
+                .serve(&mut self.sources, &mut self.listeners, worker)
         {
-            Ok(token) => child.calls = Some((calls, token)),
-            Err(error) => {
-                log::error!("worker {worker}: cannot hear its calls of bind and listen: {error}")
+            let change = served.change;
+            if let Some(joined) = change.and_then(|change| change.joined()) {
+                self.steering.joined(&self.listeners, joined);
             }
+            self.intercepts.answer(served);
+            self.inbox.extend(change.map(|change| change.event(worker)));
+        }
+    }
+
+    fn notify_ready(&mut self) {
+        for (sender, notices) in self.notify.receive() {
+            let Some(worker) = sender.and_then(|pid| self.workers.worker_of(pid)) else {
+                log::warn!(
+                    "a notification came from pid {}, which is no worker's",
+                    sender.unwrap_or(0)
+                );
+                continue;
+            };
+            for notice in notices {
+                self.noticed(worker, &notice);
+            }
+        }
+    }
+
+    fn noticed(&mut self, worker: WorkerId, notice: &Notice) {
+        match notice {
+            Notice::Ready => self.inbox.push_back(Event::Notified { worker }),
+            Notice::Status(status) => {
+                info!("{}: says: {status}", self.workers.describe(worker));
+            }
+            Notice::Reloading
+            | Notice::Stopping
+            | Notice::Watchdog
+            | Notice::WatchdogTrigger
+            | Notice::MainPid(_)
+            | Notice::Other => debug!("worker {worker}: {notice:?}"),
+        }
+    }
+
+    /// Takes in everybody who wants to be a client.
+    ///
+    /// Many may come at once, each with its request sent already; so before anybody is hung up on
+    /// to make room, all are heard and answered.
+    fn control_ready(&mut self) {
+        while let Some(stream) = self.control.next_client() {
+            if self.control.is_crowded() {
+                for token in self.control.asking() {
+                    self.client_ready(token);
+                }
+            }
+            self.control.admit(&mut self.sources, stream);
+        }
+    }
+
+    fn client_ready(&mut self, token: Token) {
+        if let Some((client, what)) = self.control.client_ready(&mut self.sources, token) {
+            self.asked(client, what);
+        }
+    }
+
+    fn asked(&mut self, client: ClientId, what: Asked) {
+        match what {
+            Asked::Event(event) => self.inbox.push_back(event),
+            Asked::Status => {
+                let status = Reply::Status(Box::new(self.inspection().status()));
+                self.control.reply(&mut self.sources, client, &status);
+            }
+        }
+    }
+
+    pub(super) fn reply(&mut self, reply_to: Option<ClientId>, reply: &Reply) {
+        if let Some(client) = reply_to {
+            self.control.reply(&mut self.sources, client, reply);
         }
     }
 }

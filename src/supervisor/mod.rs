@@ -1,37 +1,28 @@
 //! Does. One loop turns readiness into events, asks the [fleet](crate::fleet) what to do, and does
 //! it. It holds no rules.
 //!
+//! This is the hall; the wings own their state, and their methods take what they need as arguments.
+//!
+//! | wing | what is in it |
+//! | --- | --- |
+//! | `workers` | the workers' processes: starting, reaping, notifications, probes |
+//! | `listeners` | the listening sockets; intercepted calls; port conflicts |
+//! | `steering` | which listeners get new connections; fences; how a listener leaves |
+//! | `retirement` | looks at old workers; rescuers; the last moment before the stop signal |
+//! | `output` | the workers' output and our log |
+//! | `operators` | control clients, `status`, what people are told |
+//!
 //! | file | what it does |
 //! | --- | --- |
-//! | `event_loop` | waits, hands every event to the fleet, performs the effects |
+//! | `event_loop` | waits, hands every event to the fleet |
 //! | `perform` | one arm an effect |
 //! | `sources` | what the loop waits for |
-//! | `children` | starts launchers; which pid is which worker |
-//! | `reaper` | reaps; when a worker has gone |
-//! | `environment` | what a worker sees |
-//! | `intercept` | answers the workers' bind and listen |
-//! | `desk` | what one worker's calls have come to |
-//! | `stranger` | somebody else on the port |
-//! | `groups` | listeners and steering |
-//! | `backend` | whether this kernel can be steered without harm |
-//! | `fence` | waits until no packet is under way by a former steering |
-//! | `queue` | listeners that several workers have |
-//! | `departure` | how a listener leaves its group |
-//! | `measure` | queues and connections of retired workers |
-//! | `probe` | asks a worker whether it is ready |
-//! | `rescue` | what rescuers are for in a retirement |
-//! | `drain_backlog` | what waits where nobody accepts goes to a rescuer |
-//! | `telling` | the last moment before the stop signal |
-//! | `figures` | what became of connections, by retirement |
-//! | `rescuer` | one rescuer: starting it, giving it connections |
-//! | `notify` | hears workers' `READY=1`; speaks to the service manager |
-//! | `control` | clients of `reuseport-ctl` |
-//! | `status` | what `status` shows |
-//! | `report` | what the log and the clients are told |
-//! | `output` | the workers' output and our log |
+//!
+//! The arrows between the wings go one way: `operators` know all others; `retirement` knows `workers` and
+//! `listeners`; `workers` know `listeners`, `steering` and `output`; `steering` knows `listeners`.
 
 mod event_loop;
-pub mod listeners;
+mod listeners;
 mod operators;
 mod output;
 mod perform;
@@ -40,35 +31,36 @@ mod sources;
 pub mod steering;
 mod workers;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use mio::{Interest, Poll};
+use mio::{Interest, Poll, Waker};
 use signal_hook::consts::{
     SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2,
 };
 use signal_hook_mio::v1_0::Signals;
 
 use crate::config::{Config, CrashLoop, MAX_WORKERS, Readiness, Steering};
-use crate::fleet::{
-    ChangeResult, ClientId, Event, ExitReason, Fleet, Policy, ReadyWhen, Time, WorkerId,
-};
-use crate::sys::{pidfd, process, procfs, socket};
-use listeners::Groups;
+use crate::fleet::{ChangeResult, ClientId, Event, ExitReason, Fleet, Policy, ReadyWhen, Time};
+use crate::sys::{pidfd, process, socket};
+use listeners::Listeners;
+use listeners::intercept::Intercepts;
 use operators::control::Control;
+use operators::report::Reporter;
+use operators::status::Inspection;
 pub use output::LogQueue;
 use output::Output;
-use retirement::measure::Measures;
-use retirement::rescuer::Rescuers;
+use retirement::{Retirements, Surroundings};
 use sources::{Source, Sources};
-use steering::backend;
+use steering::Backend;
+use steering::choice;
 use steering::fence::{Fences, Ticket};
-use workers::exiting::Grave;
 use workers::notify::Notify;
-use workers::probe::Probe;
-use workers::{Children, Nursery};
+use workers::probe::Probes;
+use workers::{WorkerSpawner, Workers};
 
 /// Why there is no supervisor.
 #[derive(Debug, thiserror::Error)]
@@ -98,31 +90,36 @@ fn system(operation: &'static str) -> impl FnOnce(io::Error) -> StartError {
     move |source| StartError::System { operation, source }
 }
 
+/// How long a rescuer may take to get a worker ready for its stop signal. Longer than a look at many
+/// connections on a busy machine; one that takes more hangs.
+const PREPARE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long rescuers may take to end when all workers are gone.
+const RESCUERS_END_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Everything that one supervisor has.
 struct Supervisor {
     config: Config,
     start: Instant,
-    namespace: Option<u64>,
     poll: Poll,
     sources: Sources,
     signals: Signals,
     fleet: Fleet,
+    /// What has happened and the fleet has not heard of yet.
     inbox: VecDeque<Event>,
-    children: Children,
-    grave: Grave,
-    nursery: Nursery,
-    groups: Groups,
-    fences: Fences,
-    /// What the fleet waits for.
-    settling: Option<Ticket>,
-    /// What is to be told when the listeners of old workers are closed.
-    deferred_replies: Vec<(Option<ClientId>, ChangeResult)>,
-    measures: Measures,
-    probes: BTreeMap<WorkerId, Probe>,
-    rescuers: Rescuers,
-    control: Control,
+    workers: Workers,
+    probes: Probes,
     notify: Notify,
+    listeners: Listeners,
+    intercepts: Intercepts,
+    steering: Box<dyn Backend>,
+    fences: Fences,
+    /// The fence that the fleet waits for.
+    awaited_fence: Option<Ticket>,
+    retirements: Retirements,
     output: Output,
+    control: Control,
+    /// What is to be said when the listeners of old workers are closed.
+    deferred_replies: Vec<(Option<ClientId>, ChangeResult)>,
     exit_reason: Option<ExitReason>,
 }
 
@@ -133,7 +130,7 @@ struct Supervisor {
 /// See [`StartError`]; once workers run, nothing is an error any more but an event.
 pub fn run(config: Config, control: &Path, log: LogQueue) -> Result<ExitReason, StartError> {
     let config = Config {
-        steering: backend::chosen(config.steering),
+        steering: choice::chosen(config.steering),
         ..config
     };
     let mut supervisor = Supervisor::new(config, control, log)?;
@@ -164,38 +161,70 @@ impl Supervisor {
         let notify = Notify::open(control.path(), &mut sources)?;
         let pid = i32::try_from(std::process::id())
             .map_err(|error| system("read the own pid")(io::Error::other(error)))?;
+        let threads = sources.token(Source::Threads);
+        let waker = Waker::new(sources.registry(), threads);
+        let waker = Arc::new(waker.map_err(system("make an event descriptor"))?);
         Ok(Self {
             start: Instant::now(),
-            namespace: procfs::network_namespace(pid).ok(),
             fleet: Fleet::new(policy(&config)),
             inbox: VecDeque::from([Event::Opened]),
-            children: Children::default(),
-            grave: Grave::default(),
-            nursery: Nursery {
+            workers: Workers::new(WorkerSpawner {
                 supervisor: pid,
                 file_limit,
                 can_fetch: can_fetch(pid),
-            },
-            groups: Groups::new(config.steering == Steering::Cbpf),
-            fences: handle_fences(&mut sources).map_err(system("make an event descriptor"))?,
-            settling: None,
-            deferred_replies: Vec::new(),
-            measures: Measures::default(),
-            probes: BTreeMap::new(),
-            rescuers: Rescuers::default(),
+            }),
+            probes: Probes::default(),
+            notify,
+            listeners: Listeners::default(),
+            intercepts: Intercepts::default(),
+            steering: steering::backend(config.steering),
+            fences: Fences::new(Arc::clone(&waker)),
+            awaited_fence: None,
+            retirements: Retirements::new(waker),
             output: Output::new(log),
+            control,
+            deferred_replies: Vec::new(),
             exit_reason: None,
             config,
             poll,
             sources,
             signals,
-            control,
-            notify,
         })
     }
 
     fn now(&self) -> Time {
         Time(self.start.elapsed())
+    }
+
+    fn with_retirements(&mut self) -> (&mut Retirements, Surroundings<'_>) {
+        let around = Surroundings {
+            config: &self.config,
+            sources: &mut self.sources,
+            workers: &self.workers,
+            listeners: &mut self.listeners,
+        };
+        (&mut self.retirements, around)
+    }
+
+    fn reporter(&self) -> Reporter<'_> {
+        Reporter {
+            config: &self.config,
+            workers: &self.workers,
+            listeners: &self.listeners,
+            output: &self.output,
+        }
+    }
+
+    fn inspection(&self) -> Inspection<'_> {
+        Inspection {
+            config: &self.config,
+            uptime: self.start.elapsed(),
+            fleet: &self.fleet,
+            workers: &self.workers,
+            listeners: &self.listeners,
+            steering: &*self.steering,
+            rescues: self.retirements.statuses(),
+        }
     }
 }
 
@@ -208,11 +237,6 @@ fn handle_signals(sources: &mut Sources) -> io::Result<Signals> {
         .registry()
         .register(&mut signals, token, Interest::READABLE)?;
     Ok(signals)
-}
-
-fn handle_fences(sources: &mut Sources) -> io::Result<Fences> {
-    let token = sources.token(Source::Fence);
-    Fences::new(sources.registry(), token)
 }
 
 /// Whether the system call that fetches sockets is there at all: containers often forbid it, and
@@ -239,6 +263,8 @@ fn policy(config: &Config) -> Policy {
         settle_timeout: config.settle_timeout,
         quiet_timeout: config.quiet_timeout,
         drain_timeout: config.drain_timeout,
+        prepare_timeout: PREPARE_TIMEOUT,
+        rescuers_end_timeout: RESCUERS_END_TIMEOUT,
         pre_stop: config.pre_stop,
         max_restarts: config.max_restarts,
         restart_window: config.restart_window,

@@ -3,15 +3,29 @@
 use std::io;
 use std::os::fd::AsRawFd;
 
-use log::error;
+use log::{error, warn};
 
-use super::workers::Birth;
-use crate::config::Steering;
+use super::Supervisor;
+use super::listeners::port_conflict;
+use super::operators::report::Progress;
+use super::workers::SpawnSpec;
+use super::workers::probe::Wanted;
+use crate::config::{Readiness, Steering};
 use crate::fleet::{
-    Effect, Endpoint, Event, Generation, ListenerId, ListenerSetId, Slot, WorkerEvent, WorkerId,
+    ChangeKind, ChangeResult, Effect, Endpoint, Event, Failure, Generation, ListenerId,
+    ListenerSetId, Slot, WorkerEvent, WorkerId,
 };
-use crate::supervisor::Supervisor;
-use crate::sys::{listener, process};
+use crate::sys::listener;
+
+/// A worker that is to be started ([`Effect::Spawn`]).
+#[derive(Clone, Copy, Debug)]
+struct Spawn {
+    worker: WorkerId,
+    generation: Generation,
+    slot: Slot,
+    set: ListenerSetId,
+    workers: u32,
+}
 
 impl Supervisor {
     pub(super) fn perform(&mut self, effect: Effect) -> Vec<Event> {
@@ -20,31 +34,84 @@ impl Supervisor {
                 worker,
                 generation,
                 slot,
-                queue,
+                set,
                 workers,
-                // Its desk finds them, and those of its siblings, by the queue.
-                adopt: _,
+                adopt,
             } => {
-                return self.spawn(worker, generation, slot, queue, workers);
+                let spawn = Spawn {
+                    worker,
+                    generation,
+                    slot,
+                    set,
+                    workers,
+                };
+                return self.spawn(&spawn, &adopt);
             }
-            Effect::Steer { live } => self.groups.steer(&live),
-            Effect::Fence => self.settling = Some(self.fences.ask()),
-            Effect::MeasureQueues { workers } => return vec![self.measure_queues(&workers)],
+            Effect::Steer { live } => self.steering.select(&self.listeners, &live),
+            Effect::Fence => self.awaited_fence = Some(self.fences.ask()),
+            Effect::MeasureBacklogs { workers } => {
+                let (retirements, around) = self.with_retirements();
+                return vec![retirements.measure_backlogs(&around, &workers)];
+            }
             Effect::MeasureConnections { workers } => {
-                return vec![self.measure_connections(&workers)];
+                let (retirements, around) = self.with_retirements();
+                return vec![retirements.measure_connections(&around, &workers)];
             }
             Effect::AdoptConnections {
                 retirement,
                 workers,
-            } => return self.hold(retirement, &workers),
+            } => {
+                let (retirements, mut around) = self.with_retirements();
+                retirements.adopt_connections(&mut around, retirement, &workers);
+            }
             Effect::DrainBacklog {
                 retirement,
                 worker,
                 listeners,
-            } => self.drain_backlog(retirement, worker, &listeners),
-            Effect::Probe { worker } => return self.probe(worker),
-            Effect::Signal { worker } => self.signal(worker),
-            Effect::Kill { worker } => self.kill(worker),
+            } => {
+                let (retirements, mut around) = self.with_retirements();
+                retirements.drain_backlog(&mut around, retirement, worker, &listeners);
+            }
+            Effect::PrepareStop { worker } => {
+                let (retirements, mut around) = self.with_retirements();
+                retirements.prepare_stop(&mut around, worker);
+            }
+            Effect::Probe {
+                worker,
+                listener,
+                kind,
+                shared,
+            } => {
+                let path = match &self.config.ready {
+                    Readiness::Http(path) => path.as_str(),
+                    Readiness::Listen | Readiness::Notify => "",
+                };
+                let wanted = Wanted {
+                    worker,
+                    listener,
+                    kind,
+                    shared,
+                    path,
+                };
+                return self
+                    .probes
+                    .probe(
+                        &mut self.sources,
+                        &self.workers,
+                        &self.listeners,
+                        &*self.steering,
+                        wanted,
+                    )
+                    .into_iter()
+                    .collect();
+            }
+            Effect::SendStop { worker } => self.send_stop(worker),
+            Effect::Kill { worker } => {
+                if let Err(error) = self.workers.kill(worker) {
+                    let worker = self.workers.describe(worker);
+                    error!("{worker}: cannot kill its process group: {error}");
+                }
+            }
             Effect::Close { listener } => self.close(listener),
             Effect::Log(event) => self.log(&event),
             Effect::Report {
@@ -55,86 +122,86 @@ impl Supervisor {
                 generation,
                 workers,
             } => {
-                self.report(reply_to, after, milestone, kind, generation, workers);
+                let progress = Progress {
+                    after,
+                    milestone,
+                    kind,
+                    generation,
+                    workers,
+                };
+                self.report(reply_to, &progress);
             }
-            Effect::Reply { reply_to, result } => {
-                // Who is told that the old workers are gone shall find no listener of theirs.
-                self.deferred_replies.push((reply_to, result));
+            // A client that is told that the old workers are gone must find no listener of theirs.
+            Effect::Reply { reply_to, result } => self.deferred_replies.push((reply_to, result)),
+            Effect::EndRescuers => {
+                let (retirements, mut around) = self.with_retirements();
+                retirements.end_rescuers(&mut around);
             }
             Effect::Finish { exit_reason } => {
-                self.end_rescuers();
+                let (retirements, mut around) = self.with_retirements();
+                retirements.kill_rescuers(&mut around);
                 self.exit_reason = Some(exit_reason);
             }
         }
-        Vec::new()
+        self.retirements.take_events()
     }
 
-    fn spawn(
-        &mut self,
-        worker: WorkerId,
-        generation: Generation,
-        slot: Slot,
-        queue: ListenerSetId,
-        workers: u32,
-    ) -> Vec<Event> {
+    fn spawn(&mut self, spawn: &Spawn, adopt: &[ListenerId]) -> Vec<Event> {
         let mut events = Vec::new();
-        let passed = match self.passed_listeners(worker, queue, &mut events) {
-            Ok(passed) => passed,
-            Err(reason) => {
-                return events
-                    .into_iter()
-                    .chain([Event::SpawnFailed { worker, reason }])
-                    .collect();
-            }
-        };
-        let numbered = passed.iter().filter_map(|id| {
-            Some((
-                self.groups.endpoint(*id)?,
-                self.groups.socket(*id)?.as_raw_fd(),
-            ))
-        });
-        let birth = Birth {
-            worker,
-            slot,
-            generation,
-            workers,
-            passed: numbered.collect(),
-            queue,
-            notify: self.notify.path(),
-        };
-        match self
-            .nursery
-            .start(&self.config, &mut self.sources, &mut self.output, birth)
-        {
-            Ok(child) => self.children.insert(worker, child),
-            Err(error) => events.push(Event::SpawnFailed {
-                worker,
-                reason: cannot_start(&error),
-            }),
+        let worker = spawn.worker;
+        let started = self
+            .passed_listeners(spawn, adopt, &mut events)
+            .and_then(|passed| {
+                self.start(spawn, &passed)
+                    .map_err(|error| cannot_start(&error))
+            });
+        match started {
+            Ok(pid) => self.intercepts.begin(worker, pid, spawn.set),
+            Err(reason) => events.push(Event::SpawnFailed { worker, reason }),
         }
         events
     }
 
-    /// The listeners of `--listen` for a new worker: its queue's, else new ones.
+    fn start(&mut self, spawn: &Spawn, passed: &[ListenerId]) -> io::Result<i32> {
+        let numbered = passed.iter().filter_map(|id| {
+            let endpoint = self.listeners.endpoint(*id)?;
+            Some((endpoint, self.listeners.socket(*id)?.as_raw_fd()))
+        });
+        let spec = SpawnSpec {
+            worker: spawn.worker,
+            slot: spawn.slot,
+            generation: spawn.generation,
+            workers: spawn.workers,
+            passed: numbered.collect(),
+            notify: self.notify.path(),
+        };
+        self.workers
+            .start(&self.config, &mut self.sources, &mut self.output, &spec)
+    }
+
+    /// The listeners of `--listen` for a new worker, one an endpoint: its predecessor's, else one of its
+    /// set, else a new one.
     fn passed_listeners(
         &mut self,
-        worker: WorkerId,
-        queue: ListenerSetId,
+        spawn: &Spawn,
+        adopt: &[ListenerId],
         events: &mut Vec<Event>,
     ) -> Result<Vec<ListenerId>, String> {
         let mut passed = Vec::new();
         for endpoint in self.config.listen.clone() {
-            let shared = self.groups.of_queue(queue, &endpoint).next();
-            let id = match shared {
-                Some(id) => id,
-                None => self.open_listener(&endpoint, queue)?,
+            let is_here = |id: &&ListenerId| self.listeners.endpoint(**id) == Some(endpoint);
+            let adopted = adopt.iter().find(is_here).copied();
+            let present = adopted.or_else(|| self.listeners.of_set(spawn.set, &endpoint).next());
+            let listener = match present {
+                Some(listener) => listener,
+                None => self.open_listener(&endpoint, spawn.set)?,
             };
             events.push(Event::Prepared {
-                worker,
-                listener: id,
+                worker: spawn.worker,
+                listener,
                 endpoint,
             });
-            passed.push(id);
+            passed.push(listener);
         }
         Ok(passed)
     }
@@ -142,64 +209,44 @@ impl Supervisor {
     fn open_listener(
         &mut self,
         endpoint: &Endpoint,
-        queue: ListenerSetId,
+        set: ListenerSetId,
     ) -> Result<ListenerId, String> {
-        crate::supervisor::listeners::port_conflict::refuse_stranger(&self.groups, endpoint)
+        let opened = port_conflict::refuse(&self.listeners, endpoint)
             .and_then(|()| listener::open(endpoint))
-            .and_then(|socket| self.groups.join(socket, *endpoint, queue))
-            .map_err(|error| {
-                crate::supervisor::listeners::port_conflict::cannot_listen(
-                    &endpoint.address,
-                    &error,
-                )
-            })
+            .and_then(|socket| self.listeners.add(socket, *endpoint, set));
+        let id = opened.map_err(|error| port_conflict::cannot_listen(&endpoint.address, &error))?;
+        self.steering.joined(&self.listeners, id);
+        Ok(id)
     }
 
-    fn signal(&mut self, worker: WorkerId) {
-        let _stopped = self.about_to_tell(worker);
-        let Some(child) = self.children.get(worker) else {
-            return;
-        };
-        if let Err(error) = process::signal(child.pid, self.config.stop_signal) {
-            error!(
-                "worker {worker}: cannot tell pid {} to stop: {error}",
-                child.pid
-            );
+    fn send_stop(&mut self, worker: WorkerId) {
+        if let Err(error) = self.workers.signal(worker, self.config.stop_signal) {
+            let worker = self.workers.describe(worker);
+            error!("{worker}: cannot tell it to stop: {error}");
         }
-    }
-
-    fn kill(&mut self, worker: WorkerId) {
-        let Some(child) = self.children.get(worker) else {
-            return;
-        };
-        if let Err(error) = process::kill_group(child.pid) {
-            error!(
-                "worker {worker}: cannot kill process group {}: {error}",
-                child.pid
-            );
-        }
+        // After the signal: a reader that goes on before could take a request along.
+        let (retirements, mut around) = self.with_retirements();
+        retirements.stop_sent(&mut around, worker);
     }
 
     fn close(&mut self, listener: ListenerId) {
         let queue = self
-            .groups
+            .listeners
             .socket(listener)
             .and_then(|socket| listener::queue(&socket).ok());
         let (pending, _) = queue.unwrap_or_default();
         if pending > 0 && self.config.steering == Steering::Cbpf && !self.config.rescue {
-            let place = self
-                .groups
-                .endpoint(listener)
-                .map_or_else(String::new, |endpoint| endpoint.to_string());
-            log::warn!(
-                "{place}: {pending} connections that nobody accepted are reset with their listener"
+            let endpoint = self.listeners.endpoint(listener);
+            let endpoint = endpoint.map_or_else(String::new, |endpoint| endpoint.to_string());
+            warn!(
+                "{endpoint}: {pending} connections that nobody accepted are reset with their listener"
             );
         }
-        self.groups.close(listener);
+        self.steering.remove(&mut self.listeners, listener);
     }
 
-    /// Forgets what is only kept until the log has told of a worker's end.
-    pub(super) fn forget_ended(&mut self, event: &WorkerEvent) {
+    fn log(&mut self, event: &WorkerEvent) {
+        self.reporter().log(event);
         if let WorkerEvent::Crashed { worker, .. }
         | WorkerEvent::GivenUp { worker, .. }
         | WorkerEvent::Gone { worker, .. } = event
@@ -208,10 +255,43 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn forget_worker(&mut self, worker: WorkerId) {
-        self.children.remove(&mut self.sources, worker);
+    /// Tells the log and a client that waits how a change ended.
+    pub(super) fn reply_result(
+        &mut self,
+        reply_to: Option<crate::fleet::ClientId>,
+        result: &ChangeResult,
+    ) {
+        let reply = self.reporter().result(result);
+        if let ChangeResult::Failed { kind, failure } = result {
+            if *kind == ChangeKind::Reload
+                && let crate::wire::control::Reply::Failed { message } = &reply
+            {
+                self.notify
+                    .tell_manager(&[("READY", "1"), ("STATUS", message)]);
+            }
+            if let Failure::Exited { worker, .. } = failure {
+                self.forget_worker(*worker);
+            }
+        }
+        self.reply(reply_to, &reply);
+    }
+
+    fn report(&mut self, reply_to: Option<crate::fleet::ClientId>, progress: &Progress) {
+        log::info!("{}", progress.sentence());
+        let notices = progress.notices();
+        let notices: Vec<(&str, &str)> = notices
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        self.notify.tell_manager(&notices);
+        self.reply(reply_to, &progress.reply());
+    }
+
+    /// Forgets what is only kept until the log has told of a worker's end.
+    fn forget_worker(&mut self, worker: WorkerId) {
+        self.workers.forget(&mut self.sources, worker);
         self.output.forget(worker);
-        self.measures.forget(worker);
+        self.retirements.forget(worker);
     }
 }
 

@@ -15,8 +15,8 @@ use crate::fleet::{RetirementId, WorkerId};
 pub(crate) enum Source {
     /// A signal to the supervisor, or the end of a child.
     Signals,
-    /// A fence has passed.
-    Fence,
+    /// A thread of ours has done its work: a fence has passed, or threads of a worker stand still.
+    Threads,
     /// A client wants in.
     Control,
     /// A client says something, or can be written to.

@@ -4,12 +4,15 @@
 //! It sees the calling thread's network namespace. Finding the sockets costs a walk over the kernel's
 //! whole table of connections, whatever the port; so it is for the moments that matter, not for a loop.
 
-use crate::wire::diag::{Connection, Family, Message, States, parse, request};
+use crate::wire::diag::{
+    Connection, Family, Message, States, TcpState, parse, request, request_one,
+};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recvfrom, sendto,
     socket,
 };
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 /// More than the kernel puts in one datagram of a dump (32 KiB; netlink(7)).
@@ -30,6 +33,41 @@ pub fn connections(port: u16, states: States) -> io::Result<Vec<Connection>> {
     }
     found.retain(|connection| !connection.is_orphan());
     Ok(found)
+}
+
+/// This host's end of one connection, by its two addresses; none where there is none, or where its
+/// handshake is not done. Costs the same however many connections there are.
+///
+/// # Errors
+/// As for [`connections`].
+pub fn connection(local: SocketAddr, remote: SocketAddr) -> io::Result<Option<Connection>> {
+    let socket = open().map_err(failed)?;
+    let family = if local.is_ipv4() {
+        Family::V4
+    } else {
+        Family::V6
+    };
+    let asked = ask_one(&socket, &request_one(family, local, remote, 1), 1);
+    let found = match asked {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => None,
+        found => found.map_err(failed)?,
+    };
+    // Where there is no connection, the kernel answers with the listener that would get it.
+    Ok(found.filter(|connection| connection.state != TcpState::LISTEN))
+}
+
+/// Sends a request for one socket and reads its answer, which is one message.
+fn ask_one(socket: &OwnedFd, request: &[u8], sequence: u32) -> io::Result<Option<Connection>> {
+    let kernel = NetlinkAddr::new(0, 0);
+    sendto(socket.as_raw_fd(), request, &kernel, MsgFlags::empty())?;
+    let mut buffer = vec![0; LONGEST_ANSWER];
+    let mut messages = parse(receive(socket, &mut buffer)?, sequence).into_iter();
+    match messages.next() {
+        Some(Message::Connection(connection)) => Ok(Some(connection)),
+        Some(Message::Failed(errno)) => Err(io::Error::from_raw_os_error(errno)),
+        Some(Message::Done) | None => Ok(None),
+        Some(Message::Other | Message::Malformed) => Err(not_understood()),
+    }
 }
 
 fn open() -> io::Result<OwnedFd> {
@@ -133,6 +171,23 @@ mod tests {
             }
         }
         panic!("it did not come to be in time");
+    }
+
+    #[test]
+    fn one_connection_is_found_by_its_addresses() {
+        for address in ["127.0.0.1:0", "[::1]:0", "[::]:0"] {
+            let Some((listener, client)) = serve(address) else {
+                continue;
+            };
+            let ends = (client.peer_addr().unwrap(), client.local_addr().unwrap());
+            let found = || connection(ends.0, ends.1).unwrap();
+            assert_eq!(found().unwrap().inode, 0, "{address}: nobody has accepted");
+            let server = listener.accept().unwrap().0;
+            let inode = crate::sys::listener::inode(&server).unwrap();
+            assert_eq!(found().unwrap().inode, inode, "{address}");
+            let nowhere = SocketAddr::new(ends.1.ip(), 1);
+            assert_eq!(connection(ends.0, nowhere).unwrap(), None, "{address}");
+        }
     }
 
     #[test]

@@ -10,8 +10,8 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::ptrace;
@@ -20,67 +20,65 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 /// How long to wait for all to stop; one that waits for a disk may not, for a while.
-const LONGEST: Duration = Duration::from_millis(300);
+const STOP_TIMEOUT: Duration = Duration::from_millis(300);
 /// How often to look.
-const LOOK: Duration = Duration::from_micros(100);
+const LOOK_INTERVAL: Duration = Duration::from_micros(100);
 
-/// Interrupts these threads and lets them go on. System calls are begun again, except that a read
-/// which has some bytes returns with them. Says how many were interrupted; a thread that has ended,
-/// or is traced already, is not. Waits until it is done, for 300 ms at most.
-///
-/// # Errors
-/// As for [`stop_threads`].
-pub fn interrupt_threads(threads: &[i32]) -> io::Result<usize> {
-    Ok(stop_threads(threads)?.count)
-}
-
-/// Threads that stand still until this is dropped.
+/// Threads of another process that are being stopped, and then stand still until this is dropped. System
+/// calls are begun again then, except that a read which has some bytes returns with them.
 #[derive(Debug)]
-pub struct Stopped {
-    count: usize,
-    release: Option<SyncSender<()>>,
-    tracer: Option<JoinHandle<()>>,
+pub struct StoppedThreads {
+    reported: Receiver<io::Result<usize>>,
+    /// The tracer lets all go when this is dropped.
+    _release: SyncSender<()>,
 }
 
-/// Stops these threads as [`interrupt_threads`] does, and keeps them.
-///
-/// # Errors
-/// `EPERM` for every thread: the caller may not trace the process, as for
-/// [`pidfd_getfd`](super::pidfd::pidfd_getfd). Those of starting a thread.
-pub fn stop_threads(threads: &[i32]) -> io::Result<Stopped> {
-    let threads = threads.to_vec();
-    let (report, reported) = sync_channel(1);
-    let (release, released) = sync_channel(1);
-    let tracer = thread::Builder::new()
-        .name("interrupt".into())
-        .spawn(move || trace(&threads, &report, &released))?;
-    let count = reported
-        .recv()
-        .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))?;
-    Ok(Stopped {
-        count,
-        release: Some(release),
-        tracer: Some(tracer),
-    })
-}
+impl StoppedThreads {
+    /// Begins to stop these threads; a thread that has ended, or is traced already, is not stopped. `wake`
+    /// is called when [`Self::poll`] has an answer, after 300 ms at most.
+    ///
+    /// # Errors
+    /// Those of starting a thread.
+    pub fn begin(threads: Vec<i32>, wake: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+        let (report, reported) = sync_channel(1);
+        let (release, released) = sync_channel(1);
+        thread::Builder::new()
+            .name("interrupt".into())
+            .spawn(move || trace(&threads, &report, wake, &released))?;
+        Ok(Self {
+            reported,
+            _release: release,
+        })
+    }
 
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        drop(self.release.take());
-        if let Some(tracer) = self.tracer.take() {
-            // If it panicked, its end has let all go.
-            let _ = tracer.join();
+    /// How many threads stand still; none while that is not known. Answers once.
+    ///
+    /// # Errors
+    /// `EPERM` for every thread: the caller may not trace the process, as for
+    /// [`pidfd_getfd`](super::pidfd::pidfd_getfd).
+    pub fn poll(&mut self) -> Option<io::Result<usize>> {
+        match self.reported.try_recv() {
+            Ok(answer) => Some(answer),
+            Err(TryRecvError::Empty) => None,
+            // The tracer panicked: its end has let all go.
+            Err(TryRecvError::Disconnected) => Some(Err(io::ErrorKind::Other.into())),
         }
     }
 }
 
-fn trace(threads: &[i32], report: &SyncSender<io::Result<usize>>, released: &Receiver<()>) {
-    let result = stop(threads);
-    let stopped = match result {
-        Ok(stopped) => stopped,
-        Err(error) => return drop(report.send(Err(error))),
+fn trace(
+    threads: &[i32],
+    report: &SyncSender<io::Result<usize>>,
+    wake: impl FnOnce(),
+    released: &Receiver<()>,
+) {
+    let (answer, stopped) = match stop(threads) {
+        Ok(stopped) => (Ok(stopped.len()), stopped),
+        Err(error) => (Err(error), BTreeMap::new()),
     };
-    let _ = report.send(Ok(stopped.len()));
+    // Nobody may want to know any more.
+    let _ = report.send(answer);
+    wake();
     // It ends when the other side is dropped.
     let _ = released.recv();
     for (thread, signal) in stopped {
@@ -91,7 +89,7 @@ fn trace(threads: &[i32], report: &SyncSender<io::Result<usize>>, released: &Rec
 
 /// Stops what can be stopped; with the signals that came first, which must not be lost.
 fn stop(threads: &[i32]) -> io::Result<BTreeMap<Pid, Option<Signal>>> {
-    let deadline = Instant::now() + LONGEST;
+    let deadline = Instant::now() + STOP_TIMEOUT;
     let (mut seized, mut refused) = (Vec::new(), None);
     for thread in threads {
         let thread = Pid::from_raw(*thread);
@@ -117,7 +115,7 @@ fn wait_for_stop(thread: Pid, deadline: Instant) -> Option<Option<Signal>> {
     let flags = WaitPidFlag::__WALL | WaitPidFlag::WNOHANG;
     while Instant::now() < deadline {
         match waitpid(thread, Some(flags)) {
-            Ok(WaitStatus::StillAlive) => thread::sleep(LOOK),
+            Ok(WaitStatus::StillAlive) => thread::sleep(LOOK_INTERVAL),
             Ok(WaitStatus::Stopped(_, signal)) => return Some(Some(signal)),
             Ok(WaitStatus::PtraceEvent(..)) => return Some(None),
             Ok(_) | Err(_) => return None,
@@ -135,10 +133,21 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::process::{Command, Stdio};
 
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const TIMEOUT: Duration = Duration::from_secs(20);
+
+    /// Stops threads and waits until they stand still.
+    fn stopped(threads: &[i32]) -> (StoppedThreads, io::Result<usize>) {
+        let (wake, woken) = sync_channel(1);
+        let wake = move || wake.send(()).unwrap();
+        let mut stopped = StoppedThreads::begin(threads.to_vec(), wake).unwrap();
+        woken.recv_timeout(TIMEOUT).unwrap();
+        let answer = stopped.poll().unwrap();
+        assert!(stopped.poll().is_none_or(|again| again.is_err()));
+        (stopped, answer)
+    }
 
     fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while !done() {
             assert!(Instant::now() < deadline, "no {what}");
             thread::yield_now();
@@ -173,7 +182,7 @@ mod tests {
         assert_eq!(reader.try_wait().unwrap(), None);
         let inode = crate::sys::listener::inode(&socket).unwrap();
         assert_eq!(procfs::readers(pid), [(inode, pid)].into());
-        match interrupt_threads(&[pid]) {
+        match stopped(&[pid]).1 {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 reader.kill().unwrap();
                 eprintln!("skipped: a_read_that_has_its_bytes_returns_with_them needs ptrace");
@@ -200,14 +209,17 @@ mod tests {
         };
         let pid = i32::try_from(reader.id()).unwrap();
         wait_for("reader", || !procfs::readers(pid).is_empty());
-        let stopped = match stop_threads(&[pid]) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+        let stopped = match stopped(&[pid]) {
+            (_, Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
                 reader.kill().unwrap();
                 return eprintln!(
                     "skipped: what_is_killed_while_it_is_stopped_reads_nothing needs ptrace"
                 );
             }
-            stopped => stopped.unwrap(),
+            (stopped, count) => {
+                assert_eq!(count.unwrap(), 1);
+                stopped
+            }
         };
         client.write_all(b"hello").unwrap();
         wait_for("bytes", || tcp::account(&socket).unwrap().unread == 5);
@@ -219,6 +231,6 @@ mod tests {
 
     #[test]
     fn a_thread_that_does_not_exist_is_no_error() {
-        assert_eq!(interrupt_threads(&[i32::MAX]).unwrap(), 0);
+        assert_eq!(stopped(&[i32::MAX]).1.unwrap(), 0);
     }
 }

@@ -11,6 +11,7 @@
 //! | `family` | threads of a process, its descendants, its group |
 //! | `descriptors` | a process's descriptors, and which sockets they are |
 //! | `threads` | what a process's threads do, and what they still have |
+//! | `tree` | the sockets of a process and its descendants |
 //! | `memory` | a process's memory |
 
 mod descriptors;
@@ -18,6 +19,7 @@ mod family;
 mod listeners;
 mod memory;
 mod threads;
+mod tree;
 
 pub use descriptors::{
     FdFlags, SocketKind, fd_flags, holder_of, socket_descriptors, socket_inode_of, socket_inodes,
@@ -27,6 +29,7 @@ pub use family::{descendants, members_of_group, process_group, tgid};
 pub use listeners::listeners;
 pub use memory::read_memory;
 pub use threads::{is_asleep, is_being_killed, is_dead, may_hold, readers};
+pub use tree::{SocketAt, tree_sockets};
 
 use std::fs;
 use std::io;

@@ -6,13 +6,25 @@
 //! socket that does not listen gives it a group of its own. If it is not bound yet, its bind to a port
 //! that others have fails with "address in use"; if it has been shut down, the others are steered as before.
 
-use crate::supervisor::steering::cbpf::{Instruction, Program};
 use nix::sys::socket::sockopt::{AcceptConn, AttachReusePortCbpf};
 use nix::sys::socket::{getsockopt, setsockopt};
 use socket2::SockRef;
 use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::AsFd;
+
+/// One instruction of classic BPF, as `struct sock_filter` of `linux/filter.h` has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Instruction {
+    /// The operation.
+    pub code: u16,
+    /// How many instructions a conditional jump skips when its test holds.
+    pub jt: u8,
+    /// How many instructions a conditional jump skips when its test fails.
+    pub jf: u8,
+    /// The operand.
+    pub k: u32,
+}
 
 /// Makes `program` the steering of the group that `listener` is in, in place of the program before.
 ///
@@ -26,11 +38,11 @@ use std::os::fd::AsFd;
 /// program, for a group of its own, and the steering would be lost without a word. `ENOMEM` when the program is longer than
 /// `net.core.optmem_max` lets it be, `EPERM` when the listener's filters are locked
 /// (`SO_LOCK_FILTER`), `EINVAL` when it has no `SO_REUSEPORT`. The program before stays attached.
-pub fn attach(listener: &impl AsFd, program: &Program) -> io::Result<()> {
+pub fn attach(listener: &impl AsFd, program: &[Instruction]) -> io::Result<()> {
     if !getsockopt(listener, AcceptConn).map_err(|errno| told(errno.into()))? {
         return Err(told(io::ErrorKind::NotConnected.into()));
     }
-    let mut filter: Vec<libc::sock_filter> = program.instructions().iter().map(raw).collect();
+    let mut filter: Vec<libc::sock_filter> = program.iter().map(raw).collect();
     let len = u16::try_from(filter.len()).map_err(|_| told(io::ErrorKind::InvalidInput.into()))?;
     let fprog = libc::sock_fprog {
         len,

@@ -145,7 +145,7 @@ pub struct WorkerStatus {
     pub generation: u32,
     /// Its pid; none while it waits to be restarted.
     pub pid: Option<u32>,
-    /// `waiting`, `starting`, `ready`, `serving`, `settling`, `quiescing`, `draining` or `held`.
+    /// `waiting`, `starting`, `ready`, `serving`, `settling`, `quiescing`, `draining` or `given-up`.
     pub phase: String,
     /// Milliseconds since it was started.
     pub uptime_ms: u64,

@@ -179,6 +179,35 @@ pub fn request(family: Family, states: States, port: u16, sequence: u32) -> Vec<
     out
 }
 
+/// Asks for one socket by its addresses: `local` is this host's end. The answer is one message, with errno
+/// `ENOENT` where there is no such socket.
+pub fn request_one(
+    family: Family,
+    local: SocketAddr,
+    remote: SocketAddr,
+    sequence: u32,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(REQUEST);
+    out.extend((REQUEST as u32).to_ne_bytes());
+    out.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    out.extend(NLM_F_REQUEST.to_ne_bytes());
+    out.extend(sequence.to_ne_bytes());
+    out.extend([0; 4]); // to the kernel
+    out.extend([family as u8, IPPROTO_TCP, 0, 0]);
+    out.extend(u32::MAX.to_ne_bytes()); // in any state
+    out.extend(local.port().to_be_bytes());
+    out.extend(remote.port().to_be_bytes());
+    for ip in [local.ip(), remote.ip()] {
+        match ip {
+            IpAddr::V4(v4) => out.extend([&v4.octets()[..], &[0; 12]].concat()),
+            IpAddr::V6(v6) => out.extend(v6.octets()),
+        }
+    }
+    out.extend([0; 4]); // of any interface
+    out.extend([0xff; 8]); // INET_DIAG_NOCOOKIE
+    out
+}
+
 /// Reads the messages of one datagram. `sequence` is that of the request.
 pub fn parse(datagram: &[u8], sequence: u32) -> Vec<Message> {
     let mut messages = Vec::new();

@@ -116,7 +116,7 @@ fn quiesce(rescuer: &Rescuer, server: &Server) -> usize {
         match rescuer.news() {
             News::Quiet { .. } => return interrupted,
             News::Stuck { threads, .. } => {
-                interrupted += interrupt::interrupt_threads(&threads).unwrap();
+                interrupted += stop_threads(threads).1;
                 rescuer.order(&Order::Interrupted { worker: WORKER }, &[]);
             }
             other => panic!("{other:?}"),

@@ -1,5 +1,7 @@
 //! A rescuer, and both ends of the connections that it is given.
 
+use reuseport_run::sys::interrupt::StoppedThreads;
+
 use super::*;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -133,9 +135,9 @@ impl Rescuer {
     }
 
     /// Stops the threads that the stop signal would wake in their reads, as the supervisor does.
-    pub(crate) fn tell_and_stop(&self) -> interrupt::Stopped {
+    pub(crate) fn tell_and_stop(&self) -> StoppedThreads {
         loop {
-            let stopped = interrupt::stop_threads(&self.tell()).unwrap();
+            let stopped = stop_threads(self.tell()).0;
             self.order(&Order::Stopped { worker: WORKER }, &[]);
             match self.news() {
                 News::Checked { is_still: true, .. } => return stopped,
@@ -153,6 +155,15 @@ impl Rescuer {
             }
         }
     }
+}
+
+/// Stops threads and waits until they stand still; how many do.
+pub(crate) fn stop_threads(threads: Vec<i32>) -> (StoppedThreads, usize) {
+    let (wake, woken) = mpsc::channel();
+    let mut stopped = StoppedThreads::begin(threads, move || wake.send(()).unwrap()).unwrap();
+    woken.recv().unwrap();
+    let count = stopped.poll().unwrap().unwrap();
+    (stopped, count)
 }
 
 /// A connection: the client's end and the server's.

@@ -23,7 +23,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::Pid;
 use reuseport_run::rescue::NAME;
-use reuseport_run::sys::{channel, interrupt, pidfd, procfs, tcp};
+use reuseport_run::sys::{channel, pidfd, procfs, tcp};
 use reuseport_run::wire::rescue::{
     Configuration, Descriptor, Forwarded, LONGEST, News, Order, Route, Tally, decode, encode,
 };

@@ -102,14 +102,18 @@ fn a_crash_loop_is_held_until_the_next_reload() {
     send(pids(&before)[0], Signal::SIGKILL);
     let line = supervisor.wait_line("is given up");
     assert!(line.contains("slot 0 crashed 2 times within 1m"), "{line}");
-    let held =
-        supervisor.wait_status(|status| status.workers.iter().any(|worker| worker.phase == "held"));
+    let held = supervisor.wait_status(|status| {
+        status
+            .workers
+            .iter()
+            .any(|worker| worker.phase == "given-up")
+    });
     let phases: Vec<&str> = held
         .workers
         .iter()
         .map(|worker| worker.phase.as_str())
         .collect();
-    assert_eq!(phases, ["held", "serving"]);
+    assert_eq!(phases, ["given-up", "serving"]);
     assert_eq!((held.workers[0].pid, held.workers[1].pid), (None, sibling));
     without_loss(light(supervisor.address()), || ());
     supervisor.write("behaviour", "");
@@ -124,7 +128,7 @@ fn a_held_slot_can_be_restarted() {
     let supervisor = scripted(&options, &[]).start();
     let before = supervisor.wait_serving(2);
     send(pids(&before)[0], Signal::SIGKILL);
-    let held = supervisor.wait_status(|status| status.workers[0].phase == "held");
+    let held = supervisor.wait_status(|status| status.workers[0].phase == "given-up");
     supervisor.ctl_ok(["restart".to_owned(), held.workers[0].id.to_string()]);
     supervisor.wait_serving(2);
 }

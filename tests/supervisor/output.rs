@@ -88,7 +88,7 @@ fn a_reader_that_does_not_read_stops_nothing_and_hears_what_it_missed() {
     });
     supervisor.ctl_ok(["reload"]);
     supervisor.wait_for("what is written since", || {
-        has("reload: done, 1 workers of generation 3 serve")
+        has("reload: done, 1 worker of generation 3 serves")
     });
 }
 

@@ -132,6 +132,6 @@ fn workers_do_not_survive_a_supervisor_that_is_killed() {
         .args(["-n", "1", "--control", &text])
         .fixture("misbehave", ["--port", "{port}"])
         .start();
-    next.wait_line("done, 1 workers of generation 1 serve");
+    next.wait_line("done, 1 worker of generation 1 serves");
     assert!(UnixStream::connect(&socket).is_ok());
 }

@@ -95,7 +95,7 @@ impl World {
             Effect::Spawn {
                 worker,
                 slot,
-                queue,
+                set,
                 adopt,
                 ..
             } => {
@@ -108,14 +108,14 @@ impl World {
                 ensure(slot.0 < self.plan.policy.most_workers, || {
                     format!("slot {slot} is beyond the most workers")
                 })?;
-                self.check_adoption(*queue, adopt)
+                self.check_adoption(*set, adopt)
             }
             Effect::Steer { live } => live.keys().try_for_each(|id| {
                 ensure(self.kernel.open.contains_key(id), || {
                     format!("new connections go to {id:?}, which is closed")
                 })
             }),
-            Effect::Signal { worker } => self.check_signal(*worker, batch),
+            Effect::SendStop { worker } => self.check_signal(*worker, batch),
             Effect::Kill { worker } => self.check_kill(*worker),
             Effect::Close { listener } => self.check_close(*listener, batch, before),
             Effect::Report {
@@ -136,7 +136,8 @@ impl World {
                 self.check_verdict(*reply_to, result, batch, before)
             }
             Effect::Finish { .. } => self.check_finish(),
-            Effect::Probe { worker } => self.process_of(*worker).map(drop),
+            Effect::Probe { worker, .. } => self.process_of(*worker).map(drop),
+            Effect::PrepareStop { worker } => self.check_preparation(*worker),
             Effect::Log(note) => self.check_note(note),
             Effect::DrainBacklog { listeners, .. } => listeners
                 .iter()
@@ -147,8 +148,27 @@ impl World {
                     format!("worker {id} is held twice")
                 })
             }),
-            _ => Ok(()),
+            Effect::Fence | Effect::MeasureBacklogs { .. } | Effect::MeasureConnections { .. } => {
+                Ok(())
+            }
+            Effect::EndRescuers => {
+                let mut alive = self.processes.values().filter(|it| it.is_alive());
+                ensure(alive.next().is_none(), || {
+                    "rescuers are told to end while workers are here".to_owned()
+                })
+            }
         }
+    }
+
+    /// A rescuer gets a worker ready once, and only one whose connections it has.
+    fn check_preparation(&self, id: WorkerId) -> Checked {
+        let process = self.process_of(id)?;
+        ensure(!process.is_prepared, || {
+            format!("worker {id} is prepared twice")
+        })?;
+        ensure(process.is_busy.is_some() && !process.is_let_go, || {
+            format!("worker {id} is prepared, and no rescuer has its connections")
+        })
     }
 
     /// A worker that an effect is for: it has a process, or never had one.
@@ -234,6 +254,9 @@ impl World {
             format!("worker {id} is told before its queues were seen empty")
         })?;
         let rescue = self.plan.policy.rescue && !process.is_let_go;
+        ensure(!rescue || process.is_prepared, || {
+            format!("worker {id} is told before its rescuer was")
+        })?;
         ensure(!rescue || process.is_busy.is_some(), || {
             format!("worker {id} is told before its connections are held")
         })?;
@@ -705,14 +728,14 @@ impl World {
                 lines.count()
             };
             ensure(
-                count(&["serving", "starting", "waiting", "held"]) > 0,
+                count(&["serving", "starting", "waiting", "given-up"]) > 0,
                 || format!("slot {slot} is empty and will stay so"),
             )?;
-            ensure(count(&["serving", "waiting", "held"]) <= 1, || {
+            ensure(count(&["serving", "waiting", "given-up"]) <= 1, || {
                 format!("slot {slot} is empty and is not")
             })?;
         }
-        let is_dead = view.iter().all(|line| line.phase == "held");
+        let is_dead = view.iter().all(|line| line.phase == "given-up");
         ensure(!is_dead, || {
             "all slots are given up, and it goes on".to_owned()
         })

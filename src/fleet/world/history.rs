@@ -32,14 +32,14 @@ impl fmt::Display for History {
 fn is_dull(event: &Event) -> bool {
     matches!(
         event,
-        Event::TimePassed | Event::QueueMeasured { .. } | Event::ConnectionsMeasured { .. }
+        Event::TimePassed | Event::BacklogsMeasured { .. } | Event::ConnectionsMeasured { .. }
     )
 }
 
 fn is_look(effect: &Effect) -> bool {
     matches!(
         effect,
-        Effect::Probe { .. } | Effect::MeasureQueues { .. } | Effect::MeasureConnections { .. }
+        Effect::Probe { .. } | Effect::MeasureBacklogs { .. } | Effect::MeasureConnections { .. }
     )
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Plan {
     pub(super) scripts: Vec<Script>,
     /// What comes from outside, and how long after the one before.
     pub(super) wishes: Vec<(u64, Wish)>,
+    /// How long rescuers take to end; none: for ever.
+    pub(super) rescuers_end_after: Option<u64>,
     /// A connection comes every so often; none: no connections.
     pub(super) traffic: Option<u64>,
 }
@@ -41,6 +43,7 @@ impl fmt::Debug for Plan {
             fence_takes,
             scripts,
             wishes,
+            rescuers_end_after,
             traffic,
         } = self;
         writeln!(f, "{policy:?}")?;
@@ -48,7 +51,7 @@ impl fmt::Debug for Plan {
             f,
             "passed {passed}, two endpoints {two_endpoints}, slot ports {slot_ports}, fence refused {fence_refused}, \
              fence takes {fence_takes:?}, \
-             traffic {traffic:?}"
+             rescuers end after {rescuers_end_after:?}, traffic {traffic:?}"
         )?;
         for script in scripts {
             writeln!(f, "worker: {script:?}")?;
@@ -80,6 +83,8 @@ pub(super) struct Script {
     pub(super) connection_lasts: Option<u64>,
     /// How long its held connections have requests in flight; none: for ever.
     pub(super) quiets_after: Option<u64>,
+    /// How long its rescuer takes to get it ready for the stop signal; none: for ever.
+    pub(super) prepared_after: Option<u64>,
 }
 
 /// How one worker starts.
@@ -136,6 +141,7 @@ impl Script {
         accepts_after: Some(2),
         connection_lasts: Some(20),
         quiets_after: Some(0),
+        prepared_after: Some(0),
     };
 }
 
@@ -175,6 +181,8 @@ fn policy() -> impl Strategy<Value = Policy> {
             settle_timeout: spans.1,
             quiet_timeout: spans.2,
             drain_timeout: spans.3,
+            prepare_timeout: Duration::from_millis(60),
+            rescuers_end_timeout: Duration::from_millis(30),
             pre_stop: spans.4,
             max_restarts,
             restart_window: Duration::from_secs(2),
@@ -216,6 +224,7 @@ fn script() -> impl Strategy<Value = Script> {
         mostly(0..60),
         mostly(0..200),
         mostly(0..200),
+        mostly(0..100),
     );
     (start(), times, ends).prop_map(|(start, times, ends)| Script {
         start,
@@ -229,6 +238,7 @@ fn script() -> impl Strategy<Value = Script> {
         accepts_after: ends.2,
         connection_lasts: ends.3,
         quiets_after: ends.4,
+        prepared_after: ends.5,
     })
 }
 
@@ -268,7 +278,7 @@ pub(super) fn plans() -> impl Strategy<Value = Plan> {
         prop::bool::weighted(0.2),
         prop::bool::weighted(0.3),
     );
-    let traffic = option::weighted(0.8, 1..15_u64);
+    let traffic = (option::weighted(0.8, 1..15_u64), mostly(0..50));
     // A machine that has too much to do takes longer than the time-outs.
     let fence_takes = prop_oneof![4 => Just(0), 4 => 1..40_u64, 2 => 40..300_u64];
     let fence_takes = fence_takes.prop_map(Duration::from_millis);
@@ -282,7 +292,8 @@ pub(super) fn plans() -> impl Strategy<Value = Plan> {
             fence_takes,
             scripts,
             wishes,
-            traffic,
+            rescuers_end_after: traffic.1,
+            traffic: traffic.0,
         },
     )
 }

@@ -35,6 +35,9 @@ pub(super) struct Process {
     pub(super) quiet_timed_out: bool,
     pub(super) drain_timed_out: bool,
     pub(super) start_timed_out: bool,
+    pub(super) stop_not_prepared: bool,
+    /// Its rescuer was asked to get it ready for the stop signal.
+    pub(super) is_prepared: bool,
     /// New connections were steered to it once.
     pub(super) was_live: bool,
     /// What was measured last: its queues empty, itself quiet.
@@ -81,6 +84,8 @@ impl Process {
             quiet_timed_out: false,
             drain_timed_out: false,
             start_timed_out: false,
+            stop_not_prepared: false,
+            is_prepared: false,
             was_live: false,
             measured: (false, false),
             phase: ("starting", now),

@@ -1,280 +1,234 @@
-//! The endpoints' reuseport groups: which listeners there are, and which get new connections.
+//! The listeners: every listening socket that the supervisor has a duplicate of.
 //!
-//! The supervisor has a duplicate of every listener, so a listener leaves its group when the
-//! supervisor closes that, and not before; see `departure`.
+//! The supervisor keeps a duplicate of each listener from `listen(2)` on. So a listener outlives its
+//! worker, and leaves its group when the supervisor closes the duplicate, and not before
+//! ([`steering`](super::steering) says when that may be).
+//!
+//! A *listener set* is what the workers of one set share: one listener an endpoint, or more. Such a
+//! listener is one member of its group, however many workers have it. It stays when one of them dies, and
+//! what a worker does to it is done for all: a worker that shuts it down takes it from the others too,
+//! until the next one calls `listen(2)`.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `intercept` | answers the workers' bind and listen |
+//! | `port_conflict` | refuses a port that somebody else listens on |
 
-pub(crate) mod intercept;
-pub(crate) mod port_conflict;
-mod set;
+pub(super) mod intercept;
+pub(super) mod port_conflict;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use log::error;
+use crate::fleet::{Endpoint, ListenerId, ListenerSetId, WorkerId};
+use crate::sys::listener;
 
-use crate::fleet::{Endpoint, ListenerId, ListenerSetId};
-use crate::supervisor::steering::cbpf::{Layout, Probe, Target, compile};
-use crate::supervisor::steering::fence::Ticket;
-use crate::sys::{listener, steering};
-
-/// The listener that gets everything before any is live.
-const FIRST: Target = Target {
-    index: 0,
-    weight: 1,
-};
-
-/// All groups.
-#[derive(Debug)]
-pub(crate) struct Groups {
-    pub(crate) listeners: BTreeMap<ListenerId, Listener>,
-    pub(crate) groups: BTreeMap<Endpoint, Group>,
-    /// What the last steering said.
-    pub(crate) live: BTreeMap<ListenerId, u32>,
-    next: u64,
-    steered: bool,
-}
-
-#[derive(Debug)]
-pub(crate) struct Listener {
-    pub(crate) socket: OwnedFd,
-    pub(crate) endpoint: Endpoint,
-    pub(crate) queue: ListenerSetId,
-    pub(crate) inode: u64,
-}
-
+/// All listeners, by what they are looked for.
 #[derive(Debug, Default)]
-pub(crate) struct Group {
-    pub(crate) layout: Layout,
-    pub(crate) live: BTreeMap<ListenerId, u32>,
-    /// By their ports: workers of a queue are probed through the same listener.
-    pub(crate) probes: BTreeMap<u16, ProbeSource>,
-    /// To be closed as soon as that cannot send a connection astray.
-    pub(crate) leaving: BTreeSet<ListenerId>,
-    /// Those of them that no look-up finds any more, once the fence has passed.
-    pub(crate) hidden: BTreeMap<ListenerId, Ticket>,
-    /// A rescuer accepts from these until they are empty.
-    pub(crate) drained_by_rescuer: BTreeSet<ListenerId>,
-    /// Closed by us, and still in the group because somebody else has a descriptor.
-    pub(crate) stray: BTreeMap<ListenerId, u64>,
-    is_attached: bool,
+pub(super) struct Listeners {
+    by_id: BTreeMap<ListenerId, Listener>,
+    by_inode: BTreeMap<u64, ListenerId>,
+    /// Those that are there to stay: a new worker of the set gets them.
+    by_set: BTreeMap<(ListenerSetId, Endpoint), BTreeSet<ListenerId>>,
+    by_endpoint: BTreeMap<Endpoint, BTreeSet<ListenerId>>,
+    /// Closed by us, and still in their group because another process has a descriptor. By inode.
+    leaked: BTreeMap<u64, (ListenerId, Endpoint)>,
+    next: u64,
 }
 
-/// Where the probe of a listener comes from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ProbeSource {
-    pub(crate) listener: ListenerId,
-    address: u32,
+/// One listener: what is known of it, and the duplicate.
+#[derive(Debug)]
+struct Listener {
+    facts: Facts,
+    socket: OwnedFd,
 }
 
-impl Groups {
-    /// No groups. `steered`: a program decides who gets new connections.
-    pub(crate) fn new(steered: bool) -> Self {
-        Self {
-            listeners: BTreeMap::new(),
-            groups: BTreeMap::new(),
-            live: BTreeMap::new(),
-            next: 0,
-            steered,
-        }
-    }
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Facts {
+    endpoint: Endpoint,
+    set: ListenerSetId,
+    inode: u64,
+    /// Workers that called `listen(2)` on it and have not ended.
+    users: BTreeSet<WorkerId>,
+    /// A rescuer has a duplicate, accepts what waits, and closes it then.
+    is_drained_by_rescuer: bool,
+}
 
+impl Listeners {
     /// Takes in a socket that has just begun to listen.
-    pub(crate) fn join(
+    ///
+    /// # Errors
+    /// Those of fstat(2).
+    pub(super) fn add(
         &mut self,
         socket: OwnedFd,
         endpoint: Endpoint,
-        queue: ListenerSetId,
+        set: ListenerSetId,
     ) -> io::Result<ListenerId> {
         let inode = listener::inode(&socket)?;
         let id = ListenerId(self.next);
         self.next += 1;
-        self.listeners.insert(
-            id,
-            Listener {
-                socket,
-                endpoint,
-                queue,
-                inode,
-            },
-        );
-        let group = self.groups.entry(endpoint).or_default();
-        group.layout.joined(id);
-        if !group.is_attached && self.steered {
-            // From the first listener on, so that none that joins gets anything before its time.
-            self.attach(&endpoint, &[FIRST]);
-        }
+        let facts = Facts {
+            endpoint,
+            set,
+            inode,
+            users: BTreeSet::new(),
+            is_drained_by_rescuer: false,
+        };
+        self.by_id.insert(id, Listener { facts, socket });
+        self.by_inode.insert(inode, id);
+        self.by_set.entry((set, endpoint)).or_default().insert(id);
+        self.by_endpoint.entry(endpoint).or_default().insert(id);
         Ok(id)
     }
 
+    pub(super) fn endpoint(&self, id: ListenerId) -> Option<Endpoint> {
+        self.by_id.get(&id).map(|found| found.facts.endpoint)
+    }
+
+    pub(super) fn inode(&self, id: ListenerId) -> Option<u64> {
+        self.by_id.get(&id).map(|found| found.facts.inode)
+    }
+
+    pub(super) fn socket(&self, id: ListenerId) -> Option<BorrowedFd<'_>> {
+        self.by_id.get(&id).map(|found| found.socket.as_fd())
+    }
+
     /// The listener that is this socket.
-    pub(crate) fn by_inode(&self, inode: u64) -> Option<ListenerId> {
-        self.listeners
-            .iter()
-            .find(|(_, listener)| listener.inode == inode)
-            .map(|(id, _)| *id)
+    pub(super) fn by_inode(&self, inode: u64) -> Option<ListenerId> {
+        self.by_inode.get(&inode).copied()
     }
 
-    pub(crate) fn is_steered(&self) -> bool {
-        self.steered
-    }
-
-    /// A rescuer has a duplicate of this listener, and will close it when it is empty.
-    pub(crate) fn drained_by_rescuer(&mut self, id: ListenerId) {
-        if let Some(group) = self
-            .endpoint(id)
-            .and_then(|endpoint| self.groups.get_mut(&endpoint))
-        {
-            group.drained_by_rescuer.insert(id);
-        }
+    /// The listeners of a set on an endpoint that are there to stay, oldest first.
+    pub(super) fn of_set(
+        &self,
+        set: ListenerSetId,
+        endpoint: &Endpoint,
+    ) -> impl Iterator<Item = ListenerId> {
+        let found = self.by_set.get(&(set, *endpoint));
+        found.into_iter().flatten().copied()
     }
 
     /// Whether any listener of ours serves this endpoint.
-    pub(crate) fn has(&self, endpoint: &Endpoint) -> bool {
-        self.groups.contains_key(endpoint)
+    pub(super) fn serve(&self, endpoint: &Endpoint) -> bool {
+        self.by_endpoint.contains_key(endpoint)
     }
 
-    /// Whether a socket is one of our listeners, present or stray.
-    pub(crate) fn is_ours(&self, inode: u64) -> bool {
-        self.by_inode(inode).is_some()
-            || self
-                .groups
-                .values()
-                .any(|group| group.stray.values().any(|stray| *stray == inode))
+    /// The endpoints that are served, and how many listeners each has.
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = (Endpoint, usize)> {
+        let all = self.by_endpoint.iter();
+        all.map(|(endpoint, here)| (*endpoint, here.len()))
     }
 
-    pub(crate) fn endpoint(&self, id: ListenerId) -> Option<Endpoint> {
-        self.listeners.get(&id).map(|listener| listener.endpoint)
+    /// Whether a socket is one of our listeners, or was and leaked.
+    pub(super) fn is_ours(&self, inode: u64) -> bool {
+        self.by_inode.contains_key(&inode) || self.leaked.contains_key(&inode)
     }
 
-    pub(crate) fn socket(&self, id: ListenerId) -> Option<BorrowedFd<'_>> {
-        self.listeners
-            .get(&id)
-            .map(|listener| listener.socket.as_fd())
+    /// Calls `listen(2)` on a listener once more for a worker. Whether the listener has joined its group
+    /// anew: it had been shut down.
+    ///
+    /// # Errors
+    /// Those of listen(2).
+    pub(super) fn listen_again(&self, id: ListenerId, backlog: i32) -> io::Result<bool> {
+        let found = self.by_id.get(&id).ok_or(io::ErrorKind::NotFound)?;
+        // Before the call: after it, nothing tells that the listener had left.
+        let had_left = !listener::is_listening(&found.socket);
+        listener::listen(&found.socket, backlog)?;
+        Ok(had_left)
     }
 
-    pub(crate) fn inode(&self, id: ListenerId) -> Option<u64> {
-        self.listeners.get(&id).map(|listener| listener.inode)
+    /// A worker listens on this listener.
+    pub(super) fn used_by(&mut self, id: ListenerId, worker: WorkerId) {
+        if let Some(found) = self.by_id.get_mut(&id) {
+            found.facts.users.insert(worker);
+        }
     }
 
-    /// Endpoints, and how many listeners each has.
-    pub(crate) fn endpoints(&self) -> impl Iterator<Item = (&Endpoint, usize)> {
-        self.groups
-            .iter()
-            .map(|(endpoint, group)| (endpoint, group.layout.len()))
+    /// Whether another worker listens on this listener.
+    pub(super) fn is_used_by_others(&self, id: ListenerId, worker: WorkerId) -> bool {
+        let found = self.by_id.get(&id);
+        found.is_some_and(|found| found.facts.users.iter().any(|user| *user != worker))
     }
 
-    /// The listener that the present program gives to a connection from this source.
-    pub(crate) fn chosen(
-        &self,
-        endpoint: &Endpoint,
-        source: IpAddr,
-        port: u16,
-    ) -> Option<ListenerId> {
-        let group = self.groups.get(endpoint)?;
-        let targets = group.layout.targets(&group.live);
-        group
-            .layout
-            .listener_at(crate::supervisor::steering::cbpf::choose(
-                &targets, source, port,
-            )?)
-    }
-
-    /// Gives new connections to these listeners and to no others.
-    pub(crate) fn steer(&mut self, live: &BTreeMap<ListenerId, u32>) {
-        self.live.clone_from(live);
-        for endpoint in self.groups.keys().copied().collect::<Vec<_>>() {
-            let Some(group) = self.groups.get_mut(&endpoint) else {
-                continue;
-            };
-            let members: BTreeSet<ListenerId> = group.layout.members().collect();
-            let here: BTreeMap<ListenerId, u32> = live
-                .iter()
-                .filter(|(id, _)| members.contains(id))
-                .map(|(id, weight)| (*id, *weight))
-                .collect();
-            if here.is_empty() || here == group.live {
-                continue;
+    /// A worker has ended: it uses nothing any more.
+    pub(super) fn worker_ended(
+        &mut self,
+        worker: WorkerId,
+        had: impl IntoIterator<Item = ListenerId>,
+    ) {
+        for id in had {
+            if let Some(found) = self.by_id.get_mut(&id) {
+                found.facts.users.remove(&worker);
             }
-            group.live = here;
-            self.reattach(&endpoint);
         }
     }
 
-    /// Lets connections from one source reach one listener, whoever is live.
-    pub(crate) fn probe_from(&mut self, id: ListenerId, source: IpAddr, port: u16) {
-        let Some(endpoint) = self.endpoint(id) else {
-            return;
-        };
-        let address = match source {
-            IpAddr::V4(address) => u32::from(address),
-            IpAddr::V6(address) => u128::from(address) as u32, // the last 32 bits are what a program compares
-        };
-        if let Some(group) = self.groups.get_mut(&endpoint) {
-            let listener = id;
-            let source = ProbeSource { listener, address };
-            group.probes.insert(port, source);
-            self.reattach(&endpoint);
+    /// A rescuer has a duplicate of this listener, and closes it when nothing waits in it.
+    pub(super) fn drained_by_rescuer(&mut self, id: ListenerId) {
+        if let Some(found) = self.by_id.get_mut(&id) {
+            found.facts.is_drained_by_rescuer = true;
         }
     }
 
-    /// Forgets what [`Self::probe_from`] said. The rule stays in the program until its next
-    /// change: it does no harm, and a program is changed as rarely as can be.
-    pub(crate) fn probe_ended(&mut self, port: u16) {
-        for group in self.groups.values_mut() {
-            group.probes.remove(&port);
-        }
+    /// No worker gets this listener any more: it is about to be closed.
+    pub(super) fn withdraw(&mut self, id: ListenerId) {
+        let Some(found) = self.by_id.get(&id) else {
+            return;
+        };
+        let key = (found.facts.set, found.facts.endpoint);
+        remove_from(&mut self.by_set, &key, id);
     }
 
-    /// Attaches the program for the group as it is now.
-    pub(crate) fn reattach(&mut self, endpoint: &Endpoint) {
-        self.reconcile(endpoint);
-        let Some(group) = self.groups.get(endpoint) else {
-            return;
-        };
-        let mut targets = group.layout.targets(&group.live);
-        if targets.is_empty() && !group.probes.is_empty() {
-            // None is live yet; without a program for it, a probe would reach the first listener.
-            targets.push(FIRST);
-        }
-        self.attach(endpoint, &targets);
+    /// Closes a listener.
+    pub(super) fn close(&mut self, id: ListenerId) -> Option<Closed> {
+        self.withdraw(id);
+        let Listener { facts, socket } = self.by_id.remove(&id)?;
+        self.by_inode.remove(&facts.inode);
+        remove_from(&mut self.by_endpoint, &facts.endpoint, id);
+        drop(socket);
+        Some(Closed {
+            id,
+            endpoint: facts.endpoint,
+            inode: facts.inode,
+            is_drained_by_rescuer: facts.is_drained_by_rescuer,
+        })
     }
 
-    /// Attaches a program. Without a target the one that is there stays: whatever it answers, a
-    /// queue that waits for a replacement is better than a reset.
-    pub(crate) fn attach(&mut self, endpoint: &Endpoint, targets: &[Target]) {
-        if !self.steered || targets.is_empty() {
-            return;
-        }
-        let Some(group) = self.groups.get_mut(endpoint) else {
-            return;
-        };
-        let probes = group.probes.iter().filter_map(|(port, source)| {
-            let index = group.layout.index_of(source.listener)?;
-            Some(Probe {
-                port: *port,
-                address: source.address,
-                index,
-            })
-        });
-        let probes: Vec<Probe> = probes.collect();
-        let program = match compile(targets, &probes) {
-            Ok(program) => program,
-            Err(unfit) => return error!("{endpoint}: cannot steer new connections: {unfit}"),
-        };
-        // Through any member: the program belongs to the group.
-        let member = group
-            .layout
-            .members()
-            .find_map(|id| self.listeners.get(&id));
-        match member.map(|member| steering::attach(&member.socket, &program)) {
-            Some(Ok(())) => group.is_attached = true,
-            Some(Err(error)) => error!(
-                "{endpoint}: cannot attach the steering program: {error}; new connections may reach workers that are \
-                 being replaced (--steering none avoids programs)"
-            ),
-            None => {}
+    /// A listener that was closed is still there: another process has a descriptor of it.
+    pub(super) fn leaked(&mut self, closed: &Closed) {
+        self.leaked
+            .insert(closed.inode, (closed.id, closed.endpoint));
+    }
+
+    /// The listeners of an endpoint that leaked, by inode.
+    pub(super) fn leaked_at(&self, endpoint: &Endpoint) -> BTreeMap<u64, ListenerId> {
+        let here = self.leaked.iter().filter(|(_, (_, of))| of == endpoint);
+        here.map(|(inode, (id, _))| (*inode, *id)).collect()
+    }
+
+    /// The last descriptor of a leaked listener has been closed.
+    pub(super) fn forget_leaked(&mut self, inode: u64) {
+        self.leaked.remove(&inode);
+    }
+}
+
+/// Removes one of those under a key, and the key with the last.
+fn remove_from<K: Ord>(index: &mut BTreeMap<K, BTreeSet<ListenerId>>, key: &K, id: ListenerId) {
+    if let Some(here) = index.get_mut(key) {
+        here.remove(&id);
+        if here.is_empty() {
+            index.remove(key);
         }
     }
+}
+
+/// What a closed listener was.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Closed {
+    pub(super) id: ListenerId,
+    pub(super) endpoint: Endpoint,
+    pub(super) inode: u64,
+    pub(super) is_drained_by_rescuer: bool,
 }

@@ -3,26 +3,28 @@
 use std::io;
 use std::net::SocketAddr;
 
+use super::Listeners;
 use crate::fleet::Endpoint;
-use crate::supervisor::listeners::Groups;
 use crate::sys::{diag, procfs};
 use crate::wire::diag::States;
 
-/// `SO_REUSEPORT` lets anything of the same user join a port unasked, so a second start of the
+/// `SO_REUSEPORT` lets any process of the same user join a port unasked, so a second start of the
 /// same service would silently take half of the first one's connections.
-pub(crate) fn refuse_stranger(groups: &Groups, endpoint: &Endpoint) -> io::Result<()> {
-    if groups.has(endpoint) {
+///
+/// # Errors
+/// `EADDRINUSE`: another process listens on the endpoint, and we do not yet.
+pub(crate) fn refuse(listeners: &Listeners, endpoint: &Endpoint) -> io::Result<()> {
+    if listeners.serve(endpoint) {
         return Ok(());
     }
-    let lines = diag::connections(endpoint.address.port(), States::LISTENING).unwrap_or_default();
-    let is_stranger = lines
+    let found = diag::connections(endpoint.address.port(), States::LISTENING).unwrap_or_default();
+    let is_taken = found
         .iter()
-        .any(|line| line.local == endpoint.address && !groups.is_ours(line.inode));
-    if is_stranger {
-        Err(io::Error::from_raw_os_error(libc::EADDRINUSE))
-    } else {
-        Ok(())
+        .any(|other| other.local == endpoint.address && !listeners.is_ours(other.inode));
+    if is_taken {
+        return Err(io::Error::from_raw_os_error(libc::EADDRINUSE));
     }
+    Ok(())
 }
 
 /// Why there is no listener, and what to do.
@@ -38,18 +40,18 @@ pub(crate) fn cannot_listen(address: &SocketAddr, error: &io::Error) -> String {
     format!("cannot bind {address}: {error}{advice}")
 }
 
-/// Who is in the way.
+/// Which process is in the way.
 fn in_use(address: &SocketAddr) -> String {
-    let lines = diag::connections(address.port(), States::LISTENING).unwrap_or_default();
-    let in_the_way = lines.first();
-    let holder = in_the_way.and_then(|line| procfs::holder_of(line.inode));
+    let found = diag::connections(address.port(), States::LISTENING).unwrap_or_default();
+    let in_the_way = found.first();
+    let holder = in_the_way.and_then(|other| procfs::holder_of(other.inode));
     match (holder, in_the_way) {
         (Some((pid, name)), _) => {
             format!("it is in use by {name} (pid {pid}); stop that or take another port")
         }
-        (None, Some(line)) => format!(
+        (None, Some(other)) => format!(
             "it is in use by a process of user {}; stop that or take another port",
-            line.uid
+            other.uid
         ),
         (None, None) => "it is in use; stop what uses it or take another port".to_owned(),
     }

@@ -13,15 +13,15 @@ use mio::net::UnixStream;
 use mio::{Interest, Token};
 
 use crate::fleet::{ClientId, Event, ScaleTo, WorkerId};
+use crate::supervisor::StartError;
 use crate::supervisor::sources::{Source, Sources};
-use crate::supervisor::{StartError, Supervisor};
 use crate::sys::socket;
 use crate::wire::control::{MAX_REQUEST, Reply, Request, Scale, parse_request, reply_line};
 
 /// The most clients at once.
-const MOST: usize = 128;
+const MAX_CLIENTS: usize = 128;
 /// The most that is kept for a client that does not read; a status of 4,096 workers fits.
-const MOST_UNREAD: usize = 4 << 20;
+const MAX_UNREAD: usize = 4 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Control {
@@ -33,7 +33,7 @@ pub(crate) struct Control {
 #[derive(Debug)]
 struct Client {
     stream: UnixStream,
-    reply_to: ClientId,
+    id: ClientId,
     request: Vec<u8>,
     unread: Vec<u8>,
     state: State,
@@ -69,7 +69,7 @@ impl Control {
     }
 
     /// The next who wants to be a client.
-    fn next_client(&mut self) -> Option<std::os::unix::net::UnixStream> {
+    pub(crate) fn next_client(&mut self) -> Option<std::os::unix::net::UnixStream> {
         loop {
             match self.listener.socket.accept() {
                 Ok((stream, _)) => return Some(stream),
@@ -83,11 +83,11 @@ impl Control {
         }
     }
 
-    fn is_crowded(&self) -> bool {
-        self.clients.len() >= MOST
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.clients.len() >= MAX_CLIENTS
     }
 
-    fn asking(&self) -> Vec<Token> {
+    pub(crate) fn asking(&self) -> Vec<Token> {
         let asking = self
             .clients
             .iter()
@@ -95,7 +95,7 @@ impl Control {
         asking.map(|(token, _)| *token).collect()
     }
 
-    fn admit(&mut self, sources: &mut Sources, stream: std::os::unix::net::UnixStream) {
+    pub(crate) fn admit(&mut self, sources: &mut Sources, stream: std::os::unix::net::UnixStream) {
         let ours = nix::unistd::geteuid().as_raw();
         match socket::peer_user(&stream) {
             Ok(user) if user == ours || user == 0 => {}
@@ -119,11 +119,11 @@ impl Control {
         {
             return warn!("cannot wait for a client of the control socket: {error}");
         }
-        let reply_to = ClientId(self.next_client_id);
+        let id = ClientId(self.next_client_id);
         self.next_client_id += 1;
         let client = Client {
             stream,
-            reply_to,
+            id,
             request: Vec::new(),
             unread: Vec::new(),
             state: State::Asking,
@@ -153,11 +153,9 @@ impl Control {
         }
     }
 
-    fn reply(&mut self, sources: &mut Sources, reply_to: ClientId, reply: &Reply) {
-        let Some((token, client)) = self
-            .clients
-            .iter_mut()
-            .find(|(_, client)| client.reply_to == reply_to)
+    /// Sends a line to a client; a final one is the last that the client gets.
+    pub(crate) fn reply(&mut self, sources: &mut Sources, id: ClientId, reply: &Reply) {
+        let Some((token, client)) = self.clients.iter_mut().find(|(_, client)| client.id == id)
         else {
             return;
         };
@@ -166,7 +164,7 @@ impl Control {
         if reply.is_final() {
             client.state = State::Answered;
         }
-        if !client.flush() || client.unread.len() > MOST_UNREAD {
+        if !client.flush() || client.unread.len() > MAX_UNREAD {
             self.hang_up(sources, token);
         }
     }
@@ -210,52 +208,53 @@ impl Client {
     }
 }
 
-impl Supervisor {
-    /// Takes in everybody who wants to be a client.
-    ///
-    /// Many may come at once, each with its request sent already; so before anybody is hung up on
-    /// to make room, all are heard.
-    pub(crate) fn control_ready(&mut self) {
-        while let Some(stream) = self.control.next_client() {
-            if self.control.is_crowded() {
-                for token in self.control.asking() {
-                    self.client_ready(token);
-                }
-            }
-            self.control.admit(&mut self.sources, stream);
-        }
-    }
+/// What a client asks for.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// To be answered at once.
+    Status,
+    /// Something for the fleet to decide.
+    Event(Event),
+}
 
-    pub(crate) fn client_ready(&mut self, token: Token) {
-        let Some(client) = self.control.clients.get_mut(&token) else {
-            return;
-        };
+impl Control {
+    /// What a client asks for that has said something, or can be written to.
+    pub(crate) fn client_ready(
+        &mut self,
+        sources: &mut Sources,
+        token: Token,
+    ) -> Option<(ClientId, Asked)> {
+        let client = self.clients.get_mut(&token)?;
         if !client.flush() {
-            return self.control.hang_up(&mut self.sources, token);
+            self.hang_up(sources, token);
+            return None;
         }
-        let reply_to = client.reply_to;
+        let id = client.id;
         match client.read() {
-            Ok(Some(line)) => self.asked(reply_to, &line),
-            Ok(None) => {}
-            // Who has asked and gone will not hear the end, but what it asked for goes on.
-            Err(_) => self.control.hang_up(&mut self.sources, token),
+            Ok(line) => Some((id, self.parse(sources, id, &line?)?)),
+            // A client that has asked and gone will not hear the end, but what it asked for goes on.
+            Err(_) => {
+                self.hang_up(sources, token);
+                None
+            }
         }
     }
 
-    fn asked(&mut self, reply_to: ClientId, line: &[u8]) {
+    /// What a request line asks for; one that is not understood is denied at once.
+    fn parse(&mut self, sources: &mut Sources, id: ClientId, line: &[u8]) -> Option<Asked> {
         let request = match parse_request(line) {
             Ok(request) => request,
-            Err(message) => return self.reply(Some(reply_to), &Reply::Denied { message }),
+            Err(message) => {
+                self.reply(sources, id, &Reply::Denied { message });
+                return None;
+            }
         };
         if request != Request::Status {
             info!("asked for: {}", String::from_utf8_lossy(line));
         }
-        let reply_to = Some(reply_to);
-        let event = match request {
-            Request::Status => {
-                let status = Reply::Status(Box::new(self.status()));
-                return self.reply(reply_to, &status);
-            }
+        let reply_to = Some(id);
+        Some(Asked::Event(match request {
+            Request::Status => return Some(Asked::Status),
             Request::Reload => Event::ReloadAsked { reply_to },
             Request::Stop { now } => Event::StopAsked { reply_to, now },
             Request::Restart { worker } => Event::RestartAsked {
@@ -266,14 +265,7 @@ impl Supervisor {
                 reply_to,
                 to: scale(to),
             },
-        };
-        self.inbox.push_back(event);
-    }
-
-    pub(crate) fn reply(&mut self, reply_to: Option<ClientId>, reply: &Reply) {
-        if let Some(reply_to) = reply_to {
-            self.control.reply(&mut self.sources, reply_to, reply);
-        }
+        }))
     }
 }
 

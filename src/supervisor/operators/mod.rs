@@ -1,6 +1,12 @@
-//! The people who operate the supervisor, and their tools: clients of the control socket, `status`, and
-//! what the log and the clients are told.
+//! The people who operate the supervisor: clients of the control socket, `status`, and what the log and
+//! the clients are told.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `control` | clients of `reuseport-ctl` |
+//! | `status` | what `status` shows |
+//! | `report` | the sentences of the log and of the replies |
 
 pub(crate) mod control;
-mod report;
-mod status;
+pub(crate) mod report;
+pub(crate) mod status;

@@ -1,14 +1,19 @@
 //! What `status` shows: the fleet's view, and what the kernel says of it at this moment.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use crate::fleet::{Endpoint, ListenerId, ListenerSetId, WorkerId, WorkerView};
-use crate::supervisor::Supervisor;
+use crate::config::Config;
+use crate::fleet::{Endpoint, Fleet, ListenerId, ListenerSetId, Time, WorkerId, WorkerView};
+use crate::supervisor::listeners::Listeners;
 use crate::supervisor::retirement::connection_owners::attribute;
-use crate::supervisor::retirement::measure::identities;
+use crate::supervisor::retirement::measure::{connections, identities};
+use crate::supervisor::steering::Backend;
+use crate::supervisor::workers::Workers;
 use crate::sys::listener;
 use crate::wire::control::{
-    EndpointStatus, GenerationStatus, ListenerStatus, QueueStatus, Status, WorkerStatus,
+    EndpointStatus, GenerationStatus, ListenerStatus, QueueStatus, RescueStatus, Status,
+    WorkerStatus,
 };
 use crate::wire::diag::{Connection, States};
 
@@ -29,13 +34,25 @@ impl Connections {
     }
 }
 
-type Listeners = BTreeMap<ListenerId, ListenerStatus>;
+type ListenerStatuses = BTreeMap<ListenerId, ListenerStatus>;
 
-impl Supervisor {
-    pub(crate) fn status(&self) -> Status {
-        let views = self.fleet.view(self.now());
-        let connections = self.count_connections(&views);
-        let connections = connections.as_ref();
+/// What `status` is made of.
+pub(crate) struct Inspection<'a> {
+    pub(crate) config: &'a Config,
+    /// Since the supervisor started.
+    pub(crate) uptime: Duration,
+    pub(crate) fleet: &'a Fleet,
+    pub(crate) workers: &'a Workers,
+    pub(crate) listeners: &'a Listeners,
+    pub(crate) steering: &'a dyn Backend,
+    pub(crate) rescues: Vec<RescueStatus>,
+}
+
+impl Inspection<'_> {
+    pub(crate) fn status(self) -> Status {
+        let views = self.fleet.view(Time(self.uptime));
+        let counted = self.count_connections(&views);
+        let connections = counted.as_ref();
         let listeners = self.listener_statuses(&views);
         let queues = queues(&views, &listeners, connections);
         let workers: Vec<WorkerStatus> = views
@@ -47,7 +64,7 @@ impl Supervisor {
             name: self.config.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            uptime_ms: milliseconds(self.start.elapsed()),
+            uptime_ms: milliseconds(self.uptime),
             phase: self.fleet.phase_name().to_owned(),
             workers_wanted: self.fleet.workers_wanted(),
             reloads,
@@ -56,7 +73,7 @@ impl Supervisor {
             endpoints: self.endpoint_statuses(&listeners, connections),
             queues,
             workers,
-            rescues: self.rescuers.figures.statuses(),
+            rescues: self.rescues,
         }
     }
 
@@ -64,7 +81,7 @@ impl Supervisor {
         &self,
         view: &WorkerView,
         queues: &[QueueStatus],
-        listeners: &Listeners,
+        listeners: &ListenerStatuses,
         connections: Option<&Connections>,
     ) -> WorkerStatus {
         let mut own = queues
@@ -76,9 +93,9 @@ impl Supervisor {
             queue: view.queue.0,
             generation: view.generation.0,
             pid: self
-                .children
-                .get(view.worker)
-                .and_then(|child| u32::try_from(child.pid).ok()),
+                .workers
+                .pid(view.worker)
+                .and_then(|pid| u32::try_from(pid).ok()),
             phase: view.phase.to_owned(),
             uptime_ms: milliseconds(view.uptime),
             restarts: view.restarts,
@@ -99,7 +116,7 @@ impl Supervisor {
     }
 
     /// Each listener once, whoever shares it.
-    fn listener_statuses(&self, views: &[WorkerView]) -> Listeners {
+    fn listener_statuses(&self, views: &[WorkerView]) -> ListenerStatuses {
         let all = views.iter().flat_map(|view| &view.listeners);
         let distinct: BTreeMap<ListenerId, Endpoint> = all.copied().collect();
         let status =
@@ -109,7 +126,7 @@ impl Supervisor {
 
     fn listener_status(&self, id: ListenerId, endpoint: &Endpoint) -> ListenerStatus {
         let queue = self
-            .groups
+            .listeners
             .socket(id)
             .and_then(|socket| listener::queue(&socket).ok());
         let (queue, backlog) = queue.unwrap_or((0, 0));
@@ -123,10 +140,10 @@ impl Supervisor {
 
     fn endpoint_statuses(
         &self,
-        listeners: &Listeners,
+        listeners: &ListenerStatuses,
         connections: Option<&Connections>,
     ) -> Vec<EndpointStatus> {
-        let status = |(endpoint, count): (&Endpoint, usize)| {
+        let status = |(endpoint, count): (Endpoint, usize)| {
             let address = endpoint.to_string();
             let here = || {
                 listeners
@@ -138,18 +155,19 @@ impl Supervisor {
                 live: u32::try_from(here().filter(|listener| listener.live).count())
                     .unwrap_or(u32::MAX),
                 queue: here().map(|listener| u64::from(listener.queue)).sum(),
-                connections: connections
-                    .map(|connections| connections.by_endpoint.get(endpoint).copied().unwrap_or(0)),
+                connections: connections.map(|connections| {
+                    connections.by_endpoint.get(&endpoint).copied().unwrap_or(0)
+                }),
                 address,
             }
         };
-        self.groups.endpoints().map(status).collect()
+        self.listeners.endpoints().map(status).collect()
     }
 
     fn count_connections(&self, views: &[WorkerView]) -> Option<Connections> {
-        let open = self.open_connections().ok()?;
-        let closed = self.connections(States::CLOSED_RECENTLY).ok()?;
-        let by_worker = attribute(&identities(&open), &self.owners()).open;
+        let open = connections(self.listeners, States::OPEN).ok()?;
+        let closed = connections(self.listeners, States::CLOSED_RECENTLY).ok()?;
+        let by_worker = attribute(&identities(&open), &self.workers.socket_owners()).open;
         let queue_of: BTreeMap<ListenerId, ListenerSetId> = views
             .iter()
             .flat_map(|view| view.listeners.iter().map(|(id, _)| (*id, view.queue)))
@@ -169,10 +187,8 @@ impl Supervisor {
                 .for_each(|endpoint| *by_endpoint.entry(endpoint).or_default() += 1);
         }
         for connection in &closed {
-            let chosen = self.endpoint_of(connection).and_then(|endpoint| {
-                self.groups
-                    .chosen(&endpoint, connection.remote.ip(), connection.remote.port())
-            });
+            let endpoint = self.endpoint_of(connection);
+            let chosen = endpoint.and_then(|of| self.steering.chosen(&of, connection.remote));
             if let Some(queue) = chosen.and_then(|listener| queue_of.get(&listener)) {
                 *given.entry(*queue).or_default() += 1;
             }
@@ -188,9 +204,9 @@ impl Supervisor {
     fn endpoint_of(&self, connection: &Connection) -> Option<Endpoint> {
         let port = connection.local.port();
         let candidates: Vec<Endpoint> = self
-            .groups
+            .listeners
             .endpoints()
-            .map(|(endpoint, _)| *endpoint)
+            .map(|(endpoint, _)| endpoint)
             .filter(|endpoint| endpoint.address.port() == port)
             .collect();
         let exact = candidates
@@ -206,7 +222,7 @@ impl Supervisor {
 
 fn queues(
     views: &[WorkerView],
-    listeners: &Listeners,
+    listeners: &ListenerStatuses,
     connections: Option<&Connections>,
 ) -> Vec<QueueStatus> {
     let mut queues: BTreeMap<ListenerSetId, Vec<&WorkerView>> = BTreeMap::new();
@@ -232,7 +248,7 @@ fn queues(
 
 fn generations(workers: &[WorkerStatus]) -> Vec<GenerationStatus> {
     const ORDER: [&str; 8] = [
-        "held",
+        "given-up",
         "waiting",
         "starting",
         "ready",
@@ -265,6 +281,6 @@ fn generations(workers: &[WorkerStatus]) -> Vec<GenerationStatus> {
         .collect()
 }
 
-fn milliseconds(duration: std::time::Duration) -> u64 {
+fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -6,14 +6,15 @@
 //! when it had settled is still unaccounted for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::SocketAddr;
 
-use crate::fleet::{Event, ListenerId, WorkerId};
-use crate::supervisor::Supervisor;
-use crate::supervisor::retirement::connection_owners::{
-    Census, OpenConnection, Suspects, attribute,
-};
+use super::connection_owners::{Census, OpenConnection, Suspects, attribute};
+use crate::fleet::{ListenerId, WorkerId};
+use crate::supervisor::listeners::Listeners;
+use crate::supervisor::workers::Workers;
 use crate::sys::{diag, procfs};
-use crate::wire::diag::{Connection, States};
+use crate::wire::diag::{Connection, States, TcpState};
 
 /// What is remembered between looks.
 #[derive(Debug, Default)]
@@ -24,72 +25,39 @@ pub(crate) struct Measures {
 }
 
 impl Measures {
-    pub(crate) fn forget(&mut self, worker: WorkerId) {
+    pub(super) fn forget(&mut self, worker: WorkerId) {
         self.suspects.remove(&worker);
         self.quiet.remove(&worker);
     }
-}
 
-impl Supervisor {
-    pub(crate) fn measure_queues(&self, workers: &[WorkerId]) -> Event {
-        let inodes_of = |worker: &WorkerId| {
-            self.listeners_of(*worker)
-                .into_iter()
-                .filter_map(|id| self.groups.inode(id))
-                .collect::<BTreeSet<u64>>()
-        };
-        let mut wanted: BTreeMap<Option<i32>, BTreeSet<u64>> = BTreeMap::new();
-        for worker in workers {
-            wanted
-                .entry(self.foreign_namespace(*worker))
-                .or_default()
-                .extend(inodes_of(worker));
-        }
-        let mut pending: BTreeMap<u64, u64> = BTreeMap::new();
-        wanted
-            .iter()
-            .for_each(|(place, inodes)| pending.extend(pending_in(*place, inodes)));
-        // One that is missing left its group by itself, with whatever it had.
-        let of = |worker| {
-            inodes_of(worker)
+    /// For each worker, whether it has no connection left.
+    pub(super) fn connections(
+        &mut self,
+        workers: &Workers,
+        listeners: &Listeners,
+        asked: &[WorkerId],
+    ) -> Vec<(WorkerId, bool)> {
+        let all = |answer: &mut dyn FnMut(WorkerId) -> bool| {
+            asked
                 .iter()
-                .filter_map(|inode| pending.get(inode))
-                .sum()
+                .map(|worker| (*worker, answer(*worker)))
+                .collect()
         };
-        Event::QueueMeasured {
-            pending: workers.iter().map(|worker| (*worker, of(worker))).collect(),
-        }
-    }
-
-    /// Half-open and unaccepted connections of one listener.
-    pub(crate) fn pending_on(&self, listener: ListenerId) -> u64 {
-        let inode = self.groups.inode(listener);
-        inode.map_or(0, |inode| {
-            pending_in(None, &BTreeSet::from([inode])).values().sum()
-        })
-    }
-
-    pub(crate) fn measure_connections(&mut self, workers: &[WorkerId]) -> Event {
-        let quiet = match self.open_connections() {
-            Ok(open) if open.is_empty() => workers
-                .iter()
-                .map(|worker| (*worker, self.can_be_seen(*worker)))
-                .collect(),
+        match connections(listeners, States::OPEN) {
+            Ok(open) if open.is_empty() => all(&mut |worker| can_be_seen(workers, worker)),
             Ok(open) => {
-                let census = attribute(&identities(&open), &self.owners());
-                workers
-                    .iter()
-                    .map(|worker| (*worker, self.is_quiet(*worker, &census, &open)))
-                    .collect()
+                let census = attribute(&identities(&open), &workers.socket_owners());
+                all(&mut |worker| {
+                    can_be_seen(workers, worker) && self.is_quiet(worker, &census, &open)
+                })
             }
             Err(error) => {
                 log::warn!(
                     "cannot list connections: {error}; waiting for the quiet time-out instead"
                 );
-                workers.iter().map(|worker| (*worker, false)).collect()
+                all(&mut |_| false)
             }
-        };
-        Event::ConnectionsMeasured { quiet }
+        }
     }
 
     /// Twice in a row: a server that forks for each connection may pass one on between the looks
@@ -97,80 +65,98 @@ impl Supervisor {
     fn is_quiet(&mut self, worker: WorkerId, census: &Census, open: &[Connection]) -> bool {
         let cookies = open.iter().map(|connection| connection.cookie);
         let suspects = self
-            .measures
             .suspects
             .entry(worker)
             .or_insert_with(|| Suspects::at_settling(cookies));
         suspects.observe(census);
-        let is_quiet =
-            suspects.is_clear() && census.open_of(worker) == 0 && self.can_be_seen(worker);
-        let was_quiet = !self.measures.quiet.insert(worker);
+        let is_quiet = suspects.is_clear() && census.open_of(worker) == 0;
+        let was_quiet = !self.quiet.insert(worker);
         if !is_quiet {
-            self.measures.quiet.remove(&worker);
+            self.quiet.remove(&worker);
         }
         is_quiet && was_quiet
     }
+}
 
-    /// Whether its connections are among those that we can list.
-    fn can_be_seen(&self, worker: WorkerId) -> bool {
-        self.foreign_namespace(worker).is_none()
+/// For each worker, the half-open and not yet accepted connections on its listeners.
+pub(super) fn backlogs(
+    workers: &Workers,
+    listeners: &Listeners,
+    asked: &[(WorkerId, Vec<ListenerId>)],
+) -> Vec<(WorkerId, u64)> {
+    let inodes = |ids: &[ListenerId]| -> BTreeSet<u64> {
+        ids.iter().filter_map(|id| listeners.inode(*id)).collect()
+    };
+    let mut wanted: BTreeMap<Option<i32>, BTreeSet<u64>> = BTreeMap::new();
+    for (worker, ids) in asked {
+        let namespace = workers.foreign_namespace(*worker);
+        wanted.entry(namespace).or_default().extend(inodes(ids));
     }
-
-    /// Every connection on the managed endpoints that some process has or may yet accept.
-    pub(crate) fn open_connections(&self) -> std::io::Result<Vec<Connection>> {
-        self.connections(States::OPEN)
+    let mut pending: BTreeMap<u64, u64> = BTreeMap::new();
+    for (namespace, inodes) in &wanted {
+        pending.extend(pending_in(*namespace, inodes));
     }
+    // One that is missing left its group by itself, with whatever it had.
+    let of = |ids: &[ListenerId]| {
+        inodes(ids)
+            .iter()
+            .filter_map(|inode| pending.get(inode))
+            .sum()
+    };
+    asked
+        .iter()
+        .map(|(worker, ids)| (*worker, of(ids)))
+        .collect()
+}
 
-    pub(crate) fn connections(&self, states: States) -> std::io::Result<Vec<Connection>> {
-        let ports: BTreeSet<u16> = self
-            .groups
-            .endpoints()
-            .map(|(endpoint, _)| endpoint.address.port())
-            .collect();
-        let mut all = Vec::new();
-        for port in ports {
-            all.extend(diag::connections(port, states)?);
+/// The half-open and not yet accepted connections of one listener.
+pub(super) fn backlog_of(listeners: &Listeners, listener: ListenerId) -> u64 {
+    let inode = listeners.inode(listener);
+    inode.map_or(0, |inode| {
+        pending_in(None, &BTreeSet::from([inode])).values().sum()
+    })
+}
+
+fn pending_in(namespace: Option<i32>, inodes: &BTreeSet<u64>) -> BTreeMap<u64, u64> {
+    let lines = procfs::listeners(namespace, inodes).unwrap_or_default();
+    lines
+        .iter()
+        .map(|line| (line.inode, u64::from(line.references.saturating_sub(1))))
+        .collect()
+}
+
+/// Whether a worker's connections are among those that we can list.
+fn can_be_seen(workers: &Workers, worker: WorkerId) -> bool {
+    workers.foreign_namespace(worker).is_none()
+}
+
+/// The connections on the served ports that are in these states.
+///
+/// # Errors
+/// Those of [`diag::connections`].
+pub(crate) fn connections(listeners: &Listeners, states: States) -> io::Result<Vec<Connection>> {
+    let ports: BTreeSet<u16> = listeners
+        .endpoints()
+        .map(|(endpoint, _)| endpoint.address.port())
+        .collect();
+    let mut all = Vec::new();
+    for port in ports {
+        all.extend(diag::connections(port, states)?);
+    }
+    Ok(all)
+}
+
+/// The inodes of the established connections on the served ports.
+pub(super) fn established(listeners: &Listeners) -> BTreeSet<u64> {
+    match connections(listeners, States::of(TcpState::ESTABLISHED)) {
+        Ok(open) => {
+            let inodes = open.iter().map(|connection| connection.inode);
+            inodes.filter(|inode| *inode != 0).collect()
         }
-        Ok(all)
-    }
-
-    /// Which workers have which sockets, over all their processes.
-    pub(crate) fn owners(&self) -> BTreeMap<u64, Vec<WorkerId>> {
-        let mut owners: BTreeMap<u64, Vec<WorkerId>> = BTreeMap::new();
-        for (worker, child) in self.children.iter() {
-            for pid in procfs::descendants(child.pid) {
-                for inode in procfs::socket_inodes(pid).unwrap_or_default() {
-                    let here = owners.entry(inode).or_default();
-                    if !here.contains(&worker) {
-                        here.push(worker);
-                    }
-                }
-            }
+        Err(error) => {
+            log::warn!("cannot list connections: {error}; none is rescued");
+            BTreeSet::new()
         }
-        owners
-    }
-
-    pub(crate) fn listeners_of(&self, worker: WorkerId) -> Vec<ListenerId> {
-        self.fleet.listeners_of(worker)
-    }
-
-    /// An address on which a worker listens without our having heard of it.
-    pub(crate) fn unheard_listener(&self, worker: WorkerId) -> Option<std::net::SocketAddr> {
-        let pid = self.children.get(worker)?.pid;
-        let inodes: BTreeSet<u64> = procfs::descendants(pid)
-            .into_iter()
-            .flat_map(|pid| procfs::socket_inodes(pid).unwrap_or_default())
-            .collect();
-        let lines = procfs::listeners(Some(pid), &inodes).ok()?;
-        let unheard = lines.iter().find(|line| !self.groups.is_ours(line.inode));
-        unheard.map(|line| line.address)
-    }
-
-    /// The pid of a worker in another network namespace than ours, whose files tell of that.
-    fn foreign_namespace(&self, worker: WorkerId) -> Option<i32> {
-        let pid = self.children.get(worker)?.pid;
-        let namespace = procfs::network_namespace(pid).ok();
-        (namespace.is_some() && namespace != self.namespace).then_some(pid)
     }
 }
 
@@ -182,10 +168,15 @@ pub(crate) fn identities(connections: &[Connection]) -> Vec<OpenConnection> {
     connections.iter().map(identity).collect()
 }
 
-fn pending_in(place: Option<i32>, inodes: &BTreeSet<u64>) -> BTreeMap<u64, u64> {
-    let lines = procfs::listeners(place, inodes).unwrap_or_default();
-    lines
-        .iter()
-        .map(|line| (line.inode, u64::from(line.references.saturating_sub(1))))
-        .collect()
+/// An address on which a worker listens without our having heard of it.
+pub(crate) fn unheard_listener(
+    workers: &Workers,
+    listeners: &Listeners,
+    worker: WorkerId,
+) -> Option<SocketAddr> {
+    let pid = workers.pid(worker)?;
+    let inodes: BTreeSet<u64> = procfs::tree_sockets(pid).into_keys().collect();
+    let lines = procfs::listeners(Some(pid), &inodes).ok()?;
+    let unheard = lines.iter().find(|line| !listeners.is_ours(line.inode));
+    unheard.map(|line| line.address)
 }

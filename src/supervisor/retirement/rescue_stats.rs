@@ -11,46 +11,46 @@ const REMEMBERED: usize = 8;
 
 /// All that is remembered.
 #[derive(Debug, Default)]
-pub(crate) struct Figures(BTreeMap<RetirementId, Figure>);
+pub(super) struct RescueStats(BTreeMap<RetirementId, Retired>);
 
 #[derive(Debug, Default)]
-struct Figure {
+struct Retired {
     /// The rescuer, while it runs.
     pid: Option<i32>,
     /// By worker; whether that is all.
     workers: BTreeMap<u64, (Tally, bool)>,
 }
 
-impl Figures {
-    pub(crate) fn begin(&mut self, id: RetirementId, pid: i32) {
+impl RescueStats {
+    pub(super) fn begin(&mut self, id: RetirementId, pid: i32) {
         self.0.entry(id).or_default().pid = Some(pid);
     }
 
     /// To be called when a rescuer has ended, whatever it was that ended it.
-    pub(crate) fn end(&mut self, id: RetirementId) {
+    pub(super) fn end(&mut self, id: RetirementId) {
         self.0.entry(id).or_default().pid = None;
-        let ended = self.0.iter().filter(|(_, figure)| figure.pid.is_none());
+        let ended = self.0.iter().filter(|(_, retired)| retired.pid.is_none());
         let ended: Vec<RetirementId> = ended.map(|(id, _)| *id).collect();
         for old in ended.iter().rev().skip(REMEMBERED) {
             self.0.remove(old);
         }
     }
 
-    pub(crate) fn note(&mut self, id: RetirementId, worker: u64, tally: Tally, is_over: bool) {
+    pub(super) fn note(&mut self, id: RetirementId, worker: u64, tally: Tally, is_over: bool) {
         let workers = &mut self.0.entry(id).or_default().workers;
         workers.insert(worker, (tally, is_over));
     }
 
     /// The last retirements, oldest first.
-    pub(crate) fn statuses(&self) -> Vec<RescueStatus> {
+    pub(super) fn statuses(&self) -> Vec<RescueStatus> {
         self.0
             .iter()
-            .map(|(id, figure)| figure.status(*id))
+            .map(|(id, retired)| retired.status(*id))
             .collect()
     }
 }
 
-impl Figure {
+impl Retired {
     fn status(&self, id: RetirementId) -> RescueStatus {
         let mut status = RescueStatus {
             retirement: id.0,
@@ -79,7 +79,7 @@ impl RescueStatus {
 }
 
 /// A worker's tally, for the log.
-pub(crate) fn sentence(tally: &Tally) -> String {
+pub(super) fn sentence(tally: &Tally) -> String {
     let reasons = tally.reasons.iter();
     let reasons: Vec<String> = reasons
         .map(|(reason, count)| format!("{count} {reason}"))
@@ -123,13 +123,13 @@ mod tests {
 
     #[test]
     fn workers_are_added_up_and_only_their_last_word_counts() {
-        let mut figures = Figures::default();
+        let mut stats = RescueStats::default();
         let id = RetirementId(3);
-        figures.begin(id, 77);
-        figures.note(id, 1, tally(5, 0), false);
-        figures.note(id, 1, tally(5, 2), true);
-        figures.note(id, 2, tally(1, 0), false);
-        let status = figures.statuses().remove(0);
+        stats.begin(id, 77);
+        stats.note(id, 1, tally(5, 0), false);
+        stats.note(id, 1, tally(5, 2), true);
+        stats.note(id, 2, tally(1, 0), false);
+        let status = stats.statuses().remove(0);
         assert_eq!((status.retirement, status.pid), (3, Some(77)));
         assert_eq!((status.held, status.idle), (6, 2));
         assert_eq!(status.workers, [1]);
@@ -137,10 +137,10 @@ mod tests {
 
     #[test]
     fn the_last_are_remembered_and_those_that_run() {
-        let mut figures = Figures::default();
-        (0..20).for_each(|id| figures.begin(RetirementId(id), 1));
-        (1..20).for_each(|id| figures.end(RetirementId(id)));
-        let ids: Vec<u64> = figures.statuses().iter().map(|it| it.retirement).collect();
+        let mut stats = RescueStats::default();
+        (0..20).for_each(|id| stats.begin(RetirementId(id), 1));
+        (1..20).for_each(|id| stats.end(RetirementId(id)));
+        let ids: Vec<u64> = stats.statuses().iter().map(|it| it.retirement).collect();
         assert_eq!(ids, [0, 12, 13, 14, 15, 16, 17, 18, 19]);
     }
 

@@ -1,106 +1,109 @@
-//! One rescuer process as we have it: starting it, and giving it connections.
+//! One rescuer process, as the supervisor has it.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::time::Duration;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
-use log::warn;
 use mio::{Interest, Token};
 
+use super::fetch::fetch;
+use super::outbox::{self, Outbox};
 use crate::config::{Config, Forwarding};
 use crate::fleet::{Endpoint, RetirementId, WorkerId};
-use crate::supervisor::retirement::rescue_stats::Figures;
 use crate::supervisor::sources::{Source, Sources};
-use crate::sys::{channel, pidfd, process, procfs, tcp};
+use crate::sys::{channel, process, procfs, tcp};
 use crate::wire::rescue::{
     Configuration, Descriptor, Forwarded, LONGEST, MOST_TAKEN, News, Order, Route, decode, encode,
 };
 
-/// How long a rescuer may take to take what it is sent.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// All rescuers.
-#[derive(Debug, Default)]
-pub(crate) struct Rescuers {
-    pub(crate) rescuers: BTreeMap<RetirementId, Rescuer>,
-    pub(crate) figures: Figures,
-}
-
 #[derive(Debug)]
-pub(crate) struct Rescuer {
-    pub(crate) pid: i32,
-    pub(crate) channel: OwnedFd,
-    pub(crate) token: Token,
+pub(super) struct Rescuer {
+    pub(super) pid: i32,
+    channel: OwnedFd,
+    token: Token,
+    outbox: Outbox,
     /// The workers that it was told of and that have not ended.
-    pub(crate) workers: BTreeSet<WorkerId>,
+    pub(super) workers: BTreeSet<WorkerId>,
     /// Sockets that it has, by inode.
     taken: BTreeSet<u64>,
-    /// Those of which something may be left.
-    pub(crate) unreported: BTreeSet<WorkerId>,
-}
-
-impl Rescuers {
-    /// The retirement whose rescuer has connections of this worker.
-    pub(crate) fn retirement_of(&self, worker: WorkerId) -> Option<RetirementId> {
-        let mut rescuers = self.rescuers.iter();
-        rescuers
-            .find(|(_, rescuer)| rescuer.workers.contains(&worker))
-            .map(|(id, _)| *id)
-    }
-
-    pub(crate) fn of(&mut self, worker: WorkerId) -> Option<&mut Rescuer> {
-        self.rescuers
-            .values_mut()
-            .find(|rescuer| rescuer.workers.contains(&worker))
-    }
+    /// The workers of which something may be left.
+    pub(super) unreported: BTreeSet<WorkerId>,
 }
 
 impl Rescuer {
-    pub(crate) fn start(
+    pub(super) fn start(
         config: &Config,
-        endpoints: Vec<Endpoint>,
+        endpoints: &[Endpoint],
         sources: &mut Sources,
         id: RetirementId,
     ) -> io::Result<Self> {
         let (ours, theirs) = channel::pair()?;
-        let configuration = configuration(config, &endpoints);
+        let configuration = encode(&configuration(config, endpoints));
         let pid = process::spawn(process::Spawn {
             name: crate::rescue::NAME,
-            arguments: vec![
-                String::from_utf8(encode(&configuration))
-                    .unwrap_or_default()
-                    .into(),
-            ],
+            arguments: vec![String::from_utf8(configuration).unwrap_or_default().into()],
             environment: Vec::new(),
             input: theirs,
             output: None,
             errors: None,
         })?;
-        let token = sources.add(&ours, Source::Rescuer(id), Interest::READABLE)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let token = sources.add(&ours, Source::Rescuer(id), interest)?;
         Ok(Self {
             pid,
             channel: ours,
             token,
+            outbox: Outbox::default(),
             workers: BTreeSet::new(),
             taken: BTreeSet::new(),
             unreported: BTreeSet::new(),
         })
     }
 
-    pub(crate) fn order(&self, order: &Order, descriptors: &[OwnedFd]) -> io::Result<()> {
-        let numbers: Vec<i32> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
-        channel::send_patiently(&self.channel, &encode(order), &numbers, PATIENCE)
+    /// Stops waiting for what it says.
+    pub(super) fn close(&self, sources: &mut Sources) {
+        sources.remove(&self.channel, self.token);
     }
 
     /// Has it know of a worker.
-    pub(crate) fn include(&mut self, worker: WorkerId) {
+    pub(super) fn include(&mut self, worker: WorkerId) {
         self.workers.insert(worker);
         self.unreported.insert(worker);
     }
 
-    /// What it has said; none for now. An error: it is gone.
-    pub(crate) fn hear(&self) -> io::Result<Option<News>> {
+    pub(super) fn order(&mut self, order: Order, descriptors: Vec<OwnedFd>) {
+        self.outbox.order(order, descriptors);
+    }
+
+    /// Gives it the connections of a worker that it does not have yet; how many there are.
+    pub(super) fn take(&mut self, worker: WorkerId, pid: i32, found: Vec<Descriptor>) -> usize {
+        let is_new = |found: &Descriptor| self.taken.insert(found.inode);
+        let fresh: Vec<Descriptor> = found.into_iter().filter(is_new).collect();
+        self.outbox.connections(worker, pid, &fresh);
+        self.outbox
+            .order(Order::Taken { worker: worker.0 }, Vec::new());
+        fresh.len()
+    }
+
+    /// Sends it what it takes now.
+    ///
+    /// # Errors
+    /// See [`Outbox::flush`].
+    pub(super) fn flush(&mut self) -> Result<(), outbox::Error> {
+        self.outbox.flush(&self.channel)
+    }
+
+    /// When to call [`Self::flush`] at the latest.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.outbox.deadline()
+    }
+
+    /// What it has said; none for now.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub(super) fn receive(&self) -> io::Result<Option<News>> {
         let mut bytes = vec![0; LONGEST];
         loop {
             let count = match channel::receive(&self.channel, &mut bytes) {
@@ -116,49 +119,13 @@ impl Rescuer {
         }
     }
 
-    /// Hands over the connections of a worker that it does not have yet; how many there are.
-    pub(crate) fn take(
-        &mut self,
-        worker: WorkerId,
-        pid: i32,
-        found: Vec<Descriptor>,
-    ) -> io::Result<usize> {
-        let fresh: Vec<Descriptor> = found
-            .into_iter()
-            .filter(|found| self.taken.insert(found.inode))
-            .collect();
-        let mut rest = &fresh[..];
-        while !rest.is_empty() {
-            let some = &rest[..rest.len().min(MOST_TAKEN)];
-            let mut fetched = fetch(some)?;
-            if fetched.looked == 0 {
-                // There is no descriptor to be had: it counts those for which none comes.
-                warn_of_few_descriptors(worker, rest.len());
-                fetched.looked = some.len();
-                fetched.connections = some.to_vec();
-            }
-            rest = &rest[fetched.looked..];
-            self.order(
-                &Order::Take {
-                    worker: worker.0,
-                    pid,
-                    connections: fetched.connections,
-                },
-                &fetched.sockets,
-            )?;
-        }
-        self.order(&Order::Taken { worker: worker.0 }, &[])?;
-        Ok(fresh.len())
-    }
-}
-
-impl Rescuer {
-    /// Undoes the frost on what it had of a worker, when it has died and cannot do so itself.
-    pub(crate) fn thaw_for(&self, pid: i32) -> io::Result<()> {
-        let had: Vec<Descriptor> = sockets_of(pid)
-            .into_iter()
-            .filter(|found| self.taken.contains(&found.inode))
-            .collect();
+    /// Thaws what it had of a worker, when it has died and cannot do so itself.
+    ///
+    /// # Errors
+    /// Those of fetching sockets, and of setsockopt(2).
+    pub(super) fn thaw_for(&self, pid: i32) -> io::Result<()> {
+        let mut had = sockets_of(pid);
+        had.retain(|found| self.taken.contains(&found.inode));
         for some in had.chunks(MOST_TAKEN) {
             fetch(some)?.sockets.iter().try_for_each(tcp::thaw)?;
         }
@@ -188,7 +155,7 @@ fn configuration(config: &Config, endpoints: &[Endpoint]) -> Configuration {
 
 /// Those of the sockets `open` that a process and its descendants have; where there are none, without a
 /// look.
-pub(crate) fn connections_of(pid: i32, open: &BTreeSet<u64>) -> Vec<Descriptor> {
+pub(super) fn connections_of(pid: i32, open: &BTreeSet<u64>) -> Vec<Descriptor> {
     if open.is_empty() {
         return Vec::new();
     }
@@ -197,70 +164,15 @@ pub(crate) fn connections_of(pid: i32, open: &BTreeSet<u64>) -> Vec<Descriptor> 
     found
 }
 
-/// The sockets of a process and its descendants, each socket once.
+/// The sockets of a process and its descendants, each once.
 fn sockets_of(pid: i32) -> Vec<Descriptor> {
-    let mut seen = BTreeSet::new();
-    let of_one = |pid: i32| {
-        let sockets = procfs::socket_descriptors(pid).unwrap_or_default();
-        sockets
-            .into_iter()
-            .map(move |(number, inode)| Descriptor { pid, number, inode })
+    let descriptor = |(inode, at): (u64, procfs::SocketAt)| Descriptor {
+        pid: at.pid,
+        number: at.number,
+        inode,
     };
-    procfs::descendants(pid)
+    procfs::tree_sockets(pid)
         .into_iter()
-        .flat_map(of_one)
-        .filter(|found| seen.insert(found.inode))
+        .map(descriptor)
         .collect()
-}
-
-/// Duplicates of descriptors of other processes.
-#[derive(Debug, Default)]
-struct Fetched {
-    /// How many of the wanted ones were looked at: not all, if no more descriptors can be had.
-    looked: usize,
-    connections: Vec<Descriptor>,
-    sockets: Vec<OwnedFd>,
-}
-
-/// Fetches what has not been closed meanwhile, by a process that has not ended meanwhile.
-fn fetch(wanted: &[Descriptor]) -> io::Result<Fetched> {
-    let mut processes: BTreeMap<i32, OwnedFd> = BTreeMap::new();
-    let mut fetched = Fetched::default();
-    for descriptor in wanted {
-        match fetch_one(&mut processes, descriptor) {
-            Ok(Some(socket)) => {
-                fetched.connections.push(*descriptor);
-                fetched.sockets.push(socket);
-            }
-            Ok(None) => {}
-            Err(error) => match error.raw_os_error() {
-                Some(libc::EBADF | libc::ESRCH) => {}
-                Some(libc::EMFILE | libc::ENFILE) => return Ok(fetched),
-                _ => return Err(error),
-            },
-        }
-        fetched.looked += 1;
-    }
-    Ok(fetched)
-}
-
-fn fetch_one(
-    processes: &mut BTreeMap<i32, OwnedFd>,
-    wanted: &Descriptor,
-) -> io::Result<Option<OwnedFd>> {
-    let process = match processes.entry(wanted.pid) {
-        Entry::Occupied(known) => known.into_mut(),
-        Entry::Vacant(unknown) => unknown.insert(pidfd::pidfd_open(wanted.pid)?),
-    };
-    let duplicate = pidfd::pidfd_getfd(process.as_fd(), wanted.number)?;
-    // Its number may have been given to another meanwhile.
-    let is_it = crate::sys::listener::inode(&duplicate)? == wanted.inode;
-    Ok(is_it.then_some(duplicate))
-}
-
-fn warn_of_few_descriptors(worker: WorkerId, count: usize) {
-    warn!(
-        "worker {worker}: {count} of its connections cannot be held, there are no more descriptors; raise the limit \
-         on open files (ulimit -n)"
-    );
 }

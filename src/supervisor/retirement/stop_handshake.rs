@@ -1,121 +1,132 @@
-//! The last moment before a worker gets its stop signal: its rescuer has heard, and its readers stand
+//! The last moment before a worker gets its stop signal: its rescuer is ready, and its readers stand
 //! still.
 //!
-//! Nobody waits for a rescuer for long: one that takes nothing and says nothing is killed, and the
-//! signal goes out all the same.
+//! ```text
+//!            Told               readers, if any           they stand still      nothing was taken
+//!  begin ──────────► ReadersAsked ──────────► Stopping ──────────► CheckAsked ──────────► Prepared
+//!                         │  ▲  no readers        │ no right to trace   │  ▲
+//!                         ▼  └────────────────────┼─────────────────────┘ something was
+//!                      Prepared ◄─────────────────┘
+//! ```
+//! A thread that dies in a read takes along what is there. So the rescuer copies that first, then the
+//! threads are stopped, and it looks whether anything was taken in between. If so, they go on and answer
+//! it, and all begins again. The threads stand still until the stop signal has gone out.
+//!
+//! Nobody waits for a rescuer for ever: the fleet sets a deadline, and then the signal goes out all the
+//! same.
 
-use std::io;
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
 
-use log::warn;
+use crate::fleet::WorkerId;
+use crate::sys::interrupt::StoppedThreads;
 
-use crate::fleet::{RetirementId, WorkerId};
-use crate::supervisor::Supervisor;
-use crate::supervisor::retirement::rescuer::connections_of;
-use crate::sys::channel;
-use crate::sys::interrupt::{Stopped, stop_threads};
-use crate::wire::rescue::{News, Order};
+/// The handshakes under way, and those that are done and whose signal has not gone out yet.
+#[derive(Debug, Default)]
+pub(super) struct StopHandshakes(BTreeMap<WorkerId, Handshake>);
 
-/// How long a rescuer may take to answer. Longer than a look at many connections on a busy machine;
-/// one that takes more hangs.
-const HEARING: Duration = Duration::from_secs(2);
-impl Supervisor {
-    /// To be called just before the stop signal goes out: with what stands still until it has.
-    ///
-    /// A thread that dies in a read takes along what is there. So the rescuer copies that first,
-    /// then the threads are stopped, and it looks whether anything was taken in between. If so, they
-    /// go on and answer it, and all begins again.
-    pub(crate) fn about_to_tell(&mut self, worker: WorkerId) -> Option<Stopped> {
-        let retirement = self.rescuers.retirement_of(worker)?;
-        let open = self.established();
-        let pid = self.children.get(worker)?.pid;
-        let found = connections_of(pid, &open);
-        let taken = self.rescuers.of(worker)?.take(worker, pid, found);
-        let deadline = Instant::now() + HEARING;
-        let prepared = taken.and_then(|_| {
-            loop {
-                let (stopped, is_still) = self.stop_readers(retirement, worker)?;
-                if is_still || Instant::now() >= deadline {
-                    return Ok(stopped);
-                }
-            }
-        });
-        match prepared {
-            Ok(stopped) => stopped,
-            Err(error) => {
-                warn!(
-                    "worker {worker}: its rescuer is not ready ({error}); it is told to stop all the same"
-                );
-                self.check_answers(retirement, &error);
-                None
-            }
-        }
+#[derive(Debug)]
+enum Handshake {
+    ReadersAsked,
+    Stopping(StoppedThreads),
+    CheckAsked(StoppedThreads),
+    /// Readers that stand still are let go when this is dropped.
+    Prepared {
+        _stopped: Option<StoppedThreads>,
+    },
+}
+
+/// What a step of a handshake asks for.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Nothing, for now.
+    Wait,
+    /// Have the rescuer name the worker's readers (again).
+    AskReaders,
+    /// Have the rescuer check whether anything was taken.
+    AskCheck,
+    /// The worker may be told to stop.
+    Prepared,
+}
+
+impl StopHandshakes {
+    pub(super) fn begin(&mut self, worker: WorkerId) {
+        self.0.insert(worker, Handshake::ReadersAsked);
     }
 
-    /// Stops the threads that sleep in reads; whether nothing was lost by that.
-    fn stop_readers(
+    /// The rescuer has named the readers.
+    pub(super) fn readers(
         &mut self,
-        retirement: RetirementId,
         worker: WorkerId,
-    ) -> io::Result<(Option<Stopped>, bool)> {
-        let worker = worker.0;
-        let heard = |news: &News| match news {
-            News::Heard {
-                readers,
-                worker: of,
-            } if *of == worker => Some(readers.clone()),
-            _ => None,
+        readers: Vec<i32>,
+        wake: impl FnOnce() + Send + 'static,
+    ) -> Next {
+        let Some(handshake @ Handshake::ReadersAsked) = self.0.get_mut(&worker) else {
+            return Next::Wait;
         };
-        let readers = self.consult(retirement, &Order::Told { worker }, heard)?;
         if readers.is_empty() {
-            return Ok((None, true));
+            *handshake = Handshake::Prepared { _stopped: None };
+            return Next::Prepared;
         }
-        // Without the right to trace, the copies must do.
-        let Ok(stopped) = stop_threads(&readers) else {
-            return Ok((None, true));
-        };
-        let checked = |news: &News| match news {
-            News::Checked {
-                is_still,
-                worker: of,
-            } if *of == worker => Some(*is_still),
-            _ => None,
-        };
-        let is_still = self.consult(retirement, &Order::Stopped { worker }, checked)?;
-        Ok((Some(stopped), is_still))
-    }
-
-    /// Gives an order and waits for its answer; what else is heard meanwhile is heard.
-    fn consult<T>(
-        &mut self,
-        retirement: RetirementId,
-        order: &Order,
-        answer: impl Fn(&News) -> Option<T>,
-    ) -> io::Result<T> {
-        let deadline = Instant::now() + HEARING;
-        let rescuer = self.rescuers.rescuers.get(&retirement);
-        rescuer
-            .ok_or(io::ErrorKind::BrokenPipe)?
-            .order(order, &[])?;
-        loop {
-            let rescuer = self.rescuers.rescuers.get(&retirement);
-            let rescuer = rescuer.ok_or(io::ErrorKind::BrokenPipe)?;
-            match rescuer.hear() {
-                Ok(Some(news)) => match answer(&news) {
-                    Some(answer) => return Ok(answer),
-                    None => self.heard(retirement, news),
-                },
-                Ok(None) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() || !channel::is_readable(&rescuer.channel, left) {
-                        return Err(io::ErrorKind::TimedOut.into());
-                    }
-                }
-                Err(error) => {
-                    self.lose_rescuer(retirement);
-                    return Err(error);
-                }
+        match StoppedThreads::begin(readers, wake) {
+            Ok(stopped) => {
+                *handshake = Handshake::Stopping(stopped);
+                Next::Wait
+            }
+            Err(error) => {
+                log::debug!("worker {worker}: cannot stop its readers: {error}");
+                *handshake = Handshake::Prepared { _stopped: None };
+                Next::Prepared
             }
         }
+    }
+
+    /// Workers whose readers have come to stand still, or cannot be made to.
+    pub(super) fn stopped(&mut self) -> Vec<(WorkerId, Next)> {
+        let mut answers = Vec::new();
+        for (worker, handshake) in &mut self.0 {
+            let Handshake::Stopping(stopped) = handshake else {
+                continue;
+            };
+            let Some(answer) = stopped.poll() else {
+                continue;
+            };
+            let former = std::mem::replace(handshake, Handshake::Prepared { _stopped: None });
+            let next = match (answer, former) {
+                (Ok(_), Handshake::Stopping(stopped)) => {
+                    *handshake = Handshake::CheckAsked(stopped);
+                    Next::AskCheck
+                }
+                // Without the right to trace, the copies must do.
+                _ => Next::Prepared,
+            };
+            answers.push((*worker, next));
+        }
+        answers
+    }
+
+    /// The rescuer has looked whether anything was taken.
+    pub(super) fn checked(&mut self, worker: WorkerId, nothing_was_taken: bool) -> Next {
+        match self.0.remove(&worker) {
+            Some(Handshake::CheckAsked(stopped)) if nothing_was_taken => {
+                let _stopped = Some(stopped);
+                self.0.insert(worker, Handshake::Prepared { _stopped });
+                Next::Prepared
+            }
+            Some(Handshake::CheckAsked(_)) => {
+                self.0.insert(worker, Handshake::ReadersAsked);
+                Next::AskReaders
+            }
+            Some(other) => {
+                self.0.insert(worker, other);
+                Next::Wait
+            }
+            None => Next::Wait,
+        }
+    }
+
+    /// Ends a handshake: readers that stand still go on. Whether it was done.
+    pub(super) fn end(&mut self, worker: WorkerId) -> Option<bool> {
+        let handshake = self.0.remove(&worker)?;
+        Some(matches!(handshake, Handshake::Prepared { .. }))
     }
 }

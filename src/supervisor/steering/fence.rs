@@ -1,16 +1,17 @@
 //! Fences, each waited for by a thread of its own: the kernel takes milliseconds for one, seconds
-//! on a machine that has too much to do, and meanwhile workers wait in bind and clients in the
-//! frost.
+//! on a machine that has too much to do, and meanwhile workers wait in bind and clients on frozen
+//! connections.
 //!
 //! A fence is good for what was done before it *began*. So whoever asks while one is under way
 //! gets the next one, which serves all that ask until it begins.
 
 use std::io;
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::thread::Builder;
 
 use log::debug;
-use mio::{Registry, Token, Waker};
+use mio::Waker;
 
 use crate::sys::steering;
 
@@ -23,24 +24,25 @@ pub(crate) struct Fences {
     waker: Arc<Waker>,
     asked: u64,
     /// The last ticket that the fence under way is good for.
-    under_way: Option<(u64, JoinHandle<io::Result<()>>)>,
+    under_way: Option<(u64, Receiver<io::Result<()>>)>,
     passed: u64,
     /// The kernel does not make fences: time must do.
     is_refused: bool,
 }
 
 impl Fences {
-    pub(crate) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
-        Ok(Self {
-            waker: Arc::new(Waker::new(registry, token)?),
+    /// `waker` wakes the loop when a fence has passed.
+    pub(crate) fn new(waker: Arc<Waker>) -> Self {
+        Self {
+            waker,
             asked: 0,
             under_way: None,
             passed: 0,
             is_refused: false,
-        })
+        }
     }
 
-    /// Asks for a fence; the token becomes ready when it has passed.
+    /// Asks for a fence; the loop is woken when it has passed.
     pub(crate) fn ask(&mut self) -> Ticket {
         self.asked += 1;
         if self.under_way.is_none() {
@@ -58,17 +60,20 @@ impl Fences {
         self.is_refused
     }
 
-    /// To be called when the token is ready.
+    /// To be called when the loop has been woken.
     pub(crate) fn collect(&mut self) {
-        let Some((ticket, thread)) = self.under_way.take() else {
+        let Some((ticket, reported)) = &self.under_way else {
             return;
         };
-        // It has woken us with its last breath.
-        let result = thread.join();
-        self.ended(
-            ticket,
-            result.unwrap_or_else(|_| Err(io::ErrorKind::Other.into())),
-        );
+        let result = match reported.try_recv() {
+            Ok(result) => result,
+            // Another thread has woken the loop.
+            Err(TryRecvError::Empty) => return,
+            Err(TryRecvError::Disconnected) => Err(io::ErrorKind::Other.into()),
+        };
+        let ticket = *ticket;
+        self.under_way = None;
+        self.ended(ticket, result);
         if self.asked > self.passed {
             self.begin();
         }
@@ -76,17 +81,23 @@ impl Fences {
 
     fn begin(&mut self) {
         let (ticket, waker) = (self.asked, Arc::clone(&self.waker));
+        let (report, reported) = sync_channel(1);
         let wait = move || {
-            let result = steering::fence();
-            waker.wake().and(result)
+            // Nobody may want to know any more.
+            let _ = report.send(steering::fence());
+            if let Err(error) = waker.wake() {
+                log::error!("cannot wake the event loop: {error}");
+            }
         };
         match Builder::new().name("fence".into()).spawn(wait) {
-            Ok(thread) => self.under_way = Some((ticket, thread)),
+            Ok(_) => self.under_way = Some((ticket, reported)),
             Err(error) => {
                 debug!("cannot start a thread ({error}); waiting for a fence here");
                 self.ended(ticket, steering::fence());
                 // Nobody looks before the loop is told.
-                let _ = self.waker.wake();
+                if let Err(error) = self.waker.wake() {
+                    log::error!("cannot wake the event loop: {error}");
+                }
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What a worker sees of its place: its environment and its arguments.
+//! What a worker finds: its environment and its arguments.
 //!
 //! Our own options and what a supervisor above us passed to us are taken out: `LISTEN_FDS`, for
 //! example, speaks of descriptors that the worker does not have. Then come the names under which
@@ -11,20 +11,20 @@ use std::path::Path;
 use crate::fleet::{Endpoint, Generation, Slot};
 use crate::launcher::FIRST_PASSED;
 
-/// A worker's place.
+/// What a worker is told of itself.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Seat<'a> {
-    pub(crate) slot: Slot,
-    pub(crate) generation: Generation,
-    pub(crate) workers: u32,
+pub(super) struct WorkerEnv<'a> {
+    pub(super) slot: Slot,
+    pub(super) generation: Generation,
+    pub(super) workers: u32,
     /// The endpoints whose listeners are passed, in their order.
-    pub(crate) passed: &'a [Endpoint],
+    pub(super) passed: &'a [Endpoint],
     /// Where `READY=1` may be sent.
-    pub(crate) notify: &'a Path,
+    pub(super) notify: &'a Path,
 }
 
-impl Seat<'_> {
-    pub(crate) fn environment(
+impl WorkerEnv<'_> {
+    pub(super) fn environment(
         &self,
         ours: impl Iterator<Item = (OsString, OsString)>,
     ) -> Vec<(OsString, OsString)> {
@@ -83,7 +83,7 @@ impl Seat<'_> {
     /// The command's arguments, in which `{fd}`, `{port}`, `{worker}` and `{generation}` stand for
     /// the first passed descriptor and so on. Only with passed sockets: elsewhere braces are the
     /// command's own.
-    pub(crate) fn arguments(&self, arguments: &[OsString]) -> Vec<OsString> {
+    pub(super) fn arguments(&self, arguments: &[OsString]) -> Vec<OsString> {
         let Some(first) = self.passed.first() else {
             return arguments.to_vec();
         };
@@ -134,8 +134,8 @@ mod tests {
 
     use super::*;
 
-    fn seat(passed: &[Endpoint]) -> Seat<'_> {
-        Seat {
+    fn env(passed: &[Endpoint]) -> WorkerEnv<'_> {
+        WorkerEnv {
             slot: Slot(2),
             generation: Generation(7),
             workers: 4,
@@ -169,7 +169,7 @@ mod tests {
             "PATH",
         ];
         let environment =
-            seat(&[]).environment(ours.iter().map(|name| ((*name).into(), "x".into())));
+            env(&[]).environment(ours.iter().map(|name| ((*name).into(), "x".into())));
         assert_eq!(value(&environment, "PATH").as_deref(), Some("x"));
         assert_eq!(
             value(&environment, "NOTIFY_SOCKET").as_deref(),
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn passed_sockets_go_by_all_their_names() {
         let passed = [endpoint("0.0.0.0:8080"), endpoint("[::1]:81")];
-        let environment = seat(&passed).environment(std::iter::empty());
+        let environment = env(&passed).environment(std::iter::empty());
         let expected = [
             ("LISTEN_FDS", "2"),
             ("LISTEN_FDNAMES", "8080:81"),
@@ -221,10 +221,10 @@ mod tests {
             "{other}",
         ]
         .map(OsString::from);
-        assert_eq!(seat(&[]).arguments(&arguments), arguments);
+        assert_eq!(env(&[]).arguments(&arguments), arguments);
         let passed = [endpoint("127.0.0.1:99")];
         assert_eq!(
-            seat(&passed).arguments(&arguments),
+            env(&passed).arguments(&arguments),
             ["--fd=3", "2/7", "9999", "{other}"].map(OsString::from)
         );
     }

@@ -1,214 +1,233 @@
-//! The workers' processes: which pid is which worker, and what we hold for each.
+//! The workers' processes: which pid is which worker, how they are started, and when they have gone.
+//!
+//! ```text
+//!  WorkerSpawner ── a launcher's process ──► Workers ── it becomes the command ──► a worker
+//!                                               │
+//!                      its process ends, then its group ──► ExitingGroups ──► it has gone
+//! ```
+//! A worker is its process group: a worker has gone only with the last of it. Which processes have which
+//! sockets is seen in /proc when it matters, over the worker's whole tree of processes, and not kept.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `spawner` | starts launchers |
+//! | `environment` | what a worker finds |
+//! | `launch` | what a launcher says on its way to becoming the command |
+//! | `exiting` | reaps; when a worker has gone |
+//! | `notify` | hears workers' `READY=1`; speaks to the service manager |
+//! | `probe` | asks a worker whether it is ready |
 
-pub(crate) mod environment;
-pub(crate) mod exiting;
-pub(crate) mod notify;
-pub(crate) mod probe;
+mod environment;
+mod exiting;
+mod launch;
+pub(super) mod notify;
+pub(super) mod probe;
+mod spawner;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::time::Instant;
 
-use mio::{Interest, Token};
+use mio::Token;
 
+use super::output::Output;
+use super::sources::Sources;
 use crate::config::Config;
-use crate::fleet::{Endpoint, Generation, ListenerSetId, Slot, WorkerId};
-use crate::launcher::{self, Intercept, LaunchSpec};
-use crate::supervisor::listeners::intercept::state::Desk;
-use crate::supervisor::output::{Output, Stream, pipe};
-use crate::supervisor::sources::{Source, Sources};
-use crate::supervisor::workers::environment::Seat;
-use crate::sys::{channel, process};
+use crate::fleet::{Exit, WorkerId};
+use crate::sys::process::{self, Ended};
+use crate::sys::procfs;
+use exiting::ExitingGroups;
+pub(super) use launch::Launched;
+pub(super) use spawner::{SpawnSpec, WorkerSpawner};
 
-/// One worker's process.
+/// All workers that have a process, or had one until the fleet has heard of its end.
 #[derive(Debug)]
-pub(crate) struct Child {
-    pub(crate) pid: i32,
-    pub(crate) slot: Slot,
-    pub(crate) generation: Generation,
-    /// What its launcher said of why there is no worker.
-    pub(crate) failure: Option<String>,
-    /// Its process has gone, and so have those of its group.
-    pub(crate) has_ended: bool,
-    pub(crate) launcher: Option<(UnixStream, Token)>,
-    /// Its calls of bind and listen, and where they are dealt with.
-    pub(crate) calls: Option<(OwnedFd, Token)>,
-    pub(crate) desk: Desk,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Children {
-    children: BTreeMap<WorkerId, Child>,
+pub(super) struct Workers {
+    spawner: WorkerSpawner,
+    /// Our own network namespace.
+    namespace: Option<u64>,
+    processes: BTreeMap<WorkerId, WorkerProcess>,
     by_pid: BTreeMap<i32, WorkerId>,
+    exiting: ExitingGroups,
 }
 
-/// What all workers are started from.
 #[derive(Debug)]
-pub(crate) struct Nursery {
-    pub(crate) supervisor: i32,
-    /// The soft limit on open files that we were given.
-    pub(crate) file_limit: u64,
-    /// Whether sockets of other processes can be fetched; else `IPV6_V6ONLY` must be trapped.
-    pub(crate) can_fetch: bool,
+struct WorkerProcess {
+    facts: Facts,
+    /// The channel to its launcher, until the launcher has become the command.
+    launcher: Option<(UnixStream, Token)>,
 }
 
-/// A worker that is to be started.
-#[derive(Debug)]
-pub(crate) struct Birth<'a> {
-    pub(crate) worker: WorkerId,
-    pub(crate) slot: Slot,
-    pub(crate) generation: Generation,
-    pub(crate) workers: u32,
-    /// Listeners that are passed as descriptors.
-    pub(crate) passed: Vec<(Endpoint, i32)>,
-    /// Whose listeners are put in place when it binds.
-    pub(crate) queue: ListenerSetId,
-    pub(crate) notify: &'a Path,
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Facts {
+    pid: i32,
+    /// How messages name the worker.
+    name: String,
+    /// What its launcher said of why there is no worker.
+    launch_failure: Option<String>,
+    life: Life,
 }
 
-impl Children {
-    pub(crate) fn get(&self, worker: WorkerId) -> Option<&Child> {
-        self.children.get(&worker)
-    }
-
-    pub(crate) fn get_mut(&mut self, worker: WorkerId) -> Option<&mut Child> {
-        self.children.get_mut(&worker)
-    }
-
-    pub(crate) fn by_pid(&self, pid: i32) -> Option<WorkerId> {
-        self.by_pid.get(&pid).copied()
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (WorkerId, &Child)> {
-        self.children.iter().map(|(worker, child)| (*worker, child))
-    }
-
-    pub(crate) fn insert(&mut self, worker: WorkerId, child: Child) {
-        self.by_pid.insert(child.pid, worker);
-        self.children.insert(worker, child);
-    }
-
-    /// Forgets a process that has ended, and stops waiting for what it had.
-    pub(crate) fn remove(&mut self, sources: &mut Sources, worker: WorkerId) -> Option<Child> {
-        let mut child = self.children.remove(&worker)?;
-        self.by_pid.remove(&child.pid);
-        child.close_launcher(sources);
-        child.close_calls(sources);
-        Some(child)
-    }
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Running,
+    /// Its process has gone, and so have those of its group.
+    Ended,
 }
 
-impl Child {
-    pub(crate) fn close_launcher(&mut self, sources: &mut Sources) {
-        if let Some((stream, token)) = self.launcher.take() {
-            sources.remove(&stream, token);
+impl Workers {
+    pub(super) fn new(spawner: WorkerSpawner) -> Self {
+        Self {
+            namespace: procfs::network_namespace(spawner.supervisor).ok(),
+            spawner,
+            processes: BTreeMap::new(),
+            by_pid: BTreeMap::new(),
+            exiting: ExitingGroups::default(),
         }
     }
 
-    pub(crate) fn close_calls(&mut self, sources: &mut Sources) {
-        if let Some((calls, token)) = self.calls.take() {
-            sources.remove(&calls, token);
-        }
-    }
-}
-
-impl Nursery {
-    /// Starts a worker's launcher.
-    pub(crate) fn start(
-        &self,
+    /// Starts a worker; its pid.
+    ///
+    /// # Errors
+    /// Those of pipe2(2), fork(2) and execve(2).
+    pub(super) fn start(
+        &mut self,
         config: &Config,
         sources: &mut Sources,
         output: &mut Output,
-        birth: Birth<'_>,
-    ) -> io::Result<Child> {
-        let (ours, theirs) = UnixStream::pair()?;
-        ours.set_nonblocking(true)?;
-        let passed: Vec<i32> = birth.passed.iter().map(|(_, number)| *number).collect();
-        if !passed.is_empty() {
-            channel::send(&ours.as_raw_fd(), &[0], &passed)?;
-        }
-        let errors = output.open(sources, &birth, Stream::Errors, config.log_prefix)?;
-        let written = if config.log_prefix || config.log_file.is_some() {
-            Some(output.open(sources, &birth, Stream::Output, config.log_prefix)?)
-        } else {
-            None
-        };
-        let pid = process::spawn(process::Spawn {
-            name: launcher::NAME,
-            arguments: self.arguments(config, &birth),
-            environment: birth
-                .seat(&birth.endpoints())
-                .environment(std::env::vars_os()),
-            input: theirs.into(),
-            output: written,
-            errors: Some(errors),
-        })?;
-        let token = sources.add(&ours, Source::Launcher(birth.worker), Interest::READABLE)?;
-        Ok(Child {
+        spec: &SpawnSpec<'_>,
+    ) -> io::Result<i32> {
+        let (pid, launcher) = self.spawner.start(config, sources, output, spec)?;
+        let facts = Facts {
             pid,
-            slot: birth.slot,
-            generation: birth.generation,
-            failure: None,
-            has_ended: false,
-            launcher: Some((ours, token)),
-            calls: None,
-            desk: Desk::new(pid, birth.queue),
+            name: format!(
+                "worker {} (pid {pid}, generation {}, slot {})",
+                spec.worker, spec.generation, spec.slot
+            ),
+            launch_failure: None,
+            life: Life::Running,
+        };
+        self.by_pid.insert(pid, spec.worker);
+        let launcher = Some(launcher);
+        self.processes
+            .insert(spec.worker, WorkerProcess { facts, launcher });
+        Ok(pid)
+    }
+
+    /// The pid of a worker's first process.
+    pub(super) fn pid(&self, worker: WorkerId) -> Option<i32> {
+        let found = self.processes.get(&worker);
+        found.map(|process| process.facts.pid)
+    }
+
+    /// All workers and the pids of their first processes.
+    pub(super) fn pids(&self) -> impl Iterator<Item = (WorkerId, i32)> {
+        let all = self.processes.iter();
+        all.map(|(worker, process)| (*worker, process.facts.pid))
+    }
+
+    /// The pid of a worker in another network namespace than ours, whose files tell of that.
+    pub(super) fn foreign_namespace(&self, worker: WorkerId) -> Option<i32> {
+        let pid = self.pid(worker)?;
+        let namespace = procfs::network_namespace(pid).ok();
+        (namespace.is_some() && namespace != self.namespace).then_some(pid)
+    }
+
+    /// Whether a worker has gone, or never was.
+    pub(super) fn has_ended(&self, worker: WorkerId) -> bool {
+        let found = self.processes.get(&worker);
+        found.is_none_or(|process| process.facts.life == Life::Ended)
+    }
+
+    /// A worker, as messages name it.
+    pub(super) fn describe(&self, worker: WorkerId) -> String {
+        let found = self.processes.get(&worker);
+        found.map_or_else(
+            || format!("worker {worker}"),
+            |process| process.facts.name.clone(),
+        )
+    }
+
+    /// The worker that a process belongs to.
+    pub(super) fn worker_of(&self, pid: i32) -> Option<WorkerId> {
+        let of = |pid: i32| self.by_pid.get(&pid).copied();
+        let direct = of(pid).or_else(|| of(procfs::process_group(pid)?));
+        direct.or_else(|| {
+            let mut all = self.pids();
+            let found = all.find(|(_, first)| procfs::descendants(*first).contains(&pid));
+            found.map(|(worker, _)| worker)
         })
     }
 
-    fn arguments(&self, config: &Config, birth: &Birth<'_>) -> Vec<std::ffi::OsString> {
-        let v6_only = !self.can_fetch;
-        let intercept = if config.listen.is_empty() {
-            Intercept::Needed { v6_only }
-        } else {
-            Intercept::Wanted { v6_only }
-        };
-        let plan = LaunchSpec {
-            supervisor: self.supervisor,
-            stop_signal: config.stop_signal,
-            file_limit: self.file_limit,
-            listeners: birth.passed.len(),
-            intercept,
-        };
-        // A plan is made of numbers and names, which JSON never refuses.
-        let mut arguments = vec![serde_json::to_string(&plan).unwrap_or_default().into()];
-        arguments.push(config.chdir.clone().unwrap_or_default().into());
-        arguments.extend(birth.seat(&birth.endpoints()).arguments(&config.command));
-        arguments
-    }
-}
-
-impl Birth<'_> {
-    fn endpoints(&self) -> Vec<Endpoint> {
-        self.passed.iter().map(|(endpoint, _)| *endpoint).collect()
+    /// Which workers have which sockets, by inode, over all their processes.
+    pub(super) fn socket_owners(&self) -> BTreeMap<u64, Vec<WorkerId>> {
+        let mut owners: BTreeMap<u64, Vec<WorkerId>> = BTreeMap::new();
+        for (worker, pid) in self.pids() {
+            for inode in procfs::tree_sockets(pid).into_keys() {
+                owners.entry(inode).or_default().push(worker);
+            }
+        }
+        owners
     }
 
-    fn seat<'a>(&'a self, passed: &'a [Endpoint]) -> Seat<'a> {
-        Seat {
-            slot: self.slot,
-            generation: self.generation,
-            workers: self.workers,
-            passed,
-            notify: self.notify,
+    /// Sends a worker a signal.
+    ///
+    /// # Errors
+    /// Those of kill(2), but for a process that has ended.
+    pub(super) fn signal(&self, worker: WorkerId, number: i32) -> io::Result<()> {
+        self.pid(worker)
+            .map_or(Ok(()), |pid| process::signal(pid, number))
+    }
+
+    /// Kills a worker's whole process group.
+    ///
+    /// # Errors
+    /// Those of killpg(2), but for a group that has ended.
+    pub(super) fn kill(&self, worker: WorkerId) -> io::Result<()> {
+        self.pid(worker).map_or(Ok(()), process::kill_group)
+    }
+
+    /// Reaps every child that has ended, ours and orphans that became ours.
+    pub(super) fn reap(&mut self) {
+        self.exiting.reap(&self.by_pid);
+    }
+
+    /// The workers that have gone with all of their group since the last call, and how each ended.
+    pub(super) fn report_exits(&mut self) -> Vec<(WorkerId, Ended)> {
+        self.exiting.report()
+    }
+
+    /// When [`Self::report_exits`] is due at the latest.
+    pub(super) fn exit_deadline(&self) -> Option<Instant> {
+        self.exiting.deadline()
+    }
+
+    /// Notes that a worker has gone; what its end was. It is forgotten when the fleet has heard of that:
+    /// until then messages name its pid.
+    pub(super) fn end(&mut self, worker: WorkerId, ended: Ended) -> Option<Exit> {
+        let process = self.processes.get_mut(&worker)?;
+        process.facts.life = Life::Ended;
+        Some(match (process.facts.launch_failure.take(), ended) {
+            (Some(reason), _) => Exit::NotStarted(reason),
+            (None, Ended::Code(code)) => Exit::Code(code),
+            (None, Ended::Signal(signal)) => Exit::Signal(signal),
+        })
+    }
+
+    /// Forgets a worker that has gone.
+    pub(super) fn forget(&mut self, sources: &mut Sources, worker: WorkerId) {
+        if let Some(mut process) = self.processes.remove(&worker) {
+            self.by_pid.remove(&process.facts.pid);
+            process.close_launcher(sources);
         }
     }
 }
 
-impl Output {
-    /// A worker's end of a stream that we read.
-    fn open(
-        &mut self,
-        sources: &mut Sources,
-        birth: &Birth<'_>,
-        stream: Stream,
-        prefixed: bool,
-    ) -> io::Result<OwnedFd> {
-        let (ours, theirs) = pipe()?;
-        let prefix =
-            prefixed.then(|| format!("[{}.{}] ", birth.generation, birth.slot).into_bytes());
-        self.add(sources, ours, birth.worker, stream, prefix)?;
-        Ok(theirs)
+impl WorkerProcess {
+    fn close_launcher(&mut self, sources: &mut Sources) {
+        if let Some((stream, token)) = self.launcher.take() {
+            sources.remove(&stream, token);
+        }
     }
 }

@@ -1,24 +1,22 @@
 //! sd_notify(3), both ways: what workers say to `NOTIFY_SOCKET`, and what we say to the service
 //! manager that started us, if one did.
 //!
-//! All workers speak to one socket. Who spoke is told by the kernel as a pid, and that is a
-//! worker's, or one of its descendants', or in its process group.
+//! All workers speak to one socket. The kernel tells which process spoke.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use log::{debug, info, warn};
+use log::warn;
 use mio::Interest;
 
-use crate::fleet::{Event, WorkerId};
+use crate::supervisor::StartError;
 use crate::supervisor::sources::{Source, Sources};
-use crate::supervisor::{StartError, Supervisor};
-use crate::sys::{procfs, socket};
+use crate::sys::socket;
 use crate::wire::notify::{Notice, compose, parse};
 
 /// The longest datagram that is read.
-const LONGEST: usize = 4096;
+const MAX_DATAGRAM_LEN: usize = 4096;
 
 #[derive(Debug)]
 pub(crate) struct Notify {
@@ -98,47 +96,20 @@ impl Watchdog {
     }
 }
 
-impl Supervisor {
-    pub(crate) fn notify_ready(&mut self) {
-        let mut bytes = [0; LONGEST];
+impl Notify {
+    /// What workers have said, and the pid of the process that said it.
+    pub(crate) fn receive(&self) -> Vec<(Option<i32>, Vec<Notice>)> {
+        let mut bytes = [0; MAX_DATAGRAM_LEN];
+        let mut received = Vec::new();
         loop {
-            match socket::receive_notification(&self.notify.workers.socket, &mut bytes) {
-                Ok((length, sender)) => self.notified(&bytes[..length], sender),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
-                Err(error) => return warn!("cannot read the workers' notifications: {error}"),
+            match socket::receive_notification(&self.workers.socket, &mut bytes) {
+                Ok((length, sender)) => received.push((sender, parse(&bytes[..length]))),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return received,
+                Err(error) => {
+                    warn!("cannot read the workers' notifications: {error}");
+                    return received;
+                }
             }
         }
-    }
-
-    fn notified(&mut self, datagram: &[u8], sender: Option<i32>) {
-        let Some(worker) = sender.and_then(|pid| self.worker_of(pid)) else {
-            return warn!(
-                "a notification came from pid {}, which is no worker's",
-                sender.unwrap_or(0)
-            );
-        };
-        for notice in parse(datagram) {
-            match notice {
-                Notice::Ready => self.inbox.push_back(Event::Notified { worker }),
-                Notice::Status(status) => info!("{}: says: {status}", self.describe(worker)),
-                other => debug!("worker {worker}: {other:?}"),
-            }
-        }
-    }
-
-    /// The worker that a process belongs to.
-    fn worker_of(&self, pid: i32) -> Option<WorkerId> {
-        let direct = self
-            .children
-            .by_pid(pid)
-            .or_else(|| self.children.by_pid(procfs::process_group(pid)?));
-        direct.or_else(|| {
-            let is_descendant =
-                |child: &super::Child| procfs::descendants(child.pid).contains(&pid);
-            self.children
-                .iter()
-                .find(|(_, child)| is_descendant(child))
-                .map(|(worker, _)| worker)
-        })
     }
 }

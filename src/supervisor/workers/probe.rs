@@ -1,15 +1,16 @@
 //! Asking one worker, through the shared port, whether it is ready.
 //!
-//! A rule in the steering program sends the probe's source to that worker's listener, before it
-//! gets anything else. There are two probes. The HTTP probe asks for a path. The accept probe is
-//! for a worker that was given a listening socket: nothing tells that it has begun to use it, but
-//! that a connection which can only be its own has been accepted.
+//! There are two probes. The HTTP probe asks for a path. The accept probe is for a worker that was given
+//! a listening socket: nothing tells that the worker has begun to use it, but that a connection which can
+//! only be its own has been accepted. Both come from a source that [steering](super::super::steering)
+//! gives to that worker's listener, before the listener gets anything else.
 //!
-//! Where workers share a queue, any of them may accept. So the accept probe counts for the worker
-//! that has the connection then, and before that for one whose epoll instance waits for the
-//! listener, for the kernel may wake the same sibling every time. The HTTP probe asks the queue:
-//! whoever answers, the worker that is probed listens on it too.
+//! Which process has accepted is looked up, not assumed. Where workers share a listener any of them may
+//! accept. So the accept probe counts for the worker that has the connection then, and before that for
+//! one whose epoll instance waits for the listener, for the kernel may wake the same worker every time.
+//! The HTTP probe asks the listener set: whoever answers, the worker that is probed listens on it too.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -18,22 +19,29 @@ use log::debug;
 use mio::{Interest, Token};
 use socket2::{Domain, Socket, Type};
 
-use crate::config::Readiness;
-use crate::fleet::{Endpoint, Event, ListenerId, WorkerId};
-use crate::supervisor::Supervisor;
-use crate::sys::{listener, usage};
+use super::Workers;
+use crate::fleet::{Endpoint, Event, ListenerId, ProbeKind, WorkerId};
+use crate::supervisor::listeners::Listeners;
+use crate::supervisor::sources::{Source, Sources};
+use crate::supervisor::steering::{Backend, PROBE_HOPS};
+use crate::sys::{diag, listener, procfs, usage};
 
 /// How long a worker may take to answer an HTTP probe before it is asked again.
-const PATIENCE: Duration = Duration::from_secs(5);
+const HTTP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much of an answer is read; its status line is at its beginning.
-const LONGEST_HEAD: usize = 16 * 1024;
+const MAX_HEAD_LEN: usize = 16 * 1024;
 
-/// A probe that is under way.
+/// The probes that are under way.
+#[derive(Debug, Default)]
+pub(crate) struct Probes(BTreeMap<WorkerId, Probe>);
+
 #[derive(Debug)]
-pub(crate) struct Probe {
+struct Probe {
     listener: ListenerId,
-    source: SocketAddr,
     socket: Socket,
+    /// The server's end of the connection, and ours.
+    server: SocketAddr,
+    source: SocketAddr,
     since: Instant,
     /// What is being asked; none for an accept probe.
     question: Option<Question>,
@@ -46,190 +54,226 @@ struct Question {
     answer: Vec<u8>,
 }
 
-impl Supervisor {
+/// What the fleet wants to know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) worker: WorkerId,
+    pub(crate) listener: ListenerId,
+    pub(crate) kind: ProbeKind,
+    /// Whether other workers have the listener, too.
+    pub(crate) shared: bool,
+    /// What an HTTP probe asks for.
+    pub(crate) path: &'a str,
+}
+
+/// Which process has accepted a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Acceptor {
+    Nobody,
+    Worker,
+    Other,
+}
+
+impl Probes {
     /// Begins a probe, or sees how the one that is under way is doing.
-    pub(crate) fn probe(&mut self, worker: WorkerId) -> Vec<Event> {
-        if let Some(listener) = self.awaited_listener(worker) {
-            self.end_probe(worker);
-            return self.uses(worker, listener);
-        }
-        let Some(probe) = self.probes.get(&worker) else {
-            if let Err(error) = self.begin_probe(worker) {
-                debug!("worker {worker}: cannot probe: {error}");
-                self.end_probe(worker);
-            }
-            return Vec::new();
-        };
-        if probe.question.is_some() {
-            if probe.since.elapsed() > PATIENCE {
-                self.end_probe(worker);
-            }
-            return Vec::new();
-        }
-        let Some(is_own) = self.is_own(worker, probe) else {
-            return Vec::new();
-        };
-        let listener = probe.listener;
-        self.end_probe(worker);
-        if is_own {
-            self.uses(worker, listener)
-        } else {
-            Vec::new()
-        }
-    }
-
-    fn uses(&self, worker: WorkerId, listener: ListenerId) -> Vec<Event> {
-        let endpoint = self.groups.endpoint(listener);
-        endpoint
-            .map(|endpoint| Event::Listened {
-                worker,
-                listener,
-                endpoint,
-            })
-            .into_iter()
-            .collect()
-    }
-
-    /// Whether it is this worker that has accepted the probe; none while nobody has.
-    fn is_own(&self, worker: WorkerId, probe: &Probe) -> Option<bool> {
-        if !listener::is_established(&probe.socket).unwrap_or(false) {
-            return None;
-        }
-        if !self.fleet.is_shared(probe.listener, worker) {
-            return (self.pending_on(probe.listener) == 0).then_some(true);
-        }
-        // Siblings are probed too, and one that has accepted its probe waits for us to say
-        // something: that the queue is empty is not to be waited for.
-        let open = self.open_connections().ok()?;
-        match open.iter().find(|it| it.remote == probe.source) {
-            Some(waiting) if waiting.inode == 0 => None,
-            Some(accepted) => {
-                let pid = self.children.get(worker)?.pid;
-                Some(usage::is_held_by(pid, accepted.inode))
-            }
-            None => Some(false),
-        }
-    }
-
-    /// The shared listener that a worker has not been known to use and waits for.
-    fn awaited_listener(&self, worker: WorkerId) -> Option<ListenerId> {
-        let listener = self.unused_shared(worker)?;
-        let inode = self.groups.inode(listener)?;
-        let pid = self.children.get(worker)?.pid;
-        usage::is_awaited_by(pid, inode).then_some(listener)
-    }
-
-    fn unused_shared(&self, worker: WorkerId) -> Option<ListenerId> {
-        let listener = self.fleet.unused_listener(worker)?;
-        self.fleet.is_shared(listener, worker).then_some(listener)
-    }
-
-    fn begin_probe(&mut self, worker: WorkerId) -> io::Result<()> {
-        let request = match &self.config.ready {
-            // First it must be known to use what it was given: a sibling would answer for it.
-            Readiness::Http(path) if self.unused_shared(worker).is_none() => Some(path.clone()),
-            _ => None,
-        };
-        let listener = match &request {
-            Some(_) => self.listeners_of(worker).first().copied(),
-            None => self.fleet.unused_listener(worker),
-        };
-        let Some((listener, endpoint)) =
-            listener.and_then(|id| Some((id, self.groups.endpoint(id)?)))
-        else {
-            return Ok(());
-        };
-        let target = reachable(&endpoint);
-        let socket = Socket::new(
-            Domain::for_address(target),
-            Type::STREAM.nonblocking(),
-            None,
-        )?;
-        socket.bind(&SocketAddr::new(target.ip(), 0).into())?;
-        let source = socket
-            .local_addr()?
-            .as_socket()
-            .ok_or(io::ErrorKind::AddrNotAvailable)?;
-        self.groups.probe_from(listener, source.ip(), source.port());
-        match socket.connect(&target.into()) {
-            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
-            _ => {}
-        }
-        let question = match request {
-            Some(path) => Some(self.ask(worker, &socket, &path, &endpoint)?),
-            None => None,
-        };
-        self.probes.insert(
-            worker,
-            Probe {
-                listener,
-                source,
-                socket,
-                since: Instant::now(),
-                question,
-            },
-        );
-        Ok(())
-    }
-
-    fn ask(
+    pub(crate) fn probe(
         &mut self,
-        worker: WorkerId,
-        socket: &Socket,
-        path: &str,
-        endpoint: &Endpoint,
-    ) -> io::Result<Question> {
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let token = self.sources.add(
+        sources: &mut Sources,
+        workers: &Workers,
+        listeners: &Listeners,
+        steering: &dyn Backend,
+        wanted: Wanted<'_>,
+    ) -> Option<Event> {
+        let worker = wanted.worker;
+        if wanted.kind == ProbeKind::Accept && is_awaited(workers, listeners, &wanted) {
+            self.end(sources, worker);
+            return listened(listeners, worker, wanted.listener);
+        }
+        let Some(probe) = self.0.get(&worker) else {
+            return match begin(sources, listeners, steering, &wanted) {
+                Ok(probe) => {
+                    self.0.insert(worker, probe);
+                    None
+                }
+                Err(error) => {
+                    debug!("worker {worker}: cannot probe: {error}");
+                    Some(Event::ProbeFailed { worker })
+                }
+            };
+        };
+        let event = match wanted.kind {
+            ProbeKind::Http if probe.since.elapsed() < HTTP_TIMEOUT => return None,
+            ProbeKind::Http => Some(Event::ProbeFailed { worker }),
+            ProbeKind::Accept => match probe.acceptor(workers, worker) {
+                Acceptor::Nobody => return None,
+                Acceptor::Worker => listened(listeners, worker, probe.listener),
+                Acceptor::Other => Some(Event::ProbeFailed { worker }),
+            },
+        };
+        self.end(sources, worker);
+        event
+    }
+
+    /// A worker answers, or its connection can be written to.
+    pub(crate) fn ready(&mut self, sources: &mut Sources, worker: WorkerId) -> Option<Event> {
+        let probe = self.0.get_mut(&worker)?;
+        let question = probe.question.as_mut()?;
+        let event = match question.advance(&probe.socket) {
+            Ok(None) => return None,
+            Ok(Some(status)) if (200..400).contains(&status) => Event::Probed { worker },
+            Ok(Some(status)) => {
+                debug!("worker {worker}: the probe was answered with {status}");
+                Event::ProbeFailed { worker }
+            }
+            Err(error) => {
+                debug!("worker {worker}: the probe failed: {error}");
+                Event::ProbeFailed { worker }
+            }
+        };
+        self.end(sources, worker);
+        Some(event)
+    }
+
+    /// Ends a worker's probe, if there is one.
+    pub(crate) fn end(&mut self, sources: &mut Sources, worker: WorkerId) {
+        let probe = self.0.remove(&worker);
+        if let Some(Probe {
             socket,
-            crate::supervisor::sources::Source::Probe(worker),
-            interest,
-        )?;
+            question: Some(question),
+            ..
+        }) = probe
+        {
+            sources.remove(&socket, question.token);
+            // By a reset: what we close first would keep its port for a minute, and there are few ports
+            // that reach a listener.
+            if let Err(error) = socket.set_linger(Some(Duration::ZERO)) {
+                debug!("cannot close a probe by a reset: {error}");
+            }
+        }
+    }
+}
+
+fn listened(listeners: &Listeners, worker: WorkerId, listener: ListenerId) -> Option<Event> {
+    let endpoint = listeners.endpoint(listener)?;
+    Some(Event::Listened {
+        worker,
+        listener,
+        endpoint,
+    })
+}
+
+/// Whether a worker is seen to wait for a shared listener.
+fn is_awaited(workers: &Workers, listeners: &Listeners, wanted: &Wanted<'_>) -> bool {
+    let found = workers
+        .pid(wanted.worker)
+        .zip(listeners.inode(wanted.listener));
+    wanted.shared && found.is_some_and(|(pid, inode)| usage::is_awaited_by(pid, inode))
+}
+
+fn begin(
+    sources: &mut Sources,
+    listeners: &Listeners,
+    steering: &dyn Backend,
+    wanted: &Wanted<'_>,
+) -> io::Result<Probe> {
+    let endpoint = listeners.endpoint(wanted.listener);
+    let endpoint = endpoint.ok_or(io::ErrorKind::NotFound)?;
+    let server = reachable(&endpoint);
+    let socket = Socket::new(
+        Domain::for_address(server),
+        Type::STREAM.nonblocking(),
+        None,
+    )?;
+    let ports = steering.probe_ports(listeners, wanted.listener);
+    let source = bind_source(&socket, &ports)?;
+    match socket.connect(&server.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+        _ => {}
+    }
+    let question = match wanted.kind {
+        ProbeKind::Accept => None,
+        ProbeKind::Http => Some(Question::new(sources, wanted, &socket, &endpoint)?),
+    };
+    Ok(Probe {
+        listener: wanted.listener,
+        socket,
+        server,
+        source,
+        since: Instant::now(),
+        question,
+    })
+}
+
+/// Makes the socket's connection come from one of these ports of loopback, as a probe.
+fn bind_source(socket: &Socket, ports: &[u16]) -> io::Result<SocketAddr> {
+    let loopback: IpAddr = if socket.domain()? == Domain::IPV4 {
+        socket.set_ttl_v4(PROBE_HOPS)?;
+        Ipv4Addr::LOCALHOST.into()
+    } else {
+        socket.set_unicast_hops_v6(PROBE_HOPS)?;
+        Ipv6Addr::LOCALHOST.into()
+    };
+    let mut refused = io::Error::other("no source port reaches this listener");
+    for port in ports {
+        match socket.bind(&SocketAddr::new(loopback, *port).into()) {
+            Ok(()) => {
+                let source = socket.local_addr()?.as_socket();
+                return source.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into());
+            }
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
+impl Probe {
+    fn acceptor(&self, workers: &Workers, worker: WorkerId) -> Acceptor {
+        if !listener::is_established(&self.socket).unwrap_or(false) {
+            return Acceptor::Nobody;
+        }
+        let found = match diag::connection(self.server, self.source) {
+            Ok(found) => found,
+            Err(error) => {
+                debug!("worker {worker}: cannot look which process accepted: {error}");
+                return Acceptor::Nobody;
+            }
+        };
+        match (found, workers.pid(worker)) {
+            (Some(accepted), _) if accepted.inode == 0 => Acceptor::Nobody,
+            (Some(accepted), Some(pid)) => {
+                let sockets = procfs::tree_sockets(pid);
+                // A process that hides its descriptors is the only one that has this listener.
+                if sockets.contains_key(&accepted.inode) || sockets.is_empty() {
+                    Acceptor::Worker
+                } else {
+                    Acceptor::Other
+                }
+            }
+            (None, _) | (_, None) => Acceptor::Other,
+        }
+    }
+}
+
+impl Question {
+    fn new(
+        sources: &mut Sources,
+        wanted: &Wanted<'_>,
+        socket: &Socket,
+        endpoint: &Endpoint,
+    ) -> io::Result<Self> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let token = sources.add(socket, Source::Probe(wanted.worker), interest)?;
         let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {endpoint}\r\nUser-Agent: reuseport-run\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+            "GET {} HTTP/1.1\r\nHost: {endpoint}\r\nUser-Agent: reuseport-run\r\nAccept: */*\r\nConnection: close\r\n\r\n",
+            wanted.path
         );
-        Ok(Question {
+        Ok(Self {
             token,
             unsent: request.into_bytes(),
             answer: Vec::new(),
         })
     }
 
-    pub(crate) fn probe_ready(&mut self, worker: WorkerId) {
-        let Some(probe) = self.probes.get_mut(&worker) else {
-            return;
-        };
-        let Some(question) = &mut probe.question else {
-            return;
-        };
-        match question.advance(&probe.socket) {
-            Ok(None) => {}
-            Ok(Some(status)) => {
-                debug!("worker {worker}: the probe was answered with {status}");
-                self.end_probe(worker);
-                if (200..400).contains(&status) {
-                    self.inbox.push_back(Event::Probed { worker });
-                }
-            }
-            Err(error) => {
-                debug!("worker {worker}: the probe failed: {error}");
-                self.end_probe(worker);
-            }
-        }
-    }
-
-    pub(crate) fn end_probe(&mut self, worker: WorkerId) {
-        let Some(probe) = self.probes.remove(&worker) else {
-            return;
-        };
-        self.groups.probe_ended(probe.source.port());
-        if let Some(question) = probe.question {
-            self.sources.remove(&probe.socket, question.token);
-        }
-    }
-}
-
-impl Question {
     /// Writes and reads what is possible; the status, when there is one.
     fn advance(&mut self, socket: &Socket) -> io::Result<Option<u16>> {
         if let Some(error) = socket.take_error()? {
@@ -254,7 +298,7 @@ impl Question {
             if let Some(status) = crate::wire::http::status(&self.answer)? {
                 return Ok(Some(status));
             }
-            if self.answer.len() > LONGEST_HEAD {
+            if self.answer.len() > MAX_HEAD_LEN {
                 return Err(io::Error::other("the answer's head is too long"));
             }
         }

@@ -7,13 +7,13 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::Waiting;
-use crate::supervisor::listeners::intercept::state::Desk;
+use super::state::InterceptState;
 use crate::sys::procfs;
 use crate::sys::seccomp::{self, Call};
 use crate::wire::address::socket_address;
 
 /// 32-bit x86 programs have one system call for all that is about sockets.
-pub(crate) fn resolved(pid: i32, call: Call) -> Call {
+pub(super) fn resolved(pid: i32, call: Call) -> Call {
     let Call::Socketcall {
         which,
         arguments_address,
@@ -34,7 +34,7 @@ pub(crate) fn resolved(pid: i32, call: Call) -> Call {
 }
 
 impl Waiting<'_> {
-    pub(crate) fn read_address(&self, address: u64, length: u32) -> io::Result<Option<SocketAddr>> {
+    pub(super) fn read_address(&self, address: u64, length: u32) -> io::Result<Option<SocketAddr>> {
         let mut bytes = [0; 28];
         let wanted = usize::try_from(length)
             .unwrap_or(usize::MAX)
@@ -43,10 +43,10 @@ impl Waiting<'_> {
         Ok(socket_address(&bytes[..read]))
     }
 
-    pub(crate) fn note_v6_only(&self, desk: &mut Desk, fd: i32, address: u64) {
+    pub(super) fn note_v6_only(&self, state: &mut InterceptState, fd: i32, address: u64) {
         let mut value = [0; 4];
         if procfs::read_memory(self.pid, address, &mut value).is_ok() {
-            desk.v6_only.insert((self.pid, fd), value != [0; 4]);
+            state.v6_only.insert((self.pid, fd), value != [0; 4]);
         }
     }
 }

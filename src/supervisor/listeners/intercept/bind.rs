@@ -1,4 +1,4 @@
-//! A worker binds: to the address that it asks for, or it gets the listener that its queue has.
+//! A worker binds: to the address that it asks for, or it gets a listener of its set.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,37 +6,37 @@ use std::os::fd::AsFd as _;
 
 use log::warn;
 
+use super::state::{InterceptState, Visibility};
 use super::subject::Subject;
-use super::{Answer, Waiting};
-use crate::fleet::{Endpoint, Event};
-use crate::supervisor::listeners::Groups;
-use crate::supervisor::listeners::intercept::state::Desk;
-use crate::supervisor::listeners::port_conflict::{cannot_listen, refuse_stranger};
+use super::{Answer, Change, Waiting};
+use crate::fleet::Endpoint;
+use crate::supervisor::listeners::Listeners;
+use crate::supervisor::listeners::port_conflict::{self, cannot_listen};
 use crate::sys::listener::{self, Kind};
 
 impl Waiting<'_> {
-    pub(crate) fn bind(
+    pub(super) fn bind(
         &self,
-        desk: &mut Desk,
-        groups: &mut Groups,
+        state: &mut InterceptState,
+        listeners: &mut Listeners,
         fd: i32,
         address: u64,
         length: u32,
-    ) -> (Answer, Option<Event>) {
+    ) -> (Answer, Option<Change>) {
         let address = match self.read_address(address, length) {
             Ok(Some(address)) if address.port() != 0 => address,
             Ok(_) => return (Answer::Pass, None),
-            Err(error) => return (self.cannot_see(desk, &error), None),
+            Err(error) => return (self.cannot_see(state, &error), None),
         };
         let subject = match self.subject(fd) {
             Ok(Some(subject)) => subject,
             Ok(None) => return (Answer::Pass, None),
-            Err(error) => return (self.cannot_see(desk, &error), None),
+            Err(error) => return (self.cannot_see(state, &error), None),
         };
         if !self.still_waits() {
             return (Answer::None, None);
         }
-        match self.bind_socket(desk, groups, fd, address, subject) {
+        match self.bind_socket(state, listeners, fd, address, subject) {
             Ok(shared) => (Answer::Result(Ok(())), shared),
             Err(error) => {
                 warn!(
@@ -51,32 +51,26 @@ impl Waiting<'_> {
 
     fn bind_socket(
         &self,
-        desk: &mut Desk,
-        groups: &Groups,
+        state: &mut InterceptState,
+        listeners: &Listeners,
         fd: i32,
         address: SocketAddr,
         subject: Subject,
-    ) -> io::Result<Option<Event>> {
+    ) -> io::Result<Option<Change>> {
         let endpoint = Endpoint {
             address,
-            v6_only: self.v6_only(desk, &subject, fd, &address),
+            v6_only: self.v6_only(state, &subject, fd, &address),
         };
         let own_inode = subject.inode(self.pid, fd);
-        if own_inode.is_some_and(|inode| desk.bound.contains(&inode)) {
+        if own_inode.is_some_and(|inode| state.bound.contains(&inode)) {
             return Ok(None);
         }
-        if let Some(listener) = desk.replacement(groups, &endpoint)
-            && let Some(socket) = groups.socket(listener)
-        {
-            self.share(fd, listener, socket, &subject)?;
-            desk.bound.extend(groups.inode(listener));
-            return Ok(Some(Event::Shared {
-                worker: self.worker,
-                listener,
-                endpoint,
-            }));
+        if let Some(listener) = state.replacement(listeners, &endpoint) {
+            self.share(listeners, fd, listener, &subject)?;
+            state.bound.extend(listeners.inode(listener));
+            return Ok(Some(Change::Shared { listener, endpoint }));
         }
-        refuse_stranger(groups, &endpoint)?;
+        port_conflict::refuse(listeners, &endpoint)?;
         let inode = match subject {
             Subject::Own(socket) if listener::kind(&socket)? == Kind::Tcp => {
                 listener::bind_shared(&socket, &address)?;
@@ -90,18 +84,18 @@ impl Waiting<'_> {
                 self.put_in_place(fd, made.as_fd(), &subject)?;
                 let inode = listener::inode(&made)?;
                 if matches!(subject, Subject::Unseen) {
-                    desk.made.insert(inode, made);
+                    state.made.insert(inode, made);
                 }
                 Some(inode)
             }
         };
-        desk.bound.extend(inode);
+        state.bound.extend(inode);
         Ok(None)
     }
 
     /// A worker that hides from us binds as it would without us, and so only the first succeeds.
-    fn cannot_see(&self, desk: &mut Desk, error: &io::Error) -> Answer {
-        if !std::mem::replace(&mut desk.is_blind, true) {
+    fn cannot_see(&self, state: &mut InterceptState, error: &io::Error) -> Answer {
+        if std::mem::replace(&mut state.visibility, Visibility::Hidden) == Visibility::Visible {
             warn!(
                 "worker {} (pid {}): cannot look at what it binds: {error}; it hides from us (not dumpable, or ptrace is \
                  restricted); run reuseport-run as its user, or use --listen ADDR",

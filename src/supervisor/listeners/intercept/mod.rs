@@ -11,11 +11,11 @@
 //! A signal may interrupt a call that waits and start it again; so a second bind of a socket that
 //! we have bound is answered with 0.
 //!
-//! Where the worker's queue has a listener already, that takes the place of the worker's socket: at
-//! bind, so that all that the worker does to it later is done to what it will accept from; at listen
-//! at the latest, for two workers of a queue may both have bound before one of them listens. What
-//! they then do to the one socket they do all: options, listen(2) again with another backlog and
-//! `O_NONBLOCK` are the socket's or the open file's, and they run the same program.
+//! Where the worker's listener set has a listener already, that takes the place of the worker's socket: at
+//! bind, so that all that the worker does to it later is done to what it will accept from; at listen at
+//! the latest, for two workers of a set may both have bound before one of them listens. What they then do
+//! to the one socket they do all: options, listen(2) again with another backlog and `O_NONBLOCK` are the
+//! socket's or the open file's, and they run the same program.
 //!
 //! | file | what it does |
 //! | --- | --- |
@@ -24,32 +24,81 @@
 //! | `bind` | binds it, or lets another take its place |
 //! | `listen` | makes it listen |
 //! | `replace` | puts another socket in its place |
+//! | `state` | what one worker's calls have come to |
 
 mod argument;
 mod bind;
 mod listen;
 mod replace;
-pub(crate) mod state;
+mod state;
 mod subject;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use log::{debug, warn};
+use log::{debug, error, warn};
+use mio::{Interest, Token};
 
-use crate::fleet::{Event, Fleet, WorkerId};
-use crate::supervisor::Supervisor;
-use crate::supervisor::listeners::Groups;
-use crate::supervisor::listeners::intercept::state::Desk;
+use super::Listeners;
+use crate::fleet::{Endpoint, Event, ListenerId, ListenerSetId, WorkerId};
+use crate::supervisor::sources::{Source, Sources};
 use crate::sys::procfs;
-use crate::sys::seccomp::{self, Call};
+use crate::sys::seccomp::{self, Call, Notification};
 use argument::resolved;
+use state::InterceptState;
+
+/// The intercepted calls of all workers.
+#[derive(Debug, Default)]
+pub(crate) struct Intercepts(BTreeMap<WorkerId, Intercept>);
+
+#[derive(Debug)]
+struct Intercept {
+    state: InterceptState,
+    /// Where the calls arrive; none before the worker's launcher has said so, and when there are no more.
+    calls: Option<(OwnedFd, Token)>,
+}
+
+/// What a call has come to. The worker waits until it is answered.
+#[derive(Debug)]
+pub(crate) struct Served {
+    worker: WorkerId,
+    id: u64,
+    answer: Answer,
+    pub(crate) change: Option<Change>,
+}
+
+/// What a call has changed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Change {
+    /// The worker's socket is a listener of its set now.
+    Shared {
+        listener: ListenerId,
+        endpoint: Endpoint,
+    },
+    /// The worker listens.
+    Listened {
+        listener: ListenerId,
+        endpoint: Endpoint,
+        membership: Membership,
+    },
+}
+
+/// What a call of listen(2) did to the listener's group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Membership {
+    /// The listener has joined it.
+    Joined,
+    /// The listener was in it already.
+    Kept,
+}
 
 /// What to tell the kernel to tell the worker.
+#[derive(Debug)]
 enum Answer {
     /// The call's result is this.
     Result(io::Result<()>),
-    /// The kernel shall do it as if we were not there.
+    /// The kernel must do it as if we were not there.
     Pass,
     /// Nobody waits any more.
     None,
@@ -61,91 +110,156 @@ struct Waiting<'a> {
     id: u64,
     pid: i32,
     worker: WorkerId,
-    fleet: &'a Fleet,
 }
 
-impl Supervisor {
-    /// Answers all calls that wait.
-    pub(crate) fn calls_ready(&mut self, worker: WorkerId) {
-        loop {
-            let Some(child) = self.children.get_mut(worker) else {
-                return;
-            };
-            let Some((calls, _)) = &child.calls else {
-                return;
-            };
-            let calls = calls.as_fd();
-            match seccomp::receive(calls) {
-                Ok(Some(notification)) => {
-                    let waiting = Waiting {
-                        calls,
-                        id: notification.id,
-                        pid: procfs::tgid(notification.thread).unwrap_or(notification.thread),
-                        worker,
-                        fleet: &self.fleet,
-                    };
-                    let event = waiting.serve(&mut child.desk, &mut self.groups, notification.call);
-                    self.inbox.extend(event);
-                }
-                Ok(None) => return,
-                Err(error) => {
-                    debug!("worker {worker}: no more calls: {error}");
-                    return child.close_calls(&mut self.sources);
-                }
+impl Change {
+    /// The change as the fleet hears of it.
+    pub(crate) fn event(self, worker: WorkerId) -> Event {
+        match self {
+            Self::Shared { listener, endpoint } => Event::Shared {
+                worker,
+                listener,
+                endpoint,
+            },
+            Self::Listened {
+                listener, endpoint, ..
+            } => Event::Listened {
+                worker,
+                listener,
+                endpoint,
+            },
+        }
+    }
+
+    /// The listener that has joined its group.
+    pub(crate) fn joined(self) -> Option<ListenerId> {
+        match self {
+            Self::Listened {
+                listener,
+                membership: Membership::Joined,
+                ..
+            } => Some(listener),
+            Self::Listened { .. } | Self::Shared { .. } => None,
+        }
+    }
+}
+
+impl Intercepts {
+    /// A worker has been started: what it binds is replaced by listeners of this set.
+    pub(crate) fn begin(&mut self, worker: WorkerId, pid: i32, set: ListenerSetId) {
+        let state = InterceptState::new(pid, set);
+        self.0.insert(worker, Intercept { state, calls: None });
+    }
+
+    /// The worker's calls arrive here.
+    pub(crate) fn take_calls(&mut self, sources: &mut Sources, worker: WorkerId, calls: OwnedFd) {
+        let Some(intercept) = self.0.get_mut(&worker) else {
+            return;
+        };
+        match sources.add(&calls, Source::Calls(worker), Interest::READABLE) {
+            Ok(token) => intercept.calls = Some((calls, token)),
+            Err(error) => {
+                error!("worker {worker}: cannot hear its calls of bind and listen: {error}");
             }
+        }
+    }
+
+    /// Forgets a worker that has ended; the listeners that it had.
+    pub(crate) fn end(&mut self, sources: &mut Sources, worker: WorkerId) -> BTreeSet<ListenerId> {
+        let Some(mut intercept) = self.0.remove(&worker) else {
+            return BTreeSet::new();
+        };
+        intercept.close(sources);
+        intercept.state.placed
+    }
+
+    /// Deals with the next call of a worker that waits; none: no call waits now.
+    pub(crate) fn serve(
+        &mut self,
+        sources: &mut Sources,
+        listeners: &mut Listeners,
+        worker: WorkerId,
+    ) -> Option<Served> {
+        let intercept = self.0.get_mut(&worker)?;
+        let (calls, _) = intercept.calls.as_ref()?;
+        match seccomp::receive(calls.as_fd()) {
+            Ok(notification) => {
+                let Notification { id, thread, call } = notification?;
+                let waiting = Waiting {
+                    calls: calls.as_fd(),
+                    id,
+                    pid: procfs::tgid(thread).unwrap_or(thread),
+                    worker,
+                };
+                Some(waiting.serve(&mut intercept.state, listeners, call))
+            }
+            Err(error) => {
+                debug!("worker {worker}: no more calls: {error}");
+                intercept.close(sources);
+                None
+            }
+        }
+    }
+
+    /// Lets the worker go on.
+    pub(crate) fn answer(&self, served: Served) {
+        let intercept = self.0.get(&served.worker);
+        let Some((calls, _)) = intercept.and_then(|intercept| intercept.calls.as_ref()) else {
+            return;
+        };
+        let (calls, id) = (calls.as_fd(), served.id);
+        let sent = match served.answer {
+            Answer::Result(result) => {
+                let result = result.map(|()| 0);
+                let errno = |error: io::Error| error.raw_os_error().unwrap_or(libc::EIO);
+                seccomp::answer(calls, id, result.map_err(errno))
+            }
+            Answer::Pass => seccomp::pass(calls, id),
+            Answer::None => return,
+        };
+        if let Err(error) = sent {
+            warn!(
+                "worker {}: cannot answer its bind or listen: {error}",
+                served.worker
+            );
+        }
+    }
+}
+
+impl Intercept {
+    fn close(&mut self, sources: &mut Sources) {
+        if let Some((calls, token)) = self.calls.take() {
+            sources.remove(&calls, token);
         }
     }
 }
 
 impl Waiting<'_> {
-    /// Deals with the call; that it got a listener, or listens, is an event.
-    fn serve(&self, desk: &mut Desk, groups: &mut Groups, call: Call) -> Option<Event> {
-        let (answer, event) = match resolved(self.pid, call) {
+    fn serve(&self, state: &mut InterceptState, listeners: &mut Listeners, call: Call) -> Served {
+        let (answer, change) = match resolved(self.pid, call) {
             Call::Bind {
                 fd,
                 address,
                 length,
-            } => self.bind(desk, groups, fd, address, length),
-            Call::Listen { fd, backlog } => match self.listen(desk, groups, fd, backlog) {
-                Ok(Some((listener, endpoint))) => {
-                    let event = Event::Listened {
-                        worker: self.worker,
-                        listener,
-                        endpoint,
-                    };
-                    (Answer::Result(Ok(())), Some(event))
-                }
+            } => self.bind(state, listeners, fd, address, length),
+            Call::Listen { fd, backlog } => match self.listen(state, listeners, fd, backlog) {
+                Ok(Some(change)) => (Answer::Result(Ok(())), Some(change)),
                 Ok(None) => (Answer::Pass, None),
                 Err(error) => (Answer::Result(Err(error)), None),
             },
             Call::SetV6Only {
                 fd, value_address, ..
             } => {
-                self.note_v6_only(desk, fd, value_address);
+                self.note_v6_only(state, fd, value_address);
                 (Answer::Pass, None)
             }
             Call::Socketcall { .. } | Call::Other => (Answer::Pass, None),
         };
-        self.answer(answer);
-        event
-    }
-
-    fn answer(&self, answer: Answer) {
-        let sent = match answer {
-            Answer::Result(Ok(())) => seccomp::answer(self.calls, self.id, Ok(0)),
-            Answer::Result(Err(error)) => seccomp::answer(
-                self.calls,
-                self.id,
-                Err(error.raw_os_error().unwrap_or(libc::EIO)),
-            ),
-            Answer::Pass => seccomp::pass(self.calls, self.id),
-            Answer::None => return,
-        };
-        if let Err(error) = sent {
-            warn!(
-                "worker {}: cannot answer its bind or listen: {error}",
-                self.worker
-            );
+        Served {
+            worker: self.worker,
+            id: self.id,
+            answer,
+            change,
         }
     }
 

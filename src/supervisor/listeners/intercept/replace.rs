@@ -6,26 +6,36 @@ use std::os::fd::BorrowedFd;
 use super::Waiting;
 use super::subject::Subject;
 use crate::fleet::ListenerId;
+use crate::supervisor::listeners::Listeners;
 use crate::sys::{descriptor, procfs, seccomp};
 
 impl Waiting<'_> {
-    /// Puts a listener of the queue in the place of the worker's socket.
-    pub(crate) fn share(
+    /// Puts a listener of the worker's set in the place of its socket.
+    ///
+    /// Where another worker listens on it already, the socket is as their program wants it, and must not be
+    /// changed back to what a socket is at bind. `O_NONBLOCK` belongs to the open file, not to the
+    /// descriptor, and a worker that finds its listener blocking all of a sudden hangs in accept(2), for
+    /// another took the connection.
+    ///
+    /// # Errors
+    /// Those of [`Self::put_in_place`]; `NotFound`: the listener has been closed.
+    pub(super) fn share(
         &self,
+        listeners: &Listeners,
         fd: i32,
         listener: ListenerId,
-        socket: BorrowedFd<'_>,
         instead_of: &Subject,
     ) -> io::Result<()> {
-        if !self.fleet.is_in_use(listener, self.worker) {
+        let socket = listeners.socket(listener).ok_or(io::ErrorKind::NotFound)?;
+        if !listeners.is_used_by_others(listener, self.worker) {
             return self.put_in_place(fd, socket, instead_of);
         }
         let flags = procfs::fd_flags(self.pid, fd);
-        self.place(fd, socket, flags.is_ok_and(|flags| flags.close_on_exec))
+        self.add_fd(fd, socket, flags.is_ok_and(|flags| flags.close_on_exec))
     }
 
     /// Puts a socket in the place of the worker's, with the worker's flags.
-    pub(crate) fn put_in_place(
+    pub(super) fn put_in_place(
         &self,
         fd: i32,
         socket: BorrowedFd<'_>,
@@ -37,10 +47,10 @@ impl Waiting<'_> {
             Subject::Unseen => flags.as_ref().is_ok_and(|flags| flags.nonblocking),
         };
         descriptor::set_nonblocking(&socket, nonblocking)?;
-        self.place(fd, socket, flags.is_ok_and(|flags| flags.close_on_exec))
+        self.add_fd(fd, socket, flags.is_ok_and(|flags| flags.close_on_exec))
     }
 
-    fn place(&self, fd: i32, socket: BorrowedFd<'_>, close_on_exec: bool) -> io::Result<()> {
+    fn add_fd(&self, fd: i32, socket: BorrowedFd<'_>, close_on_exec: bool) -> io::Result<()> {
         seccomp::place(self.calls, self.id, socket, fd, close_on_exec)?;
         Ok(())
     }

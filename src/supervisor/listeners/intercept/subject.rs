@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use super::Waiting;
-use crate::supervisor::listeners::intercept::state::Desk;
+use super::state::InterceptState;
 use crate::sys::listener::Kind;
 use crate::sys::procfs::SocketKind;
 use crate::sys::{listener, pidfd, procfs};
 
 /// The socket of a call.
-pub(crate) enum Subject {
+pub(super) enum Subject {
     /// Fetched: the worker's own.
     Own(OwnedFd),
     /// It cannot be fetched, but /proc says that it is one of TCP.
@@ -19,7 +19,7 @@ pub(crate) enum Subject {
 }
 
 impl Subject {
-    pub(crate) fn inode(&self, pid: i32, fd: i32) -> Option<u64> {
+    pub(super) fn inode(&self, pid: i32, fd: i32) -> Option<u64> {
         match self {
             Self::Own(socket) => listener::inode(socket).ok(),
             Self::Unseen => procfs::socket_inode_of(pid, fd),
@@ -29,7 +29,7 @@ impl Subject {
 
 impl Waiting<'_> {
     /// The socket behind a descriptor of the worker; none if it is not one of TCP.
-    pub(crate) fn subject(&self, fd: i32) -> io::Result<Option<Subject>> {
+    pub(super) fn subject(&self, fd: i32) -> io::Result<Option<Subject>> {
         match pidfd::pidfd_open(self.pid).and_then(|process| pidfd::pidfd_getfd(&process, fd)) {
             Ok(socket) => {
                 let kind = listener::kind(&socket).unwrap_or(Kind::Other);
@@ -43,9 +43,9 @@ impl Waiting<'_> {
         }
     }
 
-    pub(crate) fn v6_only(
+    pub(super) fn v6_only(
         &self,
-        desk: &Desk,
+        state: &InterceptState,
         subject: &Subject,
         fd: i32,
         address: &SocketAddr,
@@ -53,7 +53,7 @@ impl Waiting<'_> {
         match subject {
             _ if address.is_ipv4() => false,
             Subject::Own(socket) => listener::is_v6_only(socket).unwrap_or(false),
-            Subject::Unseen => desk
+            Subject::Unseen => state
                 .v6_only
                 .get(&(self.pid, fd))
                 .copied()

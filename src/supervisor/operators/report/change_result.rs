@@ -2,51 +2,43 @@
 
 use log::{error, info};
 
-use super::phrase::{ended, list, seconds};
+use super::Reporter;
+use super::phrase::{ended, list, seconds, workers};
 use crate::config::Readiness;
-use crate::fleet::{ChangeKind, ChangeResult, ClientId, Denial, Endpoint, Exit, Failure, WorkerId};
-use crate::supervisor::Supervisor;
+use crate::fleet::{
+    ChangeKind, ChangeResult, Denial, Endpoint, Exit, Failure, Generation, WorkerId,
+};
+use crate::supervisor::retirement::measure::unheard_listener;
 use crate::wire::control::Reply;
 
-impl Supervisor {
-    pub(crate) fn tell(&mut self, reply_to: Option<ClientId>, result: &ChangeResult) {
+impl Reporter<'_> {
+    /// What the log and a client that waits are told.
+    pub(crate) fn result(&self, result: &ChangeResult) -> Reply {
         let reply = match result {
             ChangeResult::Done {
                 kind,
                 generation,
                 workers,
-            } => {
-                let message =
-                    format!("{kind}: done, {workers} workers of generation {generation} serve");
-                info!("{message}");
-                Reply::Done { message }
-            }
-            ChangeResult::Failed { kind, failure } => {
-                let message = self.failed(*kind, failure);
-                error!("{message}");
-                if *kind == ChangeKind::Reload {
-                    self.notify
-                        .tell_manager(&[("READY", "1"), ("STATUS", &message)]);
-                }
-                self.forget_failed(failure);
-                Reply::Failed { message }
-            }
-            ChangeResult::Denied(denial) => {
-                let message = denied(denial);
-                info!("{message}");
-                Reply::Denied { message }
-            }
+            } => Reply::Done {
+                message: done(*kind, *generation, *workers),
+            },
+            ChangeResult::Failed { kind, failure } => Reply::Failed {
+                message: self.failed(*kind, failure),
+            },
+            ChangeResult::Denied(denial) => Reply::Denied {
+                message: denied(denial),
+            },
             ChangeResult::Stopped => Reply::Done {
-                message: "stopped".into(),
+                message: "stopped".to_owned(),
             },
         };
-        self.reply(reply_to, &reply);
-    }
-
-    fn forget_failed(&mut self, failure: &Failure) {
-        if let Failure::Exited { worker, .. } = failure {
-            self.forget_worker(*worker);
+        match (&reply, result) {
+            (_, ChangeResult::Stopped) => {}
+            (Reply::Failed { message }, _) => error!("{message}"),
+            (Reply::Done { message } | Reply::Denied { message }, _) => info!("{message}"),
+            (Reply::Phase { .. } | Reply::Status(_), _) => {}
         }
+        reply
     }
 
     fn failed(&self, kind: ChangeKind, failure: &Failure) -> String {
@@ -63,12 +55,12 @@ impl Supervisor {
             } => {
                 format!(
                     "{kind} failed: {}: {reason}{consequence}",
-                    self.describe(*worker)
+                    self.workers.describe(*worker)
                 )
             }
             Failure::Exited { worker, exit, .. } => format!(
                 "{kind} failed: {} {} before it was ready{consequence}{}",
-                self.describe(*worker),
+                self.workers.describe(*worker),
                 ended(exit),
                 self.last_words(*worker)
             ),
@@ -80,7 +72,7 @@ impl Supervisor {
                 ..
             } => format!(
                 "{kind} failed: {} was not ready after {}: {}{consequence}{}",
-                self.describe(*worker),
+                self.workers.describe(*worker),
                 seconds(*after),
                 self.why_not_ready(*worker, missing, listening),
                 self.last_words(*worker)
@@ -95,7 +87,7 @@ impl Supervisor {
         missing: &[Endpoint],
         listening: &[Endpoint],
     ) -> String {
-        if let Some(unheard) = self.unheard_listener(worker) {
+        if let Some(unheard) = unheard_listener(self.workers, self.listeners, worker) {
             return format!(
                 "it listens on {unheard}, but did not get there by bind(2) with a fixed port (io_uring? port 0?), so it cannot be steered; use --listen"
             );
@@ -122,6 +114,12 @@ impl Supervisor {
     }
 }
 
+fn done(kind: ChangeKind, generation: Generation, count: u32) -> String {
+    let serve = if count == 1 { "serves" } else { "serve" };
+    let some = workers(count as usize);
+    format!("{kind}: done, {some} of generation {generation} {serve}")
+}
+
 fn denied(denial: &Denial) -> String {
     match denial {
         Denial::Busy { kind, milestone } => {
@@ -132,7 +130,7 @@ fn denied(denial: &Denial) -> String {
             format!("there is no worker {worker} that serves; status lists them")
         }
         Denial::BadCount { asked, most } => {
-            format!("cannot run {asked} workers; from 1 to {most} are possible")
+            format!("cannot run {asked} workers; give a number from 1 to {most}")
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What people are told: one line an event in the log, one sentence to who asked.
+//! What people are told: one line an event in the log, one sentence to a client that waits.
 //!
 //! | file | what it tells of |
 //! | --- | --- |
@@ -11,3 +11,18 @@ mod change_result;
 mod phrase;
 mod progress;
 mod worker_event;
+
+pub(crate) use progress::Progress;
+
+use crate::config::Config;
+use crate::supervisor::listeners::Listeners;
+use crate::supervisor::output::Output;
+use crate::supervisor::workers::Workers;
+
+/// What sentences are made of.
+pub(crate) struct Reporter<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) workers: &'a Workers,
+    pub(crate) listeners: &'a Listeners,
+    pub(crate) output: &'a Output,
+}

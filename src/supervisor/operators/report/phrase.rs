@@ -4,23 +4,12 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::Reporter;
 use crate::fleet::{Endpoint, Exit, WorkerId};
-use crate::supervisor::Supervisor;
 
-impl Supervisor {
-    /// A worker, as the log names it.
-    pub(crate) fn describe(&self, worker: WorkerId) -> String {
-        match self.children.get(worker) {
-            Some(child) => format!(
-                "worker {worker} (pid {}, generation {}, slot {})",
-                child.pid, child.generation, child.slot
-            ),
-            None => format!("worker {worker}"),
-        }
-    }
-
+impl Reporter<'_> {
     /// The last lines that a worker wrote, to be appended to a sentence.
-    pub(crate) fn last_words(&self, worker: WorkerId) -> String {
+    pub(super) fn last_words(&self, worker: WorkerId) -> String {
         let lines = self.output.last_lines(worker);
         if lines.is_empty() {
             String::new()
@@ -28,18 +17,26 @@ impl Supervisor {
             format!("; it wrote: {}", lines.join(" | "))
         }
     }
+}
 
-    pub(crate) fn places(&self, worker: WorkerId) -> String {
-        let listeners = self.listeners_of(worker);
-        let endpoints: Vec<Endpoint> = listeners
-            .iter()
-            .filter_map(|id| self.groups.endpoint(*id))
-            .collect();
-        list(&endpoints)
+/// `1 worker`, `2 workers`.
+pub(super) fn workers(count: usize) -> String {
+    counted(count as u64, "worker")
+}
+
+/// `1 connection`, `2 connections`.
+pub(super) fn connections(count: u64) -> String {
+    counted(count, "connection")
+}
+
+fn counted(count: u64, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
     }
 }
 
-pub(crate) fn ended(exit: &Exit) -> String {
+pub(super) fn ended(exit: &Exit) -> String {
     match exit {
         Exit::Code(code) => format!("exited with code {code}"),
         Exit::Signal(number) => {
@@ -51,7 +48,7 @@ pub(crate) fn ended(exit: &Exit) -> String {
     }
 }
 
-pub(crate) fn list(endpoints: &[Endpoint]) -> String {
+pub(super) fn list(endpoints: &[Endpoint]) -> String {
     let mut text = String::new();
     for endpoint in endpoints.iter().collect::<BTreeSet<_>>() {
         let separator = if text.is_empty() { "" } else { ", " };
@@ -61,7 +58,7 @@ pub(crate) fn list(endpoints: &[Endpoint]) -> String {
     text
 }
 
-pub(crate) fn seconds(duration: Duration) -> String {
+pub(super) fn seconds(duration: Duration) -> String {
     humantime::format_duration(Duration::from_millis(
         u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
     ))

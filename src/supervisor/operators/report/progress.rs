@@ -2,67 +2,93 @@
 
 use std::time::Duration;
 
-use log::info;
-
-use crate::fleet::{ChangeKind, ClientId, Generation, Milestone};
-use crate::supervisor::Supervisor;
+use super::phrase::workers;
+use crate::fleet::{ChangeKind, Generation, Milestone};
 use crate::sys::process;
 use crate::wire::control::Reply;
 
-impl Supervisor {
-    pub(crate) fn report(
-        &mut self,
-        reply_to: Option<ClientId>,
-        after: Duration,
-        milestone: Milestone,
-        kind: ChangeKind,
-        generation: Generation,
-        workers: usize,
-    ) {
-        let detail = match milestone {
-            Milestone::Starting => format!("{workers} workers of generation {generation}"),
-            Milestone::Serving if workers == 0 => {
+/// A change has come to a milestone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Progress {
+    pub(crate) after: Duration,
+    pub(crate) milestone: Milestone,
+    pub(crate) kind: ChangeKind,
+    pub(crate) generation: Generation,
+    /// How many workers the milestone is about.
+    pub(crate) workers: usize,
+}
+
+impl Progress {
+    pub(crate) fn sentence(&self) -> String {
+        let Self {
+            kind, milestone, ..
+        } = self;
+        let after = self.after.as_millis();
+        format!("{kind}: {milestone} after {after} ms: {}", self.detail())
+    }
+
+    pub(crate) fn reply(&self) -> Reply {
+        Reply::Phase {
+            after_ms: u64::try_from(self.after.as_millis()).unwrap_or(u64::MAX),
+            phase: self.milestone.to_string(),
+            detail: self.detail(),
+        }
+    }
+
+    fn detail(&self) -> String {
+        let generation = self.generation;
+        let count = self.workers;
+        let some = workers(count);
+        // One worker gets, several get.
+        let s = if count == 1 { "s" } else { "" };
+        match self.milestone {
+            Milestone::Starting => format!("{some} of generation {generation}"),
+            Milestone::Serving if count == 0 => {
                 "the remaining workers get all new connections".to_owned()
             }
             Milestone::Serving => {
-                format!("{workers} workers of generation {generation} get new connections")
+                format!("{some} of generation {generation} get{s} new connections")
             }
-            Milestone::Settling => format!("{workers} old workers accept what is still theirs"),
-            Milestone::Quiescing => format!("{workers} old workers finish their connections"),
-            Milestone::Draining => format!("{workers} old workers were told to stop"),
+            Milestone::Settling => {
+                format!("{count} old {} what is still theirs", old(count, "accept"))
+            }
+            Milestone::Quiescing => {
+                format!("{count} old {} their connections", old(count, "finish"))
+            }
+            Milestone::Draining if count == 1 => "1 old worker was told to stop".to_owned(),
+            Milestone::Draining => format!("{count} old workers were told to stop"),
             Milestone::Gone => "the old workers are gone".to_owned(),
-        };
-        info!(
-            "{kind}: {milestone} after {} ms: {detail}",
-            after.as_millis()
-        );
-        self.tell_manager_of(kind, milestone, generation);
-        let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-        self.reply(
-            reply_to,
-            &Reply::Phase {
-                after_ms,
-                phase: milestone.to_string(),
-                detail,
-            },
-        );
+        }
     }
 
-    fn tell_manager_of(&self, kind: ChangeKind, milestone: Milestone, generation: Generation) {
-        let status = format!("{kind}: {milestone} (generation {generation})");
-        match (kind, milestone) {
-            (ChangeKind::Reload, Milestone::Starting) => {
-                let now = process::monotonic_microseconds().to_string();
-                self.notify.tell_manager(&[
-                    ("RELOADING", "1"),
-                    ("MONOTONIC_USEC", &now),
-                    ("STATUS", &status),
-                ]);
+    /// What the service manager is told of it (sd_notify(3)).
+    pub(crate) fn notices(&self) -> Vec<(&'static str, String)> {
+        let status = format!(
+            "{}: {} (generation {})",
+            self.kind, self.milestone, self.generation
+        );
+        match (self.kind, self.milestone) {
+            (ChangeKind::Reload, Milestone::Starting) => vec![
+                ("RELOADING", "1".to_owned()),
+                (
+                    "MONOTONIC_USEC",
+                    process::monotonic_microseconds().to_string(),
+                ),
+                ("STATUS", status),
+            ],
+            (_, Milestone::Gone) => {
+                vec![("READY", "1".to_owned()), ("STATUS", "serving".to_owned())]
             }
-            (_, Milestone::Gone) => self
-                .notify
-                .tell_manager(&[("READY", "1"), ("STATUS", "serving")]),
-            _ => self.notify.tell_manager(&[("STATUS", &status)]),
+            _ => vec![("STATUS", status)],
         }
+    }
+}
+
+/// `worker accepts`, `workers accept`.
+fn old(count: usize, verb: &str) -> String {
+    match count {
+        1 if verb.ends_with("sh") => format!("worker {verb}es"),
+        1 => format!("worker {verb}s"),
+        _ => format!("workers {verb}"),
     }
 }

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use log::Level;
 
-use super::phrase::{ended, seconds};
+use super::Reporter;
+use super::phrase::{connections, ended, list, seconds};
 use crate::fleet::{Exit, Slot, WorkerEvent};
-use crate::supervisor::Supervisor;
 
-impl Supervisor {
-    pub(crate) fn log(&mut self, event: &WorkerEvent) {
+impl Reporter<'_> {
+    pub(crate) fn log(&self, event: &WorkerEvent) {
         let (level, sentence) = self.sentence(event);
-        log::log!(level, "{}: {sentence}", self.describe(event.worker()));
-        self.forget_ended(event);
+        let worker = self.workers.describe(event.worker());
+        log::log!(level, "{worker}: {sentence}");
     }
 
     /// What there is to say of the worker, and how bad it is.
@@ -20,8 +20,8 @@ impl Supervisor {
         let config = &self.config;
         match event {
             WorkerEvent::Ready { .. } => (Level::Info, "ready, waiting for the others".to_owned()),
-            WorkerEvent::Serving { worker } => {
-                (Level::Info, format!("serving {}", self.places(*worker)))
+            WorkerEvent::Serving { endpoints, .. } => {
+                (Level::Info, format!("serving {}", list(endpoints)))
             }
             WorkerEvent::Crashed {
                 worker,
@@ -47,6 +47,10 @@ impl Supervisor {
             }
             WorkerEvent::SettleTimedOut { pending, .. } => (Level::Warn, self.unsettled(*pending)),
             WorkerEvent::QuietTimedOut { .. } => (Level::Info, self.unquiet()),
+            WorkerEvent::StopNotPrepared { .. } => (
+                Level::Warn,
+                "its rescuer does not answer; telling the worker to stop all the same".to_owned(),
+            ),
             WorkerEvent::DrainTimedOut { .. } => {
                 let after = seconds(config.drain_timeout);
                 (
@@ -89,11 +93,13 @@ impl Supervisor {
     fn unsettled(&self, pending: u64) -> String {
         let after = seconds(self.config.settle_timeout);
         let fate = if self.config.rescue {
-            "a rescuer accepts them in its stead"
+            "a rescuer accepts them instead"
         } else {
-            "they will be lost with it"
+            "they are lost when the worker ends"
         };
-        format!("{pending} connections wait in its listeners after {after}; {fate}")
+        let some = connections(pending);
+        let wait = if pending == 1 { "waits" } else { "wait" };
+        format!("{some} {wait} in its listeners after {after}; {fate}")
     }
 }
 

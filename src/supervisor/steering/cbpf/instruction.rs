@@ -3,18 +3,7 @@
 //! Numbers are composed as in `linux/bpf_common.h` and `linux/filter.h`; a program works on a register
 //! `A`, a second register `X`, and 16 words of scratch memory.
 
-/// One instruction of classic BPF, as `struct sock_filter` of `linux/filter.h` has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Instruction {
-    /// The operation.
-    pub code: u16,
-    /// How many instructions a conditional jump skips when its test holds.
-    pub jt: u8,
-    /// How many instructions a conditional jump skips when its test fails.
-    pub jf: u8,
-    /// The operand.
-    pub k: u32,
-}
+use crate::sys::steering::Instruction;
 
 /// `SKF_NET_OFF` (-0x100000): load offsets from here on count from the network header.
 pub(crate) const NETWORK_HEADER: u32 = 0xfff0_0000;
@@ -30,13 +19,13 @@ pub(crate) const ADD: u16 = 0x04; // BPF_ALU  | BPF_ADD | BPF_K
 pub(crate) const SUBTRACT: u16 = 0x14; // BPF_ALU  | BPF_SUB | BPF_K
 pub(crate) const MULTIPLY: u16 = 0x24; // BPF_ALU  | BPF_MUL | BPF_K
 pub(crate) const DIVIDE: u16 = 0x34; // BPF_ALU  | BPF_DIV | BPF_K
+pub(crate) const AND: u16 = 0x54; // BPF_ALU  | BPF_AND | BPF_K
 pub(crate) const SHIFT_RIGHT: u16 = 0x74; // BPF_ALU  | BPF_RSH | BPF_K
 pub(crate) const REMAINDER: u16 = 0x94; // BPF_ALU  | BPF_MOD | BPF_K
 pub(crate) const XOR_X: u16 = 0xac; // BPF_ALU  | BPF_XOR | BPF_X
 pub(crate) const JUMP: u16 = 0x05; // BPF_JMP  | BPF_JA
 pub(crate) const JUMP_EQUAL: u16 = 0x15; // BPF_JMP  | BPF_JEQ | BPF_K
 pub(crate) const JUMP_AT_LEAST: u16 = 0x35; // BPF_JMP  | BPF_JGE | BPF_K
-pub(crate) const RETURN: u16 = 0x06; // BPF_RET  | BPF_K
 pub(crate) const RETURN_A: u16 = 0x16; // BPF_RET  | BPF_A
 pub(crate) const A_TO_X: u16 = 0x07; // BPF_MISC | BPF_TAX
 
@@ -50,12 +39,12 @@ pub(crate) const fn plain(code: u16, k: u32) -> Instruction {
     }
 }
 
-/// Goes on with the next instruction if `A` is `k`, else skips `skip` of them.
-pub(crate) const fn unless_equal(k: u32, skip: u8) -> Instruction {
+/// Skips `block` unless `A` is `k`. The cast keeps the length: the blocks are at most a dozen long.
+pub(crate) const fn unless_equal(k: u32, block: &[Instruction]) -> Instruction {
     Instruction {
         code: JUMP_EQUAL,
         jt: 0,
-        jf: skip,
+        jf: block.len() as u8,
         k,
     }
 }

@@ -1,7 +1,8 @@
 //! Classic BPF as the kernel runs it for a reuseport group, for tests.
 
-use super::instruction::{self as op, Instruction, NETWORK_HEADER};
+use super::instruction::{self as op, NETWORK_HEADER};
 use super::program::Program;
+use crate::sys::steering::Instruction;
 
 /// Runs a program on a packet that begins with its IP header and has no payload, as a SYN has none.
 ///
@@ -27,6 +28,7 @@ pub(crate) fn run(program: &Program, packet: &[u8]) -> Option<u32> {
             op::SUBTRACT => a = a.wrapping_sub(k),
             op::MULTIPLY => a = a.wrapping_mul(k),
             op::DIVIDE => a /= k,
+            op::AND => a &= k,
             op::SHIFT_RIGHT => a >>= k,
             op::REMAINDER => a %= k,
             op::XOR_X => a ^= x,
@@ -34,7 +36,6 @@ pub(crate) fn run(program: &Program, packet: &[u8]) -> Option<u32> {
             op::JUMP => skip = k as usize,
             op::JUMP_EQUAL => skip = branch(a == k),
             op::JUMP_AT_LEAST => skip = branch(a >= k),
-            op::RETURN => return Some(k),
             op::RETURN_A => return Some(a),
             other => panic!("operation {other:#x}"),
         }
@@ -65,10 +66,7 @@ pub(crate) fn validate(program: &Program) -> Result<(), String> {
     }
     let extended: usize = all.iter().map(extended_length).sum();
     let last = all[all.len() - 1].code;
-    match (
-        last == op::RETURN || last == op::RETURN_A,
-        extended * 8 + 200 < 18 * 1024,
-    ) {
+    match (last == op::RETURN_A, extended * 8 + 200 < 18 * 1024) {
         (true, true) => Ok(()),
         (false, _) => Err("does not end in a return".to_owned()),
         (true, false) => Err(format!("{extended} extended instructions")),
@@ -81,7 +79,7 @@ fn check(instruction: &Instruction, after: usize) -> Result<(), &'static str> {
     let furthest = match code {
         op::JUMP => k as usize,
         op::JUMP_EQUAL | op::JUMP_AT_LEAST => usize::from(jt.max(jf)),
-        op::RETURN | op::RETURN_A => return Ok(()),
+        op::RETURN_A => return Ok(()),
         _ => 0,
     };
     match code {
@@ -98,7 +96,6 @@ fn extended_length(instruction: &Instruction) -> usize {
     match instruction.code {
         op::LOAD_WORD | op::LOAD_HALF | op::LOAD_BYTE => 10,
         op::JUMP_EQUAL | op::JUMP_AT_LEAST if instruction.k >= 1 << 31 => 2,
-        op::RETURN => 2,
         _ => 1,
     }
 }

@@ -1,196 +1,249 @@
-//! Which listener sits at which index of a group, as far as that can be known.
+//! Which listener is at which index of a group, as far as that can be known.
 //!
-//! The kernel's rules (`net/core/sock_reuseport.c`): who starts to listen takes the next seat; when one
-//! leaves, **the one in the last seat moves into its place**. So for a listener that shall leave:
+//! The kernel's rules (`net/core/sock_reuseport.c`): a socket that starts to listen takes the next index;
+//! when one leaves, **the last one moves to its index**. So for listeners that must leave:
 //!
 //! ```text
-//!   0   1   2   3        1. attach `before`: right before and after the leave, so never the last
-//!  old old new NEW          seat here (2), because NEW will not be there any more
-//!  ▲            │        2. close: NEW moves to 0
-//!  └────────────┘        3. attach `after` (0, 2): all who are live again
+//!   0   1   2   3   4   5      1. attach `before`: right throughout, so only indexes from which
+//!  old old new new NEW NEW        nobody moves: two leave, so the last two (4, 5) may move
+//!   ▲   ▲           │   │      2. close both, the highest index first: NEW moves to 1 and 0
+//!   └───┴───────────┴───┘      3. attach a program for what is left (0, 1, 2, 3)
 //! ```
 //!
-//! Between 1 and 2 the leaver is hidden from the kernel's search, which can meet it without its program
-//! while it closes ([`hide`](crate::sys::steering::hide)), and every packet that may still run the
-//! program before, or have found the leaver, must be through ([`fence`](crate::sys::steering::fence)).
+//! Between 1 and 2 the leavers are hidden from the kernel's search, which can meet one without its
+//! program while it closes ([`hide`](crate::sys::steering::hide)), and every packet that may still run
+//! the program before, or have found a leaver, must be through ([`fence`](crate::sys::steering::fence)).
 //!
-//! Several listeners may leave unseen (their workers shut them down), in an order that nobody told.
-//! Whatever the order was, the seats that they leave behind are taken by the same ones from behind,
-//! only who sits where is open, and every way is possible. So the layout is kept as *rooms*: a room has
-//! as many seats as guests, and any guest may sit on any of its seats. What is known is a room of one.
-//! A seat may be steered to when all guests of its room are live. Nothing grows with the number of orders.
+//! Several listeners may leave unseen (their workers shut them down), in an order that nobody reported.
+//! Whatever the order was, the indexes that they leave behind are taken by the same ones from behind;
+//! only which listener is at which of them is open, and every way is possible. So the layout is kept as
+//! *classes*: a class has as many indexes as members, and any member may be at any of its indexes. What
+//! is known is a class of one. An index may be steered to when all members of its class are live. Nothing
+//! grows with the number of orders.
 //!
-//! The hazard that remains is a group with one live listener in the last seat and two or more that are
+//! The hazard that remains is a group with one live listener at the last index and two or more that are
 //! not live: it must move, and no index is right before and after. [`Layout::removal`] says so, and the
-//! leaver has to stay, without harm, until a second listener is live beside the first: in a reload when
+//! leavers have to stay, without harm, until a second listener is live beside the first: in a reload when
 //! all are ready, before the old generation is left out.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Target;
 use crate::fleet::ListenerId;
-use std::collections::{BTreeMap, BTreeSet};
 
-/// The listeners that are live, each with its weight. Who has no weight (0) is not live.
+/// The listeners that are live, each with its weight. A listener without a weight (0) is not live.
 type Live = BTreeMap<ListenerId, u32>;
 
 /// Named by a number that is not used again in the same layout.
-type Room = u64;
+type Class = u64;
 
-/// Who sits where in one group.
+/// Which listener is at which index of one group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
-    seats: Vec<Room>,
-    guests: BTreeMap<ListenerId, Room>,
-    rooms: Room,
+    /// The class at each index.
+    indexes: Vec<Class>,
+    class_of: BTreeMap<ListenerId, Class>,
+    members_of: BTreeMap<Class, BTreeSet<ListenerId>>,
+    newest: Class,
 }
 
-/// How to take one listener out of its group while others serve.
+/// How to take listeners out of their group while others serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removal {
-    /// To be attached before the listener is closed; right before and after. Empty only when nobody
-    /// else is live: then the program that is attached stays.
+    /// To be closed one after the other, in this order.
+    pub listeners: Vec<ListenerId>,
+    /// To be attached before the first is closed; right until all have left, and then. Empty only when
+    /// nobody else is live: then the program that is attached stays.
     pub before: Vec<Target>,
-    /// To be attached when the listener has left. Empty only when nobody is live.
-    pub after: Vec<Target>,
 }
 
 impl Layout {
     /// How many listeners are in the group.
     pub fn len(&self) -> usize {
-        self.seats.len()
+        self.indexes.len()
     }
 
     /// Whether nobody is in the group.
     pub fn is_empty(&self) -> bool {
-        self.seats.is_empty()
+        self.indexes.is_empty()
     }
 
-    /// Everyone in the group, in the order of their names.
+    /// Whether a listener is in the group.
+    pub fn contains(&self, id: ListenerId) -> bool {
+        self.class_of.contains_key(&id)
+    }
+
+    /// All listeners of the group, in the order of their ids.
     pub fn members(&self) -> impl Iterator<Item = ListenerId> {
-        self.guests.keys().copied()
+        self.class_of.keys().copied()
     }
 
-    /// The index of a listener; `None` if it is not in the group, or its seat is not known.
+    /// The index of a listener; `None` if it is not in the group, or its index is not known.
     pub fn index_of(&self, id: ListenerId) -> Option<u32> {
-        let room = self.guests.get(&id)?;
-        let mut seats = (0_u32..).zip(&self.seats).filter(|(_, of)| *of == room);
-        match (seats.next(), seats.next()) {
-            (Some((index, _)), None) => Some(index),
-            _ => None,
-        }
+        let class = self.class_of.get(&id)?;
+        let is_known = self.members_of.get(class)?.len() == 1;
+        let index = self.indexes.iter().position(|at| at == class)?;
+        u32::try_from(index).ok().filter(|_| is_known)
     }
 
     /// The listener at an index; `None` if there is none, or it is not known.
     pub fn listener_at(&self, index: u32) -> Option<ListenerId> {
-        let room = self.seats.get(usize::try_from(index).ok()?)?;
-        let mut guests = self.guests.iter().filter(|(_, of)| *of == room);
-        match (guests.next(), guests.next()) {
-            (Some((id, _)), None) => Some(*id),
-            _ => None,
-        }
+        let class = self.indexes.get(usize::try_from(index).ok()?)?;
+        let members = self.members_of.get(class)?;
+        members.first().copied().filter(|_| members.len() == 1)
     }
 
-    /// A listener has started to listen: it has the next seat. One that is there already is not moved,
-    /// as a second `listen()` is no second seat.
+    /// A listener has started to listen: it has the next index. One that is there already is not moved,
+    /// as a second `listen()` gives no second index.
     pub fn joined(&mut self, id: ListenerId) {
-        if self.guests.contains_key(&id) {
+        if self.contains(id) {
             return;
         }
-        self.rooms += 1;
-        self.seats.push(self.rooms);
-        self.guests.insert(id, self.rooms);
+        self.newest += 1;
+        self.indexes.push(self.newest);
+        self.class_of.insert(id, self.newest);
+        self.members_of.insert(self.newest, BTreeSet::from([id]));
     }
 
-    /// Listeners have left, one after the other in an order that need not be known. Those who are not
+    /// Listeners have left, one after the other in an order that need not be known. Those that are not
     /// in the group are passed over.
     ///
-    /// The rooms that lose a guest or a seat become one. From a known layout this keeps all that can be known.
+    /// The classes that lose a member or an index become one. From a known layout this keeps all that can
+    /// be known.
     pub fn left(&mut self, ids: &[ListenerId]) {
-        let mut touched: BTreeSet<Room> =
-            ids.iter().filter_map(|id| self.guests.remove(id)).collect();
-        touched.extend(self.seats.drain(self.guests.len()..));
-        let Some(&kept) = touched.first() else { return };
-        let seats = self.seats.iter_mut();
-        for room in seats
-            .chain(self.guests.values_mut())
-            .filter(|room| touched.contains(room))
-        {
-            *room = kept;
+        let mut touched: BTreeSet<Class> = ids.iter().filter_map(|id| self.forget(*id)).collect();
+        touched.extend(self.indexes.drain(self.class_of.len()..));
+        let Some(kept) = touched.pop_first() else {
+            return;
+        };
+        touched
+            .into_iter()
+            .for_each(|class| self.merge(class, kept));
+        if self.members_of.get(&kept).is_some_and(BTreeSet::is_empty) {
+            self.members_of.remove(&kept);
+        }
+    }
+
+    fn forget(&mut self, id: ListenerId) -> Option<Class> {
+        let class = self.class_of.remove(&id)?;
+        self.members_of.get_mut(&class)?.remove(&id);
+        Some(class)
+    }
+
+    fn merge(&mut self, class: Class, into: Class) {
+        let members = self.members_of.remove(&class).unwrap_or_default();
+        self.class_of.extend(members.iter().map(|id| (*id, into)));
+        self.members_of.entry(into).or_default().extend(members);
+        for at in self.indexes.iter_mut().filter(|at| **at == class) {
+            *at = into;
         }
     }
 
     /// The indexes that hold a live listener whatever the order, each with the least weight that it may
     /// stand for; in the order of the indexes.
     ///
-    /// Empty while somebody is live only when who leaves unseen has mixed up the live and the others:
-    /// then the program that is attached is as good as any.
+    /// Empty while somebody is live only when listeners that left unseen have mixed up the live and the
+    /// others: then the program that is attached is as good as any.
     pub fn targets(&self, live: &BTreeMap<ListenerId, u32>) -> Vec<Target> {
         let weights = self.weights(live);
-        let weight = |room| weights.get(room).copied().unwrap_or(0);
+        let weight = |class| weights.get(class).copied().unwrap_or(0);
         (0_u32..)
-            .zip(&self.seats)
-            .map(|(index, room)| Target {
+            .zip(&self.indexes)
+            .map(|(index, class)| Target {
                 index,
-                weight: weight(room),
+                weight: weight(class),
             })
             .filter(|target| target.weight > 0)
             .collect()
     }
 
-    /// The least weight of each room's guests.
-    fn weights(&self, live: &Live) -> BTreeMap<Room, u32> {
+    /// The least weight of each class's members.
+    fn weights(&self, live: &Live) -> BTreeMap<Class, u32> {
         let mut weights = BTreeMap::new();
-        for (id, room) in &self.guests {
+        for (id, class) in &self.class_of {
             let weight = live.get(id).copied().unwrap_or(0);
-            let least = weights.entry(*room).or_insert(weight);
+            let least = weights.entry(*class).or_insert(weight);
             *least = weight.min(*least);
         }
         weights
     }
 
-    /// How to take `id` out, which itself counts as not live whatever `live` says.
+    /// How to take as many as can be of `leaving` out at once, which themselves count as not live
+    /// whatever `live` says. Those of them that are not in the group are passed over.
     ///
-    /// `None` if it cannot be done now without sending connections to one that is not live, because
-    /// nobody live can be named that need not move. Let it stay, and try again when a further listener is live.
-    pub fn removal(&self, id: ListenerId, live: &BTreeMap<ListenerId, u32>) -> Option<Removal> {
-        let mut rest = self.clone();
-        rest.left(&[id]);
+    /// While they leave, the last listeners of the group move to their indexes, so these cannot be
+    /// steered to meanwhile. Half of the live ones always can, or fewer leave at once: a thousand that
+    /// leave need three programs.
+    ///
+    /// `None` if none can leave now without sending connections to one that is not live, because nobody
+    /// live can be named that need not move. Let them stay, and try again when a further listener is live.
+    pub fn removal(
+        &self,
+        leaving: &BTreeSet<ListenerId>,
+        live: &BTreeMap<ListenerId, u32>,
+    ) -> Option<Removal> {
+        let order = self.closing_order(leaving);
+        let stays_live = |(id, weight): &(&ListenerId, &u32)| {
+            self.contains(**id) && !leaving.contains(id) && **weight > 0
+        };
         let live: Live = live
             .iter()
-            .filter(|(other, weight)| rest.guests.contains_key(other) && **weight > 0)
-            .map(|(other, weight)| (*other, *weight))
+            .filter(stays_live)
+            .map(|(id, weight)| (*id, *weight))
             .collect();
-        let (now, after) = (self.targets(&live), rest.targets(&live));
-        let mut before = in_both(&now, &after);
-        if before.is_empty() && rest.guests.keys().all(|other| live.contains_key(other)) {
-            before = now
-                .into_iter()
-                .filter(|target| rest.is_beyond(target.index))
-                .collect();
+        if live.is_empty() {
+            return (!order.is_empty()).then(|| Removal {
+                listeners: order,
+                before: Vec::new(),
+            });
         }
-        (!before.is_empty() || live.is_empty()).then_some(Removal { before, after })
+        let now = self.targets(&live);
+        let mut count = order.len();
+        while count > 0 {
+            let before = unmoved(&now, self.len() - count);
+            if before.len() * 2 >= live.len() {
+                let listeners = order[..count].to_vec();
+                return Some(Removal { listeners, before });
+            }
+            count /= 2;
+        }
+        let mut one_by_one = order.iter();
+        one_by_one.find_map(|id| self.removal_of_one(*id, &now, &live))
     }
 
-    /// Whether an index is out of range: the kernel then chooses by a hash among all in the group.
-    fn is_beyond(&self, index: u32) -> bool {
-        usize::try_from(index).is_ok_and(|index| index >= self.seats.len())
+    /// The highest index first: so the listeners that move in are not in the way of the next.
+    fn closing_order(&self, leaving: &BTreeSet<ListenerId>) -> Vec<ListenerId> {
+        let at: BTreeMap<Class, usize> = self.indexes.iter().copied().zip(0..).collect();
+        let place = |id: &ListenerId| at.get(self.class_of.get(id)?).copied();
+        let mut order: Vec<ListenerId> = leaving
+            .iter()
+            .copied()
+            .filter(|id| self.contains(*id))
+            .collect();
+        order.sort_by_key(|id| core::cmp::Reverse(place(id)));
+        order
+    }
+
+    /// Also where fewer than half of the live ones stay at their indexes, down to one. And where none
+    /// does but all who are left are live: the index that the last one moves from is out of range then,
+    /// and the kernel chooses among all in the group.
+    fn removal_of_one(&self, id: ListenerId, now: &[Target], live: &Live) -> Option<Removal> {
+        let mut before = unmoved(now, self.len() - 1);
+        let others = || self.members().filter(|other| *other != id);
+        if before.is_empty() && others().all(|other| live.contains_key(&other)) {
+            before = now.to_vec();
+        }
+        (!before.is_empty()).then(|| Removal {
+            listeners: vec![id],
+            before,
+        })
     }
 }
 
-/// The indexes that both have, with the lesser weight.
-fn in_both(now: &[Target], after: &[Target]) -> Vec<Target> {
-    let after: BTreeMap<u32, u32> = after
-        .iter()
-        .map(|target| (target.index, target.weight))
-        .collect();
-    now.iter()
-        .filter_map(|target| {
-            let weight = *after.get(&target.index)?;
-            Some(Target {
-                weight: weight.min(target.weight),
-                ..*target
-            })
-        })
-        .collect()
+/// The targets from which nobody moves while the group shrinks to `length`.
+fn unmoved(targets: &[Target], length: usize) -> Vec<Target> {
+    let stays = |target: &&Target| usize::try_from(target.index).is_ok_and(|index| index < length);
+    targets.iter().filter(stays).copied().collect()
 }
 
 #[cfg(test)]
@@ -217,9 +270,16 @@ mod tests {
         targets.iter().map(|target| target.index).collect()
     }
 
+    /// What is attached before one leaves, and after.
     fn removal(names: &[u64], leaver: u64, alive: &[u64]) -> Option<(Vec<u32>, Vec<u32>)> {
-        let removal = layout(names).removal(ListenerId(leaver), &live(alive))?;
-        Some((indexes(&removal.before), indexes(&removal.after)))
+        let (mut layout, live) = (layout(names), live(alive));
+        let removal = layout.removal(&ids(&[leaver]).into_iter().collect(), &live)?;
+        layout.left(&removal.listeners);
+        let after = live.into_iter().filter(|(id, _)| *id != ListenerId(leaver));
+        Some((
+            indexes(&removal.before),
+            indexes(&layout.targets(&after.collect())),
+        ))
     }
 
     #[test]
@@ -314,6 +374,36 @@ mod tests {
         assert_eq!(changed, layout(&[1, 2, 3]));
         changed.left(&ids(&[3, 3]));
         assert_eq!(changed.len(), 2);
+    }
+
+    /// How many programs it takes until all of these have left.
+    fn programs(names: &[u64], leaving: &[u64], alive: &[u64]) -> (usize, usize) {
+        let (mut layout, live) = (layout(names), live(alive));
+        let mut leaving: BTreeSet<ListenerId> = ids(leaving).into_iter().collect();
+        let (mut programs, mut fewest) = (0, usize::MAX);
+        while let Some(removal) = layout.removal(&leaving, &live) {
+            programs += 1;
+            fewest = fewest.min(removal.before.len());
+            for id in removal.listeners {
+                layout.left(&[id]);
+                leaving.remove(&id);
+            }
+        }
+        assert!(leaving.is_empty(), "{} stay", leaving.len());
+        (programs, fewest)
+    }
+
+    #[test]
+    fn all_that_leave_together_leave_in_two_halves_while_half_of_the_live_serve() {
+        for size in [2_u64, 3, 4, 100, 1_000] {
+            let names: Vec<u64> = (0..2 * size).collect();
+            let (old, new) = names.split_at(size as usize);
+            let (programs, fewest) = programs(&names, old, new);
+            assert!(programs <= 3, "{programs} for {size}");
+            assert!(fewest >= size as usize / 2, "{fewest} of {size}");
+        }
+        let names: Vec<u64> = (0..1_000).collect();
+        assert_eq!(programs(&names, &names[1..], &names[..1]), (1, 1));
     }
 
     /// All orders in which a group may be when `leavers` have left `order`, by trying every way.
@@ -434,28 +524,28 @@ mod tests {
             self.steer();
         }
 
-        /// Takes one who is not live out; the answers are looked at before, between and after.
-        fn remove(&mut self, choice: usize) -> Result<(), TestCaseError> {
-            let retired = self.pick(choice).filter(|id| !self.live.contains_key(id));
-            let Some(id) = retired else { return Ok(()) };
-            let Some(Removal { before, after }) = self.layout.removal(id, &self.live) else {
+        /// Takes some that are not live out, as many as leave at once; the answers are looked at before the
+        /// first close, after each and at the end.
+        fn remove(&mut self, choices: &[usize]) -> Result<(), TestCaseError> {
+            let chosen = choices.iter().filter_map(|choice| self.pick(*choice));
+            let leaving: BTreeSet<_> = chosen.filter(|id| !self.live.contains_key(id)).collect();
+            let Some(removal) = self.layout.removal(&leaving, &self.live) else {
                 return Ok(());
             };
-            self.group.attach(&before);
-            prop_assert!(
-                self.group.right(&self.live),
-                "before: {:?}",
-                self.group.order
-            );
-            self.group.leave(id);
-            prop_assert!(
-                self.group.right(&self.live),
-                "between: {:?}",
-                self.group.order
-            );
-            self.layout.left(&[id]);
-            self.group.attach(&after);
-            Ok(())
+            prop_assert!(removal.listeners.iter().all(|id| leaving.contains(id)));
+            self.group.attach(&removal.before);
+            let right = |group: &Group, live: &Live| {
+                prop_assert!(group.right(live), "{:?} in {group:?}", removal);
+                Ok(())
+            };
+            right(&self.group, &self.live)?;
+            for id in &removal.listeners {
+                self.group.leave(*id);
+                right(&self.group, &self.live)?;
+                self.layout.left(&[*id]);
+            }
+            self.steer();
+            right(&self.group, &self.live)
         }
     }
 
@@ -504,7 +594,7 @@ mod tests {
                 match step {
                     0 => world.join(),
                     1 | 2 => world.retire(choices[0]),
-                    3 => world.remove(choices[0])?,
+                    3 => world.remove(&choices)?,
                     _ => world.vanish(&choices),
                 }
                 prop_assert!(!world.sure() || world.group.right(&world.live), "{world:?}");
@@ -521,7 +611,7 @@ mod tests {
             world.steer();
             let by_index = (0..old + new).rev().map(|index| index as usize);
             for choice in choices.into_iter().chain(by_index) {
-                world.remove(choice)?;
+                world.remove(&[choice])?;
             }
             prop_assert_eq!(world.group.order.len() as u64, new);
             prop_assert_eq!(world.group.answers(), world.live.keys().copied().collect());

@@ -1,30 +1,102 @@
-//! Steering: which listeners of an endpoint's group get the new connections.
+//! Steering by classic BPF: a program on each group, which needs no privilege.
 //!
 //! ```text
 //!  Layout ── targets ──► compile ── Program ──► attached to the group by crate::sys::steering
-//!  who sits where        the same choice as `choose`
+//!  which index is whose  the same choice as `choose`
 //! ```
 //!
 //! The order of events: a listener joins the group when it starts to listen ([`Layout::joined`]); the
-//! program is replaced when the set of listeners that shall be chosen changes; a listener is taken out
-//! between two programs ([`Layout::removal`]).
+//! program is replaced when the set of live listeners changes; listeners are taken out between two
+//! programs ([`Layout::removal`]).
 //!
-//! The hazard: the kernel knows listeners by index only, and moves the last one into the place of one
-//! that leaves. A program that is a moment too old sends connections to a listener that nobody
-//! accepts from, and an index out of range sends them to any member. So an index is given out only if
-//! it is right in every state that the group may be in.
+//! The hazard: the kernel knows listeners by index only, and moves the last one to the index of one that
+//! leaves. A program that is a moment too old sends connections to a listener that nobody accepts from,
+//! and an index out of range sends them to any member. So a program names an index only if it is right
+//! in every state that the group may be in.
 //!
-//! Everything here is pure. [`compile`] and [`choose`] are two forms of one decision; an interpreter of
-//! the program, and the kernel itself, are held against it by the tests.
+//! `layout`, `program`, `spread` and `instruction` are pure. [`compile`] and [`choose`] are two forms of
+//! one decision; an interpreter of the program, and the kernel itself, are held against it by the tests.
+//! `group` and `removal` perform.
 
+mod group;
 mod instruction;
 #[cfg(test)]
 mod interpreter;
 mod layout;
 mod program;
+mod removal;
 mod spread;
 
-pub use instruction::Instruction;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::fence::Fences;
+use super::{Backend, Live};
+use crate::fleet::{Endpoint, ListenerId};
+use crate::supervisor::listeners::Listeners;
+use group::Group;
 pub use layout::{Layout, Removal};
-pub use program::{Probe, Program, Unfit, compile};
+pub use program::{NoTarget, PROBE_HOPS, Program, compile, probe_ports};
 pub use spread::{Target, choose};
+
+/// A program on each endpoint's group.
+#[derive(Debug, Default)]
+pub(super) struct Cbpf {
+    groups: BTreeMap<Endpoint, Group>,
+    /// What was selected last, over all groups.
+    selected: Live,
+}
+
+impl Backend for Cbpf {
+    fn joined(&mut self, listeners: &Listeners, id: ListenerId) {
+        let Some(endpoint) = listeners.endpoint(id) else {
+            return;
+        };
+        let group = self
+            .groups
+            .entry(endpoint)
+            .or_insert_with(|| Group::new(endpoint));
+        group.joined(listeners, id);
+        group.select(listeners, &self.selected);
+    }
+
+    fn select(&mut self, listeners: &Listeners, live: &Live) {
+        self.selected.clone_from(live);
+        for group in self.groups.values_mut() {
+            group.select(listeners, live);
+        }
+    }
+
+    fn remove(&mut self, listeners: &mut Listeners, id: ListenerId) {
+        listeners.withdraw(id);
+        let endpoint = listeners.endpoint(id);
+        if let Some(group) = endpoint.and_then(|endpoint| self.groups.get_mut(&endpoint)) {
+            group.remove(id);
+        }
+    }
+
+    fn proceed(&mut self, listeners: &mut Listeners, fences: &mut Fences) {
+        for group in self.groups.values_mut() {
+            group.proceed(listeners, fences);
+        }
+        self.groups.retain(|_, group| !group.is_empty());
+    }
+
+    fn is_removing(&self) -> bool {
+        self.groups.values().any(Group::is_removing)
+    }
+
+    fn chosen(&self, endpoint: &Endpoint, source: SocketAddr) -> Option<ListenerId> {
+        self.groups.get(endpoint)?.chosen(source)
+    }
+
+    fn probe_ports(&self, listeners: &Listeners, id: ListenerId) -> Vec<u16> {
+        let group = listeners
+            .endpoint(id)
+            .and_then(|endpoint| self.groups.get(&endpoint));
+        let index = group.and_then(|group| group.index_of(id));
+        index
+            .map(|index| probe_ports(index).collect())
+            .unwrap_or_default()
+    }
+}

@@ -1,7 +1,14 @@
-//! The compiler: targets and probes in, a classic BPF program out.
+//! The compiler: targets in, a classic BPF program out.
 //!
-//! The program runs for each SYN, in this order: take the source's address and port apart (`X` becomes
-//! the hash of all but the last 32 bits of the address); a probe's answer; the hash; the choice among the runs.
+//! The program runs for each SYN, in this order: a probe is answered; the source's address and port are
+//! taken apart (`X` becomes the hash of all but the last 32 bits of the address); the hash; the choice
+//! among the runs.
+//!
+//! A probe is a SYN from this host ([`PROBE_HOPS`]) whose source port names an index: it reaches a given
+//! listener through the shared port, also one that gets no connections yet. The rule is part of every
+//! program, so a probe needs no program of its own, and there can be any number at a time. No other
+//! client is mistaken for a probe: the kernel accepts a loopback address as a source from this host only,
+//! and nobody limits a connection to his own host to one hop by accident.
 //!
 //! The hazard: when an instruction cannot be executed, a program answers 0, and 0 may be a listener that
 //! nobody accepts from. What could abort it is a load outside of the packet: the data of a reuseport
@@ -9,23 +16,9 @@
 //! kernel pulls the header). So headers are read relative to the network header, and only where every
 //! IP packet with a TCP header has bytes.
 
-use super::instruction::{self as op, Instruction, NETWORK_HEADER};
+use super::instruction::{self as op, NETWORK_HEADER};
 use super::spread::{MULTIPLIER, Run, SHIFT, Spread, Target};
-use core::fmt;
-
-/// A rule that sends one source to one index, before anything else is looked at.
-///
-/// It reaches a given worker through the shared port, also one that gets no connections yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Probe {
-    /// The probe's source port.
-    pub port: u16,
-    /// The last 32 bits of its source address, first byte highest: all of an IPv4 address
-    /// (127.0.0.1 is `0x7f00_0001`), 1 for `::1`.
-    pub address: u32,
-    /// The index that it shall reach.
-    pub index: u32,
-}
+use crate::sys::steering::Instruction;
 
 /// A program for a group of listeners; its answer is an index of the group.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -38,35 +31,31 @@ impl Program {
     }
 }
 
-/// Why there is no program.
+/// Why there is no program: no target has a weight. The program that is attached stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Unfit {
-    /// No target has a weight. Keep the program that is attached.
-    NoTarget,
-    /// More probes than 64 at a time. Let some wait.
-    TooManyProbes(usize),
+pub struct NoTarget;
+
+/// The time to live (`IP_TTL`, ip(7)) or hop limit (`IPV6_UNICAST_HOPS`, ipv6(7)) of a probe, whose source
+/// is a loopback address: 127.0.0.0/8 or `::1`.
+pub const PROBE_HOPS: u32 = 1;
+
+/// So many indexes can be probed: those of two generations of the most workers that there can be.
+const PROBED_INDEXES: u32 = 1 << 13;
+
+/// Ports below are not for everybody to bind (`net.ipv4.ip_unprivileged_port_start`).
+const LOWEST_PORT: u32 = 1024;
+
+/// The source ports from which a probe reaches the listener at an index; none for one that is too high.
+pub fn probe_ports(index: u32) -> impl Iterator<Item = u16> {
+    let all = (0..8).map(move |turn| index.checked_add(turn * PROBED_INDEXES));
+    all.filter_map(move |port| {
+        let port = port.filter(|port| index < PROBED_INDEXES && *port >= LOWEST_PORT)?;
+        u16::try_from(port).ok()
+    })
 }
 
-impl fmt::Display for Unfit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoTarget => write!(
-                f,
-                "no listener can be steered to; start or restore a worker first"
-            ),
-            Self::TooManyProbes(n) => write!(
-                f,
-                "{n} probes at a time are more than a steering program has room for; run at most {MAX_PROBES} at once"
-            ),
-        }
-    }
-}
-
-impl core::error::Error for Unfit {}
-
-/// With `MAX_RUNS` runs and as many probes as this, a program stays under the kernel's limits.
-const MAX_PROBES: usize = 64;
-
+const IPV4_TIME_TO_LIVE: u32 = NETWORK_HEADER + 8;
+const IPV6_HOP_LIMIT: u32 = NETWORK_HEADER + 7;
 const IPV4_SOURCE: u32 = NETWORK_HEADER + 12;
 const IPV6_SOURCE: u32 = NETWORK_HEADER + 8;
 /// Right behind an IPv4 header without options. With options these are two bytes of the options: a
@@ -80,21 +69,17 @@ const ADDRESS: u32 = 0;
 /// Scratch memory: the source port.
 const PORT: u32 = 1;
 
-/// Compiles the choice that [`choose`](super::choose) describes, with `probes` answered before it.
+/// Compiles the choice that [`choose`](super::choose) describes, with probes answered before it.
 ///
 /// Targets need not be sorted. Neighbours of equal weight cost no more than one, so that a thousand
-/// workers are some 50 instructions; of more than 256 runs of neighbours, the 256 longest are served.
+/// workers are some 60 instructions; of more than 256 runs of neighbours, the 256 longest are served.
 ///
 /// # Errors
 ///
-/// [`Unfit::NoTarget`] and [`Unfit::TooManyProbes`]; what is attached then stays as it is.
-pub fn compile(targets: &[Target], probes: &[Probe]) -> Result<Program, Unfit> {
-    if probes.len() > MAX_PROBES {
-        return Err(Unfit::TooManyProbes(probes.len()));
-    }
-    let spread = Spread::new(targets).ok_or(Unfit::NoTarget)?;
+/// [`NoTarget`]; the program that is attached then stays.
+pub fn compile(targets: &[Target]) -> Result<Program, NoTarget> {
+    let spread = Spread::new(targets).ok_or(NoTarget)?;
     let mut program = source();
-    program.extend(probes.iter().flat_map(|&probe| answer(probe)));
     program.extend(hash());
     program.push(op::plain(op::REMAINDER, spread.total));
     program.extend(choice(&spread.runs));
@@ -110,7 +95,7 @@ fn source() -> Vec<Instruction> {
         op::plain(op::SET_X, 0),
         op::plain(op::LOAD_BYTE, NETWORK_HEADER),
         op::plain(op::SHIFT_RIGHT, 4),
-        op::unless_equal(6, 1),
+        op::unless_equal(6, &[op::over(&v4)]),
         op::over(&v4),
     ];
     block.extend(v4);
@@ -119,13 +104,30 @@ fn source() -> Vec<Instruction> {
 }
 
 fn source_v4() -> Vec<Instruction> {
-    let mut block = keep(op::LOAD_HALF, IPV4_PORT, PORT).to_vec();
+    let mut block = probe(
+        &[
+            (op::LOAD_BYTE, IPV4_TIME_TO_LIVE, PROBE_HOPS),
+            (op::LOAD_BYTE, IPV4_SOURCE, 127),
+        ],
+        IPV4_PORT,
+    );
+    block.extend(keep(op::LOAD_HALF, IPV4_PORT, PORT));
     block.extend(keep(op::LOAD_WORD, IPV4_SOURCE, ADDRESS));
     block
 }
 
 fn source_v6() -> Vec<Instruction> {
-    let mut block = keep(op::LOAD_HALF, IPV6_PORT, PORT).to_vec();
+    let mut block = probe(
+        &[
+            (op::LOAD_BYTE, IPV6_HOP_LIMIT, PROBE_HOPS),
+            (op::LOAD_WORD, IPV6_SOURCE, 0),
+            (op::LOAD_WORD, IPV6_SOURCE + 4, 0),
+            (op::LOAD_WORD, IPV6_SOURCE + 8, 0),
+            (op::LOAD_WORD, IPV6_SOURCE + 12, 1),
+        ],
+        IPV6_PORT,
+    );
+    block.extend(keep(op::LOAD_HALF, IPV6_PORT, PORT));
     for offset in [0, 4, 8] {
         block.push(op::plain(op::LOAD_WORD, IPV6_SOURCE + offset));
         block.extend(absorb());
@@ -153,15 +155,19 @@ fn absorb() -> [Instruction; 6] {
     ]
 }
 
-/// Answers a probe, or passes any other packet on with `X` as it was.
-fn answer(probe: Probe) -> [Instruction; 5] {
-    [
-        op::plain(op::LOAD_SCRATCH, PORT),
-        op::unless_equal(u32::from(probe.port), 3),
-        op::plain(op::LOAD_SCRATCH, ADDRESS),
-        op::unless_equal(probe.address, 1),
-        op::plain(op::RETURN, probe.index),
-    ]
+/// Answers a packet that meets all conditions (a load, its offset, the value) with the index that its source
+/// port names, and passes any other on.
+fn probe(conditions: &[(u16, u32, u32)], port: u32) -> Vec<Instruction> {
+    let mut block = vec![
+        op::plain(op::LOAD_HALF, port),
+        op::plain(op::AND, PROBED_INDEXES - 1),
+        op::plain(op::RETURN_A, 0),
+    ];
+    for (load, offset, value) in conditions.iter().rev() {
+        let condition = [op::plain(*load, *offset), op::unless_equal(*value, &block)];
+        block.splice(0..0, condition);
+    }
+    block
 }
 
 /// `A` becomes the hash of the address and the port.
@@ -215,14 +221,18 @@ mod tests {
     use proptest::prelude::*;
 
     /// The IP and TCP headers of a SYN, as the group's program gets to see them.
-    fn syn(source: IpAddr, port: u16) -> Vec<u8> {
+    fn syn_with(source: IpAddr, port: u16, hops: u8) -> Vec<u8> {
         let mut packet = match source {
-            IpAddr::V4(v4) => [&[0x45; 12][..], &v4.octets(), &[0; 4]].concat(),
-            IpAddr::V6(v6) => [&[0x60; 8][..], &v6.octets(), &[0; 16]].concat(),
+            IpAddr::V4(v4) => [&[0x45; 8][..], &[hops, 6, 0, 0], &v4.octets(), &[0; 4]].concat(),
+            IpAddr::V6(v6) => [&[0x60; 7][..], &[hops], &v6.octets(), &[0; 16]].concat(),
         };
         packet.extend(port.to_be_bytes());
         packet.extend([0; 18]);
         packet
+    }
+
+    fn syn(source: IpAddr, port: u16) -> Vec<u8> {
+        syn_with(source, port, 64)
     }
 
     fn address() -> impl Strategy<Value = IpAddr> {
@@ -240,49 +250,47 @@ mod tests {
         )
     }
 
-    fn probes() -> impl Strategy<Value = Vec<Probe>> {
-        let one = (any::<u16>(), any::<u32>(), any::<u32>());
-        let probe = one.prop_map(|(port, address, index)| Probe {
-            port,
-            address,
-            index,
-        });
-        proptest::collection::vec(probe, 0..=MAX_PROBES)
+    fn loopback() -> impl Strategy<Value = IpAddr> {
+        prop_oneof![
+            any::<[u8; 3]>().prop_map(|[a, b, c]| IpAddr::from([127, a, b, c])),
+            Just(IpAddr::from(Ipv6Addr::LOCALHOST)),
+        ]
     }
 
     proptest! {
         #[test]
-        fn the_program_chooses_as_choose_does(
-            targets in targets(), probes in probes(), source in address(), port: u16,
-        ) {
+        fn the_program_chooses_as_choose_does(targets in targets(), source in address(), port: u16, hops: u8) {
             prop_assume!(targets.iter().any(|target| target.weight > 0));
-            let program = compile(&targets, &probes).unwrap();
+            prop_assume!(!source.is_loopback() || u32::from(hops) != PROBE_HOPS);
+            let program = compile(&targets).unwrap();
             prop_assert_eq!(validate(&program), Ok(()));
-            prop_assume!(probes.iter().all(|probe| probe.port != port));
-            let answer = run(&program, &syn(source, port));
+            let answer = run(&program, &syn_with(source, port, hops));
             prop_assert_eq!(answer, choose(&targets, source, port));
             prop_assert!(targets.iter().any(|target| Some(target.index) == answer));
         }
 
         #[test]
-        fn a_probe_is_known_by_its_port_and_address(
-            targets in targets(), mut probes in probes(), source in address(), port: u16, index: u32,
+        fn a_probe_reaches_the_index_that_its_port_names(
+            targets in targets(), source in loopback(), index in 0..PROBED_INDEXES, hops: u8,
         ) {
             prop_assume!(targets.iter().any(|target| target.weight > 0));
-            probes.retain(|probe| probe.port != port);
-            probes.truncate(MAX_PROBES - 1);
-            let packet = syn(source, port);
-            let address = match source {
-                IpAddr::V4(v4) => v4.to_bits(),
-                IpAddr::V6(v6) => (v6.to_bits() & u128::from(u32::MAX)) as u32,
-            };
-            let run_with = |probe| run(&compile(&targets, &[&probes[..], &[probe]].concat()).unwrap(), &packet);
-            let probe = Probe { port, address, index };
-            prop_assert_eq!(run_with(probe), Some(index));
-            let stranger = choose(&targets, source, port);
-            prop_assert_eq!(run_with(Probe { port: port.wrapping_add(1), ..probe }), stranger);
-            prop_assert_eq!(run_with(Probe { address: address ^ 1, ..probe }), stranger);
+            let program = compile(&targets).unwrap();
+            let ports: Vec<u16> = probe_ports(index).collect();
+            prop_assert!(ports.len() >= 7, "{:?}", ports);
+            for port in ports {
+                prop_assert_eq!(run(&program, &syn_with(source, port, 1)), Some(index));
+                if u32::from(hops) != PROBE_HOPS {
+                    let answer = run(&program, &syn_with(source, port, hops));
+                    prop_assert_eq!(answer, choose(&targets, source, port));
+                }
+            }
         }
+    }
+
+    #[test]
+    fn an_index_that_no_port_names_cannot_be_probed() {
+        assert_eq!(probe_ports(PROBED_INDEXES).count(), 0);
+        assert_eq!(probe_ports(u32::MAX).count(), 0);
     }
 
     #[test]
@@ -293,9 +301,9 @@ mod tests {
                 weight: 1,
             })
             .collect();
-        let program = compile(&targets, &[]).unwrap();
+        let program = compile(&targets).unwrap();
         assert!(
-            program.instructions().len() <= 60,
+            program.instructions().len() <= 80,
             "{}",
             program.instructions().len()
         );
@@ -310,44 +318,27 @@ mod tests {
                 weight: 1 << 31,
             })
             .collect();
-        let probes: Vec<Probe> = (0..64)
-            .map(|i| Probe {
-                port: i,
-                address: u32::MAX,
-                index: 1,
-            })
-            .collect();
-        assert_eq!(validate(&compile(&targets, &probes).unwrap()), Ok(()));
+        assert_eq!(validate(&compile(&targets).unwrap()), Ok(()));
     }
 
     #[test]
-    fn what_cannot_be_compiled_is_said() {
-        let probe = Probe {
-            port: 1,
-            address: 1,
-            index: 1,
-        };
-        let target = Target {
-            index: 0,
-            weight: 1,
-        };
-        assert_eq!(compile(&[], &[probe]), Err(Unfit::NoTarget));
+    fn without_a_target_there_is_no_program() {
+        assert_eq!(compile(&[]), Err(NoTarget));
         assert_eq!(
-            compile(&[target], &[probe; 65]),
-            Err(Unfit::TooManyProbes(65))
+            compile(&[Target {
+                index: 0,
+                weight: 0
+            }]),
+            Err(NoTarget)
         );
-        assert!(Unfit::TooManyProbes(65).to_string().contains("at most 64"));
     }
 
     #[test]
     fn no_load_can_abort_on_a_whole_header() {
-        let program = compile(
-            &[Target {
-                index: 7,
-                weight: 1,
-            }],
-            &[],
-        )
+        let program = compile(&[Target {
+            index: 7,
+            weight: 1,
+        }])
         .unwrap();
         for source in ["10.0.0.1", "2001:db8::1"] {
             assert_eq!(run(&program, &syn(source.parse().unwrap(), 80)), Some(7));

@@ -1,0 +1,182 @@
+//! Taking listeners out of their group.
+//!
+//! When a listener leaves, the kernel moves the last one of the group to its index, under a program that
+//! names indexes. So closes come between two programs: the first is right until the last listener has
+//! left, the second for what is left. Sometimes there is no such first program (one live listener, at the
+//! last index, and several that must go); then those that leave wait, empty and without new connections,
+//! until another listener has joined.
+//!
+//! ```text
+//!  Asked ── hidden ──► Hidden ── the fence has passed ──► closed, with all that leave together
+//!    └──── cannot be hidden ──► Exposed ─────────────────► closed
+//! ```
+//!
+//! A listener that is being closed leaves its group a moment before it leaves the kernel's table of
+//! listeners. A SYN that meets it in between is answered by a socket that is about to go. So it is hidden
+//! first, from every look-up, and a fence makes sure that none is still under way that began before.
+//!
+//! All that leave together leave under one list, one plan and as few programs as there can be. When a
+//! thousand workers exit one by one, each listener alone would cost a look at the whole group; so a
+//! listener waits for others as long as many more are about to follow it.
+//!
+//! What we believe of a group is checked before each plan and after each close, not trusted: a process that
+//! we do not know may still have a listener that we closed, which keeps it in.
+
+use std::collections::BTreeSet;
+
+use log::{debug, warn};
+
+use super::group::{Group, listening_at};
+use super::layout::Removal;
+use crate::fleet::ListenerId;
+use crate::supervisor::listeners::{Closed, Listeners};
+use crate::supervisor::steering::fence::{Fences, Ticket};
+use crate::sys::{listener, procfs, steering};
+
+/// How far a listener that must leave has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaving {
+    /// Nothing has been done yet.
+    Asked,
+    /// No look-up finds it any more that begins after this fence.
+    Hidden(Ticket),
+    /// It cannot be hidden, or there is nobody to hide it for.
+    Exposed,
+}
+
+/// One listener leaves alone only where at most so many times as many are about to follow.
+const FOLLOWERS: usize = 8;
+
+impl Group {
+    /// Whether a listener is about to be closed: it waits for a fence, or for others.
+    pub(super) fn is_removing(&self) -> bool {
+        !self.leaving.is_empty() && !self.is_blocked
+    }
+
+    /// Hides what is to leave, closes what is hidden.
+    pub(super) fn proceed(&mut self, listeners: &mut Listeners, fences: &mut Fences) {
+        if self.is_blocked || self.leaving.is_empty() {
+            return;
+        }
+        if self.is_worth_a_fence() {
+            self.reconcile(listeners);
+            self.hide_all(listeners, fences);
+        }
+        let mut has_shrunk = false;
+        while let Some(removal) = self.next_removal(fences) {
+            self.take_out(listeners, removal);
+            has_shrunk = true;
+        }
+        if has_shrunk {
+            self.reattach(listeners);
+        }
+    }
+
+    /// Whether enough listeners wait for a fence of theirs to look at the whole group for them.
+    fn is_worth_a_fence(&self) -> bool {
+        let asked = self.leaving.values().filter(|how| **how == Leaving::Asked);
+        let asked = asked.count();
+        asked > 0 && asked * FOLLOWERS >= self.retired()
+    }
+
+    /// Hides all that are not hidden yet, under one fence.
+    fn hide_all(&mut self, listeners: &Listeners, fences: &mut Fences) {
+        let is_alone = self.live.is_empty();
+        let mut fence = None;
+        for (id, how) in &mut self.leaving {
+            if *how == Leaving::Asked {
+                let is_hidden = !is_alone && hide(listeners, *id);
+                *how = if is_hidden {
+                    Leaving::Hidden(*fence.get_or_insert_with(|| fences.ask()))
+                } else {
+                    Leaving::Exposed
+                };
+            }
+        }
+    }
+
+    /// What can be closed now, and how.
+    fn next_removal(&mut self, fences: &Fences) -> Option<Removal> {
+        let is_due = |how: &Leaving| match how {
+            Leaving::Asked => false,
+            Leaving::Hidden(ticket) => fences.has_passed(*ticket),
+            Leaving::Exposed => true,
+        };
+        let due = self.leaving.iter().filter(|(_, how)| is_due(how));
+        let due: BTreeSet<ListenerId> = due.map(|(id, _)| *id).collect();
+        if due.is_empty() {
+            return None;
+        }
+        let (members, gone): (BTreeSet<_>, BTreeSet<_>) =
+            due.into_iter().partition(|id| self.layout.contains(*id));
+        if !gone.is_empty() {
+            // They left by themselves: closing them moves nobody.
+            return Some(Removal {
+                listeners: gone.into_iter().collect(),
+                before: Vec::new(),
+            });
+        }
+        let removal = self.layout.removal(&members, &self.live);
+        self.is_blocked = removal.is_none();
+        removal
+    }
+
+    fn take_out(&mut self, listeners: &mut Listeners, removal: Removal) {
+        self.attach(listeners, &removal.before);
+        let mut closed = Vec::new();
+        for id in &removal.listeners {
+            self.leaving.remove(id);
+            closed.extend(listeners.close(*id));
+        }
+        let leaked = self.leaked_of(&closed);
+        for closed in &leaked {
+            report_leak(closed);
+            listeners.leaked(closed);
+        }
+        let is_leaked = |id: &ListenerId| leaked.iter().any(|closed| closed.id == *id);
+        for id in removal.listeners.iter().filter(|id| !is_leaked(id)) {
+            self.layout.left(&[*id]);
+        }
+    }
+
+    /// Those of the closed listeners that are still there. While no other is live that does not matter.
+    fn leaked_of(&self, closed: &[Closed]) -> Vec<Closed> {
+        if self.live.is_empty() {
+            return Vec::new();
+        }
+        let present = listening_at(&self.endpoint);
+        let is_there = |closed: &&Closed| present.contains(&closed.inode);
+        closed.iter().filter(is_there).copied().collect()
+    }
+}
+
+/// Hides a listener from look-ups. A hidden listener cannot answer: one that still has handshakes stays
+/// as it is.
+fn hide(listeners: &Listeners, id: ListenerId) -> bool {
+    let Some(socket) = listeners.socket(id) else {
+        return false;
+    };
+    let is_empty = listener::queue(&socket).is_ok_and(|(waiting, _)| waiting == 0);
+    if !is_empty {
+        return false;
+    }
+    let hidden = steering::hide(&socket);
+    if let Err(error) = &hidden {
+        debug!("cannot hide a listener before it is closed: {error}");
+    }
+    hidden.is_ok()
+}
+
+fn report_leak(closed: &Closed) {
+    if closed.is_drained_by_rescuer {
+        return;
+    }
+    let holder = procfs::holder_of(closed.inode).map_or_else(
+        || "another process".to_owned(),
+        |(pid, name)| format!("{name} (pid {pid})"),
+    );
+    warn!(
+        "{}: a listener that was closed is still held by {holder}; it gets no connections",
+        closed.endpoint
+    );
+}

@@ -1,0 +1,129 @@
+//! Starting a worker: its streams, its environment, and the launcher that becomes it.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use mio::{Interest, Token};
+
+use super::environment::WorkerEnv;
+use crate::config::Config;
+use crate::fleet::{Endpoint, Generation, Slot, WorkerId};
+use crate::launcher::{self, Intercept, LaunchSpec};
+use crate::supervisor::output::{Output, Stream, pipe};
+use crate::supervisor::sources::{Source, Sources};
+use crate::sys::{channel, process};
+
+/// What is the same for all workers.
+#[derive(Debug)]
+pub(crate) struct WorkerSpawner {
+    pub(crate) supervisor: i32,
+    /// The soft limit on open files that we were given.
+    pub(crate) file_limit: u64,
+    /// Whether sockets of other processes can be fetched; else `IPV6_V6ONLY` must be trapped.
+    pub(crate) can_fetch: bool,
+}
+
+/// A worker that is to be started.
+#[derive(Debug)]
+pub(crate) struct SpawnSpec<'a> {
+    pub(crate) worker: WorkerId,
+    pub(crate) slot: Slot,
+    pub(crate) generation: Generation,
+    pub(crate) workers: u32,
+    /// Listeners that are passed as descriptors.
+    pub(crate) passed: Vec<(Endpoint, i32)>,
+    /// Where `READY=1` may be sent.
+    pub(crate) notify: &'a Path,
+}
+
+impl WorkerSpawner {
+    /// Starts a worker's launcher: its pid, and the channel to it.
+    pub(super) fn start(
+        &self,
+        config: &Config,
+        sources: &mut Sources,
+        output: &mut Output,
+        spec: &SpawnSpec<'_>,
+    ) -> io::Result<(i32, (UnixStream, Token))> {
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let passed: Vec<i32> = spec.passed.iter().map(|(_, number)| *number).collect();
+        if !passed.is_empty() {
+            channel::send(&ours.as_raw_fd(), &[0], &passed)?;
+        }
+        let errors = open(output, sources, spec, Stream::Errors, config.log_prefix)?;
+        let written = if config.log_prefix || config.log_file.is_some() {
+            let written = open(output, sources, spec, Stream::Output, config.log_prefix)?;
+            Some(written)
+        } else {
+            None
+        };
+        let endpoints: Vec<Endpoint> = spec.passed.iter().map(|(endpoint, _)| *endpoint).collect();
+        let env = spec.env(&endpoints);
+        let pid = process::spawn(process::Spawn {
+            name: launcher::NAME,
+            arguments: self.arguments(config, spec, &env),
+            environment: env.environment(std::env::vars_os()),
+            input: theirs.into(),
+            output: written,
+            errors: Some(errors),
+        })?;
+        let token = sources.add(&ours, Source::Launcher(spec.worker), Interest::READABLE)?;
+        Ok((pid, (ours, token)))
+    }
+
+    fn arguments(
+        &self,
+        config: &Config,
+        spec: &SpawnSpec<'_>,
+        env: &WorkerEnv<'_>,
+    ) -> Vec<OsString> {
+        let v6_only = !self.can_fetch;
+        let intercept = if config.listen.is_empty() {
+            Intercept::Needed { v6_only }
+        } else {
+            Intercept::Wanted { v6_only }
+        };
+        let launch = LaunchSpec {
+            supervisor: self.supervisor,
+            stop_signal: config.stop_signal,
+            file_limit: self.file_limit,
+            listeners: spec.passed.len(),
+            intercept,
+        };
+        // It is made of numbers and names, which JSON never refuses.
+        let mut arguments = vec![serde_json::to_string(&launch).unwrap_or_default().into()];
+        arguments.push(config.chdir.clone().unwrap_or_default().into());
+        arguments.extend(env.arguments(&config.command));
+        arguments
+    }
+}
+
+impl SpawnSpec<'_> {
+    fn env<'a>(&'a self, passed: &'a [Endpoint]) -> WorkerEnv<'a> {
+        WorkerEnv {
+            slot: self.slot,
+            generation: self.generation,
+            workers: self.workers,
+            passed,
+            notify: self.notify,
+        }
+    }
+}
+
+/// A worker's end of a stream that we read.
+fn open(
+    output: &mut Output,
+    sources: &mut Sources,
+    spec: &SpawnSpec<'_>,
+    stream: Stream,
+    prefixed: bool,
+) -> io::Result<OwnedFd> {
+    let (ours, theirs) = pipe()?;
+    let prefix = prefixed.then(|| format!("[{}.{}] ", spec.generation, spec.slot).into_bytes());
+    output.add(sources, ours, spec.worker, stream, prefix)?;
+    Ok(theirs)
+}
