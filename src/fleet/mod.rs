@@ -1,29 +1,41 @@
 //! Decides. Pure: no clock, descriptor, pid, log, thread or randomness; events in, effects out,
 //! time as an argument. Every rule is here, and is tested without a process.
 //!
-//! Read [`vocabulary`] first, then `fleet` (the contract), `request` (what may begin), `lineup` (who
-//! starts), `starting` (readiness), `change` (flip, fail), `retirement` (settle, quiesce, drain),
-//! `respawn` (crashes), `queue` (who shares listeners) and `ending`.
+//! Read [`vocabulary`] first: it is the whole contract. Then the parts, each of which keeps its own facts and
+//! answers questions about them; then the rules, which need several parts.
+//!
+//! | part | what it knows |
+//! | --- | --- |
+//! | `policy` | the numbers that the rules go by |
+//! | `phase`, `worker`, `workers` | where each worker is in its life; what is due, who has a listener, what is live |
+//! | `slots` | empty slots and what is kept for them; how often workers died |
+//! | `listener_sets` | which workers share listeners |
+//! | `rollout` | the change that is under way |
+//! | `retirements` | workers on their way out, by the change that replaced them |
+//! | `pending_signals` | what signals asked for meanwhile |
+//! | `shutdown` | how far the end has come |
+//!
+//! All of it is plain data: it can be saved and restored between two events.
 
-mod change;
-mod ending;
-#[allow(clippy::module_inception)]
-mod fleet;
-mod lineup;
+mod listener_sets;
 mod name;
-mod queue;
-mod request;
-mod respawn;
-mod retirement;
-mod starting;
-mod status;
+mod pending_signals;
+mod phase;
+mod policy;
+mod retirements;
+mod rollout;
+mod rules;
+mod shutdown;
+mod slots;
 #[cfg(test)]
 mod tests;
 pub mod vocabulary;
 mod worker;
+mod workers;
 #[cfg(test)]
 mod world;
 
-pub use fleet::{Fleet, Policy, ReadyWhen};
-pub use status::WorkerView;
+pub use policy::{Policy, ReadyWhen};
+pub use rules::Fleet;
+pub use rules::status::WorkerView;
 pub use vocabulary::*;

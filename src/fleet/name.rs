@@ -4,8 +4,10 @@ use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// A moment, as the time since the supervisor started. The fleet has no clock; it is told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Time(pub Duration);
 
 impl Time {
@@ -24,34 +26,34 @@ impl Time {
 }
 
 /// One running copy of the command. Never reused, unlike a pid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WorkerId(pub u64);
 
 /// A worker's place, from 0: `REUSEPORT_WORKER` in its environment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Slot(pub u32);
 
 /// All workers started by one start or one reload, from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Generation(pub u32);
 
 /// One listening socket in an endpoint's group. Never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ListenerId(pub u64);
 
 /// Listeners that workers of one generation share, one an endpoint or more. Never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ListenerSetId(pub u64);
 
 /// Workers that retire together. Never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RetirementId(pub u64);
 
 /// An address and port that is served: one reuseport group.
 ///
 /// `[::]` for IPv6 only and `[::]` for both families are two groups in the kernel
 /// (`inet_reuseport_add_sock` compares `ipv6only`), so they are two endpoints here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Endpoint {
     /// Where it listens; the port is never 0.
     pub address: SocketAddr,
@@ -59,8 +61,8 @@ pub struct Endpoint {
     pub v6_only: bool,
 }
 
-/// Who asked for a change and waits to hear how it ends: a client of the control socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A client of the control socket that asked for a change and waits to hear how it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClientId(pub u64);
 
 impl fmt::Display for WorkerId {

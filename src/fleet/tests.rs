@@ -1,5 +1,7 @@
 //! The rules, one by one. What is done is written in short: `spawn 2`, `steer 0 1`, `signal 0`.
 
+mod batches;
+mod many;
 mod queues;
 
 use core::time::Duration;
@@ -162,8 +164,8 @@ fn numbers(ids: impl IntoIterator<Item = u64>) -> String {
 /// An effect in short; none for what is only said in the log on the way.
 fn brief(effect: &Effect) -> Option<String> {
     Some(match effect {
-        Effect::Spawn { worker, adopt, .. } if adopt.is_empty() => format!("spawn {worker}"),
-        Effect::Spawn { worker, adopt, .. } => {
+        Effect::Spawn(Spawn { worker, adopt, .. }) if adopt.is_empty() => format!("spawn {worker}"),
+        Effect::Spawn(Spawn { worker, adopt, .. }) => {
             format!("spawn {worker} on{}", numbers(adopt.iter().map(|id| id.0)))
         }
         Effect::Steer { live } => format!("steer{}", numbers(live.keys().map(|id| id.0))),
@@ -181,13 +183,13 @@ fn brief(effect: &Effect) -> Option<String> {
             worker, listeners, ..
         } if listeners.is_empty() => format!("hand over nothing of {worker}"),
         Effect::DrainBacklog { worker, .. } => format!("hand over {worker}"),
-        Effect::Probe { worker, .. } => format!("probe {worker}"),
+        Effect::Probe(probe) => format!("probe {}", probe.worker),
         Effect::PrepareStop { worker } => format!("prepare {worker}"),
         Effect::SendStop { worker } => format!("signal {worker}"),
         Effect::EndRescuers => "end rescuers".to_owned(),
         Effect::Kill { worker } => format!("kill {worker}"),
         Effect::Close { listener } => format!("close {}", listener.0),
-        Effect::Log(_) | Effect::Report { .. } => return None,
+        Effect::Log(_) | Effect::Report(_) => return None,
         Effect::Reply { result, .. } => match result {
             ChangeResult::Done { kind, .. } => format!("{kind} done"),
             ChangeResult::Failed { kind, .. } => format!("{kind} failed"),

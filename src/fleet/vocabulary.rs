@@ -7,6 +7,8 @@ use core::fmt;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 pub use super::name::{
     ClientId, Endpoint, Generation, ListenerId, ListenerSetId, RetirementId, Slot, Time, WorkerId,
 };
@@ -106,32 +108,79 @@ pub enum Event {
     RescuersEnded,
     /// A reload was asked for.
     ReloadAsked {
-        /// Who waits; none for a signal.
+        /// The client that waits; none for a signal.
         reply_to: Option<ClientId>,
     },
     /// Another number of workers was asked for.
     ScaleAsked {
-        /// Who waits; none for a signal.
+        /// The client that waits; none for a signal.
         reply_to: Option<ClientId>,
         /// The new number or the difference.
         to: ScaleTo,
     },
     /// The replacement of one worker was asked for.
     RestartAsked {
-        /// Who waits.
+        /// The client that waits.
         reply_to: Option<ClientId>,
         /// Which worker.
         worker: WorkerId,
     },
     /// The end was asked for.
     StopAsked {
-        /// Who waits.
+        /// The client that waits.
         reply_to: Option<ClientId>,
         /// Kill, do not drain.
         now: bool,
     },
     /// A deadline may have passed.
     TimePassed,
+}
+
+/// A worker that is to be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spawn {
+    /// The new worker's id.
+    pub worker: WorkerId,
+    /// Its generation.
+    pub generation: Generation,
+    /// Its slot.
+    pub slot: Slot,
+    /// Its listener set: what it binds where that has a listener is replaced by that listener.
+    pub set: ListenerSetId,
+    /// How many workers there are to be.
+    pub workers: u32,
+    /// Listeners of the set that the worker has to use: its predecessor did.
+    pub adopt: Vec<ListenerId>,
+}
+
+/// A question to one worker, through the shared port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// The worker.
+    pub worker: WorkerId,
+    /// Through which of its listeners.
+    pub listener: ListenerId,
+    /// What is to be found out.
+    pub kind: ProbeKind,
+    /// Whether other workers have the listener, too: any of them may accept.
+    pub shared: bool,
+}
+
+/// How far a change has come, and for whom that is of interest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The client that waits; none for a signal.
+    pub reply_to: Option<ClientId>,
+    /// Time since the change was asked for.
+    pub after: Duration,
+    /// The milestone.
+    pub milestone: Milestone,
+    /// What kind of change it is.
+    pub kind: ChangeKind,
+    /// The generation that the milestone is about.
+    pub generation: Generation,
+    /// How many workers it is about.
+    pub workers: usize,
 }
 
 /// What a probe finds out.
@@ -153,7 +202,7 @@ pub enum ScaleTo {
 }
 
 /// How a worker ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Exit {
     /// It exited with this code.
     Code(i32),
@@ -167,20 +216,7 @@ pub enum Exit {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Start a process.
-    Spawn {
-        /// The new worker's id.
-        worker: WorkerId,
-        /// Its generation.
-        generation: Generation,
-        /// Its slot.
-        slot: Slot,
-        /// Its listener set: what it binds where that has a listener is replaced by that listener.
-        set: ListenerSetId,
-        /// How many workers there are to be.
-        workers: u32,
-        /// Listeners of the set that the worker has to use: its predecessor did.
-        adopt: Vec<ListenerId>,
-    },
+    Spawn(Spawn),
     /// Give new connections to these listeners, by weight, and to no other of their groups. A
     /// group with none of them stays as it is: a queue that waits beats a reset.
     Steer {
@@ -219,16 +255,7 @@ pub enum Effect {
     },
     /// Try whether a worker is ready, or see how the attempt that is under way is doing:
     /// [`Event::Listened`], [`Event::Probed`] or [`Event::ProbeFailed`] follows, at once or later.
-    Probe {
-        /// The worker.
-        worker: WorkerId,
-        /// Through which of its listeners.
-        listener: ListenerId,
-        /// What is to be found out.
-        kind: ProbeKind,
-        /// Whether other workers have the listener, too: any of them may accept.
-        shared: bool,
-    },
+    Probe(Probe),
     /// Get a worker whose connections a rescuer has adopted ready for its stop signal:
     /// [`Event::StopPrepared`] follows, at once or later.
     PrepareStop {
@@ -252,24 +279,11 @@ pub enum Effect {
     },
     /// Write in the log what happened to a worker.
     Log(WorkerEvent),
-    /// Say that a change has come to a new milestone, in the log and to who waits for it.
-    Report {
-        /// Who waits.
-        reply_to: Option<ClientId>,
-        /// Time since the change was asked for.
-        after: Duration,
-        /// The milestone.
-        milestone: Milestone,
-        /// What kind of change it is.
-        kind: ChangeKind,
-        /// The generation that the milestone is about.
-        generation: Generation,
-        /// How many workers it is about.
-        workers: usize,
-    },
-    /// Say how a request ended, in the log and to who waits for it.
+    /// Say that a change has come to a new milestone, in the log and to the client that waits for it.
+    Report(Progress),
+    /// Say how a request ended, in the log and to the client that waits for it.
     Reply {
-        /// Who waits.
+        /// The client that waits.
         reply_to: Option<ClientId>,
         /// What became of it.
         result: ChangeResult,
@@ -378,7 +392,7 @@ impl WorkerEvent {
 }
 
 /// The kinds of change; one is under way at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ChangeKind {
     /// The first generation starts.
     Start,
@@ -391,7 +405,7 @@ pub enum ChangeKind {
 }
 
 /// How far a change has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Milestone {
     /// New workers are being started.
     Starting,
@@ -485,7 +499,7 @@ pub enum Denial {
 }
 
 /// How everything ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExitReason {
     /// As asked.
     Stopped,

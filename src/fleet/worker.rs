@@ -1,136 +1,69 @@
-//! One worker: where it is in its life, and which listeners it has.
-//!
-//! ```text
-//!  Starting ──► Ready ──► Serving ──► Settling ──► Quiescing ──► Draining ──► Killed ──► (gone)
-//!     └────────────────────────────── told to stop early ──────────► ┘
-//! ```
-//! A worker may end in any phase; what that means is for [`super::Fleet`] to say.
+//! One worker: which listeners it has, what it is there for, and whether it has said that it is ready.
 
-use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::fleet::interval;
-use super::vocabulary::{
-    Endpoint, Generation, ListenerId, ListenerSetId, Milestone, Slot, Time, WorkerId,
-};
+use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Debug)]
+use super::phase::{Phase, StopReason};
+use super::policy::ReadyWhen;
+use super::vocabulary::{Endpoint, Generation, ListenerId, ListenerSetId, Slot, Time, WorkerId};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Worker {
     pub(super) id: WorkerId,
     pub(super) slot: Slot,
-    /// Whose listeners it shares.
-    pub(super) queue: ListenerSetId,
+    pub(super) set: ListenerSetId,
     pub(super) generation: Generation,
     pub(super) started: Time,
     pub(super) phase: Phase,
     pub(super) listeners: BTreeMap<ListenerId, Listener>,
-    /// It sent `READY=1`.
-    pub(super) notified: bool,
-    /// It answered a readiness probe.
-    pub(super) probed: bool,
-    /// It replaces a crashed worker of a generation that has been superseded meanwhile: it is
-    /// needed only to accept what waits on the listeners that it adopts.
-    pub(super) superseded: bool,
-    /// It was not ready in time and was killed: whatever it says now, it will not serve.
-    pub(super) timed_out: bool,
-    /// It had not emptied its queue when the settle time-out passed: nobody counts on it any more.
-    pub(super) is_overdue: bool,
+    pub(super) declaration: Declaration,
+    pub(super) role: Role,
 }
 
 /// A listener, as its worker has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Listener {
     pub(super) endpoint: Endpoint,
-    /// Whether this worker listens on it; else it was only made or kept for it.
-    pub(super) listening: bool,
-    /// Whether it is passed at the start (`LISTEN_FDS`) instead of being put in place at `bind`.
-    pub(super) passed: bool,
+    pub(super) origin: Origin,
+    pub(super) usage: Usage,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Its process runs; it is not ready.
-    Starting { deadline: Time, next_probe: Time },
-    /// It waits for its siblings.
-    Ready,
-    /// It gets new connections.
-    Serving,
-    /// It gets no new connections; its listeners finish the handshakes that they have.
-    Settling {
-        since: Time,
-        fence: Fence,
-        next_look: Time,
-        pending: u64,
-    },
-    /// Its listeners are empty; its connections come to an end.
-    Quiescing { since: Time, by: QuiescedBy },
-    /// Its rescuer gets it ready for the stop signal.
-    PreparingStop { deadline: Time },
-    /// It was told to stop.
-    Draining { deadline: Time },
-    /// It was killed; nothing is left but to hear that it is gone.
-    Killed,
-}
-
-/// What tells that a worker's connections have come to an end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum QuiescedBy {
-    /// Looks at them: none is left.
-    Looks { next_look: Time },
-    /// The rescuer that has adopted them: none has a request in flight. Or the time, by then.
-    Rescuer { until: Time },
-}
-
-/// Whether a SYN may still be under way to a listener that was steered away from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fence {
-    /// The kernel was asked.
-    Asked,
-    /// The kernel did not say; by then, none.
-    Until(Time),
-    /// None.
+/// How a worker got a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Origin {
+    /// It bound a socket, or a listener of its set took the place of that.
+    Bound,
+    /// It was passed at the start (`LISTEN_FDS`).
     Passed,
 }
 
+/// Whether a worker uses a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Usage {
+    /// The listener was made or kept for the worker.
+    Given,
+    /// The worker listens on it.
+    Listening,
+}
+
+/// Whether a worker has said or shown that it is ready, in the way that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Declaration {
+    Awaited,
+    Made,
+}
+
+/// What a worker is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Role {
+    Serve,
+    /// It replaces a crashed worker of a generation that has been replaced meanwhile: it is needed only to
+    /// accept what waits on the listeners that it adopts.
+    DrainOnly,
+}
+
 impl Worker {
-    pub(super) fn new(
-        id: WorkerId,
-        slot: Slot,
-        queue: ListenerSetId,
-        generation: Generation,
-        now: Time,
-        deadline: Time,
-    ) -> Self {
-        Self {
-            id,
-            slot,
-            queue,
-            generation,
-            started: now,
-            phase: Phase::Starting {
-                deadline,
-                // Never at once: whoever is started after the deadlines of a step were checked
-                // would be due in the past.
-                next_probe: now.plus(interval(Duration::ZERO)),
-            },
-            listeners: BTreeMap::new(),
-            notified: false,
-            probed: false,
-            superseded: false,
-            timed_out: false,
-            is_overdue: false,
-        }
-    }
-
-    /// It has a listener that it does not use yet.
-    pub(super) fn give(&mut self, listener: ListenerId, endpoint: Endpoint, passed: bool) {
-        self.listeners.entry(listener).or_insert(Listener {
-            endpoint,
-            listening: false,
-            passed,
-        });
-    }
-
     pub(super) fn is_serving(&self) -> bool {
         self.phase == Phase::Serving
     }
@@ -140,58 +73,95 @@ impl Worker {
     }
 
     /// Whether it was told to stop, or killed.
-    pub(super) fn is_told(&self) -> bool {
-        matches!(self.phase, Phase::Draining { .. } | Phase::Killed)
+    pub(super) fn is_stopping(&self) -> bool {
+        matches!(self.phase, Phase::Draining { .. } | Phase::Killed { .. })
+    }
+
+    /// Whether it was told to stop, or killed, and nobody comes after it.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.is_stopping() && !self.is_killed_for(StopReason::StartTimedOut)
+    }
+
+    /// Whether it replaces a crashed worker and does not serve yet, or never will but is followed by
+    /// another that does.
+    pub(super) fn is_between_lives(&self) -> bool {
+        self.is_starting() || self.is_killed_for(StopReason::StartTimedOut)
+    }
+
+    fn is_killed_for(&self, why: StopReason) -> bool {
+        matches!(self.phase, Phase::Killed { reason } if reason == why)
+    }
+
+    /// Whether it accepts from its listeners, or will.
+    pub(super) fn empties_listeners(&self) -> bool {
+        self.phase.empties_listeners()
+    }
+
+    /// When something about it is due; none while nothing is timed.
+    pub(super) fn deadline(&self, ready: ReadyWhen) -> Option<Time> {
+        self.phase.deadline(self.is_probed(ready))
+    }
+
+    /// It has a listener that it does not use yet.
+    pub(super) fn give(&mut self, listener: ListenerId, endpoint: Endpoint, origin: Origin) {
+        self.listeners.entry(listener).or_insert(Listener {
+            endpoint,
+            origin,
+            usage: Usage::Given,
+        });
+    }
+
+    /// It listens on a listener, its own or one that it was given.
+    pub(super) fn listens(&mut self, listener: ListenerId, endpoint: Endpoint) {
+        self.give(listener, endpoint, Origin::Bound);
+        if let Some(listener) = self.listeners.get_mut(&listener) {
+            listener.usage = Usage::Listening;
+        }
+    }
+
+    /// It has said itself that it is ready, so it uses the sockets that were passed to it.
+    pub(super) fn uses_passed_listeners(&mut self) {
+        for listener in self.listeners.values_mut() {
+            if listener.origin == Origin::Passed {
+                listener.usage = Usage::Listening;
+            }
+        }
+    }
+
+    /// The listeners that it listens on.
+    pub(super) fn listening(&self) -> impl Iterator<Item = (ListenerId, Endpoint)> {
+        let used = self.listeners.iter();
+        used.filter(|(_, listener)| listener.usage == Usage::Listening)
+            .map(|(id, listener)| (*id, listener.endpoint))
     }
 
     /// The endpoints that it listens on.
     pub(super) fn endpoints(&self) -> BTreeSet<Endpoint> {
-        let listening = self
-            .listeners
-            .values()
-            .filter(|listener| listener.listening);
-        listening.map(|listener| listener.endpoint).collect()
+        self.listening().map(|(_, endpoint)| endpoint).collect()
     }
 
     /// Whether it listens on everything that was made or kept for it.
     pub(super) fn uses_all_listeners(&self) -> bool {
-        self.listeners.values().all(|listener| listener.listening)
+        let mut all = self.listeners.values();
+        all.all(|listener| listener.usage == Usage::Listening)
     }
 
     /// The first listener that was passed to it and that it is not known to use: only a probe can tell.
-    pub(super) fn unused_listener(&self) -> Option<ListenerId> {
-        let mut listeners = self.listeners.iter();
-        listeners
-            .find(|(_, listener)| listener.passed && !listener.listening)
+    pub(super) fn unused_passed_listener(&self) -> Option<ListenerId> {
+        let unused = |listener: &Listener| {
+            listener.origin == Origin::Passed && listener.usage == Usage::Given
+        };
+        let mut all = self.listeners.iter();
+        all.find(|(_, listener)| unused(listener))
             .map(|(id, _)| *id)
     }
 
-    /// It said itself that it is ready, so it uses the sockets that were passed to it.
-    pub(super) fn uses_passed_listeners(&mut self) {
-        for listener in self.listeners.values_mut() {
-            listener.listening |= listener.passed;
-        }
-    }
-
-    /// Where it is on the way out; none while it is not.
-    pub(super) fn milestone(&self) -> Option<Milestone> {
-        match self.phase {
-            Phase::Starting { .. } | Phase::Ready | Phase::Serving => None,
-            Phase::Settling { .. } => Some(Milestone::Settling),
-            Phase::Quiescing { .. } | Phase::PreparingStop { .. } => Some(Milestone::Quiescing),
-            Phase::Draining { .. } | Phase::Killed => Some(Milestone::Draining),
-        }
-    }
-
-    /// The phase's name in `status`.
-    pub(super) fn phase_name(&self) -> &'static str {
-        match self.phase {
-            Phase::Starting { .. } => "starting",
-            Phase::Ready => "ready",
-            Phase::Serving => "serving",
-            Phase::Settling { .. } => "settling",
-            Phase::Quiescing { .. } | Phase::PreparingStop { .. } => "quiescing",
-            Phase::Draining { .. } | Phase::Killed => "draining",
+    /// Whether only a probe can tell that it is ready.
+    pub(super) fn is_probed(&self, ready: ReadyWhen) -> bool {
+        match ready {
+            ReadyWhen::Listening => self.unused_passed_listener().is_some(),
+            ReadyWhen::Notified => false,
+            ReadyWhen::Probed => !self.listeners.is_empty(),
         }
     }
 }

@@ -22,8 +22,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError};
 
 use super::{
-    ChangeKind, ClientId, Effect, Endpoint, Event, Exit, Fleet, Generation, ListenerId,
-    ListenerSetId, Milestone, ProbeKind, ReadyWhen, ScaleTo, Slot, Time, WorkerEvent, WorkerId,
+    ChangeKind, ClientId, Effect, Endpoint, Event, Exit, Fleet, ListenerId, Milestone, Probe,
+    ProbeKind, ReadyWhen, ScaleTo, Spawn, Time, WorkerEvent, WorkerId,
 };
 use history::History;
 use kernel::Kernel;
@@ -56,6 +56,7 @@ enum Happening {
     Ends(WorkerId),
     Quiets(WorkerId),
     IsPrepared(WorkerId),
+    RescuerDies(WorkerId),
     RescuersEnd,
     Comes(Wish),
     Calm,
@@ -137,6 +138,20 @@ impl World {
         }
     }
 
+    /// Goes on with a copy that was made of what is saved.
+    fn save_and_restore(&mut self) -> Result<(), String> {
+        let saved = serde_json::to_vec(&self.fleet).map_err(|error| error.to_string())?;
+        let restored: Fleet = serde_json::from_slice(&saved).map_err(|error| error.to_string())?;
+        if restored != self.fleet {
+            return Err(format!(
+                "restored is {restored:?}, and it was {:?}",
+                self.fleet
+            ));
+        }
+        self.fleet = restored;
+        Ok(())
+    }
+
     fn schedule(&mut self, after: Duration, happening: Happening) {
         self.scheduled += 1;
         self.agenda
@@ -181,6 +196,9 @@ impl World {
         while let Some(event) = inbox.pop_front() {
             self.steps_now += 1;
             let before = self.snapshot(&event);
+            if self.steps_now.is_multiple_of(3) {
+                self.save_and_restore()?;
+            }
             let effects = self.fleet.step(self.now, event.clone());
             self.history.push(self.now, event, effects.clone());
             let mut consequences = Vec::new();
@@ -229,6 +247,7 @@ impl World {
             }
             Happening::Quiets(id) => self.quiets(id),
             Happening::IsPrepared(id) => self.is_prepared(id),
+            Happening::RescuerDies(id) => self.rescuer_dies(id),
             Happening::RescuersEnd => self.feed(Event::RescuersEnded),
             Happening::Comes(wish) => self.comes(wish),
             Happening::Calm => {
@@ -263,6 +282,14 @@ impl World {
             return Ok(());
         }
         self.feed(Event::StopPrepared { worker: id })
+    }
+
+    fn rescuer_dies(&mut self, id: WorkerId) -> Result<(), String> {
+        let Some(process) = self.processes.get_mut(&id).filter(|it| it.is_alive()) else {
+            return Ok(());
+        };
+        process.is_let_go = true;
+        self.feed(Event::RescueLost { worker: id })
     }
 
     /// It binds, and listens a while later.
@@ -512,14 +539,7 @@ impl World {
 
     fn perform(&mut self, effect: &Effect) -> Vec<Event> {
         match effect {
-            Effect::Spawn {
-                worker,
-                generation,
-                slot,
-                set,
-                adopt,
-                ..
-            } => return self.spawn(*worker, *generation, *slot, *set, adopt),
+            Effect::Spawn(spawn) => return self.spawn(spawn),
             Effect::Steer { live } => self.steer(live.keys().copied().collect()),
             Effect::Fence => self.fence(),
             Effect::MeasureBacklogs { workers } => return vec![self.measure_backlogs(workers)],
@@ -534,12 +554,7 @@ impl World {
                     }
                 }
             }
-            Effect::Probe {
-                worker,
-                listener,
-                kind,
-                ..
-            } => return self.probe(*worker, *listener, *kind),
+            Effect::Probe(probe) => return self.probe(probe),
             Effect::PrepareStop { worker } => self.prepare_stop(*worker),
             Effect::SendStop { worker } => self.send_stop(*worker),
             Effect::Kill { worker } => self.kill(*worker),
@@ -547,7 +562,7 @@ impl World {
                 self.kernel.close(*listener);
             }
             Effect::Log(note) => self.log(note),
-            Effect::Report { .. } | Effect::Reply { .. } => {}
+            Effect::Report(_) | Effect::Reply { .. } => {}
             Effect::EndRescuers => match self.plan.rescuers_end_after {
                 Some(0) => return vec![Event::RescuersEnded],
                 Some(after) => {
@@ -572,21 +587,15 @@ impl World {
         all[..count].to_vec()
     }
 
-    fn spawn(
-        &mut self,
-        id: WorkerId,
-        generation: Generation,
-        slot: Slot,
-        queue: ListenerSetId,
-        adopt: &[ListenerId],
-    ) -> Vec<Event> {
+    fn spawn(&mut self, spawn: &Spawn) -> Vec<Event> {
         let script = self.plan.scripts[self.processes.len() % self.plan.scripts.len()].clone();
-        let mut process = Process::new(slot, queue, generation, script.clone(), self.now);
-        process.given.extend(adopt);
+        let (id, set) = (spawn.worker, spawn.set);
+        let mut process = Process::new(spawn.slot, set, spawn.generation, script.clone(), self.now);
+        process.given.extend(&spawn.adopt);
         let mut events = Vec::new();
         for endpoint in self.passed() {
-            let shared = self.kernel.of_queue(queue, endpoint);
-            let listener = shared.unwrap_or_else(|| self.kernel.open(endpoint, queue));
+            let shared = self.kernel.of_queue(set, endpoint);
+            let listener = shared.unwrap_or_else(|| self.kernel.open(endpoint, set));
             process.given.insert(listener);
             events.push(Event::Prepared {
                 worker: id,
@@ -695,6 +704,7 @@ impl World {
                 continue;
             };
             let quiets_after = process.script.quiets_after;
+            let rescuer_dies_after = process.script.rescuer_dies_after;
             process.is_busy = Some(quiets_after != Some(0));
             match quiets_after {
                 Some(0) => events.push(Event::ConnectionsIdle { worker: *id }),
@@ -707,6 +717,9 @@ impl World {
                     events.push(Event::RescueLost { worker: *id });
                 }
                 None => {}
+            }
+            if let Some(after) = rescuer_dies_after {
+                self.schedule(Duration::from_millis(after), Happening::RescuerDies(*id));
             }
         }
         events
@@ -722,7 +735,13 @@ impl World {
         }
     }
 
-    fn probe(&mut self, id: WorkerId, listener: ListenerId, kind: ProbeKind) -> Vec<Event> {
+    fn probe(&mut self, probe: &Probe) -> Vec<Event> {
+        let Probe {
+            worker: id,
+            listener,
+            kind,
+            ..
+        } = *probe;
         let Some(process) = self.alive(id) else {
             return Vec::new();
         };

@@ -20,16 +20,14 @@ use std::time::{Duration, Instant};
 
 use log::{debug, info};
 use mio::{Events, Token};
-use signal_hook::consts::{
-    SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2,
-};
 
 use super::Supervisor;
 use super::operators::control::Asked;
 use super::output::redirect_to;
+use super::signals::Meaning;
 use super::sources::Source;
 use super::workers::Launched;
-use crate::fleet::{ClientId, Event, ExitReason, ScaleTo, WorkerId};
+use crate::fleet::{ClientId, Event, ExitReason, WorkerId};
 use crate::sys::process::Ended;
 use crate::wire::control::Reply;
 use crate::wire::notify::Notice;
@@ -155,42 +153,15 @@ impl Supervisor {
     }
 
     fn signals_ready(&mut self) {
-        let pending: Vec<i32> = self.signals.pending().collect();
-        for signal in pending {
-            let reply_to = None;
-            let event = match signal {
-                SIGHUP | SIGUSR2 => Event::ReloadAsked { reply_to },
-                SIGTERM | SIGINT => Event::StopAsked {
-                    reply_to,
-                    now: false,
-                },
-                SIGQUIT => Event::StopAsked {
-                    reply_to,
-                    now: true,
-                },
-                SIGTTIN => Event::ScaleAsked {
-                    reply_to,
-                    to: ScaleTo::By(1),
-                },
-                SIGTTOU => Event::ScaleAsked {
-                    reply_to,
-                    to: ScaleTo::By(-1),
-                },
-                SIGCHLD => {
+        for meaning in self.signals.pending() {
+            match meaning {
+                Meaning::Event(event) => self.inbox.push_back(event),
+                Meaning::ChildEnded => {
                     self.workers.reap();
                     self.report_exits();
-                    continue;
                 }
-                SIGUSR1 => {
-                    self.reopen_log();
-                    continue;
-                }
-                other => {
-                    debug!("signal {other} has no meaning here");
-                    continue;
-                }
-            };
-            self.inbox.push_back(event);
+                Meaning::ReopenLog => self.reopen_log(),
+            }
         }
     }
 

@@ -17,6 +17,7 @@
 //! | `event_loop` | waits, hands every event to the fleet |
 //! | `perform` | one arm an effect |
 //! | `sources` | what the loop waits for |
+//! | `signals` | what signals mean |
 //!
 //! The arrows between the wings go one way: `operators` know all others; `retirement` knows `workers` and
 //! `listeners`; `workers` know `listeners`, `steering` and `output`; `steering` knows `listeners`.
@@ -27,6 +28,7 @@ mod operators;
 mod output;
 mod perform;
 pub mod retirement;
+mod signals;
 mod sources;
 pub mod steering;
 mod workers;
@@ -37,11 +39,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::{Interest, Poll, Waker};
-use signal_hook::consts::{
-    SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2,
-};
-use signal_hook_mio::v1_0::Signals;
+use mio::{Poll, Waker};
 
 use crate::config::{Config, CrashLoop, MAX_WORKERS, Readiness, Steering};
 use crate::fleet::{ChangeResult, ClientId, Event, ExitReason, Fleet, Policy, ReadyWhen, Time};
@@ -53,7 +51,9 @@ use operators::report::Reporter;
 use operators::status::Inspection;
 pub use output::LogQueue;
 use output::Output;
+use retirement::measure::Measures;
 use retirement::{Retirements, Surroundings};
+use signals::Signals;
 use sources::{Source, Sources};
 use steering::Backend;
 use steering::choice;
@@ -115,6 +115,7 @@ struct Supervisor {
     fences: Fences,
     /// The fence that the fleet waits for.
     awaited_fence: Option<Ticket>,
+    measures: Measures,
     retirements: Retirements,
     output: Output,
     control: Control,
@@ -156,7 +157,7 @@ impl Supervisor {
         let file_limit =
             process::raise_file_limit().map_err(system("raise the limit on open files"))?;
         process::become_subreaper().map_err(system("become the reaper of orphans"))?;
-        let signals = handle_signals(&mut sources).map_err(system("handle signals"))?;
+        let signals = Signals::handle(&mut sources).map_err(system("handle signals"))?;
         let control = Control::open(control, &mut sources)?;
         let notify = Notify::open(control.path(), &mut sources)?;
         let pid = i32::try_from(std::process::id())
@@ -178,9 +179,10 @@ impl Supervisor {
             listeners: Listeners::default(),
             intercepts: Intercepts::default(),
             steering: steering::backend(config.steering),
-            fences: Fences::new(Arc::clone(&waker)),
             awaited_fence: None,
-            retirements: Retirements::new(waker),
+            measures: Measures::default(),
+            retirements: Retirements::new(&waker),
+            fences: Fences::new(waker),
             output: Output::new(log),
             control,
             deferred_replies: Vec::new(),
@@ -226,17 +228,6 @@ impl Supervisor {
             rescues: self.retirements.statuses(),
         }
     }
-}
-
-fn handle_signals(sources: &mut Sources) -> io::Result<Signals> {
-    let mut signals = Signals::new([
-        SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGQUIT, SIGTTIN, SIGTTOU, SIGCHLD,
-    ])?;
-    let token = sources.token(Source::Signals);
-    sources
-        .registry()
-        .register(&mut signals, token, Interest::READABLE)?;
-    Ok(signals)
 }
 
 /// Whether the system call that fetches sockets is there at all: containers often forbid it, and

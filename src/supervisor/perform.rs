@@ -7,55 +7,31 @@ use log::{error, warn};
 
 use super::Supervisor;
 use super::listeners::port_conflict;
-use super::operators::report::Progress;
+use super::operators::report;
+use super::retirement::measure;
 use super::workers::SpawnSpec;
-use super::workers::probe::Wanted;
 use crate::config::{Readiness, Steering};
 use crate::fleet::{
-    ChangeKind, ChangeResult, Effect, Endpoint, Event, Failure, Generation, ListenerId,
-    ListenerSetId, Slot, WorkerEvent, WorkerId,
+    ChangeKind, ChangeResult, ClientId, Effect, Endpoint, Event, ExitReason, Failure, ListenerId,
+    ListenerSetId, Probe, Progress, Spawn, WorkerEvent, WorkerId,
 };
 use crate::sys::listener;
-
-/// A worker that is to be started ([`Effect::Spawn`]).
-#[derive(Clone, Copy, Debug)]
-struct Spawn {
-    worker: WorkerId,
-    generation: Generation,
-    slot: Slot,
-    set: ListenerSetId,
-    workers: u32,
-}
+use crate::wire::control::Reply;
 
 impl Supervisor {
     pub(super) fn perform(&mut self, effect: Effect) -> Vec<Event> {
         match effect {
-            Effect::Spawn {
-                worker,
-                generation,
-                slot,
-                set,
-                workers,
-                adopt,
-            } => {
-                let spawn = Spawn {
-                    worker,
-                    generation,
-                    slot,
-                    set,
-                    workers,
-                };
-                return self.spawn(&spawn, &adopt);
-            }
+            Effect::Spawn(spawn) => return self.spawn(&spawn),
             Effect::Steer { live } => self.steering.select(&self.listeners, &live),
             Effect::Fence => self.awaited_fence = Some(self.fences.ask()),
             Effect::MeasureBacklogs { workers } => {
-                let (retirements, around) = self.with_retirements();
-                return vec![retirements.measure_backlogs(&around, &workers)];
+                let pending = measure::backlogs(&self.workers, &self.listeners, &workers);
+                return vec![Event::BacklogsMeasured { pending }];
             }
             Effect::MeasureConnections { workers } => {
-                let (retirements, around) = self.with_retirements();
-                return vec![retirements.measure_connections(&around, &workers)];
+                let (all, listeners) = (&self.workers, &self.listeners);
+                let quiet = self.measures.connections(all, listeners, &workers);
+                return vec![Event::ConnectionsMeasured { quiet }];
             }
             Effect::AdoptConnections {
                 retirement,
@@ -72,91 +48,38 @@ impl Supervisor {
                 let (retirements, mut around) = self.with_retirements();
                 retirements.drain_backlog(&mut around, retirement, worker, &listeners);
             }
+            Effect::Probe(probe) => return self.probe(&probe).into_iter().collect(),
             Effect::PrepareStop { worker } => {
                 let (retirements, mut around) = self.with_retirements();
                 retirements.prepare_stop(&mut around, worker);
             }
-            Effect::Probe {
-                worker,
-                listener,
-                kind,
-                shared,
-            } => {
-                let path = match &self.config.ready {
-                    Readiness::Http(path) => path.as_str(),
-                    Readiness::Listen | Readiness::Notify => "",
-                };
-                let wanted = Wanted {
-                    worker,
-                    listener,
-                    kind,
-                    shared,
-                    path,
-                };
-                return self
-                    .probes
-                    .probe(
-                        &mut self.sources,
-                        &self.workers,
-                        &self.listeners,
-                        &*self.steering,
-                        wanted,
-                    )
-                    .into_iter()
-                    .collect();
-            }
             Effect::SendStop { worker } => self.send_stop(worker),
-            Effect::Kill { worker } => {
-                if let Err(error) = self.workers.kill(worker) {
-                    let worker = self.workers.describe(worker);
-                    error!("{worker}: cannot kill its process group: {error}");
-                }
-            }
+            Effect::Kill { worker } => self.kill(worker),
             Effect::Close { listener } => self.close(listener),
             Effect::Log(event) => self.log(&event),
-            Effect::Report {
-                reply_to,
-                after,
-                milestone,
-                kind,
-                generation,
-                workers,
-            } => {
-                let progress = Progress {
-                    after,
-                    milestone,
-                    kind,
-                    generation,
-                    workers,
-                };
-                self.report(reply_to, &progress);
-            }
+            Effect::Report(progress) => self.report(&progress),
             // A client that is told that the old workers are gone must find no listener of theirs.
             Effect::Reply { reply_to, result } => self.deferred_replies.push((reply_to, result)),
             Effect::EndRescuers => {
                 let (retirements, mut around) = self.with_retirements();
                 retirements.end_rescuers(&mut around);
             }
-            Effect::Finish { exit_reason } => {
-                let (retirements, mut around) = self.with_retirements();
-                retirements.kill_rescuers(&mut around);
-                self.exit_reason = Some(exit_reason);
-            }
+            Effect::Finish { exit_reason } => self.finish(exit_reason),
         }
         self.retirements.take_events()
     }
 
-    fn spawn(&mut self, spawn: &Spawn, adopt: &[ListenerId]) -> Vec<Event> {
+    fn spawn(&mut self, spawn: &Spawn) -> Vec<Event> {
         let mut events = Vec::new();
         let worker = spawn.worker;
         let started = self
-            .passed_listeners(spawn, adopt, &mut events)
+            .passed_listeners(spawn, &mut events)
             .and_then(|passed| {
                 self.start(spawn, &passed)
                     .map_err(|error| cannot_start(&error))
             });
         match started {
-            Ok(pid) => self.intercepts.begin(worker, pid, spawn.set),
+            Ok(pid) => self.intercepts.begin(spawn, pid),
             Err(reason) => events.push(Event::SpawnFailed { worker, reason }),
         }
         events
@@ -184,13 +107,12 @@ impl Supervisor {
     fn passed_listeners(
         &mut self,
         spawn: &Spawn,
-        adopt: &[ListenerId],
         events: &mut Vec<Event>,
     ) -> Result<Vec<ListenerId>, String> {
         let mut passed = Vec::new();
         for endpoint in self.config.listen.clone() {
             let is_here = |id: &&ListenerId| self.listeners.endpoint(**id) == Some(endpoint);
-            let adopted = adopt.iter().find(is_here).copied();
+            let adopted = spawn.adopt.iter().find(is_here).copied();
             let present = adopted.or_else(|| self.listeners.of_set(spawn.set, &endpoint).next());
             let listener = match present {
                 Some(listener) => listener,
@@ -217,6 +139,34 @@ impl Supervisor {
         let id = opened.map_err(|error| port_conflict::cannot_listen(&endpoint.address, &error))?;
         self.steering.joined(&self.listeners, id);
         Ok(id)
+    }
+
+    fn probe(&mut self, probe: &Probe) -> Option<Event> {
+        let path = match &self.config.ready {
+            Readiness::Http(path) => path.as_str(),
+            Readiness::Listen | Readiness::Notify => "",
+        };
+        self.probes.probe(
+            &mut self.sources,
+            &self.workers,
+            &self.listeners,
+            &*self.steering,
+            probe,
+            path,
+        )
+    }
+
+    fn kill(&mut self, worker: WorkerId) {
+        if let Err(error) = self.workers.kill(worker) {
+            let worker = self.workers.describe(worker);
+            error!("{worker}: cannot kill its process group: {error}");
+        }
+    }
+
+    fn finish(&mut self, exit_reason: ExitReason) {
+        let (retirements, mut around) = self.with_retirements();
+        retirements.kill_rescuers(&mut around);
+        self.exit_reason = Some(exit_reason);
     }
 
     fn send_stop(&mut self, worker: WorkerId) {
@@ -256,15 +206,11 @@ impl Supervisor {
     }
 
     /// Tells the log and a client that waits how a change ended.
-    pub(super) fn reply_result(
-        &mut self,
-        reply_to: Option<crate::fleet::ClientId>,
-        result: &ChangeResult,
-    ) {
+    pub(super) fn reply_result(&mut self, reply_to: Option<ClientId>, result: &ChangeResult) {
         let reply = self.reporter().result(result);
         if let ChangeResult::Failed { kind, failure } = result {
             if *kind == ChangeKind::Reload
-                && let crate::wire::control::Reply::Failed { message } = &reply
+                && let Reply::Failed { message } = &reply
             {
                 self.notify
                     .tell_manager(&[("READY", "1"), ("STATUS", message)]);
@@ -276,22 +222,22 @@ impl Supervisor {
         self.reply(reply_to, &reply);
     }
 
-    fn report(&mut self, reply_to: Option<crate::fleet::ClientId>, progress: &Progress) {
-        log::info!("{}", progress.sentence());
-        let notices = progress.notices();
+    fn report(&mut self, progress: &Progress) {
+        log::info!("{}", report::progress_sentence(progress));
+        let notices = report::progress_notices(progress);
         let notices: Vec<(&str, &str)> = notices
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
         self.notify.tell_manager(&notices);
-        self.reply(reply_to, &progress.reply());
+        self.reply(progress.reply_to, &report::progress_reply(progress));
     }
 
     /// Forgets what is only kept until the log has told of a worker's end.
     fn forget_worker(&mut self, worker: WorkerId) {
         self.workers.forget(&mut self.sources, worker);
         self.output.forget(worker);
-        self.retirements.forget(worker);
+        self.measures.forget(worker);
     }
 }
 

@@ -15,7 +15,7 @@ fn queues(stage: &Stage) -> String {
     let view = stage.fleet.view(stage.now);
     let pairs = view
         .iter()
-        .map(|line| format!("{}:{}", line.worker, line.queue.0));
+        .map(|line| format!("{}:{}", line.worker, line.set.0));
     pairs.collect::<Vec<_>>().join(" ")
 }
 

@@ -7,12 +7,12 @@ use super::process::Process;
 use super::{State, World};
 use crate::fleet::{
     ChangeKind, ChangeResult, ClientId, Effect, Endpoint, Event, ListenerId, ListenerSetId,
-    Milestone, ReadyWhen, Slot, Time, WorkerEvent, WorkerId,
+    Milestone, Progress, ReadyWhen, Slot, Spawn, Time, WorkerEvent, WorkerId,
 };
 
 /// A request that was not answered after this long is forgotten. The longest way: a change that
 /// starts late, behind whose flip a replacement is awaited that has to accept what was left.
-const PATIENCE: Duration = Duration::from_secs(4);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
 /// So many steps without time passing are a storm.
 const STORM: usize = 120;
 /// The longest that a look at a retired worker may be late, with a refused fence that stood for
@@ -92,13 +92,13 @@ impl World {
         before: &Before,
     ) -> Checked {
         match effect {
-            Effect::Spawn {
+            Effect::Spawn(Spawn {
                 worker,
                 slot,
                 set,
                 adopt,
                 ..
-            } => {
+            }) => {
                 ensure(!before.is_stopping, || {
                     format!("worker {worker} is started while stopping")
                 })?;
@@ -118,12 +118,12 @@ impl World {
             Effect::SendStop { worker } => self.check_signal(*worker, batch),
             Effect::Kill { worker } => self.check_kill(*worker),
             Effect::Close { listener } => self.check_close(*listener, batch, before),
-            Effect::Report {
+            Effect::Report(Progress {
                 reply_to,
                 milestone,
                 kind,
                 ..
-            } => {
+            }) => {
                 let flips = batch.iter().filter(|effect| is_flip(effect)).count();
                 // Of two in one step nobody can tell who left with which.
                 let leaving = match (milestone, flips) {
@@ -136,7 +136,7 @@ impl World {
                 self.check_verdict(*reply_to, result, batch, before)
             }
             Effect::Finish { .. } => self.check_finish(),
-            Effect::Probe { worker, .. } => self.process_of(*worker).map(drop),
+            Effect::Probe(probe) => self.process_of(probe.worker).map(drop),
             Effect::PrepareStop { worker } => self.check_preparation(*worker),
             Effect::Log(note) => self.check_note(note),
             Effect::DrainBacklog { listeners, .. } => listeners
@@ -253,7 +253,9 @@ impl World {
         ensure(process.measured.0 || process.settle_timed_out, || {
             format!("worker {id} is told before its queues were seen empty")
         })?;
-        let rescue = self.plan.policy.rescue && !process.is_let_go;
+        // A rescuer that dies while it prepares has seen it quiet.
+        let is_rescued = !process.is_let_go || process.is_prepared;
+        let rescue = self.plan.policy.rescue && is_rescued;
         ensure(!rescue || process.is_prepared, || {
             format!("worker {id} is told before its rescuer was")
         })?;
@@ -438,7 +440,7 @@ impl World {
             format!("{reply_to:?} is answered twice")
         })?;
         request.is_answered = true;
-        ensure(self.now.since(request.at) < PATIENCE, || {
+        ensure(self.now.since(request.at) < ANSWER_TIMEOUT, || {
             format!("{reply_to:?} is answered late")
         })?;
         let is_done = matches!(result, ChangeResult::Done { .. });
@@ -600,7 +602,7 @@ impl World {
         let serving = || view.iter().filter(|line| line.phase == "serving");
         for line in serving() {
             for other in serving() {
-                let is_shared = line.queue == other.queue;
+                let is_shared = line.set == other.set;
                 ensure(is_shared == (place(line.slot) == place(other.slot)), || {
                     format!("workers {} and {}: {is_shared}", line.worker, other.worker)
                 })?;
@@ -610,7 +612,7 @@ impl World {
             let sockets = line.listeners.iter();
             sockets.filter_map(move |(id, _)| Some((line, self.kernel.open.get(id)?)))
         });
-        let moved = all.find(|(line, socket)| line.queue != socket.queue);
+        let moved = all.find(|(line, socket)| line.set != socket.queue);
         ensure(moved.is_none(), || format!("a queue has moved: {moved:?}"))
     }
 
@@ -661,12 +663,12 @@ impl World {
     /// After the flip of a reload the new generation serves and no other, wherever the old one did.
     fn check_generation(&self, batch: &[Effect], before: &Before) -> Checked {
         let reload = batch.iter().find_map(|effect| match effect {
-            Effect::Report {
+            Effect::Report(Progress {
                 milestone: Milestone::Serving,
                 kind: ChangeKind::Reload,
                 generation,
                 ..
-            } => Some(*generation),
+            }) => Some(*generation),
             _ => None,
         });
         let Some(generation) = reload else {
@@ -703,12 +705,11 @@ impl World {
         ensure(forgotten.is_none(), || {
             format!("worker {forgotten:?} is forgotten")
         })?;
-        let pile = self.fleet.retirements.len();
+        let (pile, crashes) = self.fleet.piles();
         ensure(pile <= shown.len() + 1, || {
             format!("{pile} retirements pile up")
         })?;
         let most = self.plan.policy.max_restarts as usize + 1;
-        let crashes = self.fleet.crashes.values().map(Vec::len).max().unwrap_or(0);
         ensure(crashes <= most, || {
             format!("{crashes} crashes are remembered")
         })?;
@@ -756,24 +757,22 @@ impl World {
         ensure(under_way.is_none(), || {
             format!("a {under_way:?} never ends")
         })?;
-        let left = self.fleet.retirements.len();
+        let (left, _) = self.fleet.piles();
         ensure(left == 0, || format!("{left} retirements never end"))?;
-        let is_idle = self
-            .fleet
-            .vacancies
-            .values()
-            .all(|it| it.until != Some(Time::NEVER));
-        ensure(is_idle, || "a slot waits for ever".to_owned())
+        let due = self.fleet.next_deadline();
+        ensure(due != Some(Time::NEVER), || {
+            "a slot waits for ever".to_owned()
+        })
     }
 }
 
 fn is_flip(effect: &Effect) -> bool {
     matches!(
         effect,
-        Effect::Report {
+        Effect::Report(Progress {
             milestone: Milestone::Serving,
             ..
-        }
+        })
     )
 }
 

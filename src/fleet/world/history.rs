@@ -39,7 +39,7 @@ fn is_dull(event: &Event) -> bool {
 fn is_look(effect: &Effect) -> bool {
     matches!(
         effect,
-        Effect::Probe { .. } | Effect::MeasureBacklogs { .. } | Effect::MeasureConnections { .. }
+        Effect::Probe(_) | Effect::MeasureBacklogs { .. } | Effect::MeasureConnections { .. }
     )
 }
 

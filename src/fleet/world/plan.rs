@@ -85,6 +85,8 @@ pub(super) struct Script {
     pub(super) quiets_after: Option<u64>,
     /// How long its rescuer takes to get it ready for the stop signal; none: for ever.
     pub(super) prepared_after: Option<u64>,
+    /// When its rescuer dies after it has adopted its connections; none: not before the end.
+    pub(super) rescuer_dies_after: Option<u64>,
 }
 
 /// How one worker starts.
@@ -142,6 +144,7 @@ impl Script {
         connection_lasts: Some(20),
         quiets_after: Some(0),
         prepared_after: Some(0),
+        rescuer_dies_after: None,
     };
 }
 
@@ -225,6 +228,7 @@ fn script() -> impl Strategy<Value = Script> {
         mostly(0..200),
         mostly(0..200),
         mostly(0..100),
+        seldom(0..150),
     );
     (start(), times, ends).prop_map(|(start, times, ends)| Script {
         start,
@@ -239,6 +243,7 @@ fn script() -> impl Strategy<Value = Script> {
         connection_lasts: ends.3,
         quiets_after: ends.4,
         prepared_after: ends.5,
+        rescuer_dies_after: ends.6,
     })
 }
 

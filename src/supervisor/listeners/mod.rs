@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::fleet::{Endpoint, ListenerId, ListenerSetId, WorkerId};
+use crate::fleet::{Endpoint, Generation, ListenerId, ListenerSetId, WorkerId};
 use crate::sys::listener;
 
 /// All listeners, by what they are looked for.
@@ -50,7 +50,7 @@ struct Facts {
     set: ListenerSetId,
     inode: u64,
     /// Workers that called `listen(2)` on it and have not ended.
-    users: BTreeSet<WorkerId>,
+    users: BTreeMap<WorkerId, Generation>,
     /// A rescuer has a duplicate, accepts what waits, and closes it then.
     is_drained_by_rescuer: bool,
 }
@@ -73,7 +73,7 @@ impl Listeners {
             endpoint,
             set,
             inode,
-            users: BTreeSet::new(),
+            users: BTreeMap::new(),
             is_drained_by_rescuer: false,
         };
         self.by_id.insert(id, Listener { facts, socket });
@@ -140,16 +140,22 @@ impl Listeners {
     }
 
     /// A worker listens on this listener.
-    pub(super) fn used_by(&mut self, id: ListenerId, worker: WorkerId) {
+    pub(super) fn used_by(&mut self, id: ListenerId, worker: WorkerId, generation: Generation) {
         if let Some(found) = self.by_id.get_mut(&id) {
-            found.facts.users.insert(worker);
+            found.facts.users.insert(worker, generation);
         }
     }
 
-    /// Whether another worker listens on this listener.
-    pub(super) fn is_used_by_others(&self, id: ListenerId, worker: WorkerId) -> bool {
+    /// Whether another worker of this generation listens on this listener.
+    pub(super) fn is_used_by_others(
+        &self,
+        id: ListenerId,
+        worker: WorkerId,
+        generation: Generation,
+    ) -> bool {
+        let is_other = |(user, of): (&WorkerId, &Generation)| *user != worker && *of == generation;
         let found = self.by_id.get(&id);
-        found.is_some_and(|found| found.facts.users.iter().any(|user| *user != worker))
+        found.is_some_and(|found| found.facts.users.iter().any(is_other))
     }
 
     /// A worker has ended: it uses nothing any more.

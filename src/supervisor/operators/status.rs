@@ -90,7 +90,7 @@ impl Inspection<'_> {
         WorkerStatus {
             id: view.worker.0,
             slot: view.slot.0,
-            queue: view.queue.0,
+            queue: view.set.0,
             generation: view.generation.0,
             pid: self
                 .workers
@@ -170,7 +170,7 @@ impl Inspection<'_> {
         let by_worker = attribute(&identities(&open), &self.workers.socket_owners()).open;
         let queue_of: BTreeMap<ListenerId, ListenerSetId> = views
             .iter()
-            .flat_map(|view| view.listeners.iter().map(|(id, _)| (*id, view.queue)))
+            .flat_map(|view| view.listeners.iter().map(|(id, _)| (*id, view.set)))
             .collect();
         let mut by_endpoint: BTreeMap<Endpoint, u64> = BTreeMap::new();
         // An open connection is known by its owner; a closed one has none, but the steering tells
@@ -178,7 +178,7 @@ impl Inspection<'_> {
         let mut given: BTreeMap<ListenerSetId, u64> = BTreeMap::new();
         for view in views {
             let open = by_worker.get(&view.worker).copied().unwrap_or(0);
-            *given.entry(view.queue).or_default() += open;
+            *given.entry(view.set).or_default() += open;
         }
         for connection in &open {
             let endpoint = self.endpoint_of(connection);
@@ -227,7 +227,7 @@ fn queues(
 ) -> Vec<QueueStatus> {
     let mut queues: BTreeMap<ListenerSetId, Vec<&WorkerView>> = BTreeMap::new();
     for view in views {
-        queues.entry(view.queue).or_default().push(view);
+        queues.entry(view.set).or_default().push(view);
     }
     let status = |(id, views): (ListenerSetId, Vec<&WorkerView>)| {
         let of = |view: &&WorkerView| view.listeners.iter().map(|(id, _)| *id).collect::<Vec<_>>();

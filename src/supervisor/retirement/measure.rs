@@ -25,13 +25,13 @@ pub(crate) struct Measures {
 }
 
 impl Measures {
-    pub(super) fn forget(&mut self, worker: WorkerId) {
+    pub(crate) fn forget(&mut self, worker: WorkerId) {
         self.suspects.remove(&worker);
         self.quiet.remove(&worker);
     }
 
     /// For each worker, whether it has no connection left.
-    pub(super) fn connections(
+    pub(crate) fn connections(
         &mut self,
         workers: &Workers,
         listeners: &Listeners,
@@ -79,7 +79,7 @@ impl Measures {
 }
 
 /// For each worker, the half-open and not yet accepted connections on its listeners.
-pub(super) fn backlogs(
+pub(crate) fn backlogs(
     workers: &Workers,
     listeners: &Listeners,
     asked: &[(WorkerId, Vec<ListenerId>)],

@@ -12,7 +12,8 @@
 //! | --- | --- |
 //! | `measure` | backlogs and connections of retired workers |
 //! | `connection_owners` | pure: which worker has which connection |
-//! | `rescuer` | one rescuer: starting it, giving it connections |
+//! | `rescuers` | all rescuers: sending to them, losing one |
+//! | `rescuer` | one rescuer process |
 //! | `outbox` | what is on its way to a rescuer |
 //! | `fetch` | duplicates of workers' sockets |
 //! | `stop_handshake` | the last moment before the stop signal |
@@ -26,44 +27,33 @@ pub(super) mod measure;
 mod outbox;
 mod rescue_stats;
 mod rescuer;
+mod rescuers;
 mod stop_handshake;
+mod surroundings;
 
-use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use log::{debug, info, warn};
 use mio::Waker;
 
-use super::listeners::Listeners;
-use super::sources::Sources;
-use super::workers::Workers;
-use crate::config::Config;
-use crate::fleet::{Endpoint, Event, ListenerId, RetirementId, WorkerId};
-use crate::sys::process;
+use crate::fleet::{Event, ListenerId, RetirementId, WorkerId};
 use crate::wire::control::RescueStatus;
 use crate::wire::rescue::{News, Order};
 use interruption::Interruptions;
-use measure::Measures;
-use rescue_stats::{RescueStats, sentence};
-use rescuer::{Rescuer, connections_of};
+use rescue_stats::sentence;
+use rescuer::connections_of;
+use rescuers::Rescuers;
 use stop_handshake::{Next, StopHandshakes};
-
-/// How long rescuers may take to end when all is over.
-const END_TIMEOUT: Duration = Duration::from_millis(500);
+pub(super) use surroundings::Surroundings;
 
 /// All that is going on with workers that retire.
 #[derive(Debug)]
 pub(super) struct Retirements {
-    /// Wakes the loop when a thread has come to an end that stops others.
-    waker: Arc<Waker>,
-    measures: Measures,
-    rescuers: BTreeMap<RetirementId, Rescuer>,
+    rescuers: Rescuers,
     handshakes: StopHandshakes,
     interruptions: Interruptions,
-    stats: RescueStats,
     /// What has happened and the fleet has not heard of yet.
     events: Vec<Event>,
     life: Life,
@@ -72,27 +62,17 @@ pub(super) struct Retirements {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
     Running,
-    /// Rescuers were told to end: nobody is left to pass a request on to.
+    /// Rescuers were told to end.
     Ending,
 }
 
-/// The parts of the supervisor that a retirement needs.
-pub(super) struct Surroundings<'a> {
-    pub(super) config: &'a Config,
-    pub(super) sources: &'a mut Sources,
-    pub(super) workers: &'a Workers,
-    pub(super) listeners: &'a mut Listeners,
-}
-
 impl Retirements {
-    pub(super) fn new(waker: Arc<Waker>) -> Self {
+    /// `waker` wakes the loop when threads of a worker stand still.
+    pub(super) fn new(waker: &Arc<Waker>) -> Self {
         Self {
-            waker,
-            measures: Measures::default(),
-            rescuers: BTreeMap::new(),
-            handshakes: StopHandshakes::default(),
-            interruptions: Interruptions::default(),
-            stats: RescueStats::default(),
+            rescuers: Rescuers::default(),
+            handshakes: StopHandshakes::new(Arc::clone(waker)),
+            interruptions: Interruptions::new(Arc::clone(waker)),
             events: Vec::new(),
             life: Life::Running,
         }
@@ -105,32 +85,11 @@ impl Retirements {
 
     /// When [`Self::proceed`] is due at the latest.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.rescuers.values().filter_map(Rescuer::deadline).min()
+        self.rescuers.deadline()
     }
 
     pub(super) fn statuses(&self) -> Vec<RescueStatus> {
-        self.stats.statuses()
-    }
-
-    pub(super) fn measure_backlogs(
-        &self,
-        around: &Surroundings<'_>,
-        asked: &[(WorkerId, Vec<ListenerId>)],
-    ) -> Event {
-        Event::BacklogsMeasured {
-            pending: measure::backlogs(around.workers, around.listeners, asked),
-        }
-    }
-
-    pub(super) fn measure_connections(
-        &mut self,
-        around: &Surroundings<'_>,
-        asked: &[WorkerId],
-    ) -> Event {
-        let quiet = self
-            .measures
-            .connections(around.workers, around.listeners, asked);
-        Event::ConnectionsMeasured { quiet }
+        self.rescuers.statuses()
     }
 
     /// Has a rescuer adopt the connections of these workers. A worker that has none is idle.
@@ -141,8 +100,7 @@ impl Retirements {
         workers: &[WorkerId],
     ) {
         let open = measure::established(around.listeners);
-        for worker in workers {
-            let worker = *worker;
+        for worker in workers.iter().copied() {
             let Some(pid) = around.workers.pid(worker) else {
                 continue;
             };
@@ -151,10 +109,9 @@ impl Retirements {
                 self.events.push(Event::ConnectionsIdle { worker });
                 continue;
             }
-            match self.rescuer(around, retirement) {
-                Ok(rescuer) => {
-                    rescuer.include(worker);
-                    if rescuer.take(worker, pid, found) == 0 {
+            match self.rescuers.include(around, retirement, worker) {
+                Ok(()) => {
+                    if self.rescuers.take(retirement, worker, pid, found) == 0 {
                         self.events.push(Event::ConnectionsIdle { worker });
                     }
                 }
@@ -170,27 +127,6 @@ impl Retirements {
         self.events.push(Event::RescueLost { worker });
     }
 
-    /// The rescuer of a retirement; started if there is none.
-    fn rescuer(
-        &mut self,
-        around: &mut Surroundings<'_>,
-        retirement: RetirementId,
-    ) -> io::Result<&mut Rescuer> {
-        if !self.rescuers.contains_key(&retirement) {
-            let served = around.listeners.endpoints();
-            let endpoints: Vec<Endpoint> = served.map(|(endpoint, _)| endpoint).collect();
-            let rescuer = Rescuer::start(around.config, &endpoints, around.sources, retirement)?;
-            debug!(
-                "rescuer (pid {}) started for retirement {}",
-                rescuer.pid, retirement.0
-            );
-            self.stats.begin(retirement, rescuer.pid);
-            self.rescuers.insert(retirement, rescuer);
-        }
-        let found = self.rescuers.get_mut(&retirement);
-        found.ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
     /// Has a rescuer accept what waits in these listeners: nobody else will.
     pub(super) fn drain_backlog(
         &mut self,
@@ -203,7 +139,7 @@ impl Retirements {
             if measure::backlog_of(around.listeners, *listener) == 0 {
                 continue;
             }
-            match self.drain_one(around, retirement, worker, *listener) {
+            match self.rescuers.drain(around, retirement, worker, *listener) {
                 Ok(address) => info!("{address}: a rescuer accepts what waits for worker {worker}"),
                 Err(error) => warn!("what waits for worker {worker} cannot be rescued: {error}"),
             }
@@ -214,36 +150,17 @@ impl Retirements {
         self.flush(around, retirement);
     }
 
-    fn drain_one(
-        &mut self,
-        around: &mut Surroundings<'_>,
-        retirement: RetirementId,
-        worker: WorkerId,
-        listener: ListenerId,
-    ) -> io::Result<SocketAddr> {
-        let found = around.listeners.socket(listener);
-        let found = found.zip(around.listeners.endpoint(listener));
-        let (socket, endpoint) = found.ok_or(io::ErrorKind::NotFound)?;
-        let (socket, address) = (socket.try_clone_to_owned()?, endpoint.address);
-        let rescuer = self.rescuer(around, retirement)?;
-        rescuer.include(worker);
-        let worker = worker.0;
-        rescuer.order(Order::Queue { worker, address }, vec![socket]);
-        around.listeners.drained_by_rescuer(listener);
-        Ok(address)
-    }
-
     /// Gets a worker ready for its stop signal, if a rescuer has connections of the worker.
     pub(super) fn prepare_stop(&mut self, around: &mut Surroundings<'_>, worker: WorkerId) {
-        let found = self.retirement_of(worker).zip(around.workers.pid(worker));
+        let found = self.rescuers.of(worker).zip(around.workers.pid(worker));
         let Some((retirement, pid)) = found else {
             return self.events.push(Event::StopPrepared { worker });
         };
         let open = measure::established(around.listeners);
-        if let Some(rescuer) = self.rescuers.get_mut(&retirement) {
-            rescuer.take(worker, pid, connections_of(pid, &open));
-            rescuer.order(Order::Told { worker: worker.0 }, Vec::new());
-        }
+        let late = connections_of(pid, &open);
+        self.rescuers.take(retirement, worker, pid, late);
+        let order = Order::Told { worker: worker.0 };
+        self.rescuers.order(retirement, order, Vec::new());
         self.handshakes.begin(worker);
         self.flush(around, retirement);
     }
@@ -254,44 +171,16 @@ impl Retirements {
         if self.handshakes.end(worker) != Some(false) {
             return;
         }
-        let Some(retirement) = self.retirement_of(worker) else {
-            return;
-        };
-        let Some(pid) = self.rescuers.get(&retirement).map(|rescuer| rescuer.pid) else {
-            return;
-        };
-        warn!("rescuer (pid {pid}) does not answer; killing it");
-        if let Err(error) = process::kill_group(pid) {
-            warn!("rescuer (pid {pid}): cannot kill it: {error}");
+        if let Some(retirement) = self.rescuers.of(worker) {
+            self.rescuers.kill(retirement);
+            self.lose_rescuer(around, retirement);
         }
-        self.lose_rescuer(around, retirement);
-    }
-
-    /// The retirement whose rescuer has connections of this worker.
-    fn retirement_of(&self, worker: WorkerId) -> Option<RetirementId> {
-        let mut rescuers = self.rescuers.iter();
-        rescuers
-            .find(|(_, rescuer)| rescuer.workers.contains(&worker))
-            .map(|(id, _)| *id)
     }
 
     /// To be called when a worker has ended.
     pub(super) fn worker_ended(&mut self, worker: WorkerId) {
         self.handshakes.end(worker);
-        let found = self.retirement_of(worker);
-        let Some(rescuer) = found.and_then(|retirement| self.rescuers.get_mut(&retirement)) else {
-            return;
-        };
-        rescuer.order(Order::Gone { worker: worker.0 }, Vec::new());
-        rescuer.workers.remove(&worker);
-        // What cannot be sent now is sent when the channel is writable; what is wrong with it is found
-        // out then, too.
-        let _ = rescuer.flush();
-    }
-
-    /// Forgets a worker of which the log has told everything.
-    pub(super) fn forget(&mut self, worker: WorkerId) {
-        self.measures.forget(worker);
+        self.rescuers.worker_ended(worker);
     }
 
     /// A rescuer has said something, or takes something again.
@@ -300,27 +189,25 @@ impl Retirements {
         around: &mut Surroundings<'_>,
         retirement: RetirementId,
     ) {
-        self.flush(around, retirement);
-        while let Some(rescuer) = self.rescuers.get(&retirement) {
-            match rescuer.receive() {
+        loop {
+            match self.rescuers.receive(retirement) {
                 Ok(Some(news)) => self.received(retirement, news),
-                Ok(None) => break,
+                Ok(None) => return self.flush(around, retirement),
                 Err(_) => return self.lose_rescuer(around, retirement),
             }
         }
-        self.flush(around, retirement);
     }
 
-    /// Goes on with what a rescuer did not take, and with what threads of ours have done.
+    /// Goes on with what rescuers did not take, and with what threads of ours have done.
     pub(super) fn proceed(&mut self, around: &mut Surroundings<'_>) {
         for (worker, next) in self.handshakes.stopped() {
             self.go_on(worker, next);
         }
         for (retirement, worker) in self.interruptions.ended() {
-            let worker = worker.0;
-            self.order(retirement, Order::Interrupted { worker });
+            let order = Order::Interrupted { worker: worker.0 };
+            self.rescuers.order(retirement, order, Vec::new());
         }
-        for retirement in self.rescuers.keys().copied().collect::<Vec<_>>() {
+        for retirement in self.rescuers.ids() {
             self.flush(around, retirement);
         }
     }
@@ -334,28 +221,24 @@ impl Retirements {
                 worker: WorkerId(worker),
             }),
             News::Stuck { worker, threads } => {
-                let wake = self.wake();
                 let id = WorkerId(worker);
-                if !self.interruptions.begin(retirement, id, threads, wake) {
-                    self.order(retirement, Order::Interrupted { worker });
+                if !self.interruptions.begin(retirement, id, threads) {
+                    let order = Order::Interrupted { worker };
+                    self.rescuers.order(retirement, order, Vec::new());
                 }
             }
             News::Heard { worker, readers } => {
-                let wake = self.wake();
-                let next = self.handshakes.readers(WorkerId(worker), readers, wake);
+                let next = self.handshakes.readers(WorkerId(worker), readers);
                 self.go_on(WorkerId(worker), next);
             }
             News::Checked { worker, is_still } => {
                 let next = self.handshakes.checked(WorkerId(worker), is_still);
                 self.go_on(WorkerId(worker), next);
             }
-            News::Progress { worker, tally } => self.stats.note(retirement, worker, tally, false),
+            News::Progress { worker, tally } => self.rescuers.progress(retirement, worker, tally),
             News::Report { worker, tally } => {
                 info!("worker {worker}: {}", sentence(&tally));
-                self.stats.note(retirement, worker, tally, true);
-                if let Some(rescuer) = self.rescuers.get_mut(&retirement) {
-                    rescuer.unreported.remove(&WorkerId(worker));
-                }
+                self.rescuers.report(retirement, worker, tally);
             }
         }
     }
@@ -368,101 +251,45 @@ impl Retirements {
             Next::AskReaders => Order::Told { worker: worker.0 },
             Next::AskCheck => Order::Stopped { worker: worker.0 },
         };
-        if let Some(retirement) = self.retirement_of(worker) {
-            self.order(retirement, order);
-        }
-    }
-
-    fn order(&mut self, retirement: RetirementId, order: Order) {
-        if let Some(rescuer) = self.rescuers.get_mut(&retirement) {
-            rescuer.order(order, Vec::new());
-        }
-    }
-
-    fn wake(&self) -> impl FnOnce() + Send + 'static {
-        let waker = Arc::clone(&self.waker);
-        move || {
-            if let Err(error) = waker.wake() {
-                log::error!("cannot wake the event loop: {error}");
-            }
+        if let Some(retirement) = self.rescuers.of(worker) {
+            self.rescuers.order(retirement, order, Vec::new());
         }
     }
 
     fn flush(&mut self, around: &mut Surroundings<'_>, retirement: RetirementId) {
-        while let Some(rescuer) = self.rescuers.get_mut(&retirement) {
-            match rescuer.flush() {
-                Ok(()) => return,
-                Err(outbox::Error::Unfetchable { worker, source }) => {
-                    self.cannot_rescue(around, worker, &source);
-                }
-                Err(outbox::Error::Gone(error)) => {
-                    debug!("rescuer (pid {}) takes nothing: {error}", rescuer.pid);
-                    self.lose_rescuer(around, retirement);
-                }
-            }
+        let losses = self.rescuers.flush(around, retirement);
+        for (worker, error) in losses.unfetchable {
+            self.cannot_rescue(around, worker, &error);
         }
+        self.abandoned(losses.abandoned);
     }
 
-    /// A rescuer has done its work, or it died.
     fn lose_rescuer(&mut self, around: &mut Surroundings<'_>, retirement: RetirementId) {
-        let Some(rescuer) = self.rescuers.remove(&retirement) else {
-            return;
-        };
-        rescuer.close(around.sources);
-        self.stats.end(retirement);
-        if !rescuer.unreported.is_empty() {
-            warn!(
-                "rescuer (pid {}) died before its time; what it held is closed or its worker's again, and requests \
-                 that come there may be lost",
-                rescuer.pid
-            );
-        }
-        for worker in rescuer.workers.iter().copied() {
-            if let Some(pid) = around.workers.pid(worker) {
-                thaw(&rescuer, worker, pid);
-            }
+        let abandoned = self.rescuers.lose(around, retirement);
+        self.abandoned(abandoned);
+    }
+
+    /// These workers have no rescuer any more.
+    fn abandoned(&mut self, workers: Vec<WorkerId>) {
+        for worker in workers {
+            self.handshakes.end(worker);
             self.events.push(Event::RescueLost { worker });
-            if self.handshakes.end(worker).is_some() {
-                self.events.push(Event::StopPrepared { worker });
-            }
         }
-        self.report_end();
-    }
-
-    /// Tells all rescuers to end: nobody is left to pass a request on to.
-    pub(super) fn end_rescuers(&mut self, around: &mut Surroundings<'_>) {
-        self.life = Life::Ending;
-        let within_ms = u64::try_from(END_TIMEOUT.as_millis()).unwrap_or(0);
-        for rescuer in self.rescuers.values_mut() {
-            rescuer.order(Order::End { within_ms }, Vec::new());
-        }
-        self.proceed(around);
-        self.report_end();
-    }
-
-    fn report_end(&mut self) {
         if self.life == Life::Ending && self.rescuers.is_empty() {
             self.events.push(Event::RescuersEnded);
         }
     }
 
+    /// Tells all rescuers to end: nobody is left to pass a request on to.
+    pub(super) fn end_rescuers(&mut self, around: &mut Surroundings<'_>) {
+        self.life = Life::Ending;
+        self.rescuers.end_all();
+        self.proceed(around);
+        self.abandoned(Vec::new());
+    }
+
     /// Kills the rescuers that have not ended when they were told to.
     pub(super) fn kill_rescuers(&mut self, around: &mut Surroundings<'_>) {
-        for (_, rescuer) in std::mem::take(&mut self.rescuers) {
-            rescuer.close(around.sources);
-            if let Err(error) = process::kill_group(rescuer.pid) {
-                warn!("rescuer (pid {}): cannot kill it: {error}", rescuer.pid);
-            }
-        }
-    }
-}
-
-/// Gives a worker back what its dead rescuer had frozen.
-fn thaw(rescuer: &Rescuer, worker: WorkerId, pid: i32) {
-    let thawed = rescuer
-        .thaw_for(pid)
-        .and_then(|()| process::interrupt_group(pid));
-    if let Err(error) = thawed {
-        warn!("worker {worker}: cannot give its connections back to it: {error}");
+        self.rescuers.kill_all(around);
     }
 }

@@ -16,13 +16,20 @@
 //! same.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use mio::Waker;
+
+use super::interruption::wake;
 use crate::fleet::WorkerId;
 use crate::sys::interrupt::StoppedThreads;
 
 /// The handshakes under way, and those that are done and whose signal has not gone out yet.
-#[derive(Debug, Default)]
-pub(super) struct StopHandshakes(BTreeMap<WorkerId, Handshake>);
+#[derive(Debug)]
+pub(super) struct StopHandshakes {
+    waker: Arc<Waker>,
+    handshakes: BTreeMap<WorkerId, Handshake>,
+}
 
 #[derive(Debug)]
 enum Handshake {
@@ -49,18 +56,21 @@ pub(super) enum Next {
 }
 
 impl StopHandshakes {
+    pub(super) fn new(waker: Arc<Waker>) -> Self {
+        Self {
+            waker,
+            handshakes: BTreeMap::new(),
+        }
+    }
+
     pub(super) fn begin(&mut self, worker: WorkerId) {
-        self.0.insert(worker, Handshake::ReadersAsked);
+        self.handshakes.insert(worker, Handshake::ReadersAsked);
     }
 
     /// The rescuer has named the readers.
-    pub(super) fn readers(
-        &mut self,
-        worker: WorkerId,
-        readers: Vec<i32>,
-        wake: impl FnOnce() + Send + 'static,
-    ) -> Next {
-        let Some(handshake @ Handshake::ReadersAsked) = self.0.get_mut(&worker) else {
+    pub(super) fn readers(&mut self, worker: WorkerId, readers: Vec<i32>) -> Next {
+        let wake = wake(&self.waker);
+        let Some(handshake @ Handshake::ReadersAsked) = self.handshakes.get_mut(&worker) else {
             return Next::Wait;
         };
         if readers.is_empty() {
@@ -83,7 +93,7 @@ impl StopHandshakes {
     /// Workers whose readers have come to stand still, or cannot be made to.
     pub(super) fn stopped(&mut self) -> Vec<(WorkerId, Next)> {
         let mut answers = Vec::new();
-        for (worker, handshake) in &mut self.0 {
+        for (worker, handshake) in &mut self.handshakes {
             let Handshake::Stopping(stopped) = handshake else {
                 continue;
             };
@@ -106,18 +116,19 @@ impl StopHandshakes {
 
     /// The rescuer has looked whether anything was taken.
     pub(super) fn checked(&mut self, worker: WorkerId, nothing_was_taken: bool) -> Next {
-        match self.0.remove(&worker) {
+        match self.handshakes.remove(&worker) {
             Some(Handshake::CheckAsked(stopped)) if nothing_was_taken => {
                 let _stopped = Some(stopped);
-                self.0.insert(worker, Handshake::Prepared { _stopped });
+                self.handshakes
+                    .insert(worker, Handshake::Prepared { _stopped });
                 Next::Prepared
             }
             Some(Handshake::CheckAsked(_)) => {
-                self.0.insert(worker, Handshake::ReadersAsked);
+                self.handshakes.insert(worker, Handshake::ReadersAsked);
                 Next::AskReaders
             }
             Some(other) => {
-                self.0.insert(worker, other);
+                self.handshakes.insert(worker, other);
                 Next::Wait
             }
             None => Next::Wait,
@@ -126,7 +137,7 @@ impl StopHandshakes {
 
     /// Ends a handshake: readers that stand still go on. Whether it was done.
     pub(super) fn end(&mut self, worker: WorkerId) -> Option<bool> {
-        let handshake = self.0.remove(&worker)?;
+        let handshake = self.handshakes.remove(&worker)?;
         Some(matches!(handshake, Handshake::Prepared { .. }))
     }
 }

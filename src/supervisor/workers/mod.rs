@@ -15,10 +15,11 @@
 //! | `launch` | what a launcher says on its way to becoming the command |
 //! | `exiting` | reaps; when a worker has gone |
 //! | `notify` | hears workers' `READY=1`; speaks to the service manager |
-//! | `probe` | asks a worker whether it is ready |
+//! | `probe`, `http_question` | asks a worker whether it is ready |
 
 mod environment;
 mod exiting;
+mod http_question;
 mod launch;
 pub(super) mod notify;
 pub(super) mod probe;

@@ -11,32 +11,30 @@
 //! The HTTP probe asks the listener set: whoever answers, the worker that is probed listens on it too.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use log::debug;
-use mio::{Interest, Token};
 use socket2::{Domain, Socket, Type};
 
 use super::Workers;
-use crate::fleet::{Endpoint, Event, ListenerId, ProbeKind, WorkerId};
+use super::http_question::Question;
+use crate::fleet::{Endpoint, Event, ListenerId, Probe, ProbeKind, WorkerId};
 use crate::supervisor::listeners::Listeners;
-use crate::supervisor::sources::{Source, Sources};
+use crate::supervisor::sources::Sources;
 use crate::supervisor::steering::{Backend, PROBE_HOPS};
 use crate::sys::{diag, listener, procfs, usage};
 
 /// How long a worker may take to answer an HTTP probe before it is asked again.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(5);
-/// How much of an answer is read; its status line is at its beginning.
-const MAX_HEAD_LEN: usize = 16 * 1024;
 
 /// The probes that are under way.
 #[derive(Debug, Default)]
-pub(crate) struct Probes(BTreeMap<WorkerId, Probe>);
+pub(crate) struct Probes(BTreeMap<WorkerId, Attempt>);
 
 #[derive(Debug)]
-struct Probe {
+struct Attempt {
     listener: ListenerId,
     socket: Socket,
     /// The server's end of the connection, and ours.
@@ -45,25 +43,6 @@ struct Probe {
     since: Instant,
     /// What is being asked; none for an accept probe.
     question: Option<Question>,
-}
-
-#[derive(Debug)]
-struct Question {
-    token: Token,
-    unsent: Vec<u8>,
-    answer: Vec<u8>,
-}
-
-/// What the fleet wants to know.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted<'a> {
-    pub(crate) worker: WorkerId,
-    pub(crate) listener: ListenerId,
-    pub(crate) kind: ProbeKind,
-    /// Whether other workers have the listener, too.
-    pub(crate) shared: bool,
-    /// What an HTTP probe asks for.
-    pub(crate) path: &'a str,
 }
 
 /// Which process has accepted a probe.
@@ -82,17 +61,18 @@ impl Probes {
         workers: &Workers,
         listeners: &Listeners,
         steering: &dyn Backend,
-        wanted: Wanted<'_>,
+        wanted: &Probe,
+        path: &str,
     ) -> Option<Event> {
         let worker = wanted.worker;
-        if wanted.kind == ProbeKind::Accept && is_awaited(workers, listeners, &wanted) {
+        if wanted.kind == ProbeKind::Accept && is_awaited(workers, listeners, wanted) {
             self.end(sources, worker);
             return listened(listeners, worker, wanted.listener);
         }
-        let Some(probe) = self.0.get(&worker) else {
-            return match begin(sources, listeners, steering, &wanted) {
-                Ok(probe) => {
-                    self.0.insert(worker, probe);
+        let Some(attempt) = self.0.get(&worker) else {
+            return match begin(sources, listeners, steering, wanted, path) {
+                Ok(attempt) => {
+                    self.0.insert(worker, attempt);
                     None
                 }
                 Err(error) => {
@@ -102,11 +82,11 @@ impl Probes {
             };
         };
         let event = match wanted.kind {
-            ProbeKind::Http if probe.since.elapsed() < HTTP_TIMEOUT => return None,
+            ProbeKind::Http if attempt.since.elapsed() < HTTP_TIMEOUT => return None,
             ProbeKind::Http => Some(Event::ProbeFailed { worker }),
-            ProbeKind::Accept => match probe.acceptor(workers, worker) {
+            ProbeKind::Accept => match attempt.acceptor(workers, worker) {
                 Acceptor::Nobody => return None,
-                Acceptor::Worker => listened(listeners, worker, probe.listener),
+                Acceptor::Worker => listened(listeners, worker, attempt.listener),
                 Acceptor::Other => Some(Event::ProbeFailed { worker }),
             },
         };
@@ -116,9 +96,9 @@ impl Probes {
 
     /// A worker answers, or its connection can be written to.
     pub(crate) fn ready(&mut self, sources: &mut Sources, worker: WorkerId) -> Option<Event> {
-        let probe = self.0.get_mut(&worker)?;
-        let question = probe.question.as_mut()?;
-        let event = match question.advance(&probe.socket) {
+        let attempt = self.0.get_mut(&worker)?;
+        let question = attempt.question.as_mut()?;
+        let event = match question.advance(&attempt.socket) {
             Ok(None) => return None,
             Ok(Some(status)) if (200..400).contains(&status) => Event::Probed { worker },
             Ok(Some(status)) => {
@@ -136,14 +116,14 @@ impl Probes {
 
     /// Ends a worker's probe, if there is one.
     pub(crate) fn end(&mut self, sources: &mut Sources, worker: WorkerId) {
-        let probe = self.0.remove(&worker);
-        if let Some(Probe {
+        let attempt = self.0.remove(&worker);
+        if let Some(Attempt {
             socket,
             question: Some(question),
             ..
-        }) = probe
+        }) = attempt
         {
-            sources.remove(&socket, question.token);
+            question.close(sources, &socket);
             // By a reset: what we close first would keep its port for a minute, and there are few ports
             // that reach a listener.
             if let Err(error) = socket.set_linger(Some(Duration::ZERO)) {
@@ -163,7 +143,7 @@ fn listened(listeners: &Listeners, worker: WorkerId, listener: ListenerId) -> Op
 }
 
 /// Whether a worker is seen to wait for a shared listener.
-fn is_awaited(workers: &Workers, listeners: &Listeners, wanted: &Wanted<'_>) -> bool {
+fn is_awaited(workers: &Workers, listeners: &Listeners, wanted: &Probe) -> bool {
     let found = workers
         .pid(wanted.worker)
         .zip(listeners.inode(wanted.listener));
@@ -174,8 +154,9 @@ fn begin(
     sources: &mut Sources,
     listeners: &Listeners,
     steering: &dyn Backend,
-    wanted: &Wanted<'_>,
-) -> io::Result<Probe> {
+    wanted: &Probe,
+    path: &str,
+) -> io::Result<Attempt> {
     let endpoint = listeners.endpoint(wanted.listener);
     let endpoint = endpoint.ok_or(io::ErrorKind::NotFound)?;
     let server = reachable(&endpoint);
@@ -192,9 +173,15 @@ fn begin(
     }
     let question = match wanted.kind {
         ProbeKind::Accept => None,
-        ProbeKind::Http => Some(Question::new(sources, wanted, &socket, &endpoint)?),
+        ProbeKind::Http => Some(Question::new(
+            sources,
+            wanted.worker,
+            path,
+            &socket,
+            &endpoint,
+        )?),
     };
-    Ok(Probe {
+    Ok(Attempt {
         listener: wanted.listener,
         socket,
         server,
@@ -226,7 +213,7 @@ fn bind_source(socket: &Socket, ports: &[u16]) -> io::Result<SocketAddr> {
     Err(refused)
 }
 
-impl Probe {
+impl Attempt {
     fn acceptor(&self, workers: &Workers, worker: WorkerId) -> Acceptor {
         if !listener::is_established(&self.socket).unwrap_or(false) {
             return Acceptor::Nobody;
@@ -252,61 +239,6 @@ impl Probe {
             (None, _) | (_, None) => Acceptor::Other,
         }
     }
-}
-
-impl Question {
-    fn new(
-        sources: &mut Sources,
-        wanted: &Wanted<'_>,
-        socket: &Socket,
-        endpoint: &Endpoint,
-    ) -> io::Result<Self> {
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let token = sources.add(socket, Source::Probe(wanted.worker), interest)?;
-        let request = format!(
-            "GET {} HTTP/1.1\r\nHost: {endpoint}\r\nUser-Agent: reuseport-run\r\nAccept: */*\r\nConnection: close\r\n\r\n",
-            wanted.path
-        );
-        Ok(Self {
-            token,
-            unsent: request.into_bytes(),
-            answer: Vec::new(),
-        })
-    }
-
-    /// Writes and reads what is possible; the status, when there is one.
-    fn advance(&mut self, socket: &Socket) -> io::Result<Option<u16>> {
-        if let Some(error) = socket.take_error()? {
-            return Err(error);
-        }
-        let mut stream = socket;
-        while !self.unsent.is_empty() {
-            match stream.write(&self.unsent) {
-                Ok(count) => drop(self.unsent.drain(..count)),
-                Err(error) if is_not_yet(&error) => return Ok(None),
-                Err(error) => return Err(error),
-            }
-        }
-        let mut buffer = [0; 2048];
-        loop {
-            match stream.read(&mut buffer) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => self.answer.extend_from_slice(&buffer[..count]),
-                Err(error) if is_not_yet(&error) => return Ok(None),
-                Err(error) => return Err(error),
-            }
-            if let Some(status) = crate::wire::http::status(&self.answer)? {
-                return Ok(Some(status));
-            }
-            if self.answer.len() > MAX_HEAD_LEN {
-                return Err(io::Error::other("the answer's head is too long"));
-            }
-        }
-    }
-}
-
-fn is_not_yet(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::WouldBlock || error.kind() == io::ErrorKind::NotConnected
 }
 
 /// An address by which we reach the endpoint from this machine.

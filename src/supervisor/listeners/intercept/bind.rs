@@ -66,7 +66,7 @@ impl Waiting<'_> {
             return Ok(None);
         }
         if let Some(listener) = state.replacement(listeners, &endpoint) {
-            self.share(listeners, fd, listener, &subject)?;
+            self.share(state, listeners, fd, listener, &subject)?;
             state.bound.extend(listeners.inode(listener));
             return Ok(Some(Change::Shared { listener, endpoint }));
         }

@@ -33,7 +33,7 @@ impl Waiting<'_> {
         let (listener, membership) = match shared {
             Some(id) => {
                 if known.is_none() {
-                    self.share(listeners, fd, id, &Subject::Own(socket))?;
+                    self.share(state, listeners, fd, id, &Subject::Own(socket))?;
                     state.bound.extend(listeners.inode(id));
                 }
                 let membership = match listeners.listen_again(id, backlog)? {
@@ -49,7 +49,7 @@ impl Waiting<'_> {
             }
         };
         state.placed.insert(listener);
-        listeners.used_by(listener, self.worker);
+        listeners.used_by(listener, self.worker, state.generation);
         Ok(Some(Change::Listened {
             listener,
             endpoint,

@@ -41,7 +41,7 @@ use log::{debug, error, warn};
 use mio::{Interest, Token};
 
 use super::Listeners;
-use crate::fleet::{Endpoint, Event, ListenerId, ListenerSetId, WorkerId};
+use crate::fleet::{Endpoint, Event, ListenerId, Spawn, WorkerId};
 use crate::supervisor::sources::{Source, Sources};
 use crate::sys::procfs;
 use crate::sys::seccomp::{self, Call, Notification};
@@ -145,10 +145,11 @@ impl Change {
 }
 
 impl Intercepts {
-    /// A worker has been started: what it binds is replaced by listeners of this set.
-    pub(crate) fn begin(&mut self, worker: WorkerId, pid: i32, set: ListenerSetId) {
-        let state = InterceptState::new(pid, set);
-        self.0.insert(worker, Intercept { state, calls: None });
+    /// A worker has been started: what it binds is replaced by listeners of its set.
+    pub(crate) fn begin(&mut self, spawn: &Spawn, pid: i32) {
+        let state = InterceptState::new(pid, spawn.set, spawn.generation);
+        let intercept = Intercept { state, calls: None };
+        self.0.insert(spawn.worker, intercept);
     }
 
     /// The worker's calls arrive here.

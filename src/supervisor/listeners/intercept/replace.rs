@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use super::Waiting;
+use super::state::InterceptState;
 use super::subject::Subject;
 use crate::fleet::ListenerId;
 use crate::supervisor::listeners::Listeners;
@@ -12,7 +13,7 @@ use crate::sys::{descriptor, procfs, seccomp};
 impl Waiting<'_> {
     /// Puts a listener of the worker's set in the place of its socket.
     ///
-    /// Where another worker listens on it already, the socket is as their program wants it, and must not be
+    /// Where another worker of its generation listens on it already, the socket is as their program wants it, and must not be
     /// changed back to what a socket is at bind. `O_NONBLOCK` belongs to the open file, not to the
     /// descriptor, and a worker that finds its listener blocking all of a sudden hangs in accept(2), for
     /// another took the connection.
@@ -21,13 +22,14 @@ impl Waiting<'_> {
     /// Those of [`Self::put_in_place`]; `NotFound`: the listener has been closed.
     pub(super) fn share(
         &self,
+        state: &InterceptState,
         listeners: &Listeners,
         fd: i32,
         listener: ListenerId,
         instead_of: &Subject,
     ) -> io::Result<()> {
         let socket = listeners.socket(listener).ok_or(io::ErrorKind::NotFound)?;
-        if !listeners.is_used_by_others(listener, self.worker) {
+        if !listeners.is_used_by_others(listener, self.worker, state.generation) {
             return self.put_in_place(fd, socket, instead_of);
         }
         let flags = procfs::fd_flags(self.pid, fd);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 
-use crate::fleet::{Endpoint, ListenerId, ListenerSetId};
+use crate::fleet::{Endpoint, Generation, ListenerId, ListenerSetId};
 use crate::supervisor::listeners::Listeners;
 use crate::sys::usage;
 
@@ -14,6 +14,7 @@ pub(super) struct InterceptState {
     pid: i32,
     /// The set whose listeners take the place of the worker's own sockets.
     pub(super) set: ListenerSetId,
+    pub(super) generation: Generation,
     /// Those of them that the worker has, or had until it closed its descriptor: we still hold them.
     pub(super) placed: BTreeSet<ListenerId>,
     /// Sockets that we have bound for the worker. By inode: descriptors' numbers are reused.
@@ -35,10 +36,11 @@ pub(super) enum Visibility {
 }
 
 impl InterceptState {
-    pub(super) fn new(pid: i32, set: ListenerSetId) -> Self {
+    pub(super) fn new(pid: i32, set: ListenerSetId, generation: Generation) -> Self {
         Self {
             pid,
             set,
+            generation,
             placed: BTreeSet::new(),
             bound: BTreeSet::new(),
             made: BTreeMap::new(),

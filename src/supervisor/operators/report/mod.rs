@@ -12,7 +12,7 @@ mod phrase;
 mod progress;
 mod worker_event;
 
-pub(crate) use progress::Progress;
+pub(crate) use progress::{progress_notices, progress_reply, progress_sentence};
 
 use crate::config::Config;
 use crate::supervisor::listeners::Listeners;

@@ -1,86 +1,71 @@
 //! How far a change has come.
 
-use std::time::Duration;
-
 use super::phrase::workers;
-use crate::fleet::{ChangeKind, Generation, Milestone};
+use crate::fleet::{ChangeKind, Milestone, Progress};
 use crate::sys::process;
 use crate::wire::control::Reply;
 
-/// A change has come to a milestone.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Progress {
-    pub(crate) after: Duration,
-    pub(crate) milestone: Milestone,
-    pub(crate) kind: ChangeKind,
-    pub(crate) generation: Generation,
-    /// How many workers the milestone is about.
-    pub(crate) workers: usize,
+pub(crate) fn progress_sentence(progress: &Progress) -> String {
+    let Progress {
+        kind, milestone, ..
+    } = progress;
+    let after = progress.after.as_millis();
+    format!("{kind}: {milestone} after {after} ms: {}", detail(progress))
 }
 
-impl Progress {
-    pub(crate) fn sentence(&self) -> String {
-        let Self {
-            kind, milestone, ..
-        } = self;
-        let after = self.after.as_millis();
-        format!("{kind}: {milestone} after {after} ms: {}", self.detail())
+pub(crate) fn progress_reply(progress: &Progress) -> Reply {
+    Reply::Phase {
+        after_ms: u64::try_from(progress.after.as_millis()).unwrap_or(u64::MAX),
+        phase: progress.milestone.to_string(),
+        detail: detail(progress),
     }
+}
 
-    pub(crate) fn reply(&self) -> Reply {
-        Reply::Phase {
-            after_ms: u64::try_from(self.after.as_millis()).unwrap_or(u64::MAX),
-            phase: self.milestone.to_string(),
-            detail: self.detail(),
+fn detail(progress: &Progress) -> String {
+    let generation = progress.generation;
+    let count = progress.workers;
+    let some = workers(count);
+    // One worker gets, several get.
+    let s = if count == 1 { "s" } else { "" };
+    match progress.milestone {
+        Milestone::Starting => format!("{some} of generation {generation}"),
+        Milestone::Serving if count == 0 => {
+            "the remaining workers get all new connections".to_owned()
         }
+        Milestone::Serving => {
+            format!("{some} of generation {generation} get{s} new connections")
+        }
+        Milestone::Settling => {
+            format!("{count} old {} what is still theirs", old(count, "accept"))
+        }
+        Milestone::Quiescing => {
+            format!("{count} old {} their connections", old(count, "finish"))
+        }
+        Milestone::Draining if count == 1 => "1 old worker was told to stop".to_owned(),
+        Milestone::Draining => format!("{count} old workers were told to stop"),
+        Milestone::Gone => "the old workers are gone".to_owned(),
     }
+}
 
-    fn detail(&self) -> String {
-        let generation = self.generation;
-        let count = self.workers;
-        let some = workers(count);
-        // One worker gets, several get.
-        let s = if count == 1 { "s" } else { "" };
-        match self.milestone {
-            Milestone::Starting => format!("{some} of generation {generation}"),
-            Milestone::Serving if count == 0 => {
-                "the remaining workers get all new connections".to_owned()
-            }
-            Milestone::Serving => {
-                format!("{some} of generation {generation} get{s} new connections")
-            }
-            Milestone::Settling => {
-                format!("{count} old {} what is still theirs", old(count, "accept"))
-            }
-            Milestone::Quiescing => {
-                format!("{count} old {} their connections", old(count, "finish"))
-            }
-            Milestone::Draining if count == 1 => "1 old worker was told to stop".to_owned(),
-            Milestone::Draining => format!("{count} old workers were told to stop"),
-            Milestone::Gone => "the old workers are gone".to_owned(),
+/// What the service manager is told of it (sd_notify(3)).
+pub(crate) fn progress_notices(progress: &Progress) -> Vec<(&'static str, String)> {
+    let status = format!(
+        "{}: {} (generation {})",
+        progress.kind, progress.milestone, progress.generation
+    );
+    match (progress.kind, progress.milestone) {
+        (ChangeKind::Reload, Milestone::Starting) => vec![
+            ("RELOADING", "1".to_owned()),
+            (
+                "MONOTONIC_USEC",
+                process::monotonic_microseconds().to_string(),
+            ),
+            ("STATUS", status),
+        ],
+        (_, Milestone::Gone) => {
+            vec![("READY", "1".to_owned()), ("STATUS", "serving".to_owned())]
         }
-    }
-
-    /// What the service manager is told of it (sd_notify(3)).
-    pub(crate) fn notices(&self) -> Vec<(&'static str, String)> {
-        let status = format!(
-            "{}: {} (generation {})",
-            self.kind, self.milestone, self.generation
-        );
-        match (self.kind, self.milestone) {
-            (ChangeKind::Reload, Milestone::Starting) => vec![
-                ("RELOADING", "1".to_owned()),
-                (
-                    "MONOTONIC_USEC",
-                    process::monotonic_microseconds().to_string(),
-                ),
-                ("STATUS", status),
-            ],
-            (_, Milestone::Gone) => {
-                vec![("READY", "1".to_owned()), ("STATUS", "serving".to_owned())]
-            }
-            _ => vec![("STATUS", status)],
-        }
+        _ => vec![("STATUS", status)],
     }
 }
 

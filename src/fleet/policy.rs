@@ -1,0 +1,53 @@
+//! The numbers that the rules go by.
+
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The numbers that the rules go by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Workers at the start, at least 1.
+    pub workers: u32,
+    /// The most workers that can be asked for.
+    pub most_workers: u32,
+    /// How many listener sets the workers of a generation share; none: each worker has its own.
+    pub queues: Option<u32>,
+    /// What makes a worker ready, beside listening.
+    pub ready: ReadyWhen,
+    /// Whether groups can be steered; else every generation gets the same sockets.
+    pub steering: bool,
+    /// Whether connections that outlive their worker can be adopted; only with steering.
+    pub rescue: bool,
+    /// A worker that is not ready after this has failed.
+    pub start_timeout: Duration,
+    /// How long a retired listener may take to become empty.
+    pub settle_timeout: Duration,
+    /// How long a retired worker may take to become quiet.
+    pub quiet_timeout: Duration,
+    /// How long a rescuer may take to get a worker ready for its stop signal.
+    pub prepare_timeout: Duration,
+    /// How long a worker may take to exit.
+    pub drain_timeout: Duration,
+    /// How long rescuers may take to end when all workers are gone.
+    pub rescuers_end_timeout: Duration,
+    /// How long to serve on when told to stop.
+    pub pre_stop: Duration,
+    /// So many crashes of a slot within `restart_window` are let pass; one more is a loop.
+    pub max_restarts: u32,
+    /// See `max_restarts`.
+    pub restart_window: Duration,
+    /// Whether a crash loop ends everything, not the slot alone.
+    pub crash_loop_ends_all: bool,
+}
+
+/// What makes a worker ready, beside listening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReadyWhen {
+    /// Nothing.
+    Listening,
+    /// `READY=1`.
+    Notified,
+    /// An answered probe.
+    Probed,
+}

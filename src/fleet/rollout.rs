@@ -1,0 +1,72 @@
+//! A change before it is over: a start, a reload, a restart of one worker, another number of workers.
+//!
+//! A rollout is made of batches of slots. The incoming workers of a batch are started; when all of them are
+//! ready they take over in one step (the flip), and the workers that they replace retire. Then comes the
+//! next batch. A rollout has one generation, one retirement and one answer, however many batches it has.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::slots::EmptySlot;
+use super::vocabulary::*;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Rollout {
+    pub(super) kind: ChangeKind,
+    pub(super) reply_to: Option<ClientId>,
+    pub(super) since: Time,
+    pub(super) generation: Generation,
+    /// The number of workers when all is over.
+    pub(super) wanted: u32,
+    /// The retirement of the workers that it replaces.
+    pub(super) retirement: RetirementId,
+    pub(super) batch: Batch,
+    /// The slots of the batches that come after this one.
+    pub(super) later: VecDeque<BTreeSet<Slot>>,
+    /// The empty slot that a restart fills; it is empty again if the restart fails.
+    pub(super) filled: Option<(Slot, EmptySlot)>,
+}
+
+/// What flips in one step.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Batch {
+    /// The slots whose present workers retire at the flip.
+    pub(super) replaced: BTreeSet<Slot>,
+    incoming: BTreeSet<WorkerId>,
+    unready: BTreeSet<WorkerId>,
+}
+
+impl Batch {
+    pub(super) fn new(replaced: BTreeSet<Slot>, incoming: BTreeSet<WorkerId>) -> Self {
+        Self {
+            replaced,
+            unready: incoming.clone(),
+            incoming,
+        }
+    }
+
+    pub(super) fn incoming(&self) -> &BTreeSet<WorkerId> {
+        &self.incoming
+    }
+
+    pub(super) fn ready(&mut self, worker: WorkerId) {
+        self.unready.remove(&worker);
+    }
+
+    /// The batch has had this worker, and would wait for it for ever.
+    pub(super) fn drop_worker(&mut self, worker: WorkerId) {
+        self.incoming.remove(&worker);
+        self.unready.remove(&worker);
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.unready.is_empty()
+    }
+}
+
+impl Rollout {
+    pub(super) fn has(&self, worker: WorkerId) -> bool {
+        self.batch.incoming.contains(&worker)
+    }
+}

@@ -1,0 +1,225 @@
+//! What the end of a worker means.
+//!
+//! It depends on what the worker was doing, and on what it was there for. [`Consequence::of`] has the whole
+//! table.
+
+use std::collections::BTreeSet;
+
+use super::Fleet;
+use crate::fleet::phase::{Phase, StopReason};
+use crate::fleet::slots::{EmptySlot, SlotState, delay};
+use crate::fleet::vocabulary::*;
+use crate::fleet::worker::Role;
+
+/// What follows from the end of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Consequence {
+    /// Its change fails.
+    ChangeFails,
+    /// It has crashed: its slot gets another worker, which gets its listeners.
+    Crashed,
+    /// It has ended before its time, and nobody comes after it: a rescuer accepts what it leaves.
+    GoneEarly,
+    /// It has ended as it was told to.
+    Gone,
+}
+
+/// What a worker is to the change that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Incoming,
+    /// None.
+    Other,
+}
+
+impl Consequence {
+    /// | phase                                 | incoming     | to serve | to drain only |
+    /// | ------------------------------------- | ------------ | -------- | ------------- |
+    /// | starting, ready                       | change fails | crashed  | gone early    |
+    /// | serving                               | crashed      | crashed  | gone early    |
+    /// | settling, quiescing, preparing stop   | gone early   | gone early | gone early  |
+    /// | draining                              | gone         | gone     | gone          |
+    /// | killed: not ready in time             | crashed      | crashed  | gone early    |
+    /// | killed: retired, rolled back, the end | gone         | gone     | gone          |
+    ///
+    /// A worker of a start serves before the others do, and is still incoming: its end is a crash like any
+    /// other, for its change goes on. And a worker that was killed because it was not ready in time has not
+    /// done what it was told: its slot would stay empty for ever.
+    pub(super) fn of(phase: Phase, part: Part, role: Role) -> Self {
+        match (phase, part, role) {
+            (Phase::Starting { .. } | Phase::Ready, Part::Incoming, _) => Self::ChangeFails,
+            (
+                Phase::Starting { .. }
+                | Phase::Ready
+                | Phase::Serving
+                | Phase::Killed {
+                    reason: StopReason::StartTimedOut,
+                },
+                _,
+                Role::Serve,
+            ) => Self::Crashed,
+            (
+                Phase::Starting { .. }
+                | Phase::Ready
+                | Phase::Serving
+                | Phase::Killed {
+                    reason: StopReason::StartTimedOut,
+                },
+                _,
+                Role::DrainOnly,
+            ) => Self::GoneEarly,
+            (
+                Phase::Settling { .. } | Phase::Quiescing { .. } | Phase::PreparingStop { .. },
+                _,
+                _,
+            ) => Self::GoneEarly,
+            (
+                Phase::Draining { .. }
+                | Phase::Killed {
+                    reason: StopReason::Retired | StopReason::RolledBack | StopReason::Shutdown,
+                },
+                _,
+                _,
+            ) => Self::Gone,
+        }
+    }
+}
+
+impl Fleet {
+    pub(super) fn exited(&mut self, now: Time, id: WorkerId, exit: Exit) {
+        let Some(worker) = self.workers.get(id) else {
+            return;
+        };
+        let part = if self.is_incoming(id) {
+            Part::Incoming
+        } else {
+            Part::Other
+        };
+        match Consequence::of(worker.phase, part, worker.role) {
+            Consequence::ChangeFails => self.incoming_exited(now, id, exit),
+            Consequence::Crashed => self.crashed(now, id, exit),
+            Consequence::GoneEarly => self.gone(id, exit, false),
+            Consequence::Gone => self.gone(id, exit, true),
+        }
+        // Last, so that what the end has caused is still known to be of its retirement.
+        self.retirements.ended(id);
+    }
+
+    /// A slot whose worker died gets another, at once at first, then ever more slowly.
+    ///
+    /// Meanwhile new connections are steered to the others, unless another worker accepts from the same
+    /// listeners. A slot whose workers die too often is given up.
+    fn crashed(&mut self, now: Time, id: WorkerId, exit: Exit) {
+        let Some(worker) = self.workers.remove(id) else {
+            return;
+        };
+        self.steer();
+        let slot = worker.slot;
+        if self.is_shutting_down() {
+            self.log(WorkerEvent::Gone {
+                worker: id,
+                exit,
+                told: false,
+            });
+            return self.release(worker.listeners.into_keys());
+        }
+        if let Some(rollout) = &mut self.rollout {
+            rollout.batch.drop_worker(id);
+        }
+        let crashes = self.restarts.crashed(now, slot);
+        let is_loop = crashes > self.policy.max_restarts as usize;
+        let restart_in = delay(crashes);
+        let state = if is_loop {
+            SlotState::GivenUp
+        } else {
+            SlotState::Waiting {
+                until: now.plus(restart_in),
+            }
+        };
+        let empty = EmptySlot {
+            generation: worker.generation,
+            set: worker.set,
+            listeners: worker.listeners,
+            state,
+            last: id,
+            since: now,
+        };
+        self.empty_slots.insert(slot, empty);
+        if is_loop {
+            self.log(WorkerEvent::GivenUp {
+                worker: id,
+                slot,
+                exit,
+                crashes,
+            });
+            self.give_up(now, slot);
+        } else {
+            self.log(WorkerEvent::Crashed {
+                worker: id,
+                slot,
+                exit,
+                restart_in,
+            });
+        }
+        // A start waits for those that are left.
+        self.flip_if_ready(now);
+    }
+
+    /// The listeners that nobody else has are closed: a client that is refused can go elsewhere, one that
+    /// waits for nobody cannot.
+    fn give_up(&mut self, now: Time, slot: Slot) {
+        if let Some((last, listeners)) = self.empty_slots.give_up(slot) {
+            let unserved = self.unserved_listeners(listeners.iter().copied());
+            self.drain_backlog(last, unserved);
+            self.release(listeners);
+        }
+        if self.policy.crash_loop_ends_all {
+            self.begin_shutdown(now, ExitReason::CrashLoop);
+            self.stop_all(now);
+        }
+    }
+
+    pub(super) fn fill_empty_slots(&mut self, now: Time) {
+        for slot in self.empty_slots.due(now) {
+            if let Some(empty) = self.empty_slots.remove(slot) {
+                self.spawn(now, slot, empty.set, empty.generation, empty.listeners);
+            }
+        }
+    }
+
+    /// Drops a worker that has ended, and the listeners that nobody else has.
+    fn gone(&mut self, id: WorkerId, exit: Exit, told: bool) {
+        let Some(worker) = self.workers.remove(id) else {
+            return;
+        };
+        if !told && worker.empties_listeners() {
+            // Nobody comes after it to accept what it leaves. (What was left when the settle time-out passed
+            // is drained already.)
+            let left = self.unserved_listeners(worker.listeners.keys().copied());
+            self.drain_backlog(id, left);
+        }
+        self.log(WorkerEvent::Gone {
+            worker: id,
+            exit,
+            told,
+        });
+        self.steer();
+        self.release(worker.listeners.into_keys());
+    }
+
+    /// Closes those of `listeners` that nobody has any more: others of the same set may have
+    /// them, and where nothing is steered the next generation has.
+    pub(super) fn release(&mut self, listeners: impl IntoIterator<Item = ListenerId>) {
+        let distinct: BTreeSet<ListenerId> = listeners.into_iter().collect();
+        for listener in distinct {
+            let is_held = self.workers.holders(listener).next().is_some();
+            if !is_held && !self.empty_slots.keep(listener) {
+                self.effects.push(Effect::Close { listener });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "exit_tests.rs"]
+mod tests;

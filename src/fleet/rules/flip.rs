@@ -1,0 +1,181 @@
+//! The flip: the incoming workers of a batch take over in one step, and those that they replace retire.
+//!
+//! Until the flip nothing has happened to those that serve, so failing means no more than telling the
+//! incoming ones to stop.
+
+use std::collections::BTreeSet;
+
+use super::Fleet;
+use crate::fleet::phase::{Phase, StopReason};
+use crate::fleet::retirements::{Change, Course};
+use crate::fleet::rollout::Rollout;
+use crate::fleet::vocabulary::*;
+use crate::fleet::worker::Role;
+
+impl Fleet {
+    pub(super) fn flip_if_ready(&mut self, now: Time) {
+        let is_ready = |rollout: &mut Rollout| rollout.batch.is_ready();
+        if let Some(rollout) = self.rollout.take_if(is_ready) {
+            self.flip(now, rollout);
+        }
+    }
+
+    fn flip(&mut self, now: Time, mut rollout: Rollout) {
+        let outgoing = self.outgoing(&rollout);
+        for id in rollout.batch.incoming() {
+            if self
+                .workers
+                .get(*id)
+                .is_some_and(|worker| !worker.is_serving())
+            {
+                self.serve(*id);
+            }
+        }
+        self.generations.serving = rollout.generation;
+        self.restarts.forget(&rollout.batch.replaced);
+        let is_last = rollout.later.is_empty();
+        if is_last {
+            self.wanted = rollout.wanted;
+            self.tally.reloads += u64::from(rollout.kind == ChangeKind::Reload);
+            self.report_serving(now, &rollout);
+        }
+        let drain_only = self.keep_only_to_drain(now, &rollout);
+        let retiring = [&drain_only[..], &outgoing[..]].concat();
+        let course = if is_last {
+            Course::Flipped
+        } else {
+            Course::GoesOn
+        };
+        let change = change_of(&rollout);
+        self.retirements
+            .add(rollout.retirement, change, course, &retiring);
+        self.retire(now, &outgoing);
+        // Where nobody retires, the new ones are live all the same.
+        self.steer();
+        if let Some(next) = rollout.later.pop_front() {
+            self.rollout = Some(rollout);
+            self.begin_batch(now, next);
+        }
+        // After the flip: what they owe depends on what serves in their slots now.
+        for id in drain_only {
+            self.readiness_changed(now, id);
+        }
+    }
+
+    fn report_serving(&mut self, now: Time, rollout: &Rollout) {
+        self.effects.push(Effect::Report(Progress {
+            reply_to: rollout.reply_to,
+            after: now.since(rollout.since),
+            milestone: Milestone::Serving,
+            kind: rollout.kind,
+            generation: rollout.generation,
+            workers: rollout.batch.incoming().len(),
+        }));
+    }
+
+    /// The workers that serve in the batch's slots now.
+    fn outgoing(&self, rollout: &Rollout) -> Vec<WorkerId> {
+        let slots = rollout.batch.replaced.iter();
+        let present = slots.flat_map(|slot| self.workers.in_slot(*slot));
+        let mut outgoing: Vec<WorkerId> = present
+            .filter(|worker| worker.is_serving() && !rollout.has(worker.id))
+            .map(|worker| worker.id)
+            .collect();
+        outgoing.sort();
+        outgoing
+    }
+
+    /// What is between two lives in these slots is not needed any more, but for one thing: to
+    /// accept what waits on the listeners that were kept. So a replacement that is starting goes
+    /// on, one that waits starts at once, and each retires when it listens.
+    fn keep_only_to_drain(&mut self, now: Time, rollout: &Rollout) -> Vec<WorkerId> {
+        let slots = &rollout.batch.replaced;
+        for slot in slots {
+            let Some(empty) = self.empty_slots.remove(*slot) else {
+                continue;
+            };
+            // Workers that share the listeners and retire now will do it.
+            let kept = empty.listeners.keys().copied();
+            if !self.unserved_listeners(kept).is_empty() {
+                self.spawn(now, *slot, empty.set, empty.generation, empty.listeners);
+            }
+        }
+        let present = slots.iter().flat_map(|slot| self.workers.in_slot(*slot));
+        let between = present.filter(|worker| worker.is_between_lives() && !rollout.has(worker.id));
+        let between: BTreeSet<WorkerId> = between.map(|worker| worker.id).collect();
+        for id in &between {
+            self.workers
+                .change(*id, |worker| worker.role = Role::DrainOnly);
+        }
+        between.into_iter().collect()
+    }
+
+    /// The change that is under way fails: everything is as it was before.
+    pub(super) fn fail_change(&mut self, now: Time, failure: Failure) {
+        let Some(rollout) = self.rollout.take() else {
+            return;
+        };
+        self.retirements.failed(rollout.retirement);
+        self.tally.reloads_failed += u64::from(rollout.kind == ChangeKind::Reload);
+        for id in rollout.batch.incoming() {
+            let worker = self.workers.get(*id);
+            if worker.is_some_and(|worker| !worker.is_stopping()) {
+                self.stop(now, *id, StopReason::RolledBack);
+            }
+        }
+        if let Some((slot, empty)) = rollout.filled {
+            self.empty_slots.insert(slot, empty);
+        }
+        self.effects.push(Effect::Reply {
+            reply_to: rollout.reply_to,
+            result: ChangeResult::Failed {
+                kind: rollout.kind,
+                failure,
+            },
+        });
+        if rollout.kind == ChangeKind::Start {
+            self.begin_shutdown(now, ExitReason::StartFailed);
+            self.stop_all(now);
+        }
+    }
+
+    /// A worker of the change exited before it was ready.
+    pub(super) fn incoming_exited(&mut self, now: Time, id: WorkerId, exit: Exit) {
+        let Some(slot) = self.workers.get(id).map(|worker| worker.slot) else {
+            return;
+        };
+        let reason = StopReason::RolledBack;
+        self.set_phase(id, Phase::Killed { reason });
+        let failure = Failure::Exited {
+            worker: id,
+            slot,
+            exit,
+        };
+        // While it still has its listeners: an empty slot may keep the same ones.
+        self.fail_change(now, failure);
+        let worker = self.workers.remove(id);
+        self.release(worker.into_iter().flat_map(|it| it.listeners.into_keys()));
+    }
+
+    /// Ends everything when every slot is given up. That may be long after the last one was: a
+    /// change or a retired worker was there still, from which something could have come.
+    pub(super) fn end_if_hopeless(&mut self, now: Time) {
+        let is_hopeless = !self.empty_slots.is_empty()
+            && self.rollout.is_none()
+            && self.workers.nobody_stays()
+            && self.empty_slots.all_are_given_up();
+        if is_hopeless {
+            self.begin_shutdown(now, ExitReason::CrashLoop);
+            self.stop_all(now);
+        }
+    }
+}
+
+fn change_of(rollout: &Rollout) -> Change {
+    Change {
+        kind: rollout.kind,
+        reply_to: rollout.reply_to,
+        since: rollout.since,
+        generation: rollout.generation,
+    }
+}

@@ -1,0 +1,264 @@
+//! The rules of starting, reloading, crashing, scaling and stopping.
+//!
+//! The contract with the runtime:
+//! 1. Every wake-up calls [`Fleet::step`]; each call checks all deadlines, so a late, early or
+//!    spurious wake-up is harmless.
+//! 2. Effects are performed in their order. Order is policy: steer before fence, fence before
+//!    look, stop signal last.
+//! 3. What an effect brings about at once (a failed spawn, a measurement) is fed
+//!    back before any other event.
+//! 4. An effect for a worker that never got a process is dropped by the runtime.
+//! 5. After a step [`Fleet::next_deadline`] is in the future or none: else the loop would spin.
+//! 6. Ordered containers only, so one history of events gives one history of effects.
+//!
+//! | file | what it decides |
+//! | --- | --- |
+//! | `requests` | what may begin, and when |
+//! | `begin` | which slots get new workers, and on which listener sets |
+//! | `start` | from a spawn to serving |
+//! | `readiness` | what makes a worker ready |
+//! | `flip` | incoming workers take over, or their change fails |
+//! | `retire` | steer away, fence, settle |
+//! | `quiesce` | connections come to an end |
+//! | `exit` | what the end of a worker means |
+//! | `stop` | telling workers to stop; the end of everything |
+//! | `status` | what outsiders may see |
+
+mod begin;
+mod exit;
+mod flip;
+mod quiesce;
+mod readiness;
+mod requests;
+mod retire;
+mod start;
+pub(super) mod status;
+mod stop;
+
+use serde::{Deserialize, Serialize};
+
+use super::listener_sets::ListenerSets;
+use super::pending_signals::PendingSignals;
+use super::phase::Phase;
+use super::policy::Policy;
+use super::retirements::{News, Retirements};
+use super::rollout::Rollout;
+use super::shutdown::{Shutdown, Stage};
+use super::slots::{EmptySlots, Restarts};
+use super::vocabulary::*;
+use super::worker::Worker;
+use super::workers::Workers;
+
+/// All workers of one supervisor, and what is being done with them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fleet {
+    policy: Policy,
+    workers: Workers,
+    empty_slots: EmptySlots,
+    restarts: Restarts,
+    sets: ListenerSets,
+    /// How many workers there are to be.
+    wanted: u32,
+    generations: Generations,
+    rollout: Option<Rollout>,
+    retirements: Retirements,
+    pending_signals: PendingSignals,
+    shutdown: Option<Shutdown>,
+    tally: Tally,
+    /// What this step has decided so far; nothing between two steps.
+    #[serde(skip)]
+    effects: Vec<Effect>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Generations {
+    /// The one that serves.
+    serving: Generation,
+    /// The newest that was begun.
+    newest: Generation,
+}
+
+/// What `status` counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Tally {
+    reloads: u64,
+    reloads_failed: u64,
+}
+
+impl Fleet {
+    /// A fleet that has done nothing yet; [`Event::Opened`] starts the first generation.
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            wanted: policy.workers,
+            workers: Workers::new(policy.ready),
+            empty_slots: EmptySlots::default(),
+            restarts: Restarts::new(policy.restart_window),
+            sets: ListenerSets::new(&policy),
+            policy,
+            generations: Generations {
+                serving: Generation(1),
+                newest: Generation(0),
+            },
+            rollout: None,
+            retirements: Retirements::default(),
+            pending_signals: PendingSignals::default(),
+            shutdown: None,
+            tally: Tally::default(),
+            effects: Vec::new(),
+        }
+    }
+
+    /// The only way in: what happened, and when. The answer is what to do, in order.
+    pub fn step(&mut self, now: Time, event: Event) -> Vec<Effect> {
+        if self.is_finished() {
+            return Vec::new();
+        }
+        self.handle(now, event);
+        self.check_deadlines(now);
+        self.report_retirements(now);
+        // After the reports: what signals asked for waits until the change before it is told of.
+        while self.begin_pending(now) {
+            // What has begun may be over, or due, at once.
+            self.check_deadlines(now);
+            self.report_retirements(now);
+        }
+        self.end_if_hopeless(now);
+        self.end_if_over(now);
+        std::mem::take(&mut self.effects)
+    }
+
+    /// When [`Event::TimePassed`] is due at the latest; none while nothing is timed.
+    pub fn next_deadline(&self) -> Option<Time> {
+        let shutdown = self.shutdown.as_ref().and_then(Shutdown::deadline);
+        let all = [
+            self.workers.next_deadline(),
+            self.empty_slots.next_deadline(),
+            shutdown,
+        ];
+        all.into_iter()
+            .flatten()
+            .min()
+            .filter(|_| !self.is_finished())
+    }
+
+    fn handle(&mut self, now: Time, event: Event) {
+        match event {
+            Event::Opened => self.begin_start(now),
+            Event::SpawnFailed { worker, reason } => {
+                self.exited(now, worker, Exit::NotStarted(reason));
+            }
+            Event::Prepared {
+                worker,
+                listener,
+                endpoint,
+            } => self.prepared(worker, listener, endpoint),
+            Event::Shared {
+                worker,
+                listener,
+                endpoint,
+            } => self.shared(worker, listener, endpoint),
+            Event::Listened {
+                worker,
+                listener,
+                endpoint,
+            } => self.listened(now, worker, listener, endpoint),
+            Event::Notified { worker } => self.declared(now, worker, super::ReadyWhen::Notified),
+            Event::Probed { worker } => self.declared(now, worker, super::ReadyWhen::Probed),
+            // The probe is made again when it is due.
+            Event::ProbeFailed { .. } => {}
+            Event::Exited { worker, exit } => self.exited(now, worker, exit),
+            Event::Fenced => self.fenced(now, true),
+            Event::FenceRefused => self.fenced(now, false),
+            Event::BacklogsMeasured { pending } => self.backlogs_measured(now, &pending),
+            Event::ConnectionsMeasured { quiet } => self.connections_measured(now, &quiet),
+            Event::ConnectionsIdle { worker } => self.connections_idle(now, worker),
+            Event::RescueLost { worker } => self.rescue_lost(now, worker),
+            Event::StopPrepared { worker } => self.stop_prepared(now, worker),
+            Event::RescuersEnded => self.rescuers_ended(),
+            Event::ReloadAsked { reply_to } => self.reload_asked(now, reply_to),
+            Event::ScaleAsked { reply_to, to } => self.scale_asked(now, reply_to, to),
+            Event::RestartAsked { reply_to, worker } => self.restart_asked(now, reply_to, worker),
+            Event::StopAsked {
+                reply_to,
+                now: at_once,
+            } => self.stop_asked(now, reply_to, at_once),
+            Event::TimePassed => {}
+        }
+    }
+
+    fn check_deadlines(&mut self, now: Time) {
+        // Empty slots after starts that were too late: a worker that is killed for that leaves its slot only
+        // when it has ended.
+        self.check_starting(now);
+        self.fill_empty_slots(now);
+        self.look_at_retired(now);
+        if let Some(Shutdown {
+            stage: Stage::Serving { until },
+            ..
+        }) = self.shutdown
+            && until <= now
+        {
+            self.stop_all(now);
+        }
+        self.check_preparing(now);
+        // Last: a drain time-out of 0 is over as soon as a worker is told.
+        self.check_draining(now);
+    }
+
+    /// The workers about which something is due and whose phase is one of those that `which` knows.
+    fn due(&self, now: Time, which: impl Fn(&Phase) -> bool) -> Vec<&Worker> {
+        let due = self.workers.due(now).into_iter();
+        due.filter_map(|id| self.workers.get(id))
+            .filter(|worker| which(&worker.phase))
+            .collect()
+    }
+
+    fn set_phase(&mut self, id: WorkerId, phase: Phase) {
+        let milestone = self.workers.change(id, |worker| {
+            worker.phase = phase;
+            worker.phase.milestone()
+        });
+        if let Some(milestone) = milestone.flatten() {
+            self.retirements.advanced(id, milestone);
+        }
+    }
+
+    /// Gives new connections to the serving workers' listeners, if these have changed.
+    fn steer(&mut self) {
+        if let Some(live) = self.workers.take_changed_live()
+            && self.policy.steering
+        {
+            self.effects.push(Effect::Steer { live });
+        }
+    }
+
+    /// Says how far outgoing workers have come.
+    fn report_retirements(&mut self, now: Time) {
+        for news in self.retirements.report(now) {
+            self.effects.push(match news {
+                News::Progress(progress) => Effect::Report(progress),
+                News::Over(change) => Effect::Reply {
+                    reply_to: change.reply_to,
+                    result: ChangeResult::Done {
+                        kind: change.kind,
+                        generation: self.generations.serving,
+                        workers: self.wanted,
+                    },
+                },
+            });
+        }
+    }
+
+    fn log(&mut self, event: WorkerEvent) {
+        self.effects.push(Effect::Log(event));
+    }
+
+    fn is_finished(&self) -> bool {
+        let stage = self.shutdown.as_ref().map(|shutdown| shutdown.stage);
+        stage == Some(Stage::Finished)
+    }
+
+    fn is_shutting_down(&self) -> bool {
+        self.shutdown.is_some()
+    }
+}

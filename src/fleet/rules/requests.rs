@@ -1,0 +1,111 @@
+//! Requests: what may begin, and when.
+//!
+//! One change is under way at a time, until its outgoing workers have been told to stop: two at
+//! once would each count on workers that the other takes away. A client that asks meanwhile is denied and
+//! told why; what a signal asks for waits, because nobody hears an answer to a signal.
+
+use super::Fleet;
+use crate::fleet::pending_signals::Pending;
+use crate::fleet::vocabulary::*;
+
+impl Fleet {
+    pub(super) fn begin_start(&mut self, now: Time) {
+        let slots = self.sets.whole(0..self.wanted, self.wanted);
+        self.begin(now, ChangeKind::Start, None, [slots], self.wanted);
+    }
+
+    pub(super) fn reload_asked(&mut self, now: Time, reply_to: Option<ClientId>) {
+        if let Some(denial) = self.denial() {
+            if reply_to.is_none() {
+                self.pending_signals.reload();
+            }
+            return self.deny(reply_to, denial);
+        }
+        let slots = self.sets.whole(0..self.wanted, self.wanted);
+        self.begin(now, ChangeKind::Reload, reply_to, [slots], self.wanted);
+    }
+
+    pub(super) fn restart_asked(
+        &mut self,
+        now: Time,
+        reply_to: Option<ClientId>,
+        worker: WorkerId,
+    ) {
+        if let Some(denial) = self.denial() {
+            return self.deny(reply_to, denial);
+        }
+        let serving = self.workers.get(worker);
+        let serving = serving.filter(|worker| worker.is_serving());
+        let slot = serving
+            .map(|worker| worker.slot)
+            .or_else(|| self.empty_slots.left_by(worker));
+        match slot {
+            Some(Slot(slot)) => {
+                let slots = self.sets.whole(slot..slot + 1, self.wanted);
+                self.begin(now, ChangeKind::Restart, reply_to, [slots], self.wanted);
+            }
+            None => self.deny(reply_to, Denial::NoSuchWorker(worker)),
+        }
+    }
+
+    pub(super) fn scale_asked(&mut self, now: Time, reply_to: Option<ClientId>, to: ScaleTo) {
+        if let Some(denial) = self.denial() {
+            if let (None, ScaleTo::By(difference)) = (reply_to, to) {
+                self.pending_signals.scale_by(difference);
+            }
+            return self.deny(reply_to, denial);
+        }
+        let asked = match to {
+            ScaleTo::Exactly(count) => i64::from(count),
+            ScaleTo::By(difference) => i64::from(self.wanted).saturating_add(difference),
+        };
+        let most = self.policy.most_workers;
+        let possible = u32::try_from(asked).ok();
+        match possible.filter(|count| (1..=most).contains(count)) {
+            None => self.deny(reply_to, Denial::BadCount { asked, most }),
+            Some(count) => {
+                let (fewer, more) = (count.min(self.wanted), count.max(self.wanted));
+                let slots = self.sets.whole(fewer..more, more);
+                self.begin(now, ChangeKind::Scale, reply_to, [slots], count);
+            }
+        }
+    }
+
+    /// Does one thing of what signals asked for while it could not be done; false if there is
+    /// nothing that can be done now.
+    pub(super) fn begin_pending(&mut self, now: Time) -> bool {
+        if self.denial().is_some() {
+            return false;
+        }
+        match self.pending_signals.take_next() {
+            None => return false,
+            Some(Pending::ScaleBy(difference)) => {
+                self.scale_asked(now, None, ScaleTo::By(difference));
+            }
+            Some(Pending::Reload) => self.reload_asked(now, None),
+        }
+        true
+    }
+
+    /// Why no change can begin now.
+    fn denial(&self) -> Option<Denial> {
+        if self.is_shutting_down() {
+            return Some(Denial::Stopping);
+        }
+        if let Some(rollout) = &self.rollout {
+            return Some(Denial::Busy {
+                kind: rollout.kind,
+                milestone: Milestone::Starting,
+            });
+        }
+        let unfinished = self.retirements.unfinished();
+        unfinished.map(|(kind, milestone)| Denial::Busy { kind, milestone })
+    }
+
+    fn deny(&mut self, reply_to: Option<ClientId>, denial: Denial) {
+        self.effects.push(Effect::Reply {
+            reply_to,
+            result: ChangeResult::Denied(denial),
+        });
+    }
+}

@@ -1,0 +1,221 @@
+//! Retiring a worker so that nothing is lost: settle, quiesce, prepare, and only then tell it to stop.
+//!
+//! The order matters at each step. Steering comes first; then the fence, because a SYN that was
+//! under way when the program changed may still reach the old listener; then looks at the old
+//! listeners until they are empty, because a handshake that has begun ends where it began; then
+//! looks at the connections, because a server may drop them when it is told to stop. Where they can
+//! be rescued, a rescuer adopts them, and the worker is told to stop when none has a request in flight;
+//! where they cannot, when none is left.
+
+use core::time::Duration;
+use std::collections::BTreeSet;
+
+use super::Fleet;
+use crate::fleet::phase::{Fence, Phase, QuiescedBy, Settled, StopReason, interval};
+use crate::fleet::vocabulary::*;
+use crate::fleet::worker::Worker;
+
+/// How long a SYN can be under way in the kernel, where the kernel does not say: far longer than
+/// the grace periods that were seen (78 ms at most).
+const UNFENCED: Duration = Duration::from_millis(100);
+
+impl Fleet {
+    /// Takes these workers out of service.
+    pub(super) fn retire(&mut self, now: Time, workers: &[WorkerId]) {
+        if workers.is_empty() {
+            return;
+        }
+        if !self.policy.steering {
+            // The next generation accepts from the same listeners: nothing to settle, and new
+            // connections go on arriving, so the worker would never be quiet.
+            return workers
+                .iter()
+                .for_each(|id| self.stop(now, *id, StopReason::Retired));
+        }
+        for id in workers {
+            let settling = Phase::Settling {
+                since: now,
+                fence: Fence::Asked,
+                next_look: now,
+                pending: 0,
+            };
+            self.set_phase(*id, settling);
+        }
+        self.steer();
+        self.effects.push(Effect::Fence);
+    }
+
+    pub(super) fn fenced(&mut self, now: Time, passed: bool) {
+        let is_asked = |worker: &&Worker| {
+            matches!(
+                worker.phase,
+                Phase::Settling {
+                    fence: Fence::Asked,
+                    ..
+                }
+            )
+        };
+        let waiting = self.workers.iter().filter(is_asked);
+        for id in waiting.map(|worker| worker.id).collect::<Vec<_>>() {
+            self.workers.change(id, |worker| {
+                if let Phase::Settling { fence, .. } = &mut worker.phase {
+                    *fence = if passed {
+                        Fence::Passed
+                    } else {
+                        Fence::Until(now.plus(UNFENCED))
+                    };
+                }
+            });
+        }
+    }
+
+    /// Asks for the state of every retired worker whose time it is.
+    pub(super) fn look_at_retired(&mut self, now: Time) {
+        let is_retired =
+            |phase: &Phase| matches!(phase, Phase::Settling { .. } | Phase::Quiescing { .. });
+        let due: Vec<WorkerId> = self
+            .due(now, is_retired)
+            .iter()
+            .map(|worker| worker.id)
+            .collect();
+        let (mut settling, mut quiescing) = (Vec::new(), Vec::new());
+        for id in due {
+            match self.next_look(now, id) {
+                Some(Look::Backlog(listeners)) => settling.push((id, listeners)),
+                Some(Look::Connections) => quiescing.push(id),
+                Some(Look::TooLate) => {
+                    self.log(WorkerEvent::QuietTimedOut { worker: id });
+                    self.stop(now, id, StopReason::Retired);
+                }
+                None => {}
+            }
+        }
+        if !settling.is_empty() {
+            self.effects
+                .push(Effect::MeasureBacklogs { workers: settling });
+        }
+        if !quiescing.is_empty() {
+            self.effects
+                .push(Effect::MeasureConnections { workers: quiescing });
+        }
+    }
+
+    /// What is to be looked at now of a retired worker; the next look comes a while later.
+    fn next_look(&mut self, now: Time, id: WorkerId) -> Option<Look> {
+        let look = self.workers.change(id, |worker| match &mut worker.phase {
+            Phase::Settling {
+                since,
+                fence,
+                next_look,
+                ..
+            } => {
+                *fence = Fence::Passed;
+                *next_look = now.plus(interval(now.since(*since)));
+                Some(Look::Backlog(worker.listeners.keys().copied().collect()))
+            }
+            Phase::Quiescing {
+                since,
+                by: QuiescedBy::Looks { next_look },
+                ..
+            } => {
+                *next_look = now.plus(interval(now.since(*since)));
+                Some(Look::Connections)
+            }
+            Phase::Quiescing {
+                by: QuiescedBy::Rescuer { .. },
+                ..
+            } => Some(Look::TooLate),
+            Phase::Starting { .. }
+            | Phase::Ready
+            | Phase::Serving
+            | Phase::PreparingStop { .. }
+            | Phase::Draining { .. }
+            | Phase::Killed { .. } => None,
+        });
+        look.flatten()
+    }
+
+    pub(super) fn backlogs_measured(&mut self, now: Time, backlogs: &[(WorkerId, u64)]) {
+        let (mut settled, mut late) = (Vec::new(), Vec::new());
+        for &(id, count) in backlogs {
+            let since = self.workers.change(id, |worker| match &mut worker.phase {
+                Phase::Settling { since, pending, .. } => {
+                    *pending = count;
+                    Some(*since)
+                }
+                Phase::Starting { .. }
+                | Phase::Ready
+                | Phase::Serving
+                | Phase::Quiescing { .. }
+                | Phase::PreparingStop { .. }
+                | Phase::Draining { .. }
+                | Phase::Killed { .. } => None,
+            });
+            let Some(since) = since.flatten() else {
+                continue;
+            };
+            if count == 0 {
+                settled.push((id, Settled::Empty));
+            } else if now.since(since) >= self.policy.settle_timeout {
+                self.log(WorkerEvent::SettleTimedOut {
+                    worker: id,
+                    pending: count,
+                });
+                late.push(id);
+                settled.push((id, Settled::TimedOut));
+            }
+        }
+        // First all phases: which listeners nobody empties is known only when all of them are set.
+        self.quiesce(now, &settled);
+        self.drain_backlogs_of(&late);
+        self.adopt_connections(&settled);
+    }
+
+    /// Each listener is drained once, when none of its workers has time left to empty it.
+    fn drain_backlogs_of(&mut self, late: &[WorkerId]) {
+        let mut drained = BTreeSet::new();
+        for id in late {
+            let worker = self.workers.get(*id);
+            let listeners = worker.into_iter().flat_map(|it| it.listeners.keys());
+            let mut left = self.unserved_listeners(listeners.copied());
+            left.retain(|listener| drained.insert(*listener));
+            self.drain_backlog(*id, left);
+        }
+    }
+
+    /// What waits in these listeners will not be accepted by their worker.
+    pub(super) fn drain_backlog(&mut self, worker: WorkerId, listeners: Vec<ListenerId>) {
+        if !self.policy.rescue || listeners.is_empty() {
+            return;
+        }
+        let retirement = match self.retirements.of(worker) {
+            Some(retirement) => retirement,
+            None => self.retirements.next_id(),
+        };
+        self.effects.push(Effect::DrainBacklog {
+            retirement,
+            worker,
+            listeners,
+        });
+    }
+
+    /// Those of these listeners that nobody accepts from, or will.
+    pub(super) fn unserved_listeners(
+        &self,
+        of: impl IntoIterator<Item = ListenerId>,
+    ) -> Vec<ListenerId> {
+        let is_served = |id: ListenerId| {
+            let mut holders = self.workers.holders(id);
+            holders.any(Worker::empties_listeners) || self.empty_slots.will_serve(id)
+        };
+        of.into_iter().filter(|id| !is_served(*id)).collect()
+    }
+}
+
+/// What is to be looked at of a retired worker.
+enum Look {
+    Backlog(Vec<ListenerId>),
+    Connections,
+    /// Nothing: its time is over.
+    TooLate,
+}

@@ -1,0 +1,109 @@
+//! What outsiders may see of the fleet.
+
+use core::time::Duration;
+
+use super::Fleet;
+use crate::fleet::slots::{EmptySlot, SlotState};
+use crate::fleet::vocabulary::*;
+use crate::fleet::worker::Worker;
+
+/// One line of `status`: a worker, or a slot that waits for one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerView {
+    /// The worker; for an empty slot the one that was there last.
+    pub worker: WorkerId,
+    /// Its slot.
+    pub slot: Slot,
+    /// Its listener set; other workers of its generation may have the same.
+    pub set: ListenerSetId,
+    /// Its generation.
+    pub generation: Generation,
+    /// The phase's name; `waiting` or `given-up` for an empty slot.
+    pub phase: &'static str,
+    /// Time since it started; for an empty slot, since it became empty.
+    pub uptime: Duration,
+    /// Crashes of its slot within the restart window.
+    pub restarts: u32,
+    /// Its listeners.
+    pub listeners: Vec<(ListenerId, Endpoint)>,
+}
+
+impl Fleet {
+    /// Every worker and every empty slot, by slot, then by age.
+    pub fn view(&self, now: Time) -> Vec<WorkerView> {
+        let workers = self.workers.iter();
+        let empty = self.empty_slots.iter();
+        let mut all: Vec<WorkerView> = workers
+            .map(|worker| self.view_worker(now, worker))
+            .chain(empty.map(|(slot, empty)| self.view_empty_slot(now, slot, empty)))
+            .collect();
+        all.sort_by_key(|view| (view.slot, view.worker));
+        all
+    }
+
+    fn view_worker(&self, now: Time, worker: &Worker) -> WorkerView {
+        let listeners = worker.listeners.iter();
+        WorkerView {
+            worker: worker.id,
+            slot: worker.slot,
+            set: worker.set,
+            generation: worker.generation,
+            phase: worker.phase.name(),
+            uptime: now.since(worker.started),
+            restarts: self.restarts.recent(now, worker.slot),
+            listeners: listeners.map(|(id, it)| (*id, it.endpoint)).collect(),
+        }
+    }
+
+    fn view_empty_slot(&self, now: Time, slot: Slot, empty: &EmptySlot) -> WorkerView {
+        let listeners = empty.listeners.iter();
+        WorkerView {
+            worker: empty.last,
+            slot,
+            set: empty.set,
+            generation: empty.generation,
+            phase: match empty.state {
+                SlotState::Waiting { .. } => "waiting",
+                SlotState::GivenUp => "given-up",
+            },
+            uptime: now.since(empty.since),
+            restarts: self.restarts.recent(now, slot),
+            listeners: listeners.map(|(id, it)| (*id, it.endpoint)).collect(),
+        }
+    }
+
+    /// What the supervisor is doing: `starting`, `serving`, `reloading` or `stopping`.
+    pub fn phase_name(&self) -> &'static str {
+        let kind = self.rollout.as_ref().map(|rollout| rollout.kind);
+        match (self.is_shutting_down(), kind) {
+            (true, _) => "stopping",
+            (false, Some(ChangeKind::Start)) => "starting",
+            (false, Some(ChangeKind::Reload | ChangeKind::Restart | ChangeKind::Scale)) => {
+                "reloading"
+            }
+            (false, None) if self.retirements.is_empty() => "serving",
+            (false, None) => "reloading",
+        }
+    }
+
+    /// How many workers there should be.
+    pub fn workers_wanted(&self) -> u32 {
+        self.wanted
+    }
+
+    /// Reloads that succeeded and that failed, since the start.
+    pub fn reloads(&self) -> (u64, u64) {
+        (self.tally.reloads, self.tally.reloads_failed)
+    }
+
+    /// Whether new connections are steered to this listener.
+    pub fn is_live(&self, listener: ListenerId) -> bool {
+        self.workers.is_live(listener)
+    }
+
+    /// How many retirements are open, and the most crashes that are remembered of a slot: both must stay few.
+    #[cfg(test)]
+    pub(in crate::fleet) fn piles(&self) -> (usize, usize) {
+        (self.retirements.len(), self.restarts.longest())
+    }
+}

@@ -1,0 +1,194 @@
+//! Telling workers to stop, and the end of everything.
+
+use super::Fleet;
+use crate::fleet::phase::{Phase, QuiescedBy, StopReason};
+use crate::fleet::shutdown::{Shutdown, Stage};
+use crate::fleet::vocabulary::*;
+
+impl Fleet {
+    /// Tells a worker to stop; first its rescuer, if one has its connections.
+    pub(super) fn stop(&mut self, now: Time, id: WorkerId, reason: StopReason) {
+        let Some(phase) = self.workers.get(id).map(|worker| worker.phase) else {
+            return;
+        };
+        match phase {
+            Phase::Quiescing {
+                settled,
+                by: QuiescedBy::Rescuer { .. },
+                ..
+            } => {
+                let preparing = Phase::PreparingStop {
+                    reason,
+                    settled,
+                    deadline: now.plus(self.policy.prepare_timeout),
+                };
+                self.set_phase(id, preparing);
+                self.effects.push(Effect::PrepareStop { worker: id });
+            }
+            Phase::PreparingStop { .. } => {}
+            Phase::Starting { .. }
+            | Phase::Ready
+            | Phase::Serving
+            | Phase::Settling { .. }
+            | Phase::Quiescing { .. }
+            | Phase::Draining { .. }
+            | Phase::Killed { .. } => self.send_stop(now, id, reason),
+        }
+    }
+
+    pub(super) fn stop_prepared(&mut self, now: Time, id: WorkerId) {
+        let phase = self.workers.get(id).map(|worker| worker.phase);
+        if let Some(Phase::PreparingStop { reason, .. }) = phase {
+            self.send_stop(now, id, reason);
+        }
+    }
+
+    pub(super) fn check_preparing(&mut self, now: Time) {
+        let late = self.due(now, |phase| matches!(phase, Phase::PreparingStop { .. }));
+        for id in late.iter().map(|worker| worker.id).collect::<Vec<_>>() {
+            self.log(WorkerEvent::StopNotPrepared { worker: id });
+            self.stop_prepared(now, id);
+        }
+    }
+
+    fn send_stop(&mut self, now: Time, id: WorkerId, reason: StopReason) {
+        self.effects.push(Effect::SendStop { worker: id });
+        let draining = Phase::Draining {
+            reason,
+            deadline: now.plus(self.policy.drain_timeout),
+        };
+        self.set_phase(id, draining);
+        // Where everything ends, a worker that is told goes on getting what comes: the alternative is a queue
+        // that nobody empties.
+        if !self.is_shutting_down() {
+            self.steer();
+        }
+    }
+
+    pub(super) fn kill(&mut self, id: WorkerId, reason: StopReason) {
+        self.effects.push(Effect::Kill { worker: id });
+        self.set_phase(id, Phase::Killed { reason });
+    }
+
+    pub(super) fn check_draining(&mut self, now: Time) {
+        let late = self.due(now, |phase| matches!(phase, Phase::Draining { .. }));
+        let late: Vec<(WorkerId, Phase)> = late
+            .iter()
+            .map(|worker| (worker.id, worker.phase))
+            .collect();
+        for (id, phase) in late {
+            if let Phase::Draining { reason, .. } = phase {
+                self.log(WorkerEvent::DrainTimedOut { worker: id });
+                self.kill(id, reason);
+            }
+        }
+    }
+
+    pub(super) fn stop_asked(&mut self, now: Time, reply_to: Option<ClientId>, at_once: bool) {
+        let is_repeated = self.is_shutting_down();
+        self.begin_shutdown(now, ExitReason::Stopped);
+        if let Some(shutdown) = &mut self.shutdown {
+            shutdown.clients.extend(reply_to);
+        }
+        if at_once {
+            self.kill_all(now);
+        } else if is_repeated || self.policy.pre_stop.is_zero() {
+            self.stop_all(now);
+        }
+    }
+
+    /// Nothing new begins from now on.
+    pub(super) fn begin_shutdown(&mut self, now: Time, exit_reason: ExitReason) {
+        if self.is_shutting_down() {
+            return;
+        }
+        let serve_until = now.plus(self.policy.pre_stop);
+        self.shutdown = Some(Shutdown::new(exit_reason, serve_until));
+        if self.rollout.is_some() {
+            self.fail_change(now, Failure::Stopped);
+        }
+        self.empty_slots.give_up_all();
+    }
+
+    /// Tells every worker to stop, once.
+    pub(super) fn stop_all(&mut self, now: Time) {
+        self.advance_shutdown(Stage::Stopping);
+        let staying = self.workers.iter().filter(|worker| !worker.is_stopping());
+        for id in staying.map(|worker| worker.id).collect::<Vec<_>>() {
+            self.stop(now, id, StopReason::Shutdown);
+        }
+        let kept = self.empty_slots.take_listeners();
+        self.release(kept);
+    }
+
+    /// Kills every worker. Each is told first, so that it knows why; nobody prepares what is killed.
+    fn kill_all(&mut self, now: Time) {
+        self.advance_shutdown(Stage::Stopping);
+        let all: Vec<_> = self
+            .workers
+            .iter()
+            .map(|worker| (worker.id, worker.is_stopping()))
+            .collect();
+        for (id, is_stopping) in &all {
+            if !is_stopping {
+                self.send_stop(now, *id, StopReason::Shutdown);
+            }
+        }
+        let kept = self.empty_slots.take_listeners();
+        self.release(kept);
+        for (id, _) in all {
+            self.kill(id, StopReason::Shutdown);
+        }
+    }
+
+    /// The end does not go back.
+    fn advance_shutdown(&mut self, stage: Stage) {
+        if let Some(shutdown) = &mut self.shutdown
+            && matches!(shutdown.stage, Stage::Serving { .. })
+        {
+            shutdown.stage = stage;
+        }
+    }
+
+    /// When all workers are gone the rescuers end, and when these have ended all is over.
+    pub(super) fn end_if_over(&mut self, now: Time) {
+        let is_over = self.workers.is_empty();
+        let until = now.plus(self.policy.rescuers_end_timeout);
+        let Some(shutdown) = &mut self.shutdown else {
+            return;
+        };
+        match shutdown.stage {
+            Stage::Stopping if is_over => {
+                shutdown.stage = Stage::EndingRescuers { until };
+                self.effects.push(Effect::EndRescuers);
+            }
+            Stage::EndingRescuers { until } if until <= now => self.finish(),
+            Stage::Serving { .. }
+            | Stage::Stopping
+            | Stage::EndingRescuers { .. }
+            | Stage::Finished => {}
+        }
+    }
+
+    pub(super) fn rescuers_ended(&mut self) {
+        let stage = self.shutdown.as_ref().map(|shutdown| shutdown.stage);
+        if let Some(Stage::EndingRescuers { .. }) = stage {
+            self.finish();
+        }
+    }
+
+    fn finish(&mut self) {
+        let Some(shutdown) = &mut self.shutdown else {
+            return;
+        };
+        shutdown.stage = Stage::Finished;
+        let exit_reason = shutdown.exit_reason;
+        for client in std::mem::take(&mut shutdown.clients) {
+            self.effects.push(Effect::Reply {
+                reply_to: Some(client),
+                result: ChangeResult::Stopped,
+            });
+        }
+        self.effects.push(Effect::Finish { exit_reason });
+    }
+}

@@ -1,0 +1,43 @@
+//! The end of everything: how far it has come, and which clients wait for it.
+
+use serde::{Deserialize, Serialize};
+
+use super::vocabulary::{ClientId, ExitReason, Time};
+
+/// The end has been asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Shutdown {
+    pub(super) stage: Stage,
+    pub(super) clients: Vec<ClientId>,
+    pub(super) exit_reason: ExitReason,
+}
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Stage {
+    /// Workers serve on until then (`--pre-stop`).
+    Serving { until: Time },
+    /// All workers were told to stop.
+    Stopping,
+    /// All workers are gone; rescuers were told to end, and are killed then.
+    EndingRescuers { until: Time },
+    /// Nothing is left.
+    Finished,
+}
+
+impl Shutdown {
+    pub(super) fn new(exit_reason: ExitReason, serve_until: Time) -> Self {
+        Self {
+            stage: Stage::Serving { until: serve_until },
+            clients: Vec::new(),
+            exit_reason,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        match self.stage {
+            Stage::Serving { until } | Stage::EndingRescuers { until } => Some(until),
+            Stage::Stopping | Stage::Finished => None,
+        }
+    }
+}

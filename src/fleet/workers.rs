@@ -1,0 +1,224 @@
+//! All workers, by what they are looked for.
+//!
+//! A fleet of thousands is asked the same few questions at every event: what is due, who has a listener,
+//! who is live. So the answers are kept beside the workers, and every change of a worker goes through
+//! [`Workers::change`], which keeps them right: no event costs a look at all workers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::policy::ReadyWhen;
+use super::vocabulary::{ListenerId, Slot, Time, WorkerId};
+use super::worker::Worker;
+
+/// All workers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Saved", into = "Saved")]
+pub(super) struct Workers {
+    ready: ReadyWhen,
+    by_id: BTreeMap<WorkerId, Worker>,
+    next: u64,
+    by_slot: BTreeMap<Slot, BTreeSet<WorkerId>>,
+    holders: BTreeMap<ListenerId, BTreeSet<WorkerId>>,
+    deadlines: BTreeSet<(Time, WorkerId)>,
+    /// The listeners that serving workers listen on, and how many do.
+    live: BTreeMap<ListenerId, usize>,
+    /// The listeners that have become live, or are not any more, since the steering was told.
+    unannounced: BTreeSet<ListenerId>,
+    /// How many workers are not leaving.
+    staying: usize,
+}
+
+/// What is saved of it: the rest follows.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    ready: ReadyWhen,
+    workers: Vec<Worker>,
+    next: u64,
+    unannounced: BTreeSet<ListenerId>,
+}
+
+impl Workers {
+    pub(super) fn new(ready: ReadyWhen) -> Self {
+        Self {
+            ready,
+            by_id: BTreeMap::new(),
+            next: 0,
+            by_slot: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            live: BTreeMap::new(),
+            unannounced: BTreeSet::new(),
+            staying: 0,
+        }
+    }
+
+    /// An id for a worker, which is never used again.
+    pub(super) fn next_id(&mut self) -> WorkerId {
+        let id = WorkerId(self.next);
+        self.next += 1;
+        id
+    }
+
+    pub(super) fn insert(&mut self, worker: Worker) {
+        self.index(&worker);
+        self.by_id.insert(worker.id, worker);
+    }
+
+    pub(super) fn remove(&mut self, id: WorkerId) -> Option<Worker> {
+        let worker = self.by_id.remove(&id)?;
+        self.unindex(&worker);
+        Some(worker)
+    }
+
+    pub(super) fn get(&self, id: WorkerId) -> Option<&Worker> {
+        self.by_id.get(&id)
+    }
+
+    /// Changes a worker.
+    pub(super) fn change<R>(
+        &mut self,
+        id: WorkerId,
+        how: impl FnOnce(&mut Worker) -> R,
+    ) -> Option<R> {
+        let mut worker = self.remove(id)?;
+        let result = how(&mut worker);
+        self.insert(worker);
+        Some(result)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Worker> {
+        self.by_id.values()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// Whether no worker stays: all were told to stop, or killed for good.
+    pub(super) fn nobody_stays(&self) -> bool {
+        self.staying == 0
+    }
+
+    pub(super) fn in_slot(&self, slot: Slot) -> impl Iterator<Item = &Worker> {
+        let ids = self.by_slot.get(&slot).into_iter().flatten();
+        ids.filter_map(|id| self.by_id.get(id))
+    }
+
+    /// The workers that have a listener.
+    pub(super) fn holders(&self, listener: ListenerId) -> impl Iterator<Item = &Worker> {
+        let ids = self.holders.get(&listener).into_iter().flatten();
+        ids.filter_map(|id| self.by_id.get(id))
+    }
+
+    pub(super) fn serving(&self) -> impl Iterator<Item = &Worker> {
+        self.iter().filter(|worker| worker.is_serving())
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// The workers about which something is due.
+    pub(super) fn due(&self, now: Time) -> Vec<WorkerId> {
+        let due = self.deadlines.iter().take_while(|(at, _)| *at <= now);
+        due.map(|(_, id)| *id).collect()
+    }
+
+    /// Whether new connections are to be steered to this listener.
+    pub(super) fn is_live(&self, listener: ListenerId) -> bool {
+        self.live.contains_key(&listener)
+    }
+
+    /// The live listeners, if they have changed since the last call.
+    pub(super) fn take_changed_live(&mut self) -> Option<BTreeMap<ListenerId, u32>> {
+        if self.unannounced.is_empty() {
+            return None;
+        }
+        self.unannounced.clear();
+        Some(self.live.keys().map(|id| (*id, 1)).collect())
+    }
+
+    fn index(&mut self, worker: &Worker) {
+        let id = worker.id;
+        self.by_slot.entry(worker.slot).or_default().insert(id);
+        for listener in worker.listeners.keys() {
+            self.holders.entry(*listener).or_default().insert(id);
+        }
+        self.deadlines
+            .extend(worker.deadline(self.ready).map(|at| (at, id)));
+        self.staying += usize::from(!worker.is_leaving());
+        if worker.is_serving() {
+            for (listener, _) in worker.listening() {
+                let count = self.live.entry(listener).or_default();
+                *count += 1;
+                if *count == 1 {
+                    toggle(&mut self.unannounced, listener);
+                }
+            }
+        }
+    }
+
+    fn unindex(&mut self, worker: &Worker) {
+        let id = worker.id;
+        remove_from(&mut self.by_slot, worker.slot, id);
+        for listener in worker.listeners.keys() {
+            remove_from(&mut self.holders, *listener, id);
+        }
+        if let Some(at) = worker.deadline(self.ready) {
+            self.deadlines.remove(&(at, id));
+        }
+        self.staying -= usize::from(!worker.is_leaving());
+        if worker.is_serving() {
+            for (listener, _) in worker.listening() {
+                let count = self.live.entry(listener).or_default();
+                *count -= 1;
+                if *count == 0 {
+                    self.live.remove(&listener);
+                    toggle(&mut self.unannounced, listener);
+                }
+            }
+        }
+    }
+}
+
+/// What changes twice has not changed.
+fn toggle(set: &mut BTreeSet<ListenerId>, id: ListenerId) {
+    if !set.remove(&id) {
+        set.insert(id);
+    }
+}
+
+fn remove_from<K: Ord>(index: &mut BTreeMap<K, BTreeSet<WorkerId>>, key: K, id: WorkerId) {
+    if let Some(ids) = index.get_mut(&key) {
+        ids.remove(&id);
+        if ids.is_empty() {
+            index.remove(&key);
+        }
+    }
+}
+
+impl From<Workers> for Saved {
+    fn from(workers: Workers) -> Self {
+        Self {
+            ready: workers.ready,
+            workers: workers.by_id.into_values().collect(),
+            next: workers.next,
+            unannounced: workers.unannounced,
+        }
+    }
+}
+
+impl From<Saved> for Workers {
+    fn from(saved: Saved) -> Self {
+        let mut workers = Self::new(saved.ready);
+        workers.next = saved.next;
+        saved
+            .workers
+            .into_iter()
+            .for_each(|worker| workers.insert(worker));
+        workers.unannounced = saved.unannounced;
+        workers
+    }
+}

@@ -1,0 +1,256 @@
+//! All rescuers: starting them, sending to them, and what follows when one is lost.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use log::{debug, warn};
+
+use super::Surroundings;
+use super::outbox;
+use super::rescue_stats::RescueStats;
+use super::rescuer::Rescuer;
+use crate::fleet::{Endpoint, ListenerId, RetirementId, WorkerId};
+use crate::sys::process;
+use crate::wire::control::RescueStatus;
+use crate::wire::rescue::{Descriptor, News, Order, Tally};
+
+/// How long rescuers may take to end when all is over.
+const END_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The rescuers, by the retirement that each is for.
+#[derive(Debug, Default)]
+pub(super) struct Rescuers {
+    rescuers: BTreeMap<RetirementId, Rescuer>,
+    stats: RescueStats,
+}
+
+/// What came of sending to a rescuer.
+#[derive(Debug, Default)]
+pub(super) struct Losses {
+    /// Workers whose connections cannot be fetched.
+    pub(super) unfetchable: Vec<(WorkerId, io::Error)>,
+    /// Workers whose rescuer is gone.
+    pub(super) abandoned: Vec<WorkerId>,
+}
+
+impl Rescuers {
+    pub(super) fn is_empty(&self) -> bool {
+        self.rescuers.is_empty()
+    }
+
+    pub(super) fn ids(&self) -> Vec<RetirementId> {
+        self.rescuers.keys().copied().collect()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.rescuers.values().filter_map(Rescuer::deadline).min()
+    }
+
+    pub(super) fn statuses(&self) -> Vec<RescueStatus> {
+        self.stats.statuses()
+    }
+
+    /// The retirement whose rescuer has connections of this worker.
+    pub(super) fn of(&self, worker: WorkerId) -> Option<RetirementId> {
+        let mut rescuers = self.rescuers.iter();
+        rescuers
+            .find(|(_, rescuer)| rescuer.workers.contains(&worker))
+            .map(|(id, _)| *id)
+    }
+
+    /// Has a rescuer know of a worker; the rescuer is started if there is none.
+    ///
+    /// # Errors
+    /// Those of starting a process.
+    pub(super) fn include(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        retirement: RetirementId,
+        worker: WorkerId,
+    ) -> io::Result<()> {
+        let rescuer = match self.rescuers.get_mut(&retirement) {
+            Some(rescuer) => rescuer,
+            None => {
+                let served = around.listeners.endpoints();
+                let endpoints: Vec<Endpoint> = served.map(|(endpoint, _)| endpoint).collect();
+                let started =
+                    Rescuer::start(around.config, &endpoints, around.sources, retirement)?;
+                let (pid, id) = (started.pid, retirement.0);
+                debug!("rescuer (pid {pid}) started for retirement {id}");
+                self.stats.begin(retirement, pid);
+                self.rescuers.entry(retirement).or_insert(started)
+            }
+        };
+        rescuer.include(worker);
+        Ok(())
+    }
+
+    /// Gives a rescuer the connections of a worker that it does not have yet; how many there are.
+    pub(super) fn take(
+        &mut self,
+        retirement: RetirementId,
+        worker: WorkerId,
+        pid: i32,
+        found: Vec<Descriptor>,
+    ) -> usize {
+        let rescuer = self.rescuers.get_mut(&retirement);
+        rescuer.map_or(0, |rescuer| rescuer.take(worker, pid, found))
+    }
+
+    pub(super) fn order(
+        &mut self,
+        retirement: RetirementId,
+        order: Order,
+        descriptors: Vec<OwnedFd>,
+    ) {
+        if let Some(rescuer) = self.rescuers.get_mut(&retirement) {
+            rescuer.order(order, descriptors);
+        }
+    }
+
+    /// Has a rescuer accept what waits in a listener, whose address is returned.
+    ///
+    /// # Errors
+    /// Those of fcntl(2) and of starting a process.
+    pub(super) fn drain(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        retirement: RetirementId,
+        worker: WorkerId,
+        listener: ListenerId,
+    ) -> io::Result<SocketAddr> {
+        let found = around.listeners.socket(listener);
+        let found = found.zip(around.listeners.endpoint(listener));
+        let (socket, endpoint) = found.ok_or(io::ErrorKind::NotFound)?;
+        let (socket, address) = (socket.try_clone_to_owned()?, endpoint.address);
+        self.include(around, retirement, worker)?;
+        let worker = worker.0;
+        let order = Order::Queue { worker, address };
+        self.order(retirement, order, vec![socket]);
+        around.listeners.drained_by_rescuer(listener);
+        Ok(address)
+    }
+
+    /// A worker has ended.
+    pub(super) fn worker_ended(&mut self, worker: WorkerId) {
+        let found = self.of(worker);
+        let Some(rescuer) = found.and_then(|id| self.rescuers.get_mut(&id)) else {
+            return;
+        };
+        rescuer.order(Order::Gone { worker: worker.0 }, Vec::new());
+        rescuer.workers.remove(&worker);
+    }
+
+    /// What a rescuer has said; none for now.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub(super) fn receive(&self, retirement: RetirementId) -> io::Result<Option<News>> {
+        let rescuer = self.rescuers.get(&retirement);
+        rescuer.map_or(Ok(None), Rescuer::receive)
+    }
+
+    pub(super) fn progress(&mut self, retirement: RetirementId, worker: u64, tally: Tally) {
+        self.stats.note(retirement, worker, tally, false);
+    }
+
+    /// A rescuer has nothing left of a worker.
+    pub(super) fn report(&mut self, retirement: RetirementId, worker: u64, tally: Tally) {
+        self.stats.note(retirement, worker, tally, true);
+        if let Some(rescuer) = self.rescuers.get_mut(&retirement) {
+            rescuer.unreported.remove(&WorkerId(worker));
+        }
+    }
+
+    /// Sends a rescuer what it takes now.
+    pub(super) fn flush(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        retirement: RetirementId,
+    ) -> Losses {
+        let mut losses = Losses::default();
+        while let Some(rescuer) = self.rescuers.get_mut(&retirement) {
+            match rescuer.flush() {
+                Ok(()) => break,
+                Err(outbox::Error::Unfetchable { worker, source }) => {
+                    losses.unfetchable.push((worker, source));
+                }
+                Err(outbox::Error::Gone(error)) => {
+                    debug!("rescuer (pid {}) takes nothing: {error}", rescuer.pid);
+                    losses.abandoned = self.lose(around, retirement);
+                }
+            }
+        }
+        losses
+    }
+
+    /// A rescuer has done its work, or it died; the workers that it was told of and that have not ended.
+    pub(super) fn lose(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        retirement: RetirementId,
+    ) -> Vec<WorkerId> {
+        let Some(rescuer) = self.rescuers.remove(&retirement) else {
+            return Vec::new();
+        };
+        rescuer.close(around.sources);
+        self.stats.end(retirement);
+        if !rescuer.unreported.is_empty() {
+            warn!(
+                "rescuer (pid {}) died before its time; what it held is closed or its worker's again, and requests \
+                 that come there may be lost",
+                rescuer.pid
+            );
+        }
+        for worker in &rescuer.workers {
+            if let Some(pid) = around.workers.pid(*worker) {
+                thaw(&rescuer, *worker, pid);
+            }
+        }
+        rescuer.workers.into_iter().collect()
+    }
+
+    /// Kills a rescuer that hangs.
+    pub(super) fn kill(&mut self, retirement: RetirementId) {
+        let Some(pid) = self.rescuers.get(&retirement).map(|rescuer| rescuer.pid) else {
+            return;
+        };
+        warn!("rescuer (pid {pid}) does not answer; killing it");
+        kill(pid);
+    }
+
+    /// Tells all to end: nobody is left to pass a request on to.
+    pub(super) fn end_all(&mut self) {
+        let within_ms = u64::try_from(END_TIMEOUT.as_millis()).unwrap_or(0);
+        for rescuer in self.rescuers.values_mut() {
+            rescuer.order(Order::End { within_ms }, Vec::new());
+        }
+    }
+
+    /// Kills those that have not ended when they were told to.
+    pub(super) fn kill_all(&mut self, around: &mut Surroundings<'_>) {
+        for (_, rescuer) in std::mem::take(&mut self.rescuers) {
+            rescuer.close(around.sources);
+            kill(rescuer.pid);
+        }
+    }
+}
+
+fn kill(pid: i32) {
+    if let Err(error) = process::kill_group(pid) {
+        warn!("rescuer (pid {pid}): cannot kill it: {error}");
+    }
+}
+
+/// Gives a worker back what its dead rescuer had frozen.
+fn thaw(rescuer: &Rescuer, worker: WorkerId, pid: i32) {
+    let thawed = rescuer
+        .thaw_for(pid)
+        .and_then(|()| process::interrupt_group(pid));
+    if let Err(error) = thawed {
+        warn!("worker {worker}: cannot give its connections back to it: {error}");
+    }
+}
