@@ -8,7 +8,7 @@ use super::NAME;
 use super::process::Rescuer;
 use super::worker::Kept;
 use crate::sys::channel;
-use crate::wire::rescue::{Descriptor, LONGEST, News, Order, decode};
+use crate::wire::rescue::{Descriptor, LONGEST, Order, Report, decode};
 
 impl Rescuer {
     /// Obeys all that is there. A channel that is closed is the order to end: the supervisor is gone.
@@ -41,17 +41,17 @@ impl Rescuer {
                 let known = self.worker(worker);
                 known.is_complete = true;
                 let held = known.kept.len();
-                self.say(&News::Holding { worker, held });
+                self.say(&Report::Holding { worker, held });
                 self.check_quiet(worker, now);
             }
             Order::Interrupted { worker } => self.worker(worker).was_interrupted(now),
             Order::Told { worker } => {
                 let readers = self.worker(worker).tell(now);
-                self.say(&News::Heard { worker, readers });
+                self.say(&Report::Heard { worker, readers });
             }
             Order::Stopped { worker } => {
                 let is_still = self.worker(worker).is_as_told(now);
-                self.say(&News::Checked { worker, is_still });
+                self.say(&Report::Checked { worker, is_still });
             }
             Order::Gone { worker } => self.worker(worker).is_gone = true,
             Order::Queue { worker, .. } => {

@@ -18,7 +18,7 @@ use super::relay::Patience;
 use super::timers::Timers;
 use super::worker::Worker;
 use crate::sys::{descriptor, process};
-use crate::wire::rescue::{Configuration, News, decode};
+use crate::wire::rescue::{Configuration, Report, decode};
 
 /// The channel's token; connections count from one.
 const CHANNEL: Token = Token(0);
@@ -210,7 +210,7 @@ impl Rescuer {
         self.close_queues();
         self.abandon_orphans();
         for (worker, ended) in std::mem::take(&mut self.workers) {
-            self.say(&News::Report {
+            self.say(&Report::Finished {
                 worker,
                 tally: ended.tally,
             });

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::process::Rescuer;
 use crate::sys::channel;
-use crate::wire::rescue::{News, encode};
+use crate::wire::rescue::{Report, encode};
 
 /// How often progress is told of at most.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -16,7 +16,7 @@ impl Rescuer {
         let done = self.workers.iter().filter(|(_, worker)| worker.is_done());
         for worker in done.map(|(id, _)| *id).collect::<Vec<_>>() {
             if let Some(ended) = self.workers.remove(&worker) {
-                self.say(&News::Report {
+                self.say(&Report::Finished {
                     worker,
                     tally: ended.tally,
                 });
@@ -35,21 +35,21 @@ impl Rescuer {
     }
 
     fn tell_progress(&mut self) {
-        let mut news = Vec::new();
+        let mut reports = Vec::new();
         for (id, worker) in &mut self.workers {
             if worker.tally != worker.known_tally {
                 worker.known_tally = worker.tally.clone();
-                news.push(News::Progress {
+                reports.push(Report::Progress {
                     worker: *id,
                     tally: worker.tally.clone(),
                 });
             }
         }
-        news.iter().for_each(|news| self.say(news));
+        reports.iter().for_each(|report| self.say(report));
     }
 
-    pub(super) fn say(&mut self, news: &News) {
-        self.outbox.push_back(encode(news));
+    pub(super) fn say(&mut self, report: &Report) {
+        self.outbox.push_back(encode(report));
     }
 
     /// Sends what can be sent. If nobody hears it, nobody wants to know.

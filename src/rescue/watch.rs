@@ -16,7 +16,7 @@ use super::worker::{Kept, Worker};
 use crate::sys::tcp::Account;
 use crate::sys::{procfs, tcp};
 use crate::wire::http::{Beginning, beginning};
-use crate::wire::rescue::{Descriptor, News};
+use crate::wire::rescue::{Descriptor, Report};
 
 /// The pause between looks while a request may be in flight.
 const EAGER: Duration = Duration::from_millis(5);
@@ -69,7 +69,7 @@ impl Rescuer {
         let threads = worker.look(now);
         let waiting = worker.take_waiting(now);
         if !threads.is_empty() {
-            self.say(&News::Stuck {
+            self.say(&Report::Stuck {
                 worker: id,
                 threads,
             });
@@ -114,7 +114,7 @@ impl Rescuer {
         let is_in_danger = |orphan: &Orphan| orphan.is_in_danger_from(id);
         if worker.is_awaited() && worker.is_still(now) && !self.orphans.values().any(is_in_danger) {
             worker.is_quiet = true;
-            self.say(&News::Quiet { worker: id });
+            self.say(&Report::Quiet { worker: id });
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::fleet::{Event, RetirementId, WorkerId};
 use crate::sys::interrupt::interrupt_threads;
 use crate::sys::process;
 use crate::wire::diag::{States, TcpState};
-use crate::wire::rescue::{News, Order};
+use crate::wire::rescue::{Order, Report};
 
 /// How long rescuers may take when all is over.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -116,31 +116,31 @@ impl Supervisor {
     pub(super) fn rescuer_ready(&mut self, retirement: RetirementId) {
         while let Some(rescuer) = self.rescuers.rescuers.get(&retirement) {
             match rescuer.hear() {
-                Ok(Some(news)) => self.heard(retirement, news),
+                Ok(Some(report)) => self.heard(retirement, report),
                 Ok(None) => return,
                 Err(_) => return self.lose_rescuer(retirement),
             }
         }
     }
 
-    pub(super) fn heard(&mut self, retirement: RetirementId, news: News) {
-        match news {
-            News::Holding { worker, held } => {
+    pub(super) fn heard(&mut self, retirement: RetirementId, report: Report) {
+        match report {
+            Report::Holding { worker, held } => {
                 debug!("worker {worker}: {held} of its connections are held")
             }
-            News::Quiet { worker } => self.inbox.push_back(Event::ConnectionsIdle {
+            Report::Quiet { worker } => self.inbox.push_back(Event::ConnectionsIdle {
                 worker: WorkerId(worker),
             }),
-            News::Stuck { worker, threads } => {
+            Report::Stuck { worker, threads } => {
                 self.interrupt(retirement, WorkerId(worker), &threads)
             }
-            News::Heard { worker, .. } | News::Checked { worker, .. } => {
+            Report::Heard { worker, .. } | Report::Checked { worker, .. } => {
                 debug!("worker {worker}: its rescuer answers late");
             }
-            News::Progress { worker, tally } => {
+            Report::Progress { worker, tally } => {
                 self.rescuers.figures.note(retirement, worker, tally, false)
             }
-            News::Report { worker, tally } => {
+            Report::Finished { worker, tally } => {
                 info!("worker {worker}: {}", sentence(&tally));
                 self.rescuers.figures.note(retirement, worker, tally, true);
                 if let Some(rescuer) = self.rescuers.rescuers.get_mut(&retirement) {

@@ -15,7 +15,7 @@ use crate::config::{Config, Forwarding};
 use crate::fleet::{Endpoint, RetirementId, WorkerId};
 use crate::sys::{channel, pidfd, process, procfs, tcp};
 use crate::wire::rescue::{
-    Configuration, Descriptor, Forwarded, LONGEST, MOST_TAKEN, News, Order, Route, decode, encode,
+    Configuration, Descriptor, Forwarded, LONGEST, MOST_TAKEN, Order, Report, Route, decode, encode,
 };
 
 /// How long a rescuer may take to take what it is sent.
@@ -100,7 +100,7 @@ impl Rescuer {
     }
 
     /// What it has said; none for now. An error: it is gone.
-    pub(super) fn hear(&self) -> io::Result<Option<News>> {
+    pub(super) fn hear(&self) -> io::Result<Option<Report>> {
         let mut bytes = vec![0; LONGEST];
         loop {
             let count = match channel::receive(&self.channel, &mut bytes) {
@@ -110,7 +110,7 @@ impl Rescuer {
                 received => received?.0,
             };
             match decode(&bytes[..count]) {
-                Some(news) => return Ok(Some(news)),
+                Some(report) => return Ok(Some(report)),
                 None => log::warn!("a rescuer said something that is not understood"),
             }
         }

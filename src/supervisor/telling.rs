@@ -14,7 +14,7 @@ use super::rescuer::connections_of;
 use crate::fleet::{RetirementId, WorkerId};
 use crate::sys::channel;
 use crate::sys::interrupt::{Stopped, stop_threads};
-use crate::wire::rescue::{News, Order};
+use crate::wire::rescue::{Order, Report};
 
 /// How long a rescuer may take to answer. Longer than a look at many connections on a busy machine;
 /// one that takes more hangs.
@@ -59,8 +59,8 @@ impl Supervisor {
         worker: WorkerId,
     ) -> io::Result<(Option<Stopped>, bool)> {
         let worker = worker.0;
-        let heard = |news: &News| match news {
-            News::Heard {
+        let heard = |report: &Report| match report {
+            Report::Heard {
                 readers,
                 worker: of,
             } if *of == worker => Some(readers.clone()),
@@ -74,8 +74,8 @@ impl Supervisor {
         let Ok(stopped) = stop_threads(&readers) else {
             return Ok((None, true));
         };
-        let checked = |news: &News| match news {
-            News::Checked {
+        let checked = |report: &Report| match report {
+            Report::Checked {
                 is_still,
                 worker: of,
             } if *of == worker => Some(*is_still),
@@ -90,7 +90,7 @@ impl Supervisor {
         &mut self,
         retirement: RetirementId,
         order: &Order,
-        answer: impl Fn(&News) -> Option<T>,
+        answer: impl Fn(&Report) -> Option<T>,
     ) -> io::Result<T> {
         let deadline = Instant::now() + HEARING;
         let rescuer = self.rescuers.rescuers.get(&retirement);
@@ -101,9 +101,9 @@ impl Supervisor {
             let rescuer = self.rescuers.rescuers.get(&retirement);
             let rescuer = rescuer.ok_or(io::ErrorKind::BrokenPipe)?;
             match rescuer.hear() {
-                Ok(Some(news)) => match answer(&news) {
+                Ok(Some(report)) => match answer(&report) {
                     Some(answer) => return Ok(answer),
-                    None => self.heard(retirement, news),
+                    None => self.heard(retirement, report),
                 },
                 Ok(None) => {
                     let left = deadline.saturating_duration_since(Instant::now());

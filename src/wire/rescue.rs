@@ -15,7 +15,7 @@
 //!   Take … Taken               ───────►          connections that were accepted late
 //!   Gone                       ───────►
 //!                              ◄─────── Progress, sometimes
-//!                              ◄─────── Report   all of its connections are done
+//!                              ◄─────── Finished all of its connections are done
 //! ```
 //! The stop signal waits for `Checked`: what a worker writes after it may be its last answer, and what
 //! a reader of its takes along when it dies must have been copied before.
@@ -93,7 +93,7 @@ pub enum Order {
         /// The retiring worker.
         worker: u64,
     },
-    /// The answer to [`News::Stuck`]: the threads have been interrupted, or cannot be.
+    /// The answer to [`Report::Stuck`]: the threads have been interrupted, or cannot be.
     Interrupted {
         /// The retiring worker.
         worker: u64,
@@ -103,7 +103,7 @@ pub enum Order {
         /// The retiring worker.
         worker: u64,
     },
-    /// The readers that [`News::Heard`] named stand still.
+    /// The readers that [`Report::Heard`] named stand still.
     Stopped {
         /// The retiring worker.
         worker: u64,
@@ -140,8 +140,8 @@ pub struct Descriptor {
 
 /// What the rescuer says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "news", rename_all = "kebab-case")]
-pub enum News {
+#[serde(tag = "report", rename_all = "kebab-case")]
+pub enum Report {
     /// After [`Order::Taken`].
     Holding {
         /// The worker.
@@ -174,7 +174,7 @@ pub enum News {
     Checked {
         /// The worker.
         worker: u64,
-        /// Whether nothing was taken since [`News::Heard`] of which there is no copy: else let it
+        /// Whether nothing was taken since [`Report::Heard`] of which there is no copy: else let it
         /// be answered first.
         is_still: bool,
     },
@@ -186,7 +186,7 @@ pub enum News {
         tally: Tally,
     },
     /// Everything of the worker's is done, or the rescuer ends.
-    Report {
+    Finished {
         /// The worker.
         worker: u64,
         /// What became of its connections.
@@ -246,10 +246,10 @@ mod tests {
     }
 
     #[test]
-    fn news_are_readable() {
-        let bytes = encode(&News::Quiet { worker: 7 });
-        assert_eq!(bytes, br#"{"news":"quiet","worker":7}"#);
-        assert_eq!(decode::<News>(&bytes), Some(News::Quiet { worker: 7 }));
+    fn reports_are_readable() {
+        let bytes = encode(&Report::Quiet { worker: 7 });
+        assert_eq!(bytes, br#"{"report":"quiet","worker":7}"#);
+        assert_eq!(decode::<Report>(&bytes), Some(Report::Quiet { worker: 7 }));
     }
 
     proptest! {

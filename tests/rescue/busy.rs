@@ -113,9 +113,9 @@ fn quiesce(rescuer: &Rescuer, server: &Server) -> usize {
     rescuer.take(server.pid(), connections, &numbers);
     let mut interrupted = 0;
     loop {
-        match rescuer.news() {
-            News::Quiet { .. } => return interrupted,
-            News::Stuck { threads, .. } => {
+        match rescuer.next_report() {
+            Report::Quiet { .. } => return interrupted,
+            Report::Stuck { threads, .. } => {
                 interrupted += interrupt::interrupt_threads(&threads).unwrap();
                 rescuer.order(&Order::Interrupted { worker: WORKER }, &[]);
             }
@@ -160,7 +160,7 @@ fn retire(test: &str, command: &str) {
         .into_iter()
         .map(|client| client.join().unwrap())
         .collect();
-    let tally = rescuer.report();
+    let tally = rescuer.final_tally();
     println!("{test}: {tally:?}");
     for (count, answer) in last {
         let answer =

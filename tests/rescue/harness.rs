@@ -70,8 +70,8 @@ impl Rescuer {
         self.order(&Order::Taken { worker: WORKER }, &[]);
         let held = descriptors.len();
         assert_eq!(
-            self.news(),
-            News::Holding {
+            self.next_report(),
+            Report::Holding {
                 worker: WORKER,
                 held
             }
@@ -90,13 +90,13 @@ impl Rescuer {
         self.take(own, numbers.iter().map(descriptor).collect(), &numbers);
     }
 
-    pub(crate) fn news(&self) -> News {
+    pub(crate) fn next_report(&self) -> Report {
         let mut bytes = [0; LONGEST];
         loop {
             let (count, _) = channel::receive(&self.channel, &mut bytes).unwrap();
             match decode(&bytes[..count]).unwrap() {
-                News::Progress { .. } => {}
-                news => return news,
+                Report::Progress { .. } => {}
+                report => return report,
             }
         }
     }
@@ -109,8 +109,8 @@ impl Rescuer {
         let error = loop {
             match channel::receive(&self.channel, &mut bytes) {
                 Ok((count, _)) => {
-                    let news = decode(&bytes[..count]).unwrap();
-                    assert!(matches!(news, News::Progress { .. }), "{news:?}");
+                    let report = decode(&bytes[..count]).unwrap();
+                    assert!(matches!(report, Report::Progress { .. }), "{report:?}");
                 }
                 Err(error) => break error,
             }
@@ -120,14 +120,14 @@ impl Rescuer {
     }
 
     pub(crate) fn wait_quiet(&self) {
-        assert_eq!(self.news(), News::Quiet { worker: WORKER });
+        assert_eq!(self.next_report(), Report::Quiet { worker: WORKER });
     }
 
     /// Says that the stop signal comes; the threads that are to be stopped before it.
     pub(crate) fn tell(&self) -> Vec<i32> {
         self.order(&Order::Told { worker: WORKER }, &[]);
-        match self.news() {
-            News::Heard { readers, .. } => readers,
+        match self.next_report() {
+            Report::Heard { readers, .. } => readers,
             other => panic!("{other:?}"),
         }
     }
@@ -137,18 +137,18 @@ impl Rescuer {
         loop {
             let stopped = interrupt::stop_threads(&self.tell()).unwrap();
             self.order(&Order::Stopped { worker: WORKER }, &[]);
-            match self.news() {
-                News::Checked { is_still: true, .. } => return stopped,
-                News::Checked { .. } => {}
+            match self.next_report() {
+                Report::Checked { is_still: true, .. } => return stopped,
+                Report::Checked { .. } => {}
                 other => panic!("{other:?}"),
             }
         }
     }
 
-    pub(crate) fn report(&self) -> Tally {
+    pub(crate) fn final_tally(&self) -> Tally {
         self.order(&Order::Gone { worker: WORKER }, &[]);
         loop {
-            if let News::Report { tally, .. } = self.news() {
+            if let Report::Finished { tally, .. } = self.next_report() {
                 return tally;
             }
         }
@@ -210,7 +210,7 @@ pub(crate) fn ask(connect: SocketAddr, request: &[u8]) -> (String, Tally) {
     client.write_all(request).unwrap();
     let answer = read_all(&mut client);
     drop(client);
-    (answer, rescuer.report())
+    (answer, rescuer.final_tally())
 }
 
 pub(crate) fn answer(body: &str) -> String {

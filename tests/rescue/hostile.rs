@@ -17,7 +17,7 @@ fn orphan_within(header_timeout_ms: u64, connect: SocketAddr) -> (Rescuer, TcpSt
 }
 
 fn given_up(rescuer: &Rescuer) -> Vec<String> {
-    rescuer.report().reasons.into_keys().collect()
+    rescuer.final_tally().reasons.into_keys().collect()
 }
 
 #[test]
@@ -87,5 +87,5 @@ fn a_client_that_never_reads_holds_the_server_back() {
     let peak = peak.unwrap().trim().trim_end_matches(" kB");
     assert!(peak.parse::<u64>().unwrap() < 30_000, "{peak} kB");
     drop(client);
-    assert_eq!(rescuer.report().rescued, 0);
+    assert_eq!(rescuer.final_tally().rescued, 0);
 }

@@ -25,7 +25,7 @@ use nix::unistd::Pid;
 use reuseport_run::rescue::NAME;
 use reuseport_run::sys::{channel, interrupt, pidfd, procfs, tcp};
 use reuseport_run::wire::rescue::{
-    Configuration, Descriptor, Forwarded, LONGEST, News, Order, Route, Tally, decode, encode,
+    Configuration, Descriptor, Forwarded, LONGEST, Order, Report, Route, Tally, decode, encode,
 };
 
 use harness::*;

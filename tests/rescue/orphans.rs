@@ -73,7 +73,7 @@ fn bodies_of_every_kind_pass() {
     assert_eq!(read_head(&mut client), "HTTP/1.1 100 Continue\r\n\r\n");
     client.write_all(b"hello").unwrap();
     assert!(read_all(&mut client).contains("hello"));
-    assert_eq!(rescuer.report().rescued, 1);
+    assert_eq!(rescuer.final_tally().rescued, 1);
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn what_is_not_http_gets_no_answer() {
             Ok(count) => assert_eq!(count, 0),
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset),
         }
-        assert_eq!(rescuer.report().reasons.get("not-http"), Some(&1));
+        assert_eq!(rescuer.final_tally().reasons.get("not-http"), Some(&1));
     }
 }
 
@@ -207,7 +207,7 @@ fn a_client_that_dawdles_is_not_waited_for() {
     drop(worker);
     client.write_all(b"GET / HT").unwrap();
     assert_eq!(read_all(&mut client), "");
-    assert_eq!(rescuer.report().reasons.get("time-out"), Some(&1));
+    assert_eq!(rescuer.final_tally().reasons.get("time-out"), Some(&1));
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn an_idle_orphan_is_closed_when_its_time_is_up() {
     rescuer.tell();
     drop(worker);
     assert_eq!(read_all(&mut client), "");
-    assert_eq!(rescuer.report().idle, 1);
+    assert_eq!(rescuer.final_tally().idle, 1);
 }
 
 #[test]

@@ -208,7 +208,7 @@ fn rescued(address: SocketAddr, pieces: &[&[u8]]) -> (Vec<u8>, Tally) {
     let mut bytes = Vec::new();
     client.read_to_end(&mut bytes).unwrap();
     drop(client);
-    (bytes, rescuer.report())
+    (bytes, rescuer.final_tally())
 }
 
 /// The bytes without the lines of the connection, and what those say.

@@ -64,7 +64,7 @@ fn a_request_does_not_wait_for_those_of_others() {
     busy.rescuer.wait_quiet();
     busy.rescuer.tell();
     drop((busy.worker, busy.patient));
-    assert_eq!(busy.rescuer.report().rescued, 1);
+    assert_eq!(busy.rescuer.final_tally().rescued, 1);
 }
 
 #[test]

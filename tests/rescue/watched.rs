@@ -24,7 +24,7 @@ fn a_connection_that_the_worker_keeps_is_not_read_from() {
     worker.write_all(b"HTTP/1.1 200 OK\r\n\r\nmine").unwrap();
     drop(worker);
     assert_eq!(read_all(&mut client), "HTTP/1.1 200 OK\r\n\r\nmine");
-    assert_eq!(rescuer.report().finished, 1);
+    assert_eq!(rescuer.final_tally().finished, 1);
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn a_workers_own_close_is_not_held_back() {
         "{:?}",
         since.elapsed()
     );
-    assert_eq!(rescuer.report().finished, 1);
+    assert_eq!(rescuer.final_tally().finished, 1);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn what_waits_in_a_queue_is_answered() {
     late.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     assert!(read_all(&mut late).ends_with("new"));
     drop((early, late));
-    let tally = rescuer.report();
+    let tally = rescuer.final_tally();
     assert_eq!((tally.held, tally.rescued), (2, 2));
 }
 
@@ -144,7 +144,7 @@ fn it_ends_when_it_is_told_when_it_is_left_and_when_nothing_remains() {
 
     let (mut rescuer, client) = orphan("127.0.0.1:1".parse().unwrap());
     drop(client);
-    assert_eq!(rescuer.report().held, 1);
+    assert_eq!(rescuer.final_tally().held, 1);
     assert!(rescuer.process.wait().unwrap().success());
 }
 
@@ -189,8 +189,8 @@ fn hundreds_of_idle_connections_are_held_and_let_go() {
     }
     rescuer.order(&Order::Taken { worker: WORKER }, &[]);
     assert_eq!(
-        rescuer.news(),
-        News::Holding {
+        rescuer.next_report(),
+        Report::Holding {
             worker: WORKER,
             held: 400
         }
@@ -199,7 +199,7 @@ fn hundreds_of_idle_connections_are_held_and_let_go() {
     rescuer.tell();
     let clients: Vec<TcpStream> = pairs.into_iter().map(|(client, _)| client).collect();
     drop(clients);
-    let tally = rescuer.report();
+    let tally = rescuer.final_tally();
     assert_eq!((tally.held, tally.given_up), (400, 0));
     assert_eq!(tally.idle + tally.finished, 400);
 }
