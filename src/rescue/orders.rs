@@ -32,29 +32,29 @@ impl Rescuer {
 
     fn obey(&mut self, order: Order, descriptors: Vec<OwnedFd>, now: Instant) {
         match order {
-            Order::Take {
+            Order::Hold {
                 worker,
                 pid,
                 connections,
             } => self.take(worker, pid, connections, descriptors, now),
-            Order::Taken { worker } => {
+            Order::AllSent { worker } => {
                 let known = self.worker(worker);
                 known.is_complete = true;
                 let held = known.kept.len();
                 self.say(&Report::Holding { worker, held });
                 self.check_quiet(worker, now);
             }
-            Order::Interrupted { worker } => self.worker(worker).was_interrupted(now),
-            Order::Told { worker } => {
+            Order::ReadersInterrupted { worker } => self.worker(worker).was_interrupted(now),
+            Order::PrepareStop { worker } => {
                 let readers = self.worker(worker).tell(now);
                 self.say(&Report::Heard { worker, readers });
             }
-            Order::Stopped { worker } => {
+            Order::ReadersStopped { worker } => {
                 let is_still = self.worker(worker).is_as_told(now);
                 self.say(&Report::Checked { worker, is_still });
             }
-            Order::Gone { worker } => self.worker(worker).is_gone = true,
-            Order::Queue { worker, .. } => {
+            Order::WorkerExited { worker } => self.worker(worker).is_gone = true,
+            Order::DrainBacklog { worker, .. } => {
                 for listener in descriptors {
                     self.open_queue(worker, listener, now);
                 }

@@ -53,7 +53,7 @@ impl Supervisor {
         let rescuer = self.rescuer(retirement)?;
         rescuer.include(worker);
         rescuer.order(
-            &Order::Queue {
+            &Order::DrainBacklog {
                 worker: worker.0,
                 address,
             },

@@ -107,7 +107,7 @@ impl Supervisor {
         let Some(rescuer) = self.rescuers.of(worker) else {
             return;
         };
-        if let Err(error) = rescuer.order(&Order::Gone { worker: worker.0 }, &[]) {
+        if let Err(error) = rescuer.order(&Order::WorkerExited { worker: worker.0 }, &[]) {
             debug!("worker {worker}: cannot tell its rescuer that it is gone: {error}");
         }
         rescuer.workers.remove(&worker);
@@ -158,7 +158,7 @@ impl Supervisor {
         let Some(rescuer) = self.rescuers.rescuers.get_mut(&retirement) else {
             return;
         };
-        if let Err(error) = rescuer.order(&Order::Interrupted { worker: worker.0 }, &[]) {
+        if let Err(error) = rescuer.order(&Order::ReadersInterrupted { worker: worker.0 }, &[]) {
             debug!("worker {worker}: cannot tell its rescuer of the interruption: {error}");
         }
     }

@@ -139,7 +139,7 @@ impl Rescuer {
             }
             rest = &rest[fetched.looked..];
             self.order(
-                &Order::Take {
+                &Order::Hold {
                     worker: worker.0,
                     pid,
                     connections: fetched.connections,
@@ -147,7 +147,7 @@ impl Rescuer {
                 &fetched.sockets,
             )?;
         }
-        self.order(&Order::Taken { worker: worker.0 }, &[])?;
+        self.order(&Order::AllSent { worker: worker.0 }, &[])?;
         Ok(fresh.len())
     }
 }

@@ -66,7 +66,7 @@ impl Supervisor {
             } if *of == worker => Some(readers.clone()),
             _ => None,
         };
-        let readers = self.consult(retirement, &Order::Told { worker }, heard)?;
+        let readers = self.consult(retirement, &Order::PrepareStop { worker }, heard)?;
         if readers.is_empty() {
             return Ok((None, true));
         }
@@ -81,7 +81,7 @@ impl Supervisor {
             } if *of == worker => Some(*is_still),
             _ => None,
         };
-        let is_still = self.consult(retirement, &Order::Stopped { worker }, checked)?;
+        let is_still = self.consult(retirement, &Order::ReadersStopped { worker }, checked)?;
         Ok((Some(stopped), is_still))
     }
 

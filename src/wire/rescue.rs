@@ -3,17 +3,17 @@
 //!
 //! ```text
 //!  supervisor                           rescuer
-//!   Take (connections) … Taken ───────►          holds them, freezes them
+//!   Hold (connections) … AllSent ───────►          holds them, freezes them
 //!                              ◄─────── Holding
 //!                              ◄─────── Stuck    (only if its readers block)
-//!   Interrupted                ───────►
+//!   ReadersInterrupted                ───────►
 //!                              ◄─────── Quiet    no request is in flight
-//!   Told                       ───────►
+//!   PrepareStop                       ───────►
 //!                              ◄─────── Heard    (its readers are stopped)
-//!   Stopped                    ───────►
+//!   ReadersStopped                    ───────►
 //!                              ◄─────── Checked  (now the stop signal, or all once more)
-//!   Take … Taken               ───────►          connections that were accepted late
-//!   Gone                       ───────►
+//!   Hold … AllSent               ───────►          connections that were accepted late
+//!   WorkerExited                       ───────►
 //!                              ◄─────── Progress, sometimes
 //!                              ◄─────── Finished all of its connections are done
 //! ```
@@ -31,7 +31,7 @@ pub const LONGEST: usize = 32 * 1024;
 /// The most threads in one message.
 pub const MOST_THREADS: usize = 1000;
 
-/// The most connections in one [`Order::Take`]: one message's descriptors, and some to spare.
+/// The most connections in one [`Order::Hold`]: one message's descriptors, and some to spare.
 pub const MOST_TAKEN: usize = 200;
 
 /// What a rescuer is started with, as its first argument.
@@ -80,7 +80,7 @@ pub enum Forwarded {
 #[serde(tag = "order", rename_all = "kebab-case")]
 pub enum Order {
     /// Hold these connections, whose descriptors come along in this order.
-    Take {
+    Hold {
         /// The retiring worker.
         worker: u64,
         /// Its first process.
@@ -89,32 +89,32 @@ pub enum Order {
         connections: Vec<Descriptor>,
     },
     /// All have come, for now.
-    Taken {
+    AllSent {
         /// The retiring worker.
         worker: u64,
     },
     /// The answer to [`Report::Stuck`]: the threads have been interrupted, or cannot be.
-    Interrupted {
+    ReadersInterrupted {
         /// The retiring worker.
         worker: u64,
     },
     /// The worker gets its stop signal soon.
-    Told {
+    PrepareStop {
         /// The retiring worker.
         worker: u64,
     },
     /// The readers that [`Report::Heard`] named stand still.
-    Stopped {
+    ReadersStopped {
         /// The retiring worker.
         worker: u64,
     },
     /// The worker and its whole process group are dead.
-    Gone {
+    WorkerExited {
         /// The worker.
         worker: u64,
     },
     /// Accept what waits in this listener, whose descriptor comes along.
-    Queue {
+    DrainBacklog {
         /// The worker that will not accept it.
         worker: u64,
         /// The listener's address.
@@ -142,7 +142,7 @@ pub struct Descriptor {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "report", rename_all = "kebab-case")]
 pub enum Report {
-    /// After [`Order::Taken`].
+    /// After [`Order::AllSent`].
     Holding {
         /// The worker.
         worker: u64,
@@ -162,7 +162,7 @@ pub enum Report {
         /// The worker.
         worker: u64,
     },
-    /// The answer to [`Order::Told`].
+    /// The answer to [`Order::PrepareStop`].
     Heard {
         /// The worker.
         worker: u64,
@@ -170,7 +170,7 @@ pub enum Report {
         /// ([`stop_threads`](crate::sys::interrupt::stop_threads)).
         readers: Vec<i32>,
     },
-    /// The answer to [`Order::Stopped`].
+    /// The answer to [`Order::ReadersStopped`].
     Checked {
         /// The worker.
         worker: u64,
@@ -235,7 +235,7 @@ mod tests {
             number: i32::MIN,
             inode: u64::MAX,
         };
-        let order = Order::Take {
+        let order = Order::Hold {
             worker: u64::MAX,
             pid: i32::MIN,
             connections: vec![widest; MOST_TAKEN],

@@ -117,7 +117,7 @@ fn quiesce(rescuer: &Rescuer, server: &Server) -> usize {
             Report::Quiet { .. } => return interrupted,
             Report::Stuck { threads, .. } => {
                 interrupted += interrupt::interrupt_threads(&threads).unwrap();
-                rescuer.order(&Order::Interrupted { worker: WORKER }, &[]);
+                rescuer.order(&Order::ReadersInterrupted { worker: WORKER }, &[]);
             }
             other => panic!("{other:?}"),
         }

@@ -60,14 +60,14 @@ impl Rescuer {
 
     pub(crate) fn take(&self, pid: i32, connections: Vec<Descriptor>, descriptors: &[RawFd]) {
         self.order(
-            &Order::Take {
+            &Order::Hold {
                 worker: WORKER,
                 pid,
                 connections,
             },
             descriptors,
         );
-        self.order(&Order::Taken { worker: WORKER }, &[]);
+        self.order(&Order::AllSent { worker: WORKER }, &[]);
         let held = descriptors.len();
         assert_eq!(
             self.next_report(),
@@ -125,7 +125,7 @@ impl Rescuer {
 
     /// Says that the stop signal comes; the threads that are to be stopped before it.
     pub(crate) fn tell(&self) -> Vec<i32> {
-        self.order(&Order::Told { worker: WORKER }, &[]);
+        self.order(&Order::PrepareStop { worker: WORKER }, &[]);
         match self.next_report() {
             Report::Heard { readers, .. } => readers,
             other => panic!("{other:?}"),
@@ -136,7 +136,7 @@ impl Rescuer {
     pub(crate) fn tell_and_stop(&self) -> interrupt::Stopped {
         loop {
             let stopped = interrupt::stop_threads(&self.tell()).unwrap();
-            self.order(&Order::Stopped { worker: WORKER }, &[]);
+            self.order(&Order::ReadersStopped { worker: WORKER }, &[]);
             match self.next_report() {
                 Report::Checked { is_still: true, .. } => return stopped,
                 Report::Checked { .. } => {}
@@ -146,7 +146,7 @@ impl Rescuer {
     }
 
     pub(crate) fn final_tally(&self) -> Tally {
-        self.order(&Order::Gone { worker: WORKER }, &[]);
+        self.order(&Order::WorkerExited { worker: WORKER }, &[]);
         loop {
             if let Report::Finished { tally, .. } = self.next_report() {
                 return tally;

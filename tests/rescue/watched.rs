@@ -97,7 +97,7 @@ fn what_waits_in_a_queue_is_answered() {
     let mut late = TcpStream::connect(local).unwrap();
     let rescuer = Rescuer::start(&configuration(local, address));
     rescuer.order(
-        &Order::Queue {
+        &Order::DrainBacklog {
             worker: WORKER,
             address: local,
         },
@@ -179,7 +179,7 @@ fn hundreds_of_idle_connections_are_held_and_let_go() {
         };
         let connections = numbers.iter().map(at).collect();
         rescuer.order(
-            &Order::Take {
+            &Order::Hold {
                 worker: WORKER,
                 pid: own,
                 connections,
@@ -187,7 +187,7 @@ fn hundreds_of_idle_connections_are_held_and_let_go() {
             &numbers,
         );
     }
-    rescuer.order(&Order::Taken { worker: WORKER }, &[]);
+    rescuer.order(&Order::AllSent { worker: WORKER }, &[]);
     assert_eq!(
         rescuer.next_report(),
         Report::Holding {
