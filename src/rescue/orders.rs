@@ -47,11 +47,14 @@ impl Rescuer {
             Order::ReadersInterrupted { worker } => self.worker(worker).was_interrupted(now),
             Order::PrepareStop { worker } => {
                 let readers = self.worker(worker).tell(now);
-                self.say(&Report::Heard { worker, readers });
+                self.say(&Report::Readers {
+                    worker,
+                    threads: readers,
+                });
             }
             Order::ReadersStopped { worker } => {
-                let is_still = self.worker(worker).is_as_told(now);
-                self.say(&Report::Checked { worker, is_still });
+                let may_stop = self.worker(worker).is_as_told(now);
+                self.say(&Report::StopChecked { worker, may_stop });
             }
             Order::WorkerExited { worker } => self.worker(worker).is_gone = true,
             Order::DrainBacklog { worker, .. } => {

@@ -69,7 +69,7 @@ impl Rescuer {
         let threads = worker.look(now);
         let waiting = worker.take_waiting(now);
         if !threads.is_empty() {
-            self.say(&Report::Stuck {
+            self.say(&Report::BlockedReaders {
                 worker: id,
                 threads,
             });
@@ -114,7 +114,7 @@ impl Rescuer {
         let is_in_danger = |orphan: &Orphan| orphan.is_in_danger_from(id);
         if worker.is_awaited() && worker.is_still(now) && !self.orphans.values().any(is_in_danger) {
             worker.is_quiet = true;
-            self.say(&Report::Quiet { worker: id });
+            self.say(&Report::Idle { worker: id });
         }
     }
 }

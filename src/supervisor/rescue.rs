@@ -128,13 +128,13 @@ impl Supervisor {
             Report::Holding { worker, held } => {
                 debug!("worker {worker}: {held} of its connections are held")
             }
-            Report::Quiet { worker } => self.inbox.push_back(Event::ConnectionsIdle {
+            Report::Idle { worker } => self.inbox.push_back(Event::ConnectionsIdle {
                 worker: WorkerId(worker),
             }),
-            Report::Stuck { worker, threads } => {
+            Report::BlockedReaders { worker, threads } => {
                 self.interrupt(retirement, WorkerId(worker), &threads)
             }
-            Report::Heard { worker, .. } | Report::Checked { worker, .. } => {
+            Report::Readers { worker, .. } | Report::StopChecked { worker, .. } => {
                 debug!("worker {worker}: its rescuer answers late");
             }
             Report::Progress { worker, tally } => {

@@ -34,8 +34,8 @@ impl Supervisor {
         let deadline = Instant::now() + HEARING;
         let prepared = taken.and_then(|_| {
             loop {
-                let (stopped, is_still) = self.stop_readers(retirement, worker)?;
-                if is_still || Instant::now() >= deadline {
+                let (stopped, may_stop) = self.stop_readers(retirement, worker)?;
+                if may_stop || Instant::now() >= deadline {
                     return Ok(stopped);
                 }
             }
@@ -60,8 +60,8 @@ impl Supervisor {
     ) -> io::Result<(Option<Stopped>, bool)> {
         let worker = worker.0;
         let heard = |report: &Report| match report {
-            Report::Heard {
-                readers,
+            Report::Readers {
+                threads: readers,
                 worker: of,
             } if *of == worker => Some(readers.clone()),
             _ => None,
@@ -75,14 +75,14 @@ impl Supervisor {
             return Ok((None, true));
         };
         let checked = |report: &Report| match report {
-            Report::Checked {
-                is_still,
+            Report::StopChecked {
+                may_stop,
                 worker: of,
-            } if *of == worker => Some(*is_still),
+            } if *of == worker => Some(*may_stop),
             _ => None,
         };
-        let is_still = self.consult(retirement, &Order::ReadersStopped { worker }, checked)?;
-        Ok((Some(stopped), is_still))
+        let may_stop = self.consult(retirement, &Order::ReadersStopped { worker }, checked)?;
+        Ok((Some(stopped), may_stop))
     }
 
     /// Gives an order and waits for its answer; what else is heard meanwhile is heard.

@@ -5,19 +5,19 @@
 //!  supervisor                           rescuer
 //!   Hold (connections) … AllSent ───────►          holds them, freezes them
 //!                              ◄─────── Holding
-//!                              ◄─────── Stuck    (only if its readers block)
+//!                              ◄─────── BlockedReaders    (only if its readers block)
 //!   ReadersInterrupted                ───────►
-//!                              ◄─────── Quiet    no request is in flight
+//!                              ◄─────── Idle    no request is in flight
 //!   PrepareStop                       ───────►
-//!                              ◄─────── Heard    (its readers are stopped)
+//!                              ◄─────── Readers    (its readers are stopped)
 //!   ReadersStopped                    ───────►
-//!                              ◄─────── Checked  (now the stop signal, or all once more)
+//!                              ◄─────── StopChecked  (now the stop signal, or all once more)
 //!   Hold … AllSent               ───────►          connections that were accepted late
 //!   WorkerExited                       ───────►
 //!                              ◄─────── Progress, sometimes
 //!                              ◄─────── Finished all of its connections are done
 //! ```
-//! The stop signal waits for `Checked`: what a worker writes after it may be its last answer, and what
+//! The stop signal waits for `StopChecked`: what a worker writes after it may be its last answer, and what
 //! a reader of its takes along when it dies must have been copied before.
 
 use std::collections::BTreeMap;
@@ -93,7 +93,7 @@ pub enum Order {
         /// The retiring worker.
         worker: u64,
     },
-    /// The answer to [`Report::Stuck`]: the threads have been interrupted, or cannot be.
+    /// The answer to [`Report::BlockedReaders`]: the threads have been interrupted, or cannot be.
     ReadersInterrupted {
         /// The retiring worker.
         worker: u64,
@@ -103,7 +103,7 @@ pub enum Order {
         /// The retiring worker.
         worker: u64,
     },
-    /// The readers that [`Report::Heard`] named stand still.
+    /// The readers that [`Report::Readers`] named stand still.
     ReadersStopped {
         /// The retiring worker.
         worker: u64,
@@ -151,32 +151,32 @@ pub enum Report {
     },
     /// Threads of the worker may sleep in a read that has its bytes already: interrupt them
     /// ([`interrupt_threads`](crate::sys::interrupt::interrupt_threads)), and say so.
-    Stuck {
+    BlockedReaders {
         /// The worker.
         worker: u64,
         /// The threads.
         threads: Vec<i32>,
     },
     /// No request of the worker's is in flight any more; said once.
-    Quiet {
+    Idle {
         /// The worker.
         worker: u64,
     },
     /// The answer to [`Order::PrepareStop`].
-    Heard {
+    Readers {
         /// The worker.
         worker: u64,
         /// The threads that sleep in reads, which would take along what comes now
         /// ([`stop_threads`](crate::sys::interrupt::stop_threads)).
-        readers: Vec<i32>,
+        threads: Vec<i32>,
     },
     /// The answer to [`Order::ReadersStopped`].
-    Checked {
+    StopChecked {
         /// The worker.
         worker: u64,
-        /// Whether nothing was taken since [`Report::Heard`] of which there is no copy: else let it
+        /// Whether nothing was taken since [`Report::Readers`] of which there is no copy: else let it
         /// be answered first.
-        is_still: bool,
+        may_stop: bool,
     },
     /// What has become of the worker's connections so far; said when it has changed, but not often.
     Progress {
@@ -247,9 +247,9 @@ mod tests {
 
     #[test]
     fn reports_are_readable() {
-        let bytes = encode(&Report::Quiet { worker: 7 });
-        assert_eq!(bytes, br#"{"report":"quiet","worker":7}"#);
-        assert_eq!(decode::<Report>(&bytes), Some(Report::Quiet { worker: 7 }));
+        let bytes = encode(&Report::Idle { worker: 7 });
+        assert_eq!(bytes, br#"{"report":"idle","worker":7}"#);
+        assert_eq!(decode::<Report>(&bytes), Some(Report::Idle { worker: 7 }));
     }
 
     proptest! {

@@ -114,8 +114,8 @@ fn quiesce(rescuer: &Rescuer, server: &Server) -> usize {
     let mut interrupted = 0;
     loop {
         match rescuer.next_report() {
-            Report::Quiet { .. } => return interrupted,
-            Report::Stuck { threads, .. } => {
+            Report::Idle { .. } => return interrupted,
+            Report::BlockedReaders { threads, .. } => {
                 interrupted += interrupt::interrupt_threads(&threads).unwrap();
                 rescuer.order(&Order::ReadersInterrupted { worker: WORKER }, &[]);
             }

@@ -120,14 +120,16 @@ impl Rescuer {
     }
 
     pub(crate) fn wait_quiet(&self) {
-        assert_eq!(self.next_report(), Report::Quiet { worker: WORKER });
+        assert_eq!(self.next_report(), Report::Idle { worker: WORKER });
     }
 
     /// Says that the stop signal comes; the threads that are to be stopped before it.
     pub(crate) fn tell(&self) -> Vec<i32> {
         self.order(&Order::PrepareStop { worker: WORKER }, &[]);
         match self.next_report() {
-            Report::Heard { readers, .. } => readers,
+            Report::Readers {
+                threads: readers, ..
+            } => readers,
             other => panic!("{other:?}"),
         }
     }
@@ -138,8 +140,8 @@ impl Rescuer {
             let stopped = interrupt::stop_threads(&self.tell()).unwrap();
             self.order(&Order::ReadersStopped { worker: WORKER }, &[]);
             match self.next_report() {
-                Report::Checked { is_still: true, .. } => return stopped,
-                Report::Checked { .. } => {}
+                Report::StopChecked { may_stop: true, .. } => return stopped,
+                Report::StopChecked { .. } => {}
                 other => panic!("{other:?}"),
             }
         }
