@@ -8,12 +8,12 @@ use super::NAME;
 use super::process::Rescuer;
 use super::worker::Kept;
 use crate::sys::channel;
-use crate::wire::rescue::{Descriptor, LONGEST, Order, Report, decode};
+use crate::wire::rescue::{Descriptor, MAX_MESSAGE_LEN, Order, Report, decode};
 
 impl Rescuer {
     /// Obeys all that is there. A channel that is closed is the order to end: the supervisor is gone.
     pub(super) fn hear_orders(&mut self, now: Instant) {
-        let mut bytes = vec![0; LONGEST];
+        let mut bytes = vec![0; MAX_MESSAGE_LEN];
         while self.is_channel_open {
             match channel::receive(&self.channel, &mut bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,

@@ -92,7 +92,7 @@ impl Rescuer {
             },
             // A quarter is for connections to servers and for looking around.
             max: configuration
-                .max
+                .max_connections
                 .min(usize::try_from(limit / 4 * 3).unwrap_or(usize::MAX)),
             configuration,
             poll,

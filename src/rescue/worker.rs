@@ -9,7 +9,7 @@ use super::quiet::Watch;
 use super::swallowed::Spare;
 use crate::sys::procfs;
 use crate::sys::tcp::Account;
-use crate::wire::rescue::{Descriptor, MOST_THREADS, Tally};
+use crate::wire::rescue::{Descriptor, MAX_THREADS, Tally};
 
 /// The first and the longest pause between two interruptions of a worker.
 const FIRST_PAUSE: Duration = Duration::from_millis(15);
@@ -120,7 +120,7 @@ impl Worker {
                 threads.push(*thread);
             }
         }
-        threads.truncate(MOST_THREADS);
+        threads.truncate(MAX_THREADS);
         threads
     }
 
@@ -190,7 +190,7 @@ impl Worker {
             let readers = readers.entry(pid).or_insert_with(|| procfs::readers(pid));
             threads.extend(readers.get(&kept.at.inode));
         }
-        threads.truncate(MOST_THREADS);
+        threads.truncate(MAX_THREADS);
         if !threads.is_empty() {
             self.next_kick = Some(now + ANSWER);
             self.is_interrupted = true;

@@ -15,7 +15,8 @@ use crate::config::{Config, Forwarding};
 use crate::fleet::{Endpoint, RetirementId, WorkerId};
 use crate::sys::{channel, pidfd, process, procfs, tcp};
 use crate::wire::rescue::{
-    Configuration, Descriptor, Forwarded, LONGEST, MOST_TAKEN, Order, Report, Route, decode, encode,
+    Configuration, Descriptor, Forwarded, MAX_CONNECTIONS, MAX_MESSAGE_LEN, Order, Report, Route,
+    decode, encode,
 };
 
 /// How long a rescuer may take to take what it is sent.
@@ -101,7 +102,7 @@ impl Rescuer {
 
     /// What it has said; none for now. An error: it is gone.
     pub(super) fn hear(&self) -> io::Result<Option<Report>> {
-        let mut bytes = vec![0; LONGEST];
+        let mut bytes = vec![0; MAX_MESSAGE_LEN];
         loop {
             let count = match channel::receive(&self.channel, &mut bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
@@ -129,7 +130,7 @@ impl Rescuer {
             .collect();
         let mut rest = &fresh[..];
         while !rest.is_empty() {
-            let some = &rest[..rest.len().min(MOST_TAKEN)];
+            let some = &rest[..rest.len().min(MAX_CONNECTIONS)];
             let mut fetched = fetch(some)?;
             if fetched.looked == 0 {
                 // There is no descriptor to be had: it counts those for which none comes.
@@ -159,7 +160,7 @@ impl Rescuer {
             .into_iter()
             .filter(|found| self.taken.contains(&found.inode))
             .collect();
-        for some in had.chunks(MOST_TAKEN) {
+        for some in had.chunks(MAX_CONNECTIONS) {
             fetch(some)?.sockets.iter().try_for_each(tcp::thaw)?;
         }
         Ok(())
@@ -177,7 +178,7 @@ fn configuration(config: &Config, endpoints: &[Endpoint]) -> Configuration {
         rescue_timeout_ms: milliseconds(config.rescue_timeout),
         header_timeout_ms: 10_000,
         drain_timeout_ms: milliseconds(config.drain_timeout),
-        max: usize::try_from(config.rescue_max).unwrap_or(usize::MAX),
+        max_connections: usize::try_from(config.rescue_max).unwrap_or(usize::MAX),
         forwarded: match config.rescue_forwarded {
             Forwarding::No => Forwarded::Nothing,
             Forwarding::Forwarded => Forwarded::Forwarded,

@@ -26,13 +26,13 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 /// The longest message, in bytes.
-pub const LONGEST: usize = 32 * 1024;
+pub const MAX_MESSAGE_LEN: usize = 32 * 1024;
 
 /// The most threads in one message.
-pub const MOST_THREADS: usize = 1000;
+pub const MAX_THREADS: usize = 1000;
 
 /// The most connections in one [`Order::Hold`]: one message's descriptors, and some to spare.
-pub const MOST_TAKEN: usize = 200;
+pub const MAX_CONNECTIONS: usize = 200;
 
 /// What a rescuer is started with, as its first argument.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +48,7 @@ pub struct Configuration {
     /// How long to go on when the supervisor is gone, in milliseconds.
     pub drain_timeout_ms: u64,
     /// How many connections to hold at most.
-    pub max: usize,
+    pub max_connections: usize,
     /// What the server is told of the client.
     pub forwarded: Forwarded,
 }
@@ -238,10 +238,10 @@ mod tests {
         let order = Order::Hold {
             worker: u64::MAX,
             pid: i32::MIN,
-            connections: vec![widest; MOST_TAKEN],
+            connections: vec![widest; MAX_CONNECTIONS],
         };
         let bytes = encode(&order);
-        assert!(bytes.len() <= LONGEST, "{}", bytes.len());
+        assert!(bytes.len() <= MAX_MESSAGE_LEN, "{}", bytes.len());
         assert_eq!(decode::<Order>(&bytes).unwrap(), order);
     }
 

@@ -24,7 +24,7 @@ pub(crate) fn configuration(listen: SocketAddr, connect: SocketAddr) -> Configur
         rescue_timeout_ms: 20_000,
         header_timeout_ms: 10_000,
         drain_timeout_ms: 5_000,
-        max: 1000,
+        max_connections: 1000,
         forwarded: Forwarded::Nothing,
     }
 }
@@ -91,7 +91,7 @@ impl Rescuer {
     }
 
     pub(crate) fn next_report(&self) -> Report {
-        let mut bytes = [0; LONGEST];
+        let mut bytes = [0; MAX_MESSAGE_LEN];
         loop {
             let (count, _) = channel::receive(&self.channel, &mut bytes).unwrap();
             match decode(&bytes[..count]).unwrap() {
@@ -105,7 +105,7 @@ impl Rescuer {
     pub(crate) fn says_nothing_for(&self, time: Duration) {
         let channel = socket2::SockRef::from(&self.channel);
         channel.set_read_timeout(Some(time)).unwrap();
-        let mut bytes = [0; LONGEST];
+        let mut bytes = [0; MAX_MESSAGE_LEN];
         let error = loop {
             match channel::receive(&self.channel, &mut bytes) {
                 Ok((count, _)) => {

@@ -25,7 +25,8 @@ use nix::unistd::Pid;
 use reuseport_run::rescue::NAME;
 use reuseport_run::sys::{channel, interrupt, pidfd, procfs, tcp};
 use reuseport_run::wire::rescue::{
-    Configuration, Descriptor, Forwarded, LONGEST, Order, Report, Route, Tally, decode, encode,
+    Configuration, Descriptor, Forwarded, MAX_MESSAGE_LEN, Order, Report, Route, Tally, decode,
+    encode,
 };
 
 use harness::*;
