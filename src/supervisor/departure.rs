@@ -119,7 +119,8 @@ impl Groups {
             return false;
         };
         // A hidden listener cannot answer: one that still has handshakes stays as it is.
-        let is_empty = listener::queue(&leaver.socket).is_ok_and(|(waiting, _)| waiting == 0);
+        let is_empty =
+            listener::accept_queue_len(&leaver.socket).is_ok_and(|(waiting, _)| waiting == 0);
         if !is_empty {
             return false;
         }

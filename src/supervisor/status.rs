@@ -111,7 +111,7 @@ impl Supervisor {
         let queue = self
             .groups
             .socket(id)
-            .and_then(|socket| listener::queue(&socket).ok());
+            .and_then(|socket| listener::accept_queue_len(&socket).ok());
         let (queue, backlog) = queue.unwrap_or((0, 0));
         ListenerStatus {
             address: endpoint.to_string(),
