@@ -68,9 +68,9 @@ fn has_just_answered(watch: &Watch, parting: Parting) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::tcp::Account;
+    use crate::sys::tcp::TcpCounters;
 
-    const IDLE: Account = Account {
+    const IDLE: TcpCounters = TcpCounters {
         unread: 0,
         unsent: 0,
         received: 100,
@@ -84,21 +84,21 @@ mod tests {
     };
     const TOLD: Parting = Parting::Stopping { written: 100 };
 
-    fn of(account: Account, unread: Beginning, parting: Parting) -> Fate {
+    fn of(account: TcpCounters, unread: Beginning, parting: Parting) -> Fate {
         let now = Instant::now();
         fate(now, &Watch::new(now, account, unread), parting)
     }
 
     #[test]
     fn idle_ones_and_unread_requests_are_kept() {
-        let waiting = Account { unread: 9, ..IDLE };
+        let waiting = TcpCounters { unread: 9, ..IDLE };
         assert_eq!(of(IDLE, Beginning::Undecided, TOLD), Fate::Keep);
         assert_eq!(of(waiting, Beginning::Request, TOLD), Fate::Keep);
         assert_eq!(
             of(waiting, Beginning::Request, Parting::OwnWish),
             Fate::Keep
         );
-        let answered_long_ago = Account {
+        let answered_long_ago = TcpCounters {
             written: 200,
             sent_ago: 2000,
             received_ago: 2100,
@@ -116,18 +116,18 @@ mod tests {
             of(IDLE, Beginning::Undecided, Parting::OwnWish),
             Fate::Finish
         );
-        let last = Account {
+        let last = TcpCounters {
             written: 200,
             ..IDLE
         };
         assert_eq!(of(last, Beginning::Undecided, TOLD), Fate::Finish);
-        let pipelined = Account { unread: 9, ..last };
+        let pipelined = TcpCounters { unread: 9, ..last };
         assert_eq!(of(pipelined, Beginning::Request, TOLD), Fate::FinishGently);
     }
 
     #[test]
     fn what_the_worker_had_begun_dies_with_it() {
-        let owed = Account {
+        let owed = TcpCounters {
             received_ago: 10,
             ..IDLE
         };
@@ -135,13 +135,13 @@ mod tests {
             of(owed, Beginning::Undecided, TOLD),
             Fate::GiveUp("in-flight")
         );
-        let half = Account { unread: 9, ..IDLE };
+        let half = TcpCounters { unread: 9, ..IDLE };
         assert_eq!(of(half, Beginning::Other, TOLD), Fate::GiveUp("not-http"));
     }
 
     #[test]
     fn a_client_that_has_left_is_let_go() {
-        let left = Account {
+        let left = TcpCounters {
             is_closed: true,
             ..IDLE
         };

@@ -243,7 +243,7 @@ impl Rescuer {
 
 /// Whether the kernel had to acknowledge the last request by itself.
 fn is_awaited(client: &Client) -> bool {
-    tcp::account(client).is_ok_and(|account| account.unread == 0 && !account.is_interactive)
+    tcp::counters(client).is_ok_and(|account| account.unread == 0 && !account.is_interactive)
 }
 
 /// Reads and drops what comes; whether the client has closed.

@@ -18,7 +18,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::sys::tcp::Account;
+use crate::sys::tcp::TcpCounters;
 use crate::wire::http::Beginning;
 
 /// An answer that is written in pieces has no longer pauses than this, mostly.
@@ -45,7 +45,7 @@ pub(super) enum Owed {
 /// What has been seen of one connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Watch {
-    last: Account,
+    last: TcpCounters,
     unread: Beginning,
     owed: Owed,
     changed: Instant,
@@ -57,10 +57,10 @@ pub(super) struct Watch {
 
 impl Watch {
     /// After the first look; `unread` is what the unread bytes begin, if there are any.
-    pub(super) fn new(now: Instant, account: Account, unread: Beginning) -> Self {
+    pub(super) fn new(now: Instant, account: TcpCounters, unread: Beginning) -> Self {
         let since = Duration::from_millis(account.received_ago.min(account.sent_ago).into());
         Self {
-            owed: if account.taken() == 0 {
+            owed: if account.bytes_read() == 0 {
                 Owed::No
             } else {
                 order(&account)
@@ -74,8 +74,8 @@ impl Watch {
     }
 
     /// After another look.
-    pub(super) fn observe(&mut self, now: Instant, account: Account, unread: Beginning) {
-        let took = account.taken() > self.last.taken();
+    pub(super) fn observe(&mut self, now: Instant, account: TcpCounters, unread: Beginning) {
+        let took = account.bytes_read() > self.last.bytes_read();
         let wrote = account.written > self.last.written;
         match (took, wrote) {
             (true, false) => self.owed = Owed::Yes,
@@ -104,7 +104,7 @@ impl Watch {
         let rest = self.rest(now);
         match self.owed_at(now) {
             _ if self.last.unsent > 0 || self.is_amid_something() => false,
-            Owed::No => rest >= PAUSE || self.last.taken() == 0,
+            Owed::No => rest >= PAUSE || self.last.bytes_read() == 0,
             Owed::Unclear => rest >= GRACE,
             Owed::Yes => false,
         }
@@ -150,7 +150,7 @@ impl Watch {
         }
     }
 
-    pub(super) fn last(&self) -> &Account {
+    pub(super) fn last(&self) -> &TcpCounters {
         &self.last
     }
 
@@ -160,7 +160,7 @@ impl Watch {
 }
 
 /// What is owed when bytes were both taken and written.
-fn order(account: &Account) -> Owed {
+fn order(account: &TcpCounters) -> Owed {
     let is_answered = account.unread > 0 || account.is_unacknowledged;
     if is_answered || account.sent_ago < account.received_ago {
         Owed::No
@@ -175,7 +175,7 @@ fn order(account: &Account) -> Owed {
 mod tests {
     use super::*;
 
-    const REST: Account = Account {
+    const REST: TcpCounters = TcpCounters {
         unread: 0,
         unsent: 0,
         received: 100,
@@ -192,7 +192,7 @@ mod tests {
         start + Duration::from_millis(ms)
     }
 
-    fn watch(account: Account) -> (Instant, Watch) {
+    fn watch(account: TcpCounters) -> (Instant, Watch) {
         // In the past of this, there must be something.
         let now = after(Instant::now(), 10_000);
         (now, Watch::new(now, account, Beginning::Request))
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn one_on_which_nothing_ever_came_is_idle() {
-        let fresh = Account {
+        let fresh = TcpCounters {
             received: 0,
             written: 0,
             received_ago: 1,
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_request_that_was_read_is_owed_however_long_it_takes() {
-        let (now, mut watch) = watch(Account {
+        let (now, mut watch) = watch(TcpCounters {
             received_ago: 990,
             ..REST
         });
@@ -227,7 +227,7 @@ mod tests {
         assert!(watch.may_be_stuck(after(now, 60_000)));
         watch.observe(
             after(now, 5),
-            Account {
+            TcpCounters {
                 written: 150,
                 ..REST
             },
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_request_that_waits_unread_for_a_while_is_nobodys() {
-        let waiting = Account {
+        let waiting = TcpCounters {
             unread: 30,
             received: 130,
             received_ago: 0,
@@ -252,7 +252,7 @@ mod tests {
         // A blocking read takes it and sleeps.
         watch.observe(
             after(now, 5),
-            Account {
+            TcpCounters {
                 unread: 0,
                 ..waiting
             },
@@ -265,11 +265,11 @@ mod tests {
 
     #[test]
     fn pipelined_requests_behind_one_that_is_owed_do_not_pay_it() {
-        let (now, mut watch) = watch(Account {
+        let (now, mut watch) = watch(TcpCounters {
             received_ago: 990,
             ..REST
         });
-        let more = Account {
+        let more = TcpCounters {
             unread: 30,
             received: 130,
             received_ago: 0,
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn equal_stamps_are_unclear_until_the_kernel_would_have_acknowledged() {
-        let equal = Account {
+        let equal = TcpCounters {
             received_ago: 4,
             sent_ago: 4,
             ..REST
@@ -289,13 +289,13 @@ mod tests {
         let (now, idle) = watch(equal);
         assert!(!idle.is_idle(after(now, 30)));
         assert!(idle.is_idle(after(now, 60)));
-        let (now, far) = watch(Account {
+        let (now, far) = watch(TcpCounters {
             acknowledgement: 200,
             ..equal
         });
         assert!(!far.is_idle(after(now, 200)));
         assert!(far.is_idle(after(now, 220)));
-        let (now, asked) = watch(Account {
+        let (now, asked) = watch(TcpCounters {
             is_interactive: false,
             ..equal
         });
@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn what_is_on_its_way_to_the_client_came_last() {
-        let (now, watch) = watch(Account {
+        let (now, watch) = watch(TcpCounters {
             received_ago: 40,
             sent_ago: 40,
             is_unacknowledged: true,
@@ -320,12 +320,12 @@ mod tests {
 
     #[test]
     fn the_next_request_makes_the_unclear_clear() {
-        let (now, mut watch) = watch(Account {
+        let (now, mut watch) = watch(TcpCounters {
             received_ago: 4,
             sent_ago: 4,
             ..REST
         });
-        let next = Account {
+        let next = TcpCounters {
             unread: 30,
             received: 130,
             received_ago: 0,
@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_request_that_is_left_alone_waits_for_somebody_else() {
-        let next = Account {
+        let next = TcpCounters {
             unread: 30,
             received: 130,
             ..REST
@@ -349,7 +349,7 @@ mod tests {
             "it may be about to be read"
         );
         assert!(watch.is_waiting(after(now, 10)));
-        let more = Account {
+        let more = TcpCounters {
             unread: 35,
             received: 135,
             ..next
@@ -362,12 +362,12 @@ mod tests {
 
     #[test]
     fn nothing_is_answered_amid_an_answer_to_a_client_that_asks_on() {
-        let next = Account {
+        let next = TcpCounters {
             unread: 30,
             received: 130,
             ..REST
         };
-        let piece = Account {
+        let piece = TcpCounters {
             written: 150,
             ..next
         };
@@ -375,7 +375,7 @@ mod tests {
         later.observe(after(now, 5), next, Beginning::Request);
         later.observe(after(now, 10), piece, Beginning::Request);
         assert!(!later.is_waiting(after(now, 500)));
-        let (now, at_once) = watch(Account {
+        let (now, at_once) = watch(TcpCounters {
             received_ago: 8,
             sent_ago: 4,
             ..next
@@ -387,14 +387,14 @@ mod tests {
     fn an_upload_and_an_answer_that_is_not_sent_are_busy() {
         let (now, upload) = watch(REST);
         let mut upload = upload;
-        let piece = Account {
+        let piece = TcpCounters {
             unread: 5,
             received: 105,
             ..REST
         };
         upload.observe(now, piece, Beginning::Other);
         assert!(upload.is_amid_something() && !upload.is_idle(after(now, 500)));
-        let (now, answer) = watch(Account { unsent: 1, ..REST });
+        let (now, answer) = watch(TcpCounters { unsent: 1, ..REST });
         assert!(!answer.is_idle(after(now, 500)));
     }
 }

@@ -12,7 +12,7 @@
 
 use std::os::fd::OwnedFd;
 
-use crate::sys::tcp::{self, Account};
+use crate::sys::tcp::{self, TcpCounters};
 use crate::wire::http::{Beginning, beginning, is_idempotent};
 
 /// More than this is an upload, which is not copied.
@@ -24,7 +24,7 @@ pub(super) struct Spare {
     /// Signals go to this thread first.
     is_main: bool,
     bytes: Vec<u8>,
-    at: Option<Account>,
+    at: Option<TcpCounters>,
 }
 
 impl Spare {
@@ -37,7 +37,7 @@ impl Spare {
     }
 
     /// Copies what is unread, if that is something new.
-    pub(super) fn refresh(&mut self, socket: &OwnedFd, account: &Account) {
+    pub(super) fn refresh(&mut self, socket: &OwnedFd, account: &TcpCounters) {
         let is_known = self.at.is_some_and(|at| at.received == account.received);
         if account.unread == 0 || account.unread > LONGEST || is_known {
             return;
@@ -51,9 +51,9 @@ impl Spare {
     }
 
     /// The bytes that were taken since and that nobody has answered.
-    pub(super) fn taken_since(&self, now: &Account) -> Option<&[u8]> {
+    pub(super) fn taken_since(&self, now: &TcpCounters) -> Option<&[u8]> {
         let at = self.at.filter(|at| at.written == now.written)?;
-        let count = usize::try_from(now.taken().checked_sub(at.taken())?).ok()?;
+        let count = usize::try_from(now.bytes_read().checked_sub(at.bytes_read())?).ok()?;
         let bytes = self.bytes.get(..count)?;
         let may_repeat = !self.is_main || is_idempotent(method(bytes));
         (beginning(bytes) == Beginning::Request && may_repeat).then_some(bytes)
@@ -69,9 +69,9 @@ fn method(bytes: &[u8]) -> &str {
 mod tests {
     use super::*;
 
-    fn spare(bytes: &[u8], is_main: bool) -> (Spare, Account) {
+    fn spare(bytes: &[u8], is_main: bool) -> (Spare, TcpCounters) {
         let unread = u32::try_from(bytes.len()).unwrap_or(0);
-        let at = Account {
+        let at = TcpCounters {
             unread,
             unsent: 0,
             received: 100 + u64::from(unread),
@@ -88,7 +88,7 @@ mod tests {
             bytes: bytes.to_vec(),
             at: Some(at),
         };
-        (spare, Account { unread: 0, ..at })
+        (spare, TcpCounters { unread: 0, ..at })
     }
 
     #[test]
@@ -96,18 +96,18 @@ mod tests {
         let request = b"GET / HTTP/1.1\r\n\r\n";
         let (spare, now) = spare(request, true);
         assert_eq!(spare.taken_since(&now), Some(&request[..]));
-        let half = Account { unread: 8, ..now };
+        let half = TcpCounters { unread: 8, ..now };
         assert_eq!(spare.taken_since(&half), request.get(..10));
-        let untouched = Account { unread: 18, ..now };
+        let untouched = TcpCounters { unread: 18, ..now };
         assert_eq!(spare.taken_since(&untouched), None);
     }
 
     #[test]
     fn what_somebody_may_have_done_does_not() {
         let (spare_get, now) = spare(b"GET / HTTP/1.1\r\n\r\n", false);
-        let answered = Account { written: 60, ..now };
+        let answered = TcpCounters { written: 60, ..now };
         assert_eq!(spare_get.taken_since(&answered), None);
-        let more = Account {
+        let more = TcpCounters {
             received: 200,
             ..now
         };

@@ -13,7 +13,7 @@ use super::orphan::Orphan;
 use super::process::Rescuer;
 use super::quiet::{Owed, PAUSE, Watch};
 use super::worker::{Kept, Worker};
-use crate::sys::tcp::Account;
+use crate::sys::tcp::TcpCounters;
 use crate::sys::{procfs, tcp};
 use crate::wire::http::{Beginning, beginning};
 use crate::wire::rescue::{Descriptor, Report};
@@ -261,8 +261,8 @@ impl Kept {
 }
 
 /// What the kernel counts, and what is unread.
-fn glance(socket: &OwnedFd) -> std::io::Result<(Account, Beginning)> {
-    let account = tcp::account(socket)?;
+fn glance(socket: &OwnedFd) -> std::io::Result<(TcpCounters, Beginning)> {
+    let account = tcp::counters(socket)?;
     if account.unread == 0 {
         return Ok((account, Beginning::Undecided));
     }

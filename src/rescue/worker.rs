@@ -8,7 +8,7 @@ use super::fate::Parting;
 use super::quiet::Watch;
 use super::swallowed::Spare;
 use crate::sys::procfs;
-use crate::sys::tcp::Account;
+use crate::sys::tcp::TcpCounters;
 use crate::wire::rescue::{Descriptor, MAX_THREADS, Tally};
 
 /// The first and the longest pause between two interruptions of a worker.
@@ -29,7 +29,7 @@ pub(super) struct Kept {
     /// What a thread that sleeps in a read of it would swallow.
     pub(super) spare: Option<Spare>,
     /// How things were when the worker was told to stop.
-    pub(super) told: Option<Account>,
+    pub(super) told: Option<TcpCounters>,
 }
 
 #[derive(Debug)]
@@ -132,9 +132,9 @@ impl Worker {
             .all(|kept| {
                 kept.observe(now);
                 let account = kept.watch.last();
-                let was = kept.told.as_ref().map(Account::taken);
+                let was = kept.told.as_ref().map(TcpCounters::bytes_read);
                 let copy = || kept.spare.as_ref()?.taken_since(account);
-                was.is_none_or(|was| was == account.taken()) || copy().is_some()
+                was.is_none_or(|was| was == account.bytes_read()) || copy().is_some()
             })
     }
 

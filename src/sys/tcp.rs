@@ -13,7 +13,7 @@ use nix::sys::socket::{MsgFlags, recv, send};
 
 /// What the kernel knows of a connection (`TCP_INFO`, tcp(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Account {
+pub struct TcpCounters {
     /// Bytes that nobody has read yet.
     pub unread: u32,
     /// Bytes that were written and not yet sent.
@@ -29,7 +29,7 @@ pub struct Account {
     /// Something that was sent has not been acknowledged: so nothing has come since.
     pub is_unacknowledged: bool,
     /// The kernel takes it for an exchange of short messages, as it does after an answer that was
-    /// written within [`Account::acknowledgement`] of its request. It does so no more when an
+    /// written within [`TcpCounters::ack_delay`] of its request. It does so no more when an
     /// answer is not: it has then acknowledged the request by itself (`tcp_delack_timer_handler`;
     /// `TCP_QUICKACK`, tcp(7), is the opposite of this).
     pub is_interactive: bool,
@@ -40,9 +40,9 @@ pub struct Account {
     pub is_closed: bool,
 }
 
-impl Account {
+impl TcpCounters {
     /// Bytes that somebody has read.
-    pub fn taken(&self) -> u64 {
+    pub fn bytes_read(&self) -> u64 {
         self.received.saturating_sub(self.unread.into())
     }
 }
@@ -114,14 +114,14 @@ fn set_low_water(socket: &impl AsFd, bytes: libc::c_int) -> io::Result<()> {
 ///
 /// # Errors
 /// Those of getsockopt(2) and ioctl(2); `Unsupported` on a kernel older than 4.19.
-pub fn account(socket: &impl AsFd) -> io::Result<Account> {
+pub fn counters(socket: &impl AsFd) -> io::Result<TcpCounters> {
     let mut before = info(socket)?;
     loop {
         let unread = unread(socket)?;
         let after = info(socket)?;
         if received(&before) == received(&after) {
             let is_interactive = !acknowledges_at_once(socket)?;
-            return Ok(told(&before, unread, is_interactive));
+            return Ok(parse_tcp_info(&before, unread, is_interactive));
         }
         before = after;
     }
@@ -132,10 +132,10 @@ fn received(info: &[u8; INFO]) -> u64 {
     u64_at(info, BYTES_RECEIVED).saturating_sub(ENDED.contains(&info[0]).into())
 }
 
-fn told(info: &[u8; INFO], unread: u32, is_interactive: bool) -> Account {
+fn parse_tcp_info(info: &[u8; INFO], unread: u32, is_interactive: bool) -> TcpCounters {
     let unsent = u32_at(info, NOTSENT_BYTES);
     let sent = u64_at(info, BYTES_SENT).saturating_sub(u64_at(info, BYTES_RETRANSMITTED));
-    Account {
+    TcpCounters {
         unread,
         unsent,
         received: received(info),
@@ -260,7 +260,7 @@ mod tests {
 
     fn unread_comes_to(socket: &TcpStream, count: u32) {
         let deadline = Instant::now() + Duration::from_secs(10);
-        while account(socket).unwrap().unread != count {
+        while counters(socket).unwrap().unread != count {
             assert!(Instant::now() < deadline);
             std::thread::yield_now();
         }
@@ -289,9 +289,9 @@ mod tests {
         freeze(&server).unwrap();
         drop(client);
         assert!(is_readable(&server, PollTimeout::MAX));
-        let account = account(&server).unwrap();
-        assert!(account.is_closed);
-        assert_eq!((account.received, account.unread), (0, 0));
+        let counters = counters(&server).unwrap();
+        assert!(counters.is_closed);
+        assert_eq!((counters.received, counters.unread), (0, 0));
     }
 
     #[test]
@@ -304,11 +304,11 @@ mod tests {
             server.write_all(b"answer").unwrap();
             assert_eq!(client.read(&mut buffer).unwrap(), 6);
         }
-        assert!(account(&server).unwrap().is_interactive);
+        assert!(counters(&server).unwrap().is_interactive);
         client.write_all(b"question").unwrap();
         assert_eq!(server.read(&mut buffer).unwrap(), 8);
         let deadline = Instant::now() + Duration::from_secs(10);
-        while account(&server).unwrap().is_interactive {
+        while counters(&server).unwrap().is_interactive {
             assert!(
                 Instant::now() < deadline,
                 "the request is never acknowledged"
@@ -326,7 +326,7 @@ mod tests {
             }
         });
         while !writer.is_finished() {
-            assert_eq!(account(&server).unwrap().taken(), 0);
+            assert_eq!(counters(&server).unwrap().bytes_read(), 0);
         }
         writer.join().unwrap();
     }
@@ -341,9 +341,9 @@ mod tests {
         client.write_all(b"hello").unwrap();
         unread_comes_to(&server, 5);
         server.write_all(b"abc").unwrap();
-        let account = account(&server).unwrap();
-        assert_eq!((account.received, account.written), (5, 3));
-        assert!(!account.is_closed);
+        let counters = counters(&server).unwrap();
+        assert_eq!((counters.received, counters.written), (5, 3));
+        assert!(!counters.is_closed);
         client.read_exact(&mut [0; 3]).unwrap();
     }
 }

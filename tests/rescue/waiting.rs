@@ -39,7 +39,7 @@ impl Busy {
 
     /// How many bytes wait unread in the idle connection.
     fn unread(&self) -> u32 {
-        tcp::account(&self.worker).unwrap().unread
+        tcp::counters(&self.worker).unwrap().unread
     }
 }
 

@@ -18,7 +18,7 @@ fn a_connection_that_the_worker_keeps_is_not_read_from() {
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     // It thaws after a while, and all of it is the worker's: nobody else reads what has come.
     assert!(channel::is_readable(&worker, PATIENCE), "it does not thaw");
-    assert_eq!(tcp::account(&worker).unwrap().unread, 18);
+    assert_eq!(tcp::counters(&worker).unwrap().unread, 18);
     worker.set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(read_head(&mut worker), "GET / HTTP/1.1\r\n\r\n");
     worker.write_all(b"HTTP/1.1 200 OK\r\n\r\nmine").unwrap();
