@@ -79,7 +79,7 @@ mod tests {
         sent_ago: 40,
         is_unacknowledged: false,
         is_interactive: true,
-        acknowledgement: 40,
+        ack_delay: 40,
         is_closed: false,
     };
     const TOLD: Parting = Parting::Stopping { written: 100 };

@@ -139,7 +139,7 @@ impl Watch {
 
     /// Whether an answer is owed, as far as that is known by now.
     pub(super) fn owed_at(&self, now: Instant) -> Owed {
-        let acknowledged = Duration::from_millis(self.last.acknowledgement.into()) + SLACK;
+        let acknowledged = Duration::from_millis(self.last.ack_delay.into()) + SLACK;
         match self.owed {
             Owed::Unclear if self.rest(now) < acknowledged => Owed::Unclear,
             Owed::Unclear if self.last.is_interactive => Owed::No,
@@ -184,7 +184,7 @@ mod tests {
         sent_ago: 996,
         is_unacknowledged: false,
         is_interactive: true,
-        acknowledgement: 40,
+        ack_delay: 40,
         is_closed: false,
     };
 
@@ -290,7 +290,7 @@ mod tests {
         assert!(!idle.is_idle(after(now, 30)));
         assert!(idle.is_idle(after(now, 60)));
         let (now, far) = watch(TcpCounters {
-            acknowledgement: 200,
+            ack_delay: 200,
             ..equal
         });
         assert!(!far.is_idle(after(now, 200)));

@@ -80,7 +80,7 @@ mod tests {
             sent_ago: 0,
             is_unacknowledged: false,
             is_interactive: true,
-            acknowledgement: 40,
+            ack_delay: 40,
             is_closed: false,
         };
         let spare = Spare {

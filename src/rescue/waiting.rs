@@ -76,7 +76,7 @@ fn take(socket: &OwnedFd) -> Option<Vec<u8>> {
         return None;
     }
     let mut taken = vec![0; length];
-    let count = tcp::take(socket, &mut taken).ok()?;
+    let count = tcp::receive(socket, &mut taken).ok()?;
     if taken.get(..count) == Some(&request) {
         return Some(request);
     }

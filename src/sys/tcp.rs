@@ -9,7 +9,7 @@ use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv, send};
+use nix::sys::socket::{self, MsgFlags};
 
 /// What the kernel knows of a connection (`TCP_INFO`, tcp(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct TcpCounters {
     pub is_interactive: bool,
     /// After so many milliseconds without an answer a request is acknowledged by itself: 40, and
     /// more on a connection with a long way (`tcp_send_delayed_ack`).
-    pub acknowledgement: u32,
+    pub ack_delay: u32,
     /// The client has closed its side, or the connection is gone.
     pub is_closed: bool,
 }
@@ -48,7 +48,7 @@ impl TcpCounters {
 }
 
 /// As much of `struct tcp_info` as Linux 4.19 has, which brought the last field used here.
-const INFO: usize = 216;
+const TCP_INFO_LEN: usize = 216;
 /// Where the fields are (include/uapi/linux/tcp.h, which only ever grows at the end).
 const UNACKNOWLEDGED: usize = 24;
 const LAST_DATA_SENT: usize = 44;
@@ -60,12 +60,12 @@ const BYTES_SENT: usize = 200;
 const BYTES_RETRANSMITTED: usize = 208;
 /// The least and the most that an acknowledgement is delayed, in milliseconds (`TCP_DELACK_MIN`,
 /// `TCP_DELACK_MAX`, include/net/tcp.h).
-const DELAYED: (u32, u32) = (40, 200);
+const ACK_DELAY: (u32, u32) = (40, 200);
 /// `TCP_ESTABLISHED`.
 const ESTABLISHED: u8 = 1;
 /// The states in which the other side's end has come: `TCP_TIME_WAIT`, `TCP_CLOSE_WAIT`,
 /// `TCP_LAST_ACK`, `TCP_CLOSING`.
-const ENDED: [u8; 4] = [6, 8, 9, 11];
+const PEER_CLOSED: [u8; 4] = [6, 8, 9, 11];
 
 /// Lets nobody wake up for data until [`thaw`]: `SO_RCVLOWAT` at the most that the kernel takes
 /// (socket(7); honoured by poll and epoll since Linux 2.6.28 and 4.18). What is already being read
@@ -127,12 +127,12 @@ pub fn counters(socket: &impl AsFd) -> io::Result<TcpCounters> {
     }
 }
 
-fn received(info: &[u8; INFO]) -> u64 {
+fn received(info: &[u8; TCP_INFO_LEN]) -> u64 {
     // An end has a sequence number of its own, which the kernel counts as a byte.
-    u64_at(info, BYTES_RECEIVED).saturating_sub(ENDED.contains(&info[0]).into())
+    u64_at(info, BYTES_RECEIVED).saturating_sub(PEER_CLOSED.contains(&info[0]).into())
 }
 
-fn parse_tcp_info(info: &[u8; INFO], unread: u32, is_interactive: bool) -> TcpCounters {
+fn parse_tcp_info(info: &[u8; TCP_INFO_LEN], unread: u32, is_interactive: bool) -> TcpCounters {
     let unsent = u32_at(info, NOTSENT_BYTES);
     let sent = u64_at(info, BYTES_SENT).saturating_sub(u64_at(info, BYTES_RETRANSMITTED));
     TcpCounters {
@@ -145,26 +145,26 @@ fn parse_tcp_info(info: &[u8; INFO], unread: u32, is_interactive: bool) -> TcpCo
         sent_ago: u32_at(info, LAST_DATA_SENT),
         is_unacknowledged: u32_at(info, UNACKNOWLEDGED) > 0,
         is_interactive,
-        acknowledgement: (u32_at(info, ROUND_TRIP) / 1000).clamp(DELAYED.0, DELAYED.1),
+        ack_delay: (u32_at(info, ROUND_TRIP) / 1000).clamp(ACK_DELAY.0, ACK_DELAY.1),
         is_closed: info[0] != ESTABLISHED,
     }
 }
 
-fn u32_at(info: &[u8; INFO], at: usize) -> u32 {
+fn u32_at(info: &[u8; TCP_INFO_LEN], at: usize) -> u32 {
     let mut word = [0; 4];
     word.copy_from_slice(&info[at..at + 4]);
     u32::from_ne_bytes(word)
 }
 
-fn u64_at(info: &[u8; INFO], at: usize) -> u64 {
+fn u64_at(info: &[u8; TCP_INFO_LEN], at: usize) -> u64 {
     let mut word = [0; 8];
     word.copy_from_slice(&info[at..at + 8]);
     u64::from_ne_bytes(word)
 }
 
-fn info(socket: &impl AsFd) -> io::Result<[u8; INFO]> {
-    let mut info = [0; INFO];
-    let mut length = INFO as libc::socklen_t; // 216 is small
+fn info(socket: &impl AsFd) -> io::Result<[u8; TCP_INFO_LEN]> {
+    let mut info = [0; TCP_INFO_LEN];
+    let mut length = TCP_INFO_LEN as libc::socklen_t; // 216 is small
     let number = socket.as_fd().as_raw_fd();
     // SAFETY: the kernel writes at most `length` bytes to `info`, which is so long.
     let result = unsafe {
@@ -177,7 +177,7 @@ fn info(socket: &impl AsFd) -> io::Result<[u8; INFO]> {
         )
     };
     Errno::result(result)?;
-    if (length as usize) < INFO {
+    if (length as usize) < TCP_INFO_LEN {
         return Err(io::ErrorKind::Unsupported.into());
     }
     Ok(info)
@@ -217,25 +217,25 @@ fn unread(socket: &impl AsFd) -> io::Result<u32> {
 /// Those of recv(2); `WouldBlock`: there are none.
 pub fn peek(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-    Ok(recv(socket.as_fd().as_raw_fd(), buffer, flags)?)
+    Ok(socket::recv(socket.as_fd().as_raw_fd(), buffer, flags)?)
 }
 
 /// Reads what is there, frozen or not, without waiting.
 ///
 /// # Errors
 /// Those of recv(2); `WouldBlock`: there is nothing.
-pub fn take(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+pub fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     let number = socket.as_fd().as_raw_fd();
-    Ok(recv(number, buffer, MsgFlags::MSG_DONTWAIT)?)
+    Ok(socket::recv(number, buffer, MsgFlags::MSG_DONTWAIT)?)
 }
 
 /// Writes what there is room for, without waiting.
 ///
 /// # Errors
 /// Those of send(2); `WouldBlock`: there is no room.
-pub fn give(socket: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+pub fn send(socket: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-    Ok(send(socket.as_fd().as_raw_fd(), bytes, flags)?)
+    Ok(socket::send(socket.as_fd().as_raw_fd(), bytes, flags)?)
 }
 
 #[cfg(test)]
