@@ -91,7 +91,7 @@ impl Rescuer {
 
     pub(super) fn order(&self, order: &Order, descriptors: &[OwnedFd]) -> io::Result<()> {
         let numbers: Vec<i32> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
-        channel::send_patiently(&self.channel, &encode(order), &numbers, PATIENCE)
+        channel::send_with_timeout(&self.channel, &encode(order), &numbers, PATIENCE)
     }
 
     /// Has it know of a worker.

@@ -13,7 +13,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 /// More than the kernel puts in one datagram of a dump (32 KiB; netlink(7)).
-const LONGEST_ANSWER: usize = 64 * 1024;
+const MAX_REPLY_LEN: usize = 64 * 1024;
 
 /// All sockets with local port `port` in one of `states`, of both address families. Orphans are left
 /// out: no process has them, and none will. What opens or closes meanwhile may be missing.
@@ -52,7 +52,7 @@ fn dump(
 ) -> io::Result<()> {
     let kernel = NetlinkAddr::new(0, 0);
     sendto(socket.as_raw_fd(), request, &kernel, MsgFlags::empty())?;
-    let mut buffer = vec![0; LONGEST_ANSWER];
+    let mut buffer = vec![0; MAX_REPLY_LEN];
     loop {
         for message in parse(receive(socket, &mut buffer)?, sequence) {
             match message {

@@ -20,9 +20,9 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 /// How long to wait for all to stop; one that waits for a disk may not, for a while.
-const LONGEST: Duration = Duration::from_millis(300);
+const STOP_TIMEOUT: Duration = Duration::from_millis(300);
 /// How often to look.
-const LOOK: Duration = Duration::from_micros(100);
+const POLL_INTERVAL: Duration = Duration::from_micros(100);
 
 /// Interrupts these threads and lets them go on. System calls are begun again, except that a read
 /// which has some bytes returns with them. Says how many were interrupted; a thread that has ended,
@@ -36,7 +36,7 @@ pub fn interrupt_threads(threads: &[i32]) -> io::Result<usize> {
 
 /// Threads that stand still until this is dropped.
 #[derive(Debug)]
-pub struct Stopped {
+pub struct StoppedThreads {
     count: usize,
     release: Option<SyncSender<()>>,
     tracer: Option<JoinHandle<()>>,
@@ -47,7 +47,7 @@ pub struct Stopped {
 /// # Errors
 /// `EPERM` for every thread: the caller may not trace the process, as for
 /// [`pidfd_getfd`](super::pidfd::pidfd_getfd). Those of starting a thread.
-pub fn stop_threads(threads: &[i32]) -> io::Result<Stopped> {
+pub fn stop_threads(threads: &[i32]) -> io::Result<StoppedThreads> {
     let threads = threads.to_vec();
     let (report, reported) = sync_channel(1);
     let (release, released) = sync_channel(1);
@@ -57,14 +57,14 @@ pub fn stop_threads(threads: &[i32]) -> io::Result<Stopped> {
     let count = reported
         .recv()
         .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))?;
-    Ok(Stopped {
+    Ok(StoppedThreads {
         count,
         release: Some(release),
         tracer: Some(tracer),
     })
 }
 
-impl Drop for Stopped {
+impl Drop for StoppedThreads {
     fn drop(&mut self) {
         drop(self.release.take());
         if let Some(tracer) = self.tracer.take() {
@@ -91,7 +91,7 @@ fn trace(threads: &[i32], report: &SyncSender<io::Result<usize>>, released: &Rec
 
 /// Stops what can be stopped; with the signals that came first, which must not be lost.
 fn stop(threads: &[i32]) -> io::Result<BTreeMap<Pid, Option<Signal>>> {
-    let deadline = Instant::now() + LONGEST;
+    let deadline = Instant::now() + STOP_TIMEOUT;
     let (mut seized, mut refused) = (Vec::new(), None);
     for thread in threads {
         let thread = Pid::from_raw(*thread);
@@ -117,7 +117,7 @@ fn wait_for_stop(thread: Pid, deadline: Instant) -> Option<Option<Signal>> {
     let flags = WaitPidFlag::__WALL | WaitPidFlag::WNOHANG;
     while Instant::now() < deadline {
         match waitpid(thread, Some(flags)) {
-            Ok(WaitStatus::StillAlive) => thread::sleep(LOOK),
+            Ok(WaitStatus::StillAlive) => thread::sleep(POLL_INTERVAL),
             Ok(WaitStatus::Stopped(_, signal)) => return Some(Some(signal)),
             Ok(WaitStatus::PtraceEvent(..)) => return Some(None),
             Ok(_) | Err(_) => return None,
@@ -135,10 +135,10 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::process::{Command, Stdio};
 
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const TIMEOUT: Duration = Duration::from_secs(20);
 
     fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while !done() {
             assert!(Instant::now() < deadline, "no {what}");
             thread::yield_now();

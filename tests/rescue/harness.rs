@@ -135,7 +135,7 @@ impl Rescuer {
     }
 
     /// Stops the threads that the stop signal would wake in their reads, as the supervisor does.
-    pub(crate) fn tell_and_stop(&self) -> interrupt::Stopped {
+    pub(crate) fn tell_and_stop(&self) -> interrupt::StoppedThreads {
         loop {
             let stopped = interrupt::stop_threads(&self.tell()).unwrap();
             self.order(&Order::ReadersStopped { worker: WORKER }, &[]);
