@@ -103,7 +103,7 @@ impl Rescuer {
             .peer()
             .map(|peer| self.configuration.header_lines(peer));
         let mut exchange = Exchange::new(lines.unwrap_or_default());
-        exchange.hear_client(bytes);
+        exchange.client_sent(bytes);
         Stage::Relay(Box::new(Relay::new(exchange, Instant::now())))
     }
 

@@ -149,7 +149,7 @@ impl Relay {
             Some(0) => self.exchange.client_closed(),
             Some(count) => self
                 .exchange
-                .hear_client(room.get(..count).unwrap_or_default()),
+                .client_sent(room.get(..count).unwrap_or_default()),
         }
         Ok(true)
     }
@@ -209,7 +209,7 @@ impl Relay {
         };
         let bytes = self.exchange.to_server();
         if bytes.is_empty() {
-            if self.exchange.is_server_told_all() && !server.is_deaf {
+            if self.exchange.is_server_input_over() && !server.is_deaf {
                 server.is_deaf = true;
                 // If it is gone already, the next read tells.
                 let _ = server.stream.shutdown(Shutdown::Write);
@@ -242,7 +242,7 @@ impl Relay {
             Ok(Some(0)) => self.exchange.server_closed(),
             Ok(Some(count)) => self
                 .exchange
-                .hear_server(room.get(..count).unwrap_or_default()),
+                .server_sent(room.get(..count).unwrap_or_default()),
             Err(_) => self.exchange.server_failed(true),
         }
         true
