@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const WORKER: u64 = 7;
 
 /// A rescuer, and the supervisor's end of its channel.
@@ -46,7 +46,7 @@ impl Rescuer {
             .spawn()
             .unwrap();
         socket2::SockRef::from(&ours)
-            .set_read_timeout(Some(PATIENCE))
+            .set_read_timeout(Some(TIMEOUT))
             .unwrap();
         Self {
             process,
@@ -58,7 +58,7 @@ impl Rescuer {
         channel::send(&self.channel, &encode(order), descriptors).unwrap();
     }
 
-    pub(crate) fn take(&self, pid: i32, connections: Vec<Descriptor>, descriptors: &[RawFd]) {
+    pub(crate) fn hold(&self, pid: i32, connections: Vec<Descriptor>, descriptors: &[RawFd]) {
         self.order(
             &Order::Hold {
                 worker: WORKER,
@@ -79,7 +79,7 @@ impl Rescuer {
     }
 
     /// Takes connections of this very process.
-    pub(crate) fn take_own(&self, connections: &[&TcpStream]) {
+    pub(crate) fn hold_own(&self, connections: &[&TcpStream]) {
         let own = i32::try_from(std::process::id()).unwrap();
         let numbers: Vec<RawFd> = connections.iter().map(|it| it.as_raw_fd()).collect();
         let descriptor = |number: &RawFd| Descriptor {
@@ -87,7 +87,7 @@ impl Rescuer {
             number: *number,
             inode: procfs::socket_inode_of(own, *number).unwrap(),
         };
-        self.take(own, numbers.iter().map(descriptor).collect(), &numbers);
+        self.hold(own, numbers.iter().map(descriptor).collect(), &numbers);
     }
 
     pub(crate) fn next_report(&self) -> Report {
@@ -102,7 +102,7 @@ impl Rescuer {
     }
 
     /// But for how far it is.
-    pub(crate) fn says_nothing_for(&self, time: Duration) {
+    pub(crate) fn reports_nothing_for(&self, time: Duration) {
         let channel = socket2::SockRef::from(&self.channel);
         channel.set_read_timeout(Some(time)).unwrap();
         let mut bytes = [0; MAX_MESSAGE_LEN];
@@ -116,15 +116,15 @@ impl Rescuer {
             }
         };
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-        channel.set_read_timeout(Some(PATIENCE)).unwrap();
+        channel.set_read_timeout(Some(TIMEOUT)).unwrap();
     }
 
-    pub(crate) fn wait_quiet(&self) {
+    pub(crate) fn wait_idle(&self) {
         assert_eq!(self.next_report(), Report::Idle { worker: WORKER });
     }
 
     /// Says that the stop signal comes; the threads that are to be stopped before it.
-    pub(crate) fn tell(&self) -> Vec<i32> {
+    pub(crate) fn readers_to_stop(&self) -> Vec<i32> {
         self.order(&Order::PrepareStop { worker: WORKER }, &[]);
         match self.next_report() {
             Report::Readers {
@@ -135,9 +135,9 @@ impl Rescuer {
     }
 
     /// Stops the threads that the stop signal would wake in their reads, as the supervisor does.
-    pub(crate) fn tell_and_stop(&self) -> interrupt::StoppedThreads {
+    pub(crate) fn prepare_stop(&self) -> interrupt::StoppedThreads {
         loop {
-            let stopped = interrupt::stop_threads(&self.tell()).unwrap();
+            let stopped = interrupt::stop_threads(&self.readers_to_stop()).unwrap();
             self.order(&Order::ReadersStopped { worker: WORKER }, &[]);
             match self.next_report() {
                 Report::StopChecked { may_stop: true, .. } => return stopped,
@@ -161,8 +161,8 @@ impl Rescuer {
 pub(crate) fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    client.set_read_timeout(Some(PATIENCE)).unwrap();
-    client.set_write_timeout(Some(PATIENCE)).unwrap();
+    client.set_read_timeout(Some(TIMEOUT)).unwrap();
+    client.set_write_timeout(Some(TIMEOUT)).unwrap();
     (client, listener.accept().unwrap().0)
 }
 
@@ -173,7 +173,7 @@ pub(crate) fn serve(handler: impl Fn(&mut TcpStream) + Send + 'static) -> Socket
     thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.set_read_timeout(Some(TIMEOUT)).unwrap();
             handler(&mut stream);
         }
     });
@@ -196,19 +196,19 @@ pub(crate) fn read_all(stream: &mut impl Read) -> String {
 }
 
 /// A client whose worker has gone while its connection was idle.
-pub(crate) fn orphan(connect: SocketAddr) -> (Rescuer, TcpStream) {
+pub(crate) fn adopted(connect: SocketAddr) -> (Rescuer, TcpStream) {
     let (client, worker) = pair();
     let rescuer = Rescuer::start(&configuration(worker.local_addr().unwrap(), connect));
-    rescuer.take_own(&[&worker]);
-    rescuer.wait_quiet();
-    rescuer.tell();
+    rescuer.hold_own(&[&worker]);
+    rescuer.wait_idle();
+    rescuer.readers_to_stop();
     drop(worker);
     (rescuer, client)
 }
 
 /// What a client gets that sends this and reads until the end.
 pub(crate) fn ask(connect: SocketAddr, request: &[u8]) -> (String, Tally) {
-    let (rescuer, mut client) = orphan(connect);
+    let (rescuer, mut client) = adopted(connect);
     client.write_all(request).unwrap();
     let answer = read_all(&mut client);
     drop(client);

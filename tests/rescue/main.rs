@@ -2,10 +2,10 @@
 //! worker, except where a real server is.
 #![allow(clippy::unwrap_used)]
 
+mod adopted;
 mod busy;
 mod harness;
 mod hostile;
-mod orphans;
 mod streams;
 mod waiting;
 mod watched;

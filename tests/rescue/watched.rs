@@ -11,15 +11,15 @@ fn a_connection_that_the_worker_keeps_is_not_read_from() {
     ));
     // Under another number, as after dup(2): the first look will not find it.
     let elsewhere = worker.try_clone().unwrap();
-    rescuer.take_own(&[&worker]);
-    rescuer.wait_quiet();
-    rescuer.tell();
+    rescuer.hold_own(&[&worker]);
+    rescuer.wait_idle();
+    rescuer.readers_to_stop();
     drop(std::mem::replace(&mut worker, elsewhere));
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     // It thaws after a while, and all of it is the worker's: nobody else reads what has come.
-    assert!(channel::is_readable(&worker, PATIENCE), "it does not thaw");
+    assert!(channel::is_readable(&worker, TIMEOUT), "it does not thaw");
     assert_eq!(tcp::counters(&worker).unwrap().unread, 18);
-    worker.set_read_timeout(Some(PATIENCE)).unwrap();
+    worker.set_read_timeout(Some(TIMEOUT)).unwrap();
     assert_eq!(read_head(&mut worker), "GET / HTTP/1.1\r\n\r\n");
     worker.write_all(b"HTTP/1.1 200 OK\r\n\r\nmine").unwrap();
     drop(worker);
@@ -36,7 +36,7 @@ fn a_workers_own_close_is_not_held_back() {
     ));
     client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
     assert_eq!(read_head(&mut worker), "GET / HTTP/1.0\r\n\r\n");
-    rescuer.take_own(&[&worker]);
+    rescuer.hold_own(&[&worker]);
     worker.write_all(b"HTTP/1.0 200 OK\r\n\r\nbody").unwrap();
     drop(worker);
     let since = Instant::now();
@@ -58,10 +58,10 @@ fn a_worker_is_not_quiet_while_it_owes_an_answer() {
         worker.local_addr().unwrap(),
         "127.0.0.1:1".parse().unwrap(),
     ));
-    rescuer.take_own(&[&worker]);
-    rescuer.says_nothing_for(Duration::from_millis(300));
+    rescuer.hold_own(&[&worker]);
+    rescuer.reports_nothing_for(Duration::from_millis(300));
     worker.write_all(answer("hi").as_bytes()).unwrap();
-    rescuer.wait_quiet();
+    rescuer.wait_idle();
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn an_upload_thaws_at_once() {
         worker.local_addr().unwrap(),
         "127.0.0.1:1".parse().unwrap(),
     ));
-    rescuer.take_own(&[&worker]);
+    rescuer.hold_own(&[&worker]);
     client.write_all(b"{\"some\": \"json\"}").unwrap();
     let mut fds = [nix::poll::PollFd::new(
         std::os::fd::AsFd::as_fd(&worker),
@@ -118,8 +118,8 @@ fn it_ends_when_it_is_told_when_it_is_left_and_when_nothing_remains() {
         worker.local_addr().unwrap(),
         "127.0.0.1:1".parse().unwrap(),
     ));
-    told.take_own(&[&worker]);
-    told.wait_quiet();
+    told.hold_own(&[&worker]);
+    told.wait_idle();
     told.order(&Order::End { within_ms: 5000 }, &[]);
     assert!(told.process.wait().unwrap().success());
     // It was the worker's still, and is thawed.
@@ -130,7 +130,7 @@ fn it_ends_when_it_is_told_when_it_is_left_and_when_nothing_remains() {
     )];
     assert_eq!(nix::poll::poll(&mut fds, 10_000_u16).unwrap(), 1);
 
-    let (mut rescuer, mut client) = orphan("127.0.0.1:1".parse().unwrap());
+    let (mut rescuer, mut client) = adopted("127.0.0.1:1".parse().unwrap());
     let (_, unused) = socketpair(
         AddressFamily::Unix,
         SockType::SeqPacket,
@@ -142,7 +142,7 @@ fn it_ends_when_it_is_told_when_it_is_left_and_when_nothing_remains() {
     assert_eq!(read_all(&mut client), "");
     assert!(rescuer.process.wait().unwrap().success());
 
-    let (mut rescuer, client) = orphan("127.0.0.1:1".parse().unwrap());
+    let (mut rescuer, client) = adopted("127.0.0.1:1".parse().unwrap());
     drop(client);
     assert_eq!(rescuer.final_tally().held, 1);
     assert!(rescuer.process.wait().unwrap().success());
@@ -154,7 +154,7 @@ fn a_term_signal_to_the_whole_service_does_not_end_it() {
         read_head(stream);
         stream.write_all(answer("new").as_bytes()).unwrap();
     });
-    let (rescuer, mut client) = orphan(address);
+    let (rescuer, mut client) = adopted(address);
     let pid = Pid::from_raw(i32::try_from(rescuer.process.id()).unwrap());
     kill(pid, Signal::SIGTERM).unwrap();
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
@@ -195,8 +195,8 @@ fn hundreds_of_idle_connections_are_held_and_let_go() {
             held: 400
         }
     );
-    rescuer.wait_quiet();
-    rescuer.tell();
+    rescuer.wait_idle();
+    rescuer.readers_to_stop();
     let clients: Vec<TcpStream> = pairs.into_iter().map(|(client, _)| client).collect();
     drop(clients);
     let tally = rescuer.final_tally();
@@ -211,8 +211,8 @@ fn a_killed_rescuer_takes_nothing_with_it_that_cannot_be_thawed() {
         worker.local_addr().unwrap(),
         "127.0.0.1:1".parse().unwrap(),
     ));
-    rescuer.take_own(&[&worker]);
-    rescuer.wait_quiet();
+    rescuer.hold_own(&[&worker]);
+    rescuer.wait_idle();
     rescuer.process.kill().unwrap();
     rescuer.process.wait().unwrap();
     // As the supervisor does when it hears of this.
