@@ -36,7 +36,7 @@
 //! | `worker` | one retiring worker and what it still has |
 //! | `watch` | looks at what workers have: the frost, the quiet, the closes |
 //! | `quiet` | whether a request is in flight, from what the kernel counts |
-//! | `fate` | what becomes of a connection that the worker has closed |
+//! | `close_action` | what becomes of a connection that the worker has closed |
 //! | `waiting` | requests that come while the worker becomes quiet |
 //! | `swallowed` | what a reader took that was killed in its sleep |
 //! | `adoption` | how connections become ours alone |
@@ -50,7 +50,7 @@
 
 mod adoption;
 mod client;
-mod fate;
+mod close_action;
 mod orders;
 mod orphan;
 mod process;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use super::fate::{Fate, fate};
+use super::close_action::{CloseAction, close_action};
 use super::orphan::Orphan;
 use super::process::Rescuer;
 use super::quiet::{Owed, PAUSE, Watch};
@@ -92,17 +92,17 @@ impl Rescuer {
         if let Some(bytes) = kept.swallowed() {
             return self.adopt(id, kept.socket, bytes);
         }
-        match fate(now, &kept.watch, worker.parting(&kept)) {
-            Fate::Finish => worker.tally.finished += 1,
-            Fate::GiveUp(reason) => worker.give_up(reason),
-            Fate::FinishGently => {
+        match close_action(now, &kept.watch, worker.close_cause(&kept)) {
+            CloseAction::Close => worker.tally.finished += 1,
+            CloseAction::GiveUp(reason) => worker.give_up(reason),
+            CloseAction::CloseLingering => {
                 worker.tally.finished += 1;
                 self.let_linger(id, kept.socket);
             }
-            Fate::Keep if kept.watch.owed_at(now) == Owed::Unclear => {
+            CloseAction::Adopt if kept.watch.owed_at(now) == Owed::Unclear => {
                 self.adopt_in_doubt(id, kept.socket);
             }
-            Fate::Keep => self.adopt(id, kept.socket, Vec::new()),
+            CloseAction::Adopt => self.adopt(id, kept.socket, Vec::new()),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use super::fate::Parting;
+use super::close_action::CloseCause;
 use super::quiet::Watch;
 use super::swallowed::Spare;
 use crate::sys::procfs;
@@ -92,14 +92,14 @@ impl Worker {
     }
 
     /// What it had been through when it let go of a connection.
-    pub(super) fn parting(&self, kept: &Kept) -> Parting {
+    pub(super) fn close_cause(&self, kept: &Kept) -> CloseCause {
         if self.told.is_some() || self.is_gone {
             let told = kept.told.as_ref().unwrap_or(kept.watch.last());
-            Parting::Stopping {
+            CloseCause::Stopping {
                 written: told.written,
             }
         } else {
-            Parting::OwnWish
+            CloseCause::Voluntary
         }
     }
 

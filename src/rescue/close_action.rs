@@ -10,13 +10,13 @@ use super::quiet::{Owed, Watch};
 use crate::wire::http::Beginning;
 
 /// A close this long after the last byte of an answer, in milliseconds, is not its end.
-const SOON: u32 = 1000;
+const LAST_RESPONSE_WITHIN_MS: u32 = 1000;
 
 /// What the worker had been through when it let go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Parting {
+pub(super) enum CloseCause {
     /// It closed because it wanted to.
-    OwnWish,
+    Voluntary,
     /// It was told to stop, or is dead; so many bytes had it written by then.
     Stopping {
         /// The bytes that it had written when it was told.
@@ -26,41 +26,41 @@ pub(super) enum Parting {
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum CloseAction {
     /// Keep it, and answer what comes.
-    Keep,
+    Adopt,
     /// Close it: the worker was done with it.
-    Finish,
+    Close,
     /// Close it, and let the client read the last answer in spite of what it has sent since.
-    FinishGently,
+    CloseLingering,
     /// Close it: what it was about died with the worker.
     GiveUp(&'static str),
 }
 
 /// Decides.
-pub(super) fn fate(now: Instant, watch: &Watch, parting: Parting) -> Fate {
+pub(super) fn close_action(now: Instant, watch: &Watch, cause: CloseCause) -> CloseAction {
     let account = watch.last();
     let has_request = account.unread > 0 && watch.unread() != Beginning::Other;
-    let is_own_wish = parting == Parting::OwnWish;
+    let is_voluntary = cause == CloseCause::Voluntary;
     match watch.owed_at(now) {
-        _ if watch.is_amid_something() && !is_own_wish => Fate::GiveUp("not-http"),
-        Owed::Yes if is_own_wish => Fate::Finish,
-        Owed::Yes => Fate::GiveUp("in-flight"),
-        _ if account.is_closed && account.unread == 0 => Fate::Finish,
-        _ if is_own_wish && !has_request => Fate::Finish,
-        _ if has_just_answered(watch, parting) && account.unread == 0 => Fate::Finish,
-        _ if has_just_answered(watch, parting) => Fate::FinishGently,
-        _ => Fate::Keep,
+        _ if watch.is_amid_something() && !is_voluntary => CloseAction::GiveUp("not-http"),
+        Owed::Yes if is_voluntary => CloseAction::Close,
+        Owed::Yes => CloseAction::GiveUp("in-flight"),
+        _ if account.is_closed && account.unread == 0 => CloseAction::Close,
+        _ if is_voluntary && !has_request => CloseAction::Close,
+        _ if has_just_answered(watch, cause) && account.unread == 0 => CloseAction::Close,
+        _ if has_just_answered(watch, cause) => CloseAction::CloseLingering,
+        _ => CloseAction::Adopt,
     }
 }
 
 /// Whether the close belongs to an answer that was given after all.
-fn has_just_answered(watch: &Watch, parting: Parting) -> bool {
-    match parting {
-        Parting::OwnWish => false,
-        Parting::Stopping { written } => {
+fn has_just_answered(watch: &Watch, cause: CloseCause) -> bool {
+    match cause {
+        CloseCause::Voluntary => false,
+        CloseCause::Stopping { written } => {
             let account = watch.last();
-            account.written > written && account.sent_ago < SOON
+            account.written > written && account.sent_ago < LAST_RESPONSE_WITHIN_MS
         }
     }
 }
@@ -82,21 +82,24 @@ mod tests {
         ack_delay: 40,
         is_closed: false,
     };
-    const TOLD: Parting = Parting::Stopping { written: 100 };
+    const STOPPING: CloseCause = CloseCause::Stopping { written: 100 };
 
-    fn of(account: TcpCounters, unread: Beginning, parting: Parting) -> Fate {
+    fn of(account: TcpCounters, unread: Beginning, cause: CloseCause) -> CloseAction {
         let now = Instant::now();
-        fate(now, &Watch::new(now, account, unread), parting)
+        close_action(now, &Watch::new(now, account, unread), cause)
     }
 
     #[test]
     fn idle_ones_and_unread_requests_are_kept() {
         let waiting = TcpCounters { unread: 9, ..IDLE };
-        assert_eq!(of(IDLE, Beginning::Undecided, TOLD), Fate::Keep);
-        assert_eq!(of(waiting, Beginning::Request, TOLD), Fate::Keep);
+        assert_eq!(of(IDLE, Beginning::Undecided, STOPPING), CloseAction::Adopt);
         assert_eq!(
-            of(waiting, Beginning::Request, Parting::OwnWish),
-            Fate::Keep
+            of(waiting, Beginning::Request, STOPPING),
+            CloseAction::Adopt
+        );
+        assert_eq!(
+            of(waiting, Beginning::Request, CloseCause::Voluntary),
+            CloseAction::Adopt
         );
         let answered_long_ago = TcpCounters {
             written: 200,
@@ -105,24 +108,27 @@ mod tests {
             ..IDLE
         };
         assert_eq!(
-            of(answered_long_ago, Beginning::Undecided, TOLD),
-            Fate::Keep
+            of(answered_long_ago, Beginning::Undecided, STOPPING),
+            CloseAction::Adopt
         );
     }
 
     #[test]
     fn a_close_of_the_workers_own_is_passed_on() {
         assert_eq!(
-            of(IDLE, Beginning::Undecided, Parting::OwnWish),
-            Fate::Finish
+            of(IDLE, Beginning::Undecided, CloseCause::Voluntary),
+            CloseAction::Close
         );
         let last = TcpCounters {
             written: 200,
             ..IDLE
         };
-        assert_eq!(of(last, Beginning::Undecided, TOLD), Fate::Finish);
+        assert_eq!(of(last, Beginning::Undecided, STOPPING), CloseAction::Close);
         let pipelined = TcpCounters { unread: 9, ..last };
-        assert_eq!(of(pipelined, Beginning::Request, TOLD), Fate::FinishGently);
+        assert_eq!(
+            of(pipelined, Beginning::Request, STOPPING),
+            CloseAction::CloseLingering
+        );
     }
 
     #[test]
@@ -132,11 +138,14 @@ mod tests {
             ..IDLE
         };
         assert_eq!(
-            of(owed, Beginning::Undecided, TOLD),
-            Fate::GiveUp("in-flight")
+            of(owed, Beginning::Undecided, STOPPING),
+            CloseAction::GiveUp("in-flight")
         );
         let half = TcpCounters { unread: 9, ..IDLE };
-        assert_eq!(of(half, Beginning::Other, TOLD), Fate::GiveUp("not-http"));
+        assert_eq!(
+            of(half, Beginning::Other, STOPPING),
+            CloseAction::GiveUp("not-http")
+        );
     }
 
     #[test]
@@ -145,6 +154,6 @@ mod tests {
             is_closed: true,
             ..IDLE
         };
-        assert_eq!(of(left, Beginning::Undecided, TOLD), Fate::Finish);
+        assert_eq!(of(left, Beginning::Undecided, STOPPING), CloseAction::Close);
     }
 }
