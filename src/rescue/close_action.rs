@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use super::quiet::{Owed, Watch};
+use super::request_tracker::{RequestTracker, ResponseDue};
 use crate::wire::http::Beginning;
 
 /// A close this long after the last byte of an answer, in milliseconds, is not its end.
@@ -38,29 +38,33 @@ pub(super) enum CloseAction {
 }
 
 /// Decides.
-pub(super) fn close_action(now: Instant, watch: &Watch, cause: CloseCause) -> CloseAction {
-    let account = watch.last();
-    let has_request = account.unread > 0 && watch.unread() != Beginning::Other;
+pub(super) fn close_action(
+    now: Instant,
+    tracker: &RequestTracker,
+    cause: CloseCause,
+) -> CloseAction {
+    let counters = tracker.last();
+    let has_request = counters.unread > 0 && tracker.unread() != Beginning::Other;
     let is_voluntary = cause == CloseCause::Voluntary;
-    match watch.owed_at(now) {
-        _ if watch.is_amid_something() && !is_voluntary => CloseAction::GiveUp("not-http"),
-        Owed::Yes if is_voluntary => CloseAction::Close,
-        Owed::Yes => CloseAction::GiveUp("in-flight"),
-        _ if account.is_closed && account.unread == 0 => CloseAction::Close,
+    match tracker.response_due(now) {
+        _ if tracker.is_mid_message() && !is_voluntary => CloseAction::GiveUp("not-http"),
+        ResponseDue::Yes if is_voluntary => CloseAction::Close,
+        ResponseDue::Yes => CloseAction::GiveUp("in-flight"),
+        _ if counters.is_closed && counters.unread == 0 => CloseAction::Close,
         _ if is_voluntary && !has_request => CloseAction::Close,
-        _ if has_just_answered(watch, cause) && account.unread == 0 => CloseAction::Close,
-        _ if has_just_answered(watch, cause) => CloseAction::CloseLingering,
+        _ if has_just_answered(tracker, cause) && counters.unread == 0 => CloseAction::Close,
+        _ if has_just_answered(tracker, cause) => CloseAction::CloseLingering,
         _ => CloseAction::Adopt,
     }
 }
 
 /// Whether the close belongs to an answer that was given after all.
-fn has_just_answered(watch: &Watch, cause: CloseCause) -> bool {
+fn has_just_answered(tracker: &RequestTracker, cause: CloseCause) -> bool {
     match cause {
         CloseCause::Voluntary => false,
         CloseCause::Stopping { written } => {
-            let account = watch.last();
-            account.written > written && account.sent_ago < LAST_RESPONSE_WITHIN_MS
+            let counters = tracker.last();
+            counters.written > written && counters.sent_ago < LAST_RESPONSE_WITHIN_MS
         }
     }
 }
@@ -84,9 +88,9 @@ mod tests {
     };
     const STOPPING: CloseCause = CloseCause::Stopping { written: 100 };
 
-    fn of(account: TcpCounters, unread: Beginning, cause: CloseCause) -> CloseAction {
+    fn of(counters: TcpCounters, unread: Beginning, cause: CloseCause) -> CloseAction {
         let now = Instant::now();
-        close_action(now, &Watch::new(now, account, unread), cause)
+        close_action(now, &RequestTracker::new(now, counters, unread), cause)
     }
 
     #[test]

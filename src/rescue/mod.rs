@@ -35,7 +35,7 @@
 //! | `orders` | what the supervisor wants |
 //! | `worker` | one retiring worker and what it still has |
 //! | `watch` | looks at what workers have: the frost, the quiet, the closes |
-//! | `quiet` | whether a request is in flight, from what the kernel counts |
+//! | `request_tracker` | whether a request is in flight, from what the kernel counts |
 //! | `close_action` | what becomes of a connection that the worker has closed |
 //! | `waiting` | requests that come while the worker becomes quiet |
 //! | `swallowed` | what a reader took that was killed in its sleep |
@@ -55,9 +55,9 @@ mod orders;
 mod orphan;
 mod process;
 mod queue;
-mod quiet;
 mod relay;
 mod report;
+mod request_tracker;
 mod route;
 mod swallowed;
 mod timers;

@@ -48,11 +48,11 @@ impl Worker {
         if self.told.is_some() {
             return Vec::new();
         }
-        if self.kept.values().any(|kept| kept.watch.has_request()) {
+        if self.kept.values().any(|kept| kept.tracker.has_request()) {
             let first = self.asked.map_or(now, |(first, _)| first);
             self.asked = Some((first, now));
         }
-        let is_waiting = |kept: &Kept| kept.is_frozen && kept.watch.is_waiting(now);
+        let is_waiting = |kept: &Kept| kept.is_frozen && kept.tracker.is_request_waiting(now);
         let waiting = self.kept.iter().filter(|(_, kept)| is_waiting(kept));
         let mut taken = Vec::new();
         for id in waiting.map(|(id, _)| *id).collect::<Vec<_>>() {

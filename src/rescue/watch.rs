@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::close_action::{CloseAction, close_action};
 use super::orphan::Orphan;
 use super::process::Rescuer;
-use super::quiet::{Owed, PAUSE, Watch};
+use super::request_tracker::{MAX_RESPONSE_PAUSE, RequestTracker, ResponseDue};
 use super::worker::{Kept, Worker};
 use crate::sys::tcp::TcpCounters;
 use crate::sys::{procfs, tcp};
@@ -92,14 +92,14 @@ impl Rescuer {
         if let Some(bytes) = kept.swallowed() {
             return self.adopt(id, kept.socket, bytes);
         }
-        match close_action(now, &kept.watch, worker.close_cause(&kept)) {
+        match close_action(now, &kept.tracker, worker.close_cause(&kept)) {
             CloseAction::Close => worker.tally.finished += 1,
             CloseAction::GiveUp(reason) => worker.give_up(reason),
             CloseAction::CloseLingering => {
                 worker.tally.finished += 1;
                 self.let_linger(id, kept.socket);
             }
-            CloseAction::Adopt if kept.watch.owed_at(now) == Owed::Unclear => {
+            CloseAction::Adopt if kept.tracker.response_due(now) == ResponseDue::Unclear => {
                 self.adopt_in_doubt(id, kept.socket);
             }
             CloseAction::Adopt => self.adopt(id, kept.socket, Vec::new()),
@@ -129,14 +129,14 @@ impl Worker {
     fn is_still(&mut self, now: Instant) -> bool {
         let is_idle = !self.awaits_interruption()
             && self.is_left_alone(now)
-            && self.kept.values().all(|kept| kept.watch.is_idle(now));
+            && self.kept.values().all(|kept| kept.tracker.is_idle(now));
         if !is_idle {
             self.idle_since = None;
             return false;
         }
         let rest = now.saturating_duration_since(*self.idle_since.get_or_insert(now));
         // One that never sleeps is busy with something else.
-        self.kept.is_empty() || rest >= RESTLESS || (rest >= PAUSE && self.is_asleep())
+        self.kept.is_empty() || rest >= RESTLESS || (rest >= MAX_RESPONSE_PAUSE && self.is_asleep())
     }
 
     fn is_asleep(&self) -> bool {
@@ -193,10 +193,10 @@ impl Worker {
                 kept.observe(now);
                 kept.refresh_spare();
             }
-            if kept.is_frozen && (must_thaw || kept.watch.is_amid_something()) {
+            if kept.is_frozen && (must_thaw || kept.tracker.is_mid_message()) {
                 kept.thaw();
             }
-            if kept.may_sleep || (kept.is_frozen && kept.watch.may_be_stuck(now)) {
+            if kept.may_sleep || (kept.is_frozen && kept.tracker.may_have_blocked_reader(now)) {
                 suspects.push(*id);
             }
         }
@@ -222,7 +222,7 @@ impl Kept {
         Ok(Self {
             socket,
             at,
-            watch: Watch::new(now, account, unread),
+            tracker: RequestTracker::new(now, account, unread),
             is_frozen: freeze,
             may_sleep: false,
             spare: None,
@@ -233,19 +233,19 @@ impl Kept {
     /// Copies what a sleeping reader would swallow.
     pub(super) fn refresh_spare(&mut self) {
         if let Some(spare) = &mut self.spare {
-            spare.refresh(&self.socket, self.watch.last());
+            spare.refresh(&self.socket, self.tracker.last());
         }
     }
 
     /// What a reader has swallowed that is dead.
     fn swallowed(&self) -> Option<Vec<u8>> {
-        let bytes = self.spare.as_ref()?.taken_since(self.watch.last())?;
+        let bytes = self.spare.as_ref()?.taken_since(self.tracker.last())?;
         procfs::is_dead(self.at.pid).then(|| bytes.to_vec())
     }
 
     pub(super) fn observe(&mut self, now: Instant) {
         match glance(&self.socket) {
-            Ok((account, unread)) => self.watch.observe(now, account, unread),
+            Ok((account, unread)) => self.tracker.observe(now, account, unread),
             Err(error) => log::debug!("cannot look at a connection: {error}"),
         }
     }

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use super::close_action::CloseCause;
-use super::quiet::Watch;
+use super::request_tracker::RequestTracker;
 use super::swallowed::Spare;
 use crate::sys::procfs;
 use crate::sys::tcp::TcpCounters;
@@ -22,7 +22,7 @@ const ANSWER: Duration = Duration::from_secs(1);
 pub(super) struct Kept {
     pub(super) socket: OwnedFd,
     pub(super) at: Descriptor,
-    pub(super) watch: Watch,
+    pub(super) tracker: RequestTracker,
     pub(super) is_frozen: bool,
     /// It has thawed, but a read that began in the frost may sleep on.
     pub(super) may_sleep: bool,
@@ -94,7 +94,7 @@ impl Worker {
     /// What it had been through when it let go of a connection.
     pub(super) fn close_cause(&self, kept: &Kept) -> CloseCause {
         if self.told.is_some() || self.is_gone {
-            let told = kept.told.as_ref().unwrap_or(kept.watch.last());
+            let told = kept.told.as_ref().unwrap_or(kept.tracker.last());
             CloseCause::Stopping {
                 written: told.written,
             }
@@ -109,7 +109,7 @@ impl Worker {
         let (mut readers, mut threads) = (BTreeMap::new(), Vec::new());
         for kept in self.kept.values_mut() {
             kept.observe(now);
-            kept.told = Some(*kept.watch.last());
+            kept.told = Some(*kept.tracker.last());
             let pid = kept.at.pid;
             let readers = readers.entry(pid).or_insert_with(|| procfs::readers(pid));
             let reader = readers.get(&kept.at.inode);
@@ -131,7 +131,7 @@ impl Worker {
             .filter(|kept| kept.is_frozen)
             .all(|kept| {
                 kept.observe(now);
-                let account = kept.watch.last();
+                let account = kept.tracker.last();
                 let was = kept.told.as_ref().map(TcpCounters::bytes_read);
                 let copy = || kept.spare.as_ref()?.taken_since(account);
                 was.is_none_or(|was| was == account.bytes_read()) || copy().is_some()
@@ -172,7 +172,7 @@ impl Worker {
         if suspects.is_empty() || self.next_kick.is_some_and(|at| now < at) {
             return Vec::new();
         }
-        let has_moved = |kept: &Kept| kept.watch.rest(now) < 2 * self.pause;
+        let has_moved = |kept: &Kept| kept.tracker.idle_for(now) < 2 * self.pause;
         self.pause = if self.kept.values().any(has_moved) {
             FIRST_PAUSE
         } else {
