@@ -20,13 +20,13 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 impl Rescuer {
     /// Takes a connection that the worker has let go of, and from which it has read these bytes
     /// in vain.
-    pub(super) fn adopt(&mut self, worker: u64, socket: OwnedFd, swallowed: Vec<u8>) {
+    pub(super) fn adopt(&mut self, worker: u64, socket: OwnedFd, lost_read: Vec<u8>) {
         match thawed(socket) {
             Ok(client) => {
-                let stage = if swallowed.is_empty() {
+                let stage = if lost_read.is_empty() {
                     Stage::Idle
                 } else {
-                    self.stage_relay(&client, &swallowed)
+                    self.stage_relay(&client, &lost_read)
                 };
                 self.keep(Orphan::new(worker, client, stage), self.patience.idle);
             }

@@ -38,7 +38,7 @@
 //! | `request_tracker` | whether a request is in flight, from what the kernel counts |
 //! | `close_action` | what becomes of a connection that the worker has closed |
 //! | `waiting` | requests that come while the worker becomes quiet |
-//! | `swallowed` | what a reader took that was killed in its sleep |
+//! | `lost_reads` | what a reader took that was killed in its sleep |
 //! | `adoption` | how connections become ours alone |
 //! | `client` | the client's end, which the worker may have, too |
 //! | `orphan` | connections that are ours alone |
@@ -51,6 +51,7 @@
 mod adoption;
 mod client;
 mod close_action;
+mod lost_reads;
 mod orders;
 mod orphan;
 mod process;
@@ -59,7 +60,6 @@ mod relay;
 mod report;
 mod request_tracker;
 mod route;
-mod swallowed;
 mod timers;
 mod waiting;
 mod watch;

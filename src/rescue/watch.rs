@@ -51,7 +51,7 @@ impl Rescuer {
         let is_of_interest = |worker: &&Worker| !worker.kept.is_empty() || worker.is_awaited();
         let having = || self.workers.values().filter(is_of_interest);
         having().next()?;
-        let may_change = |kept: &Kept| kept.spare.is_some();
+        let may_change = |kept: &Kept| kept.copy.is_some();
         let is_eager =
             having().any(|worker| worker.told.is_none() || worker.kept.values().any(may_change));
         Some(if is_eager {
@@ -89,7 +89,7 @@ impl Rescuer {
             return;
         };
         kept.observe(now);
-        if let Some(bytes) = kept.swallowed() {
+        if let Some(bytes) = kept.lost_read() {
             return self.adopt(id, kept.socket, bytes);
         }
         match close_action(now, &kept.tracker, worker.close_cause(&kept)) {
@@ -191,7 +191,7 @@ impl Worker {
             // What thawed because it was kept for long is of no interest but for its end.
             if kept.is_frozen || self.told.is_none() {
                 kept.observe(now);
-                kept.refresh_spare();
+                kept.refresh_copy();
             }
             if kept.is_frozen && (must_thaw || kept.tracker.is_mid_message()) {
                 kept.thaw();
@@ -225,21 +225,21 @@ impl Kept {
             tracker: RequestTracker::new(now, account, unread),
             is_frozen: freeze,
             may_sleep: false,
-            spare: None,
+            copy: None,
             told: None,
         })
     }
 
     /// Copies what a sleeping reader would swallow.
-    pub(super) fn refresh_spare(&mut self) {
-        if let Some(spare) = &mut self.spare {
-            spare.refresh(&self.socket, self.tracker.last());
+    pub(super) fn refresh_copy(&mut self) {
+        if let Some(copy) = &mut self.copy {
+            copy.refresh(&self.socket, self.tracker.last());
         }
     }
 
     /// What a reader has swallowed that is dead.
-    fn swallowed(&self) -> Option<Vec<u8>> {
-        let bytes = self.spare.as_ref()?.taken_since(self.tracker.last())?;
+    fn lost_read(&self) -> Option<Vec<u8>> {
+        let bytes = self.copy.as_ref()?.read_since(self.tracker.last())?;
         procfs::is_dead(self.at.pid).then(|| bytes.to_vec())
     }
 
@@ -253,7 +253,7 @@ impl Kept {
     pub(super) fn thaw(&mut self) {
         self.is_frozen = false;
         self.may_sleep = true;
-        self.spare = None;
+        self.copy = None;
         if let Err(error) = tcp::thaw(&self.socket) {
             log::debug!("cannot thaw a connection: {error}");
         }

@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use super::close_action::CloseCause;
+use super::lost_reads::ReadCopy;
 use super::request_tracker::RequestTracker;
-use super::swallowed::Spare;
 use crate::sys::procfs;
 use crate::sys::tcp::TcpCounters;
 use crate::wire::rescue::{Descriptor, MAX_THREADS, Tally};
@@ -27,7 +27,7 @@ pub(super) struct Kept {
     /// It has thawed, but a read that began in the frost may sleep on.
     pub(super) may_sleep: bool,
     /// What a thread that sleeps in a read of it would swallow.
-    pub(super) spare: Option<Spare>,
+    pub(super) copy: Option<ReadCopy>,
     /// How things were when the worker was told to stop.
     pub(super) told: Option<TcpCounters>,
 }
@@ -113,10 +113,10 @@ impl Worker {
             let pid = kept.at.pid;
             let readers = readers.entry(pid).or_insert_with(|| procfs::readers(pid));
             let reader = readers.get(&kept.at.inode);
-            kept.spare = None;
+            kept.copy = None;
             if let Some(thread) = reader.filter(|_| kept.is_frozen) {
-                kept.spare = Some(Spare::new(*thread == pid));
-                kept.refresh_spare();
+                kept.copy = Some(ReadCopy::new(*thread == pid));
+                kept.refresh_copy();
                 threads.push(*thread);
             }
         }
@@ -133,7 +133,7 @@ impl Worker {
                 kept.observe(now);
                 let account = kept.tracker.last();
                 let was = kept.told.as_ref().map(TcpCounters::bytes_read);
-                let copy = || kept.spare.as_ref()?.taken_since(account);
+                let copy = || kept.copy.as_ref()?.read_since(account);
                 was.is_none_or(|was| was == account.bytes_read()) || copy().is_some()
             })
     }
