@@ -18,7 +18,7 @@
 //!    generation's by now: or it would wait for all that the worker has still to do.
 //! 2. When nothing is in flight the worker is *quiet*. What its sleeping readers would take along
 //!    when they die is copied, they are stopped, and it gets its stop signal.
-//! 3. What it closes stays open, because the duplicate is the same socket: an orphan. A request that
+//! 3. What it closes stays open, because the duplicate is the same socket: an connection. A request that
 //!    waits in it, or comes later, is sent to the endpoint, too.
 //! 4. What it keeps for longer thaws, is its own, and becomes an orphan when it is closed.
 //!
@@ -41,19 +41,19 @@
 //! | `lost_reads` | what a reader took that was killed in its sleep |
 //! | `adoption` | how connections become ours alone |
 //! | `client` | the client's end, which the worker may have, too |
-//! | `orphan` | connections that are ours alone |
+//! | `adopted` | connections that are ours alone |
 //! | `relay` | moves the bytes of one rescue |
 //! | `report` | what the supervisor is told |
 //! | `queue` | accepts what waits in a listener nobody accepts from |
 //! | `route` | where a request is sent |
 //! | `timers` | one deadline for each connection |
 
+mod adopted;
 mod adoption;
 mod client;
 mod close_action;
 mod lost_reads;
 mod orders;
-mod orphan;
 mod process;
 mod queue;
 mod relay;

@@ -12,9 +12,9 @@ use mio::{Events, Interest, Poll, Token};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::NAME;
-use super::orphan::Orphan;
+use super::adopted::AdoptedConnection;
 use super::queue::Queue;
-use super::relay::Patience;
+use super::relay::ClientTimeouts;
 use super::timers::Timers;
 use super::worker::Worker;
 use crate::sys::{descriptor, process};
@@ -30,7 +30,7 @@ const LONELY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Rescuer {
     pub(super) configuration: Configuration,
-    pub(super) patience: Patience,
+    pub(super) timeouts: ClientTimeouts,
     /// How many connections can be held.
     max: usize,
     pub(super) poll: Poll,
@@ -38,7 +38,7 @@ pub(super) struct Rescuer {
     pub(super) is_channel_open: bool,
     pub(super) outbox: VecDeque<Vec<u8>>,
     pub(super) workers: BTreeMap<u64, Worker>,
-    pub(super) orphans: BTreeMap<u64, Orphan>,
+    pub(super) adopted: BTreeMap<u64, AdoptedConnection>,
     pub(super) queues: BTreeMap<u64, Queue>,
     pub(super) timers: Timers,
     /// Rescues that have yielded.
@@ -86,7 +86,7 @@ impl Rescuer {
         poll.registry()
             .register(&mut SourceFd(&number), CHANNEL, interest)?;
         Ok(Self {
-            patience: Patience {
+            timeouts: ClientTimeouts {
                 head: Duration::from_millis(configuration.header_timeout_ms),
                 idle: Duration::from_millis(configuration.rescue_timeout_ms),
             },
@@ -100,7 +100,7 @@ impl Rescuer {
             is_channel_open: true,
             outbox: VecDeque::new(),
             workers: BTreeMap::new(),
-            orphans: BTreeMap::new(),
+            adopted: BTreeMap::new(),
             queues: BTreeMap::new(),
             timers: Timers::default(),
             again: Vec::new(),
@@ -125,7 +125,7 @@ impl Rescuer {
                 self.ready(event.token(), now);
             }
             for id in std::mem::take(&mut self.again) {
-                self.orphan_ready(id, now);
+                self.adopted_ready(id, now);
             }
             while let Some(id) = self.timers.pop(now) {
                 self.late(id, now);
@@ -157,7 +157,7 @@ impl Rescuer {
     }
 
     fn is_over(&mut self, now: Instant) -> bool {
-        let has_nothing = self.orphans.is_empty() && self.queues.is_empty();
+        let has_nothing = self.adopted.is_empty() && self.queues.is_empty();
         if let Some(ending) = self.ending {
             return now >= ending || has_nothing;
         }
@@ -178,7 +178,7 @@ impl Rescuer {
         if self.queues.contains_key(&id) {
             self.queue_ready(id);
         } else {
-            self.orphan_ready(id, now);
+            self.adopted_ready(id, now);
         }
     }
 
@@ -186,7 +186,7 @@ impl Rescuer {
         if self.queues.contains_key(&id) {
             self.queue_late(id, now);
         } else {
-            self.orphan_late(id, now);
+            self.adopted_timed_out(id, now);
         }
     }
 
@@ -203,12 +203,12 @@ impl Rescuer {
 
     pub(super) fn is_full(&self) -> bool {
         let kept: usize = self.workers.values().map(|worker| worker.kept.len()).sum();
-        kept + self.orphans.len() >= self.max
+        kept + self.adopted.len() >= self.max
     }
 
     fn abandon(&mut self) {
         self.close_queues();
-        self.abandon_orphans();
+        self.abandon_adopted();
         for (worker, ended) in std::mem::take(&mut self.workers) {
             self.say(&Report::Finished {
                 worker,

@@ -13,7 +13,7 @@ use mio::net::TcpListener;
 use mio::{Interest, Registry};
 use nix::sys::stat::fstat;
 
-use super::orphan::token;
+use super::adopted::token;
 use super::process::Rescuer;
 use crate::sys::{descriptor, procfs};
 
@@ -54,7 +54,7 @@ impl Rescuer {
         let id = self.next_id();
         match Queue::open(worker, listener, self.poll.registry(), id) {
             Ok(queue) => {
-                self.worker(worker).orphans += 1;
+                self.worker(worker).open += 1;
                 self.queues.insert(id, queue);
                 self.queue_ready(id);
                 self.timers.set(id, Some(now + PAUSE));
@@ -74,7 +74,7 @@ impl Rescuer {
                     if self.is_full() {
                         self.worker(worker).give_up("too-many");
                     } else {
-                        self.welcome(worker, client.into());
+                        self.adopt_accepted(worker, client.into());
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -97,7 +97,7 @@ impl Rescuer {
         if is_over {
             self.queues.remove(&id);
             let worker = self.worker(worker);
-            worker.orphans = worker.orphans.saturating_sub(1);
+            worker.open = worker.open.saturating_sub(1);
         } else {
             self.timers.set(id, Some(now + PAUSE));
         }
@@ -107,7 +107,7 @@ impl Rescuer {
         for (id, queue) in std::mem::take(&mut self.queues) {
             self.timers.set(id, None);
             let worker = self.worker(queue.worker);
-            worker.orphans = worker.orphans.saturating_sub(1);
+            worker.open = worker.open.saturating_sub(1);
         }
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct Surroundings<'a> {
 
 /// How long clients may take.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(super) struct ClientTimeouts {
     pub(super) head: Duration,
     pub(super) idle: Duration,
 }
@@ -79,21 +79,21 @@ impl Relay {
         }
     }
 
-    /// When patience ends; none: the server may take its time.
-    pub(super) fn deadline(&self, patience: Patience) -> Option<Instant> {
+    /// When timeouts ends; none: the server may take its time.
+    pub(super) fn deadline(&self, timeouts: ClientTimeouts) -> Option<Instant> {
         let connecting = self.server.as_ref().filter(|server| !server.is_connected);
         if !self.exchange.to_client().is_empty() {
             Some(self.moved + STALL)
         } else if let Some(server) = connecting {
             Some(server.since + CONNECT)
         } else if self.exchange.awaits_body() {
-            Some(self.moved + patience.idle)
+            Some(self.moved + timeouts.idle)
         } else {
-            self.head_since.map(|since| since + patience.head)
+            self.head_since.map(|since| since + timeouts.head)
         }
     }
 
-    /// Patience has ended. Whether it is the client's fault: if not, another connection to the
+    /// ClientTimeouts has ended. Whether it is the client's fault: if not, another connection to the
     /// server is tried.
     pub(super) fn is_clients_fault(&mut self) -> bool {
         let is_connecting = self

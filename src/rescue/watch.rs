@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use super::adopted::AdoptedConnection;
 use super::close_action::{CloseAction, close_action};
-use super::orphan::Orphan;
 use super::process::Rescuer;
 use super::request_tracker::{MAX_RESPONSE_PAUSE, RequestTracker, ResponseDue};
 use super::worker::{Kept, Worker};
@@ -65,7 +65,7 @@ impl Rescuer {
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
-        let orphans = worker.take_orphans();
+        let closed = worker.take_closed();
         let threads = worker.look(now);
         let waiting = worker.take_waiting(now);
         if !threads.is_empty() {
@@ -74,11 +74,11 @@ impl Rescuer {
                 threads,
             });
         }
-        for kept in orphans {
+        for kept in closed {
             self.part(id, kept, now);
         }
         for (socket, request) in waiting {
-            self.adopt_early(id, socket, &request);
+            self.adopt_shared(id, socket, &request);
         }
         self.check_quiet(id, now);
     }
@@ -97,7 +97,7 @@ impl Rescuer {
             CloseAction::GiveUp(reason) => worker.give_up(reason),
             CloseAction::CloseLingering => {
                 worker.tally.finished += 1;
-                self.let_linger(id, kept.socket);
+                self.adopt_lingering(id, kept.socket);
             }
             CloseAction::Adopt if kept.tracker.response_due(now) == ResponseDue::Unclear => {
                 self.adopt_in_doubt(id, kept.socket);
@@ -111,8 +111,8 @@ impl Rescuer {
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
-        let is_in_danger = |orphan: &Orphan| orphan.is_in_danger_from(id);
-        if worker.is_awaited() && worker.is_still(now) && !self.orphans.values().any(is_in_danger) {
+        let is_in_danger = |connection: &AdoptedConnection| connection.is_in_danger_from(id);
+        if worker.is_awaited() && worker.is_still(now) && !self.adopted.values().any(is_in_danger) {
             worker.is_quiet = true;
             self.say(&Report::Idle { worker: id });
         }
@@ -152,13 +152,13 @@ impl Worker {
     }
 
     /// The connections that it has no more.
-    fn take_orphans(&mut self) -> Vec<Kept> {
+    fn take_closed(&mut self) -> Vec<Kept> {
         let lost = |kept: &&Kept| !procfs::may_hold(kept.at.pid, kept.at.number, kept.at.inode);
         if self.kept.values().find(lost).is_none() {
             return Vec::new();
         }
         let sockets = self.sockets();
-        let mut orphans = Vec::new();
+        let mut closed = Vec::new();
         let ids: Vec<u64> = self
             .kept
             .iter()
@@ -171,10 +171,10 @@ impl Worker {
                 Some(())
             });
             if found.is_none() {
-                orphans.extend(self.kept.remove(&id));
+                closed.extend(self.kept.remove(&id));
             }
         }
-        orphans
+        closed
     }
 
     /// Looks at all that it has: what continues something thaws, and all of it when the worker has

@@ -40,7 +40,7 @@ pub(super) struct Worker {
     processes: BTreeSet<i32>,
     pub(super) kept: BTreeMap<u64, Kept>,
     /// Its connections that are ours now, and listeners that are accepted from.
-    pub(super) orphans: usize,
+    pub(super) open: usize,
     /// Whether the supervisor has sent all that there are.
     pub(super) is_complete: bool,
     pub(super) is_quiet: bool,
@@ -66,7 +66,7 @@ impl Worker {
             pid: None,
             processes: BTreeSet::new(),
             kept: BTreeMap::new(),
-            orphans: 0,
+            open: 0,
             is_complete: false,
             is_quiet: false,
             idle_since: None,
@@ -83,7 +83,7 @@ impl Worker {
 
     /// Whether nothing of it is left.
     pub(super) fn is_done(&self) -> bool {
-        self.is_gone && self.kept.is_empty() && self.orphans == 0
+        self.is_gone && self.kept.is_empty() && self.open == 0
     }
 
     pub(super) fn give_up(&mut self, reason: &str) {
