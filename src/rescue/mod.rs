@@ -44,18 +44,18 @@
 //! | `adopted` | connections that are ours alone |
 //! | `relay` | moves the bytes of one rescue |
 //! | `report` | what the supervisor is told |
-//! | `queue` | accepts what waits in a listener nobody accepts from |
+//! | `backlog` | accepts what waits in a listener nobody accepts from |
 //! | `route` | where a request is sent |
 //! | `timers` | one deadline for each connection |
 
 mod adopted;
 mod adoption;
+mod backlog;
 mod client;
 mod close_action;
 mod lost_reads;
 mod orders;
 mod process;
-mod queue;
 mod relay;
 mod report;
 mod request_tracker;

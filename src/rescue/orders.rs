@@ -59,7 +59,7 @@ impl Rescuer {
             Order::WorkerExited { worker } => self.worker(worker).is_gone = true,
             Order::DrainBacklog { worker, .. } => {
                 for listener in descriptors {
-                    self.open_queue(worker, listener, now);
+                    self.open_backlogs(worker, listener, now);
                 }
             }
             Order::End { within_ms } => self.end(now, within_ms),
@@ -109,7 +109,7 @@ impl Rescuer {
                 worker.tally.finished += 1;
             }
         }
-        self.close_queues();
+        self.close_backlogs();
         self.close_idle(now);
     }
 }

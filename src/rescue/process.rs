@@ -13,7 +13,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::NAME;
 use super::adopted::AdoptedConnection;
-use super::queue::Queue;
+use super::backlog::Backlog;
 use super::relay::ClientTimeouts;
 use super::timers::Timers;
 use super::worker::Worker;
@@ -39,7 +39,7 @@ pub(super) struct Rescuer {
     pub(super) outbox: VecDeque<Vec<u8>>,
     pub(super) workers: BTreeMap<u64, Worker>,
     pub(super) adopted: BTreeMap<u64, AdoptedConnection>,
-    pub(super) queues: BTreeMap<u64, Queue>,
+    pub(super) backlogs: BTreeMap<u64, Backlog>,
     pub(super) timers: Timers,
     /// Rescues that have yielded.
     pub(super) again: Vec<u64>,
@@ -101,7 +101,7 @@ impl Rescuer {
             outbox: VecDeque::new(),
             workers: BTreeMap::new(),
             adopted: BTreeMap::new(),
-            queues: BTreeMap::new(),
+            backlogs: BTreeMap::new(),
             timers: Timers::default(),
             again: Vec::new(),
             next_look: None,
@@ -157,7 +157,7 @@ impl Rescuer {
     }
 
     fn is_over(&mut self, now: Instant) -> bool {
-        let has_nothing = self.adopted.is_empty() && self.queues.is_empty();
+        let has_nothing = self.adopted.is_empty() && self.backlogs.is_empty();
         if let Some(ending) = self.ending {
             return now >= ending || has_nothing;
         }
@@ -175,16 +175,16 @@ impl Rescuer {
             return self.hear_orders(now);
         }
         let id = (token.0 >> 1) as u64;
-        if self.queues.contains_key(&id) {
-            self.queue_ready(id);
+        if self.backlogs.contains_key(&id) {
+            self.backlog_ready(id);
         } else {
             self.adopted_ready(id, now);
         }
     }
 
     fn late(&mut self, id: u64, now: Instant) {
-        if self.queues.contains_key(&id) {
-            self.queue_late(id, now);
+        if self.backlogs.contains_key(&id) {
+            self.backlog_late(id, now);
         } else {
             self.adopted_timed_out(id, now);
         }
@@ -207,7 +207,7 @@ impl Rescuer {
     }
 
     fn abandon(&mut self) {
-        self.close_queues();
+        self.close_backlogs();
         self.abandon_adopted();
         for (worker, ended) in std::mem::take(&mut self.workers) {
             self.say(&Report::Finished {

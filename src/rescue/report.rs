@@ -8,7 +8,7 @@ use crate::sys::channel;
 use crate::wire::rescue::{Report, encode};
 
 /// How often progress is told of at most.
-const PAUSE: Duration = Duration::from_millis(200);
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
 impl Rescuer {
     /// Reports on workers of which nothing is left, and now and then on the others.
@@ -23,7 +23,7 @@ impl Rescuer {
             }
         }
         if self.has_progress() && now >= self.next_progress {
-            self.next_progress = now + PAUSE;
+            self.next_progress = now + PROGRESS_INTERVAL;
             self.tell_progress();
         }
     }
