@@ -12,7 +12,7 @@ use crate::wire::rescue::{Descriptor, MAX_MESSAGE_LEN, Order, Report, decode};
 
 impl Rescuer {
     /// Obeys all that is there. A channel that is closed is the order to end: the supervisor is gone.
-    pub(super) fn hear_orders(&mut self, now: Instant) {
+    pub(super) fn receive_orders(&mut self, now: Instant) {
         let mut bytes = vec![0; MAX_MESSAGE_LEN];
         while self.is_channel_open {
             match channel::receive(&self.channel, &mut bytes) {
@@ -23,14 +23,14 @@ impl Rescuer {
                     self.end(now, self.configuration.drain_timeout_ms);
                 }
                 Ok((count, descriptors)) => match decode(bytes.get(..count).unwrap_or_default()) {
-                    Some(order) => self.obey(order, descriptors, now),
+                    Some(order) => self.carry_out(order, descriptors, now),
                     None => log::warn!("{NAME}: an order is not understood"),
                 },
             }
         }
     }
 
-    fn obey(&mut self, order: Order, descriptors: Vec<OwnedFd>, now: Instant) {
+    fn carry_out(&mut self, order: Order, descriptors: Vec<OwnedFd>, now: Instant) {
         match order {
             Order::Hold {
                 worker,
@@ -41,20 +41,20 @@ impl Rescuer {
                 let known = self.worker(worker);
                 known.is_complete = true;
                 let held = known.kept.len();
-                self.say(&Report::Holding { worker, held });
+                self.report(&Report::Holding { worker, held });
                 self.check_quiet(worker, now);
             }
             Order::ReadersInterrupted { worker } => self.worker(worker).was_interrupted(now),
             Order::PrepareStop { worker } => {
                 let readers = self.worker(worker).tell(now);
-                self.say(&Report::Readers {
+                self.report(&Report::Readers {
                     worker,
                     threads: readers,
                 });
             }
             Order::ReadersStopped { worker } => {
                 let may_stop = self.worker(worker).is_as_told(now);
-                self.say(&Report::StopChecked { worker, may_stop });
+                self.report(&Report::StopChecked { worker, may_stop });
             }
             Order::WorkerExited { worker } => self.worker(worker).is_gone = true,
             Order::DrainBacklog { worker, .. } => {

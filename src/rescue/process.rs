@@ -23,9 +23,9 @@ use crate::wire::rescue::{Configuration, Report, decode};
 /// The channel's token; connections count from one.
 const CHANNEL: Token = Token(0);
 /// Room to read into.
-const SCRATCH: usize = 64 * 1024;
+const SCRATCH_LEN: usize = 64 * 1024;
 /// How long to stay when nothing is left: the next retiring worker may be near.
-const LONELY: Duration = Duration::from_secs(1);
+const EMPTY_BEFORE_EXIT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Rescuer {
@@ -50,7 +50,7 @@ pub(super) struct Rescuer {
     last_id: u64,
     /// By when to have ended.
     pub(super) ending: Option<Instant>,
-    lonely_since: Option<Instant>,
+    empty_since: Option<Instant>,
 }
 
 /// Is the rescuer; comes back with the exit code.
@@ -106,10 +106,10 @@ impl Rescuer {
             again: Vec::new(),
             next_look: None,
             next_progress: Instant::now(),
-            scratch: vec![0; SCRATCH],
+            scratch: vec![0; SCRATCH_LEN],
             last_id: 0,
             ending: None,
-            lonely_since: None,
+            empty_since: None,
         })
     }
 
@@ -131,8 +131,8 @@ impl Rescuer {
                 self.late(id, now);
             }
             self.watch(now);
-            self.report(now);
-            self.send_news();
+            self.report_tallies(now);
+            self.flush();
         }
         self.abandon();
         Ok(())
@@ -143,13 +143,13 @@ impl Rescuer {
         if !self.again.is_empty() {
             return Some(Duration::ZERO);
         }
-        let lonely = self.lonely_since.map(|since| since + LONELY);
+        let empty = self.empty_since.map(|since| since + EMPTY_BEFORE_EXIT);
         let progress = self.has_progress().then_some(self.next_progress);
         let ends = [
             self.timers.next(),
             self.next_look,
             self.ending,
-            lonely,
+            empty,
             progress,
         ];
         let next = ends.into_iter().flatten().min()?;
@@ -163,16 +163,16 @@ impl Rescuer {
         }
         // Not before the first worker: without one, the first order is on its way.
         if self.last_id == 0 || !self.workers.is_empty() || !has_nothing {
-            self.lonely_since = None;
+            self.empty_since = None;
             return false;
         }
-        let since = *self.lonely_since.get_or_insert(now);
-        now >= since + LONELY
+        let since = *self.empty_since.get_or_insert(now);
+        now >= since + EMPTY_BEFORE_EXIT
     }
 
     fn ready(&mut self, token: Token, now: Instant) {
         if token == CHANNEL {
-            return self.hear_orders(now);
+            return self.receive_orders(now);
         }
         let id = (token.0 >> 1) as u64;
         if self.backlogs.contains_key(&id) {
@@ -210,12 +210,12 @@ impl Rescuer {
         self.close_backlogs();
         self.abandon_adopted();
         for (worker, ended) in std::mem::take(&mut self.workers) {
-            self.say(&Report::Finished {
+            self.report(&Report::Finished {
                 worker,
                 tally: ended.tally,
             });
         }
-        self.send_news();
+        self.flush();
     }
 }
 

@@ -12,11 +12,11 @@ use super::client::Client;
 use crate::wire::http::{Ending, Exchange};
 
 /// How long a connection to the server may take.
-const CONNECT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a client may read nothing of what is there for it.
-const STALL: Duration = Duration::from_secs(30);
+const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// So often bytes are moved before others have their turn.
-const ROUNDS: usize = 16;
+const MAX_ROUNDS: usize = 16;
 
 /// What a rescue needs from outside.
 pub(super) struct Surroundings<'a> {
@@ -83,9 +83,9 @@ impl Relay {
     pub(super) fn deadline(&self, timeouts: ClientTimeouts) -> Option<Instant> {
         let connecting = self.server.as_ref().filter(|server| !server.is_connected);
         if !self.exchange.to_client().is_empty() {
-            Some(self.moved + STALL)
+            Some(self.moved + WRITE_STALL_TIMEOUT)
         } else if let Some(server) = connecting {
-            Some(server.since + CONNECT)
+            Some(server.since + CONNECT_TIMEOUT)
         } else if self.exchange.awaits_body() {
             Some(self.moved + timeouts.idle)
         } else {
@@ -109,7 +109,7 @@ impl Relay {
 
     /// Moves what can be moved.
     pub(super) fn pump(&mut self, client: &mut Client, around: &mut Surroundings<'_>) -> Progress {
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             match self.round(client, around) {
                 Err(_) => return Progress::ClientBroke,
                 Ok(true) => self.moved = around.now,

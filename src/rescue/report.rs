@@ -12,11 +12,11 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
 impl Rescuer {
     /// Reports on workers of which nothing is left, and now and then on the others.
-    pub(super) fn report(&mut self, now: Instant) {
+    pub(super) fn report_tallies(&mut self, now: Instant) {
         let done = self.workers.iter().filter(|(_, worker)| worker.is_done());
         for worker in done.map(|(id, _)| *id).collect::<Vec<_>>() {
             if let Some(ended) = self.workers.remove(&worker) {
-                self.say(&Report::Finished {
+                self.report(&Report::Finished {
                     worker,
                     tally: ended.tally,
                 });
@@ -45,15 +45,15 @@ impl Rescuer {
                 });
             }
         }
-        reports.iter().for_each(|report| self.say(report));
+        reports.iter().for_each(|report| self.report(report));
     }
 
-    pub(super) fn say(&mut self, report: &Report) {
+    pub(super) fn report(&mut self, report: &Report) {
         self.outbox.push_back(encode(report));
     }
 
     /// Sends what can be sent. If nobody hears it, nobody wants to know.
-    pub(super) fn send_news(&mut self) {
+    pub(super) fn flush(&mut self) {
         while let Some(message) = self.outbox.front() {
             match channel::send(&self.channel, message, &[]) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,

@@ -29,18 +29,20 @@ use crate::sys::tcp;
 use crate::wire::http::is_whole;
 
 /// More than this is an upload, which can wait.
-const LONGEST: usize = 16 * 1024;
+const MAX_REQUEST_LEN: usize = 16 * 1024;
 /// A worker is told to stop when no client has asked for so long,
-const LULL: Duration = Duration::from_millis(50);
+const IDLE_BEFORE_STOP: Duration = Duration::from_millis(50);
 /// or when they have gone on for so long.
-const TALKATIVE: Duration = Duration::from_millis(500);
+const MAX_STOP_DELAY: Duration = Duration::from_millis(500);
 
 impl Worker {
     /// Whether its clients say nothing just now, or never will.
     pub(super) fn is_left_alone(&self, now: Instant) -> bool {
         let since = |then| now.saturating_duration_since(then);
         let asked = self.asked;
-        asked.is_none_or(|(first, last)| since(last) >= LULL || since(first) >= TALKATIVE)
+        asked.is_none_or(|(first, last)| {
+            since(last) >= IDLE_BEFORE_STOP || since(first) >= MAX_STOP_DELAY
+        })
     }
 
     /// Takes the connections on which a request waits, with what was read from them.
@@ -69,7 +71,7 @@ impl Worker {
 
 /// Takes the request, if it is all there and nothing else is.
 fn take(socket: &OwnedFd) -> Option<Vec<u8>> {
-    let mut request = vec![0; LONGEST];
+    let mut request = vec![0; MAX_REQUEST_LEN];
     let length = tcp::peek(socket, &mut request).ok()?;
     request.truncate(length);
     if !is_whole(&request) {

@@ -19,18 +19,18 @@ use crate::wire::http::{Beginning, beginning};
 use crate::wire::rescue::{Descriptor, Report};
 
 /// The pause between looks while a request may be in flight.
-const EAGER: Duration = Duration::from_millis(5);
+const BUSY_LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// The pause between looks when only closes are of interest.
-const CALM: Duration = Duration::from_millis(20);
+const CLOSE_LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// When only closes are of interest, a pause is so many times as long as the look before it. Else a
 /// reload waits for us: then it is as long as that.
-const SHARE: u32 = 4;
+const LOOK_COST_FACTOR: u32 = 4;
 /// What a worker keeps for so long after it was told to stop, it wants to keep.
-const SECOND_THOUGHTS: Duration = Duration::from_millis(200);
+const THAW_AFTER: Duration = Duration::from_millis(200);
 /// After this long without a request, a worker is quiet even if it never sleeps.
-const RESTLESS: Duration = Duration::from_millis(500);
+const IDLE_WHEN_AWAKE: Duration = Duration::from_millis(500);
 /// So many unread bytes are looked at.
-const GLANCE: usize = 512;
+const PEEK_LEN: usize = 512;
 
 impl Rescuer {
     /// Looks, if it is time.
@@ -55,9 +55,9 @@ impl Rescuer {
         let is_eager =
             having().any(|worker| worker.told.is_none() || worker.kept.values().any(may_change));
         Some(if is_eager {
-            EAGER.max(cost)
+            BUSY_LOOK_INTERVAL.max(cost)
         } else {
-            CALM.max(cost * SHARE)
+            CLOSE_LOOK_INTERVAL.max(cost * LOOK_COST_FACTOR)
         })
     }
 
@@ -69,7 +69,7 @@ impl Rescuer {
         let threads = worker.look(now);
         let waiting = worker.take_waiting(now);
         if !threads.is_empty() {
-            self.say(&Report::BlockedReaders {
+            self.report(&Report::BlockedReaders {
                 worker: id,
                 threads,
             });
@@ -114,7 +114,7 @@ impl Rescuer {
         let is_in_danger = |connection: &AdoptedConnection| connection.is_in_danger_from(id);
         if worker.is_awaited() && worker.is_still(now) && !self.adopted.values().any(is_in_danger) {
             worker.is_quiet = true;
-            self.say(&Report::Idle { worker: id });
+            self.report(&Report::Idle { worker: id });
         }
     }
 }
@@ -136,7 +136,9 @@ impl Worker {
         }
         let rest = now.saturating_duration_since(*self.idle_since.get_or_insert(now));
         // One that never sleeps is busy with something else.
-        self.kept.is_empty() || rest >= RESTLESS || (rest >= MAX_RESPONSE_PAUSE && self.is_asleep())
+        self.kept.is_empty()
+            || rest >= IDLE_WHEN_AWAKE
+            || (rest >= MAX_RESPONSE_PAUSE && self.is_asleep())
     }
 
     fn is_asleep(&self) -> bool {
@@ -182,7 +184,7 @@ impl Worker {
     fn look(&mut self, now: Instant) -> Vec<i32> {
         let is_late = self
             .told
-            .is_some_and(|told| now.saturating_duration_since(told) >= SECOND_THOUGHTS);
+            .is_some_and(|told| now.saturating_duration_since(told) >= THAW_AFTER);
         // What dies wants nothing any more, and cannot be interrupted.
         let is_dying = self.told.is_some() && self.is_being_killed();
         let must_thaw = is_late && !is_dying;
@@ -218,7 +220,7 @@ impl Kept {
         if freeze {
             tcp::freeze(&socket)?;
         }
-        let (account, unread) = glance(&socket)?;
+        let (account, unread) = look_at_socket(&socket)?;
         Ok(Self {
             socket,
             at,
@@ -244,7 +246,7 @@ impl Kept {
     }
 
     pub(super) fn observe(&mut self, now: Instant) {
-        match glance(&self.socket) {
+        match look_at_socket(&self.socket) {
             Ok((account, unread)) => self.tracker.observe(now, account, unread),
             Err(error) => log::debug!("cannot look at a connection: {error}"),
         }
@@ -261,12 +263,12 @@ impl Kept {
 }
 
 /// What the kernel counts, and what is unread.
-fn glance(socket: &OwnedFd) -> std::io::Result<(TcpCounters, Beginning)> {
+fn look_at_socket(socket: &OwnedFd) -> std::io::Result<(TcpCounters, Beginning)> {
     let account = tcp::counters(socket)?;
     if account.unread == 0 {
         return Ok((account, Beginning::Undecided));
     }
-    let mut bytes = [0; GLANCE];
+    let mut bytes = [0; PEEK_LEN];
     let count = tcp::peek(socket, &mut bytes).unwrap_or(0);
     Ok((account, beginning(bytes.get(..count).unwrap_or_default())))
 }

@@ -12,10 +12,10 @@ use crate::sys::tcp::TcpCounters;
 use crate::wire::rescue::{Descriptor, MAX_THREADS, Tally};
 
 /// The first and the longest pause between two interruptions of a worker.
-const FIRST_PAUSE: Duration = Duration::from_millis(15);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const MIN_INTERRUPT_INTERVAL: Duration = Duration::from_millis(15);
+const MAX_INTERRUPT_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the supervisor may take to interrupt.
-const ANSWER: Duration = Duration::from_secs(1);
+const INTERRUPT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection that the worker may still have.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub(super) struct Worker {
     pub(super) told: Option<Instant>,
     pub(super) is_gone: bool,
     /// When it may be interrupted again, and how long to wait after that.
-    next_kick: Option<Instant>,
+    next_interruption: Option<Instant>,
     pause: Duration,
     /// Whether readers are about to be interrupted.
     is_interrupted: bool,
@@ -73,8 +73,8 @@ impl Worker {
             asked: None,
             told: None,
             is_gone: false,
-            next_kick: None,
-            pause: FIRST_PAUSE,
+            next_interruption: None,
+            pause: MIN_INTERRUPT_INTERVAL,
             is_interrupted: false,
             tally: Tally::default(),
             known_tally: Tally::default(),
@@ -169,16 +169,16 @@ impl Worker {
     /// The threads that sleep in a read of one of these connections and must be interrupted. It is
     /// not for nothing to find out, so a pause follows, which grows when it is of no use.
     pub(super) fn stuck_threads(&mut self, now: Instant, suspects: Vec<u64>) -> Vec<i32> {
-        if suspects.is_empty() || self.next_kick.is_some_and(|at| now < at) {
+        if suspects.is_empty() || self.next_interruption.is_some_and(|at| now < at) {
             return Vec::new();
         }
         let has_moved = |kept: &Kept| kept.tracker.idle_for(now) < 2 * self.pause;
         self.pause = if self.kept.values().any(has_moved) {
-            FIRST_PAUSE
+            MIN_INTERRUPT_INTERVAL
         } else {
-            (2 * self.pause).min(LONGEST_PAUSE)
+            (2 * self.pause).min(MAX_INTERRUPT_INTERVAL)
         };
-        self.next_kick = Some(now + self.pause);
+        self.next_interruption = Some(now + self.pause);
         let mut readers = BTreeMap::new();
         let mut threads = Vec::new();
         for id in suspects {
@@ -192,7 +192,7 @@ impl Worker {
         }
         threads.truncate(MAX_THREADS);
         if !threads.is_empty() {
-            self.next_kick = Some(now + ANSWER);
+            self.next_interruption = Some(now + INTERRUPT_TIMEOUT);
             self.is_interrupted = true;
         }
         threads
@@ -200,7 +200,7 @@ impl Worker {
 
     /// The threads have been interrupted: what they had is out.
     pub(super) fn was_interrupted(&mut self, now: Instant) {
-        self.next_kick = Some(now + self.pause);
+        self.next_interruption = Some(now + self.pause);
         self.is_interrupted = false;
     }
 
