@@ -2,7 +2,7 @@
 //!
 //! The client must see what it would have seen, but for a request that nobody has read. So a close
 //! that is the worker's own wish, or the end of an answer, is passed on at once: an answer without
-//! a length ends with it. Only a connection that was idle when the worker was told to stop is kept.
+//! a length ends with it. Only a connection that was idle when the worker was told to stop is connection.
 
 use std::time::Instant;
 

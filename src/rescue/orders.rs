@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::NAME;
 use super::process::Rescuer;
-use super::worker::Kept;
+use super::worker::WatchedConnection;
 use crate::sys::channel;
 use crate::wire::rescue::{Descriptor, MAX_MESSAGE_LEN, Order, Report, decode};
 
@@ -40,7 +40,7 @@ impl Rescuer {
             Order::AllSent { worker } => {
                 let known = self.worker(worker);
                 known.is_complete = true;
-                let held = known.kept.len();
+                let held = known.connections.len();
                 self.report(&Report::Holding { worker, held });
                 self.check_quiet(worker, now);
             }
@@ -64,7 +64,11 @@ impl Rescuer {
             }
             Order::End { within_ms } => self.end(now, within_ms),
         }
-        if self.workers.values().any(|worker| !worker.kept.is_empty()) {
+        if self
+            .workers
+            .values()
+            .any(|worker| !worker.connections.is_empty())
+        {
             self.next_look.get_or_insert(now);
         }
     }
@@ -89,8 +93,8 @@ impl Rescuer {
                 worker.give_up("too-many");
                 continue;
             };
-            match Kept::new(socket, at, worker.told.is_none(), now) {
-                Ok(kept) => drop(worker.kept.insert(number, kept)),
+            match WatchedConnection::new(socket, at, worker.told.is_none(), now) {
+                Ok(connection) => drop(worker.connections.insert(number, connection)),
                 Err(error) => {
                     log::debug!("cannot hold a connection: {error}");
                     worker.give_up("system");
@@ -104,8 +108,8 @@ impl Rescuer {
         let deadline = now + Duration::from_millis(within_ms);
         self.ending = Some(self.ending.map_or(deadline, |former| former.min(deadline)));
         for worker in self.workers.values_mut() {
-            for mut kept in std::mem::take(&mut worker.kept).into_values() {
-                kept.thaw();
+            for mut connection in std::mem::take(&mut worker.connections).into_values() {
+                connection.thaw();
                 worker.tally.finished += 1;
             }
         }

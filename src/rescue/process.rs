@@ -202,8 +202,12 @@ impl Rescuer {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        let kept: usize = self.workers.values().map(|worker| worker.kept.len()).sum();
-        kept + self.adopted.len() >= self.max
+        let watched: usize = self
+            .workers
+            .values()
+            .map(|worker| worker.connections.len())
+            .sum();
+        watched + self.adopted.len() >= self.max
     }
 
     fn abandon(&mut self) {

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use super::worker::{Kept, Worker};
+use super::worker::{WatchedConnection, Worker};
 use crate::sys::tcp;
 use crate::wire::http::is_whole;
 
@@ -50,19 +50,32 @@ impl Worker {
         if self.told.is_some() {
             return Vec::new();
         }
-        if self.kept.values().any(|kept| kept.tracker.has_request()) {
+        if self
+            .connections
+            .values()
+            .any(|connection| connection.tracker.has_request())
+        {
             let first = self.asked.map_or(now, |(first, _)| first);
             self.asked = Some((first, now));
         }
-        let is_waiting = |kept: &Kept| kept.is_frozen && kept.tracker.is_request_waiting(now);
-        let waiting = self.kept.iter().filter(|(_, kept)| is_waiting(kept));
+        let is_waiting = |connection: &WatchedConnection| {
+            connection.is_frozen && connection.tracker.is_request_waiting(now)
+        };
+        let waiting = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| is_waiting(connection));
         let mut taken = Vec::new();
         for id in waiting.map(|(id, _)| *id).collect::<Vec<_>>() {
-            let Some(request) = self.kept.get(&id).and_then(|kept| take(&kept.socket)) else {
+            let Some(request) = self
+                .connections
+                .get(&id)
+                .and_then(|connection| take(&connection.socket))
+            else {
                 continue;
             };
-            if let Some(kept) = self.kept.remove(&id) {
-                taken.push((kept.socket, request));
+            if let Some(connection) = self.connections.remove(&id) {
+                taken.push((connection.socket, request));
             }
         }
         taken

@@ -12,7 +12,7 @@ use super::adopted::AdoptedConnection;
 use super::close_action::{CloseAction, close_action};
 use super::process::Rescuer;
 use super::request_tracker::{MAX_RESPONSE_PAUSE, RequestTracker, ResponseDue};
-use super::worker::{Kept, Worker};
+use super::worker::{WatchedConnection, Worker};
 use crate::sys::tcp::TcpCounters;
 use crate::sys::{procfs, tcp};
 use crate::wire::http::{Beginning, beginning};
@@ -48,12 +48,13 @@ impl Rescuer {
 
     /// The pause after a look that took so long; none: there is nothing to look at.
     fn pause(&self, cost: Duration) -> Option<Duration> {
-        let is_of_interest = |worker: &&Worker| !worker.kept.is_empty() || worker.is_awaited();
+        let is_of_interest =
+            |worker: &&Worker| !worker.connections.is_empty() || worker.is_awaited();
         let having = || self.workers.values().filter(is_of_interest);
         having().next()?;
-        let may_change = |kept: &Kept| kept.copy.is_some();
-        let is_eager =
-            having().any(|worker| worker.told.is_none() || worker.kept.values().any(may_change));
+        let may_change = |connection: &WatchedConnection| connection.copy.is_some();
+        let is_eager = having()
+            .any(|worker| worker.told.is_none() || worker.connections.values().any(may_change));
         Some(if is_eager {
             BUSY_LOOK_INTERVAL.max(cost)
         } else {
@@ -74,8 +75,8 @@ impl Rescuer {
                 threads,
             });
         }
-        for kept in closed {
-            self.part(id, kept, now);
+        for connection in closed {
+            self.part(id, connection, now);
         }
         for (socket, request) in waiting {
             self.adopt_shared(id, socket, &request);
@@ -84,25 +85,25 @@ impl Rescuer {
     }
 
     /// Deals with a connection that the worker has let go of.
-    fn part(&mut self, id: u64, mut kept: Kept, now: Instant) {
+    fn part(&mut self, id: u64, mut connection: WatchedConnection, now: Instant) {
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
-        kept.observe(now);
-        if let Some(bytes) = kept.lost_read() {
-            return self.adopt(id, kept.socket, bytes);
+        connection.observe(now);
+        if let Some(bytes) = connection.lost_read() {
+            return self.adopt(id, connection.socket, bytes);
         }
-        match close_action(now, &kept.tracker, worker.close_cause(&kept)) {
+        match close_action(now, &connection.tracker, worker.close_cause(&connection)) {
             CloseAction::Close => worker.tally.finished += 1,
             CloseAction::GiveUp(reason) => worker.give_up(reason),
             CloseAction::CloseLingering => {
                 worker.tally.finished += 1;
-                self.adopt_lingering(id, kept.socket);
+                self.adopt_lingering(id, connection.socket);
             }
-            CloseAction::Adopt if kept.tracker.response_due(now) == ResponseDue::Unclear => {
-                self.adopt_in_doubt(id, kept.socket);
+            CloseAction::Adopt if connection.tracker.response_due(now) == ResponseDue::Unclear => {
+                self.adopt_in_doubt(id, connection.socket);
             }
-            CloseAction::Adopt => self.adopt(id, kept.socket, Vec::new()),
+            CloseAction::Adopt => self.adopt(id, connection.socket, Vec::new()),
         }
     }
 
@@ -129,51 +130,63 @@ impl Worker {
     fn is_still(&mut self, now: Instant) -> bool {
         let is_idle = !self.awaits_interruption()
             && self.is_left_alone(now)
-            && self.kept.values().all(|kept| kept.tracker.is_idle(now));
+            && self
+                .connections
+                .values()
+                .all(|connection| connection.tracker.is_idle(now));
         if !is_idle {
             self.idle_since = None;
             return false;
         }
         let rest = now.saturating_duration_since(*self.idle_since.get_or_insert(now));
         // One that never sleeps is busy with something else.
-        self.kept.is_empty()
+        self.connections.is_empty()
             || rest >= IDLE_WHEN_AWAKE
             || (rest >= MAX_RESPONSE_PAUSE && self.is_asleep())
     }
 
     fn is_asleep(&self) -> bool {
-        let pids: BTreeSet<i32> = self.kept.values().map(|kept| kept.at.pid).collect();
+        let pids: BTreeSet<i32> = self
+            .connections
+            .values()
+            .map(|connection| connection.at.pid)
+            .collect();
         pids.into_iter().all(procfs::is_asleep)
     }
 
     /// Whether a process of its is about to be dead: on a busy machine that takes long.
     fn is_being_killed(&self) -> bool {
-        let frozen = self.kept.values().filter(|kept| kept.is_frozen);
-        let pids: BTreeSet<i32> = frozen.map(|kept| kept.at.pid).collect();
+        let frozen = self
+            .connections
+            .values()
+            .filter(|connection| connection.is_frozen);
+        let pids: BTreeSet<i32> = frozen.map(|connection| connection.at.pid).collect();
         pids.into_iter().any(procfs::is_being_killed)
     }
 
     /// The connections that it has no more.
-    fn take_closed(&mut self) -> Vec<Kept> {
-        let lost = |kept: &&Kept| !procfs::may_hold(kept.at.pid, kept.at.number, kept.at.inode);
-        if self.kept.values().find(lost).is_none() {
+    fn take_closed(&mut self) -> Vec<WatchedConnection> {
+        let lost = |connection: &&WatchedConnection| {
+            !procfs::may_hold(connection.at.pid, connection.at.number, connection.at.inode)
+        };
+        if self.connections.values().find(lost).is_none() {
             return Vec::new();
         }
         let sockets = self.sockets();
         let mut closed = Vec::new();
         let ids: Vec<u64> = self
-            .kept
+            .connections
             .iter()
-            .filter(|(_, kept)| lost(kept))
+            .filter(|(_, connection)| lost(connection))
             .map(|(id, _)| *id)
             .collect();
         for id in ids {
-            let found = self.kept.get_mut(&id).and_then(|kept| {
-                kept.at = *sockets.get(&kept.at.inode)?;
+            let found = self.connections.get_mut(&id).and_then(|connection| {
+                connection.at = *sockets.get(&connection.at.inode)?;
                 Some(())
             });
             if found.is_none() {
-                closed.extend(self.kept.remove(&id));
+                closed.extend(self.connections.remove(&id));
             }
         }
         closed
@@ -189,16 +202,18 @@ impl Worker {
         let is_dying = self.told.is_some() && self.is_being_killed();
         let must_thaw = is_late && !is_dying;
         let mut suspects = Vec::new();
-        for (id, kept) in &mut self.kept {
+        for (id, connection) in &mut self.connections {
             // What thawed because it was kept for long is of no interest but for its end.
-            if kept.is_frozen || self.told.is_none() {
-                kept.observe(now);
-                kept.refresh_copy();
+            if connection.is_frozen || self.told.is_none() {
+                connection.observe(now);
+                connection.refresh_copy();
             }
-            if kept.is_frozen && (must_thaw || kept.tracker.is_mid_message()) {
-                kept.thaw();
+            if connection.is_frozen && (must_thaw || connection.tracker.is_mid_message()) {
+                connection.thaw();
             }
-            if kept.may_sleep || (kept.is_frozen && kept.tracker.may_have_blocked_reader(now)) {
+            if connection.may_sleep
+                || (connection.is_frozen && connection.tracker.may_have_blocked_reader(now))
+            {
                 suspects.push(*id);
             }
         }
@@ -209,7 +224,7 @@ impl Worker {
     }
 }
 
-impl Kept {
+impl WatchedConnection {
     /// Holds a connection, and freezes it if asked to.
     pub(super) fn new(
         socket: OwnedFd,

@@ -19,7 +19,7 @@ const INTERRUPT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection that the worker may still have.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct WatchedConnection {
     pub(super) socket: OwnedFd,
     pub(super) at: Descriptor,
     pub(super) tracker: RequestTracker,
@@ -38,7 +38,7 @@ pub(super) struct Worker {
     pub(super) pid: Option<i32>,
     /// All processes of its that were ever seen.
     processes: BTreeSet<i32>,
-    pub(super) kept: BTreeMap<u64, Kept>,
+    pub(super) connections: BTreeMap<u64, WatchedConnection>,
     /// Its connections that are ours now, and listeners that are accepted from.
     pub(super) open: usize,
     /// Whether the supervisor has sent all that there are.
@@ -65,7 +65,7 @@ impl Worker {
         Self {
             pid: None,
             processes: BTreeSet::new(),
-            kept: BTreeMap::new(),
+            connections: BTreeMap::new(),
             open: 0,
             is_complete: false,
             is_quiet: false,
@@ -83,7 +83,7 @@ impl Worker {
 
     /// Whether nothing of it is left.
     pub(super) fn is_done(&self) -> bool {
-        self.is_gone && self.kept.is_empty() && self.open == 0
+        self.is_gone && self.connections.is_empty() && self.open == 0
     }
 
     pub(super) fn give_up(&mut self, reason: &str) {
@@ -92,9 +92,12 @@ impl Worker {
     }
 
     /// What it had been through when it let go of a connection.
-    pub(super) fn close_cause(&self, kept: &Kept) -> CloseCause {
+    pub(super) fn close_cause(&self, connection: &WatchedConnection) -> CloseCause {
         if self.told.is_some() || self.is_gone {
-            let told = kept.told.as_ref().unwrap_or(kept.tracker.last());
+            let told = connection
+                .told
+                .as_ref()
+                .unwrap_or(connection.tracker.last());
             CloseCause::Stopping {
                 written: told.written,
             }
@@ -107,16 +110,16 @@ impl Worker {
     pub(super) fn tell(&mut self, now: Instant) -> Vec<i32> {
         self.told.get_or_insert(now);
         let (mut readers, mut threads) = (BTreeMap::new(), Vec::new());
-        for kept in self.kept.values_mut() {
-            kept.observe(now);
-            kept.told = Some(*kept.tracker.last());
-            let pid = kept.at.pid;
+        for connection in self.connections.values_mut() {
+            connection.observe(now);
+            connection.told = Some(*connection.tracker.last());
+            let pid = connection.at.pid;
             let readers = readers.entry(pid).or_insert_with(|| procfs::readers(pid));
-            let reader = readers.get(&kept.at.inode);
-            kept.copy = None;
-            if let Some(thread) = reader.filter(|_| kept.is_frozen) {
-                kept.copy = Some(ReadCopy::new(*thread == pid));
-                kept.refresh_copy();
+            let reader = readers.get(&connection.at.inode);
+            connection.copy = None;
+            if let Some(thread) = reader.filter(|_| connection.is_frozen) {
+                connection.copy = Some(ReadCopy::new(*thread == pid));
+                connection.refresh_copy();
                 threads.push(*thread);
             }
         }
@@ -126,14 +129,14 @@ impl Worker {
 
     /// Whether nothing was taken since [`Self::tell`] of which there is no copy.
     pub(super) fn is_as_told(&mut self, now: Instant) -> bool {
-        self.kept
+        self.connections
             .values_mut()
-            .filter(|kept| kept.is_frozen)
-            .all(|kept| {
-                kept.observe(now);
-                let account = kept.tracker.last();
-                let was = kept.told.as_ref().map(TcpCounters::bytes_read);
-                let copy = || kept.copy.as_ref()?.read_since(account);
+            .filter(|connection| connection.is_frozen)
+            .all(|connection| {
+                connection.observe(now);
+                let account = connection.tracker.last();
+                let was = connection.told.as_ref().map(TcpCounters::bytes_read);
+                let copy = || connection.copy.as_ref()?.read_since(account);
                 was.is_none_or(|was| was == account.bytes_read()) || copy().is_some()
             })
     }
@@ -172,8 +175,9 @@ impl Worker {
         if suspects.is_empty() || self.next_interruption.is_some_and(|at| now < at) {
             return Vec::new();
         }
-        let has_moved = |kept: &Kept| kept.tracker.idle_for(now) < 2 * self.pause;
-        self.pause = if self.kept.values().any(has_moved) {
+        let has_moved =
+            |connection: &WatchedConnection| connection.tracker.idle_for(now) < 2 * self.pause;
+        self.pause = if self.connections.values().any(has_moved) {
             MIN_INTERRUPT_INTERVAL
         } else {
             (2 * self.pause).min(MAX_INTERRUPT_INTERVAL)
@@ -182,13 +186,13 @@ impl Worker {
         let mut readers = BTreeMap::new();
         let mut threads = Vec::new();
         for id in suspects {
-            let Some(kept) = self.kept.get_mut(&id) else {
+            let Some(connection) = self.connections.get_mut(&id) else {
                 continue;
             };
-            let pid = kept.at.pid;
-            kept.may_sleep = false;
+            let pid = connection.at.pid;
+            connection.may_sleep = false;
             let readers = readers.entry(pid).or_insert_with(|| procfs::readers(pid));
-            threads.extend(readers.get(&kept.at.inode));
+            threads.extend(readers.get(&connection.at.inode));
         }
         threads.truncate(MAX_THREADS);
         if !threads.is_empty() {
