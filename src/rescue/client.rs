@@ -58,13 +58,13 @@ impl AsFd for Client {
 
 impl Read for Client {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        tcp::take(&self.0, buffer)
+        tcp::receive(&self.0, buffer)
     }
 }
 
 impl Write for Client {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        tcp::give(&self.0, bytes)
+        tcp::send(&self.0, bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {

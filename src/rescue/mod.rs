@@ -18,7 +18,7 @@
 //!    generation's by now: or it would wait for all that the worker has still to do.
 //! 2. When nothing is in flight the worker is *quiet*. What its sleeping readers would take along
 //!    when they die is copied, they are stopped, and it gets its stop signal.
-//! 3. What it closes stays open, because the duplicate is the same socket: an orphan. A request that
+//! 3. What it closes stays open, because the duplicate is the same socket: an connection. A request that
 //!    waits in it, or comes later, is sent to the endpoint, too.
 //! 4. What it keeps for longer thaws, is its own, and becomes an orphan when it is closed.
 //!
@@ -35,31 +35,31 @@
 //! | `orders` | what the supervisor wants |
 //! | `worker` | one retiring worker and what it still has |
 //! | `watch` | looks at what workers have: the frost, the quiet, the closes |
-//! | `quiet` | whether a request is in flight, from what the kernel counts |
-//! | `fate` | what becomes of a connection that the worker has closed |
+//! | `request_tracker` | whether a request is in flight, from what the kernel counts |
+//! | `close_action` | what becomes of a connection that the worker has closed |
 //! | `waiting` | requests that come while the worker becomes quiet |
-//! | `swallowed` | what a reader took that was killed in its sleep |
+//! | `lost_reads` | what a reader took that was killed in its sleep |
 //! | `adoption` | how connections become ours alone |
 //! | `client` | the client's end, which the worker may have, too |
-//! | `orphan` | connections that are ours alone |
+//! | `adopted` | connections that are ours alone |
 //! | `relay` | moves the bytes of one rescue |
 //! | `report` | what the supervisor is told |
-//! | `queue` | accepts what waits in a listener nobody accepts from |
+//! | `backlog` | accepts what waits in a listener nobody accepts from |
 //! | `route` | where a request is sent |
 //! | `timers` | one deadline for each connection |
 
+mod adopted;
 mod adoption;
+mod backlog;
 mod client;
-mod fate;
+mod close_action;
+mod lost_reads;
 mod orders;
-mod orphan;
 mod process;
-mod queue;
-mod quiet;
 mod relay;
 mod report;
+mod request_tracker;
 mod route;
-mod swallowed;
 mod timers;
 mod waiting;
 mod watch;

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use super::NAME;
 use super::process::Rescuer;
-use super::worker::Kept;
+use super::worker::WatchedConnection;
 use crate::sys::channel;
-use crate::wire::rescue::{Descriptor, LONGEST, News, Order, decode};
+use crate::wire::rescue::{Descriptor, MAX_MESSAGE_LEN, Order, Report, decode};
 
 impl Rescuer {
     /// Obeys all that is there. A channel that is closed is the order to end: the supervisor is gone.
-    pub(super) fn hear_orders(&mut self, now: Instant) {
-        let mut bytes = vec![0; LONGEST];
+    pub(super) fn receive_orders(&mut self, now: Instant) {
+        let mut bytes = vec![0; MAX_MESSAGE_LEN];
         while self.is_channel_open {
             match channel::receive(&self.channel, &mut bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -23,45 +23,52 @@ impl Rescuer {
                     self.end(now, self.configuration.drain_timeout_ms);
                 }
                 Ok((count, descriptors)) => match decode(bytes.get(..count).unwrap_or_default()) {
-                    Some(order) => self.obey(order, descriptors, now),
+                    Some(order) => self.carry_out(order, descriptors, now),
                     None => log::warn!("{NAME}: an order is not understood"),
                 },
             }
         }
     }
 
-    fn obey(&mut self, order: Order, descriptors: Vec<OwnedFd>, now: Instant) {
+    fn carry_out(&mut self, order: Order, descriptors: Vec<OwnedFd>, now: Instant) {
         match order {
-            Order::Take {
+            Order::Hold {
                 worker,
                 pid,
                 connections,
             } => self.take(worker, pid, connections, descriptors, now),
-            Order::Taken { worker } => {
+            Order::AllSent { worker } => {
                 let known = self.worker(worker);
                 known.is_complete = true;
-                let held = known.kept.len();
-                self.say(&News::Holding { worker, held });
+                let held = known.connections.len();
+                self.report(&Report::Holding { worker, held });
                 self.check_quiet(worker, now);
             }
-            Order::Interrupted { worker } => self.worker(worker).was_interrupted(now),
-            Order::Told { worker } => {
+            Order::ReadersInterrupted { worker } => self.worker(worker).was_interrupted(now),
+            Order::PrepareStop { worker } => {
                 let readers = self.worker(worker).tell(now);
-                self.say(&News::Heard { worker, readers });
+                self.report(&Report::Readers {
+                    worker,
+                    threads: readers,
+                });
             }
-            Order::Stopped { worker } => {
-                let is_still = self.worker(worker).is_as_told(now);
-                self.say(&News::Checked { worker, is_still });
+            Order::ReadersStopped { worker } => {
+                let may_stop = self.worker(worker).is_as_told(now);
+                self.report(&Report::StopChecked { worker, may_stop });
             }
-            Order::Gone { worker } => self.worker(worker).is_gone = true,
-            Order::Queue { worker, .. } => {
+            Order::WorkerExited { worker } => self.worker(worker).is_gone = true,
+            Order::DrainBacklog { worker, .. } => {
                 for listener in descriptors {
-                    self.open_queue(worker, listener, now);
+                    self.open_backlogs(worker, listener, now);
                 }
             }
             Order::End { within_ms } => self.end(now, within_ms),
         }
-        if self.workers.values().any(|worker| !worker.kept.is_empty()) {
+        if self
+            .workers
+            .values()
+            .any(|worker| !worker.connections.is_empty())
+        {
             self.next_look.get_or_insert(now);
         }
     }
@@ -86,8 +93,8 @@ impl Rescuer {
                 worker.give_up("too-many");
                 continue;
             };
-            match Kept::new(socket, at, worker.told.is_none(), now) {
-                Ok(kept) => drop(worker.kept.insert(number, kept)),
+            match WatchedConnection::new(socket, at, worker.told.is_none(), now) {
+                Ok(connection) => drop(worker.connections.insert(number, connection)),
                 Err(error) => {
                     log::debug!("cannot hold a connection: {error}");
                     worker.give_up("system");
@@ -101,12 +108,12 @@ impl Rescuer {
         let deadline = now + Duration::from_millis(within_ms);
         self.ending = Some(self.ending.map_or(deadline, |former| former.min(deadline)));
         for worker in self.workers.values_mut() {
-            for mut kept in std::mem::take(&mut worker.kept).into_values() {
-                kept.thaw();
+            for mut connection in std::mem::take(&mut worker.connections).into_values() {
+                connection.thaw();
                 worker.tally.finished += 1;
             }
         }
-        self.close_queues();
+        self.close_backlogs();
         self.close_idle(now);
     }
 }

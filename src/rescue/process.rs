@@ -12,25 +12,25 @@ use mio::{Events, Interest, Poll, Token};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::NAME;
-use super::orphan::Orphan;
-use super::queue::Queue;
-use super::relay::Patience;
+use super::adopted::AdoptedConnection;
+use super::backlog::Backlog;
+use super::relay::ClientTimeouts;
 use super::timers::Timers;
 use super::worker::Worker;
 use crate::sys::{descriptor, process};
-use crate::wire::rescue::{Configuration, News, decode};
+use crate::wire::rescue::{Configuration, Report, decode};
 
 /// The channel's token; connections count from one.
 const CHANNEL: Token = Token(0);
 /// Room to read into.
-const SCRATCH: usize = 64 * 1024;
+const SCRATCH_LEN: usize = 64 * 1024;
 /// How long to stay when nothing is left: the next retiring worker may be near.
-const LONELY: Duration = Duration::from_secs(1);
+const EMPTY_BEFORE_EXIT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Rescuer {
     pub(super) configuration: Configuration,
-    pub(super) patience: Patience,
+    pub(super) timeouts: ClientTimeouts,
     /// How many connections can be held.
     max: usize,
     pub(super) poll: Poll,
@@ -38,8 +38,8 @@ pub(super) struct Rescuer {
     pub(super) is_channel_open: bool,
     pub(super) outbox: VecDeque<Vec<u8>>,
     pub(super) workers: BTreeMap<u64, Worker>,
-    pub(super) orphans: BTreeMap<u64, Orphan>,
-    pub(super) queues: BTreeMap<u64, Queue>,
+    pub(super) adopted: BTreeMap<u64, AdoptedConnection>,
+    pub(super) backlogs: BTreeMap<u64, Backlog>,
     pub(super) timers: Timers,
     /// Rescues that have yielded.
     pub(super) again: Vec<u64>,
@@ -50,7 +50,7 @@ pub(super) struct Rescuer {
     last_id: u64,
     /// By when to have ended.
     pub(super) ending: Option<Instant>,
-    lonely_since: Option<Instant>,
+    empty_since: Option<Instant>,
 }
 
 /// Is the rescuer; comes back with the exit code.
@@ -86,13 +86,13 @@ impl Rescuer {
         poll.registry()
             .register(&mut SourceFd(&number), CHANNEL, interest)?;
         Ok(Self {
-            patience: Patience {
+            timeouts: ClientTimeouts {
                 head: Duration::from_millis(configuration.header_timeout_ms),
                 idle: Duration::from_millis(configuration.rescue_timeout_ms),
             },
             // A quarter is for connections to servers and for looking around.
             max: configuration
-                .max
+                .max_connections
                 .min(usize::try_from(limit / 4 * 3).unwrap_or(usize::MAX)),
             configuration,
             poll,
@@ -100,16 +100,16 @@ impl Rescuer {
             is_channel_open: true,
             outbox: VecDeque::new(),
             workers: BTreeMap::new(),
-            orphans: BTreeMap::new(),
-            queues: BTreeMap::new(),
+            adopted: BTreeMap::new(),
+            backlogs: BTreeMap::new(),
             timers: Timers::default(),
             again: Vec::new(),
             next_look: None,
             next_progress: Instant::now(),
-            scratch: vec![0; SCRATCH],
+            scratch: vec![0; SCRATCH_LEN],
             last_id: 0,
             ending: None,
-            lonely_since: None,
+            empty_since: None,
         })
     }
 
@@ -125,14 +125,14 @@ impl Rescuer {
                 self.ready(event.token(), now);
             }
             for id in std::mem::take(&mut self.again) {
-                self.orphan_ready(id, now);
+                self.adopted_ready(id, now);
             }
             while let Some(id) = self.timers.pop(now) {
                 self.late(id, now);
             }
             self.watch(now);
-            self.report(now);
-            self.send_news();
+            self.report_tallies(now);
+            self.flush();
         }
         self.abandon();
         Ok(())
@@ -143,13 +143,13 @@ impl Rescuer {
         if !self.again.is_empty() {
             return Some(Duration::ZERO);
         }
-        let lonely = self.lonely_since.map(|since| since + LONELY);
+        let empty = self.empty_since.map(|since| since + EMPTY_BEFORE_EXIT);
         let progress = self.has_progress().then_some(self.next_progress);
         let ends = [
             self.timers.next(),
             self.next_look,
             self.ending,
-            lonely,
+            empty,
             progress,
         ];
         let next = ends.into_iter().flatten().min()?;
@@ -157,36 +157,36 @@ impl Rescuer {
     }
 
     fn is_over(&mut self, now: Instant) -> bool {
-        let has_nothing = self.orphans.is_empty() && self.queues.is_empty();
+        let has_nothing = self.adopted.is_empty() && self.backlogs.is_empty();
         if let Some(ending) = self.ending {
             return now >= ending || has_nothing;
         }
         // Not before the first worker: without one, the first order is on its way.
         if self.last_id == 0 || !self.workers.is_empty() || !has_nothing {
-            self.lonely_since = None;
+            self.empty_since = None;
             return false;
         }
-        let since = *self.lonely_since.get_or_insert(now);
-        now >= since + LONELY
+        let since = *self.empty_since.get_or_insert(now);
+        now >= since + EMPTY_BEFORE_EXIT
     }
 
     fn ready(&mut self, token: Token, now: Instant) {
         if token == CHANNEL {
-            return self.hear_orders(now);
+            return self.receive_orders(now);
         }
         let id = (token.0 >> 1) as u64;
-        if self.queues.contains_key(&id) {
-            self.queue_ready(id);
+        if self.backlogs.contains_key(&id) {
+            self.backlog_ready(id);
         } else {
-            self.orphan_ready(id, now);
+            self.adopted_ready(id, now);
         }
     }
 
     fn late(&mut self, id: u64, now: Instant) {
-        if self.queues.contains_key(&id) {
-            self.queue_late(id, now);
+        if self.backlogs.contains_key(&id) {
+            self.backlog_late(id, now);
         } else {
-            self.orphan_late(id, now);
+            self.adopted_timed_out(id, now);
         }
     }
 
@@ -202,20 +202,24 @@ impl Rescuer {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        let kept: usize = self.workers.values().map(|worker| worker.kept.len()).sum();
-        kept + self.orphans.len() >= self.max
+        let watched: usize = self
+            .workers
+            .values()
+            .map(|worker| worker.connections.len())
+            .sum();
+        watched + self.adopted.len() >= self.max
     }
 
     fn abandon(&mut self) {
-        self.close_queues();
-        self.abandon_orphans();
+        self.close_backlogs();
+        self.abandon_adopted();
         for (worker, ended) in std::mem::take(&mut self.workers) {
-            self.say(&News::Report {
+            self.report(&Report::Finished {
                 worker,
                 tally: ended.tally,
             });
         }
-        self.send_news();
+        self.flush();
     }
 }
 

@@ -12,11 +12,11 @@ use super::client::Client;
 use crate::wire::http::{Ending, Exchange};
 
 /// How long a connection to the server may take.
-const CONNECT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a client may read nothing of what is there for it.
-const STALL: Duration = Duration::from_secs(30);
+const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// So often bytes are moved before others have their turn.
-const ROUNDS: usize = 16;
+const MAX_ROUNDS: usize = 16;
 
 /// What a rescue needs from outside.
 pub(super) struct Surroundings<'a> {
@@ -31,7 +31,7 @@ pub(super) struct Surroundings<'a> {
 
 /// How long clients may take.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(super) struct ClientTimeouts {
     pub(super) head: Duration,
     pub(super) idle: Duration,
 }
@@ -79,21 +79,21 @@ impl Relay {
         }
     }
 
-    /// When patience ends; none: the server may take its time.
-    pub(super) fn deadline(&self, patience: Patience) -> Option<Instant> {
+    /// When timeouts ends; none: the server may take its time.
+    pub(super) fn deadline(&self, timeouts: ClientTimeouts) -> Option<Instant> {
         let connecting = self.server.as_ref().filter(|server| !server.is_connected);
         if !self.exchange.to_client().is_empty() {
-            Some(self.moved + STALL)
+            Some(self.moved + WRITE_STALL_TIMEOUT)
         } else if let Some(server) = connecting {
-            Some(server.since + CONNECT)
+            Some(server.since + CONNECT_TIMEOUT)
         } else if self.exchange.awaits_body() {
-            Some(self.moved + patience.idle)
+            Some(self.moved + timeouts.idle)
         } else {
-            self.head_since.map(|since| since + patience.head)
+            self.head_since.map(|since| since + timeouts.head)
         }
     }
 
-    /// Patience has ended. Whether it is the client's fault: if not, another connection to the
+    /// ClientTimeouts has ended. Whether it is the client's fault: if not, another connection to the
     /// server is tried.
     pub(super) fn is_clients_fault(&mut self) -> bool {
         let is_connecting = self
@@ -109,7 +109,7 @@ impl Relay {
 
     /// Moves what can be moved.
     pub(super) fn pump(&mut self, client: &mut Client, around: &mut Surroundings<'_>) -> Progress {
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             match self.round(client, around) {
                 Err(_) => return Progress::ClientBroke,
                 Ok(true) => self.moved = around.now,
@@ -149,7 +149,7 @@ impl Relay {
             Some(0) => self.exchange.client_closed(),
             Some(count) => self
                 .exchange
-                .hear_client(room.get(..count).unwrap_or_default()),
+                .client_sent(room.get(..count).unwrap_or_default()),
         }
         Ok(true)
     }
@@ -209,7 +209,7 @@ impl Relay {
         };
         let bytes = self.exchange.to_server();
         if bytes.is_empty() {
-            if self.exchange.is_server_told_all() && !server.is_deaf {
+            if self.exchange.is_server_input_over() && !server.is_deaf {
                 server.is_deaf = true;
                 // If it is gone already, the next read tells.
                 let _ = server.stream.shutdown(Shutdown::Write);
@@ -242,7 +242,7 @@ impl Relay {
             Ok(Some(0)) => self.exchange.server_closed(),
             Ok(Some(count)) => self
                 .exchange
-                .hear_server(room.get(..count).unwrap_or_default()),
+                .server_sent(room.get(..count).unwrap_or_default()),
             Err(_) => self.exchange.server_failed(true),
         }
         true

@@ -55,7 +55,7 @@ mod tests {
             rescue_timeout_ms: 1,
             header_timeout_ms: 1,
             drain_timeout_ms: 1,
-            max: 1,
+            max_connections: 1,
             forwarded,
         }
     }

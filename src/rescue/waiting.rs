@@ -24,23 +24,25 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use super::worker::{Kept, Worker};
+use super::worker::{WatchedConnection, Worker};
 use crate::sys::tcp;
 use crate::wire::http::is_whole;
 
 /// More than this is an upload, which can wait.
-const LONGEST: usize = 16 * 1024;
+const MAX_REQUEST_LEN: usize = 16 * 1024;
 /// A worker is told to stop when no client has asked for so long,
-const LULL: Duration = Duration::from_millis(50);
+const IDLE_BEFORE_STOP: Duration = Duration::from_millis(50);
 /// or when they have gone on for so long.
-const TALKATIVE: Duration = Duration::from_millis(500);
+const MAX_STOP_DELAY: Duration = Duration::from_millis(500);
 
 impl Worker {
     /// Whether its clients say nothing just now, or never will.
     pub(super) fn is_left_alone(&self, now: Instant) -> bool {
         let since = |then| now.saturating_duration_since(then);
         let asked = self.asked;
-        asked.is_none_or(|(first, last)| since(last) >= LULL || since(first) >= TALKATIVE)
+        asked.is_none_or(|(first, last)| {
+            since(last) >= IDLE_BEFORE_STOP || since(first) >= MAX_STOP_DELAY
+        })
     }
 
     /// Takes the connections on which a request waits, with what was read from them.
@@ -48,19 +50,32 @@ impl Worker {
         if self.told.is_some() {
             return Vec::new();
         }
-        if self.kept.values().any(|kept| kept.watch.has_request()) {
+        if self
+            .connections
+            .values()
+            .any(|connection| connection.tracker.has_request())
+        {
             let first = self.asked.map_or(now, |(first, _)| first);
             self.asked = Some((first, now));
         }
-        let is_waiting = |kept: &Kept| kept.is_frozen && kept.watch.is_waiting(now);
-        let waiting = self.kept.iter().filter(|(_, kept)| is_waiting(kept));
+        let is_waiting = |connection: &WatchedConnection| {
+            connection.is_frozen && connection.tracker.is_request_waiting(now)
+        };
+        let waiting = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| is_waiting(connection));
         let mut taken = Vec::new();
         for id in waiting.map(|(id, _)| *id).collect::<Vec<_>>() {
-            let Some(request) = self.kept.get(&id).and_then(|kept| take(&kept.socket)) else {
+            let Some(request) = self
+                .connections
+                .get(&id)
+                .and_then(|connection| take(&connection.socket))
+            else {
                 continue;
             };
-            if let Some(kept) = self.kept.remove(&id) {
-                taken.push((kept.socket, request));
+            if let Some(connection) = self.connections.remove(&id) {
+                taken.push((connection.socket, request));
             }
         }
         taken
@@ -69,14 +84,14 @@ impl Worker {
 
 /// Takes the request, if it is all there and nothing else is.
 fn take(socket: &OwnedFd) -> Option<Vec<u8>> {
-    let mut request = vec![0; LONGEST];
+    let mut request = vec![0; MAX_REQUEST_LEN];
     let length = tcp::peek(socket, &mut request).ok()?;
     request.truncate(length);
     if !is_whole(&request) {
         return None;
     }
     let mut taken = vec![0; length];
-    let count = tcp::take(socket, &mut taken).ok()?;
+    let count = tcp::receive(socket, &mut taken).ok()?;
     if taken.get(..count) == Some(&request) {
         return Some(request);
     }

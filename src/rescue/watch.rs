@@ -8,29 +8,29 @@ use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use super::fate::{Fate, fate};
-use super::orphan::Orphan;
+use super::adopted::AdoptedConnection;
+use super::close_action::{CloseAction, close_action};
 use super::process::Rescuer;
-use super::quiet::{Owed, PAUSE, Watch};
-use super::worker::{Kept, Worker};
-use crate::sys::tcp::Account;
+use super::request_tracker::{MAX_RESPONSE_PAUSE, RequestTracker, ResponseDue};
+use super::worker::{WatchedConnection, Worker};
+use crate::sys::tcp::TcpCounters;
 use crate::sys::{procfs, tcp};
 use crate::wire::http::{Beginning, beginning};
-use crate::wire::rescue::{Descriptor, News};
+use crate::wire::rescue::{Descriptor, Report};
 
 /// The pause between looks while a request may be in flight.
-const EAGER: Duration = Duration::from_millis(5);
+const BUSY_LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// The pause between looks when only closes are of interest.
-const CALM: Duration = Duration::from_millis(20);
+const CLOSE_LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// When only closes are of interest, a pause is so many times as long as the look before it. Else a
 /// reload waits for us: then it is as long as that.
-const SHARE: u32 = 4;
+const LOOK_COST_FACTOR: u32 = 4;
 /// What a worker keeps for so long after it was told to stop, it wants to keep.
-const SECOND_THOUGHTS: Duration = Duration::from_millis(200);
+const THAW_AFTER: Duration = Duration::from_millis(200);
 /// After this long without a request, a worker is quiet even if it never sleeps.
-const RESTLESS: Duration = Duration::from_millis(500);
+const IDLE_WHEN_AWAKE: Duration = Duration::from_millis(500);
 /// So many unread bytes are looked at.
-const GLANCE: usize = 512;
+const PEEK_LEN: usize = 512;
 
 impl Rescuer {
     /// Looks, if it is time.
@@ -48,16 +48,17 @@ impl Rescuer {
 
     /// The pause after a look that took so long; none: there is nothing to look at.
     fn pause(&self, cost: Duration) -> Option<Duration> {
-        let is_of_interest = |worker: &&Worker| !worker.kept.is_empty() || worker.is_awaited();
+        let is_of_interest =
+            |worker: &&Worker| !worker.connections.is_empty() || worker.is_awaited();
         let having = || self.workers.values().filter(is_of_interest);
         having().next()?;
-        let may_change = |kept: &Kept| kept.spare.is_some();
-        let is_eager =
-            having().any(|worker| worker.told.is_none() || worker.kept.values().any(may_change));
+        let may_change = |connection: &WatchedConnection| connection.copy.is_some();
+        let is_eager = having()
+            .any(|worker| worker.told.is_none() || worker.connections.values().any(may_change));
         Some(if is_eager {
-            EAGER.max(cost)
+            BUSY_LOOK_INTERVAL.max(cost)
         } else {
-            CALM.max(cost * SHARE)
+            CLOSE_LOOK_INTERVAL.max(cost * LOOK_COST_FACTOR)
         })
     }
 
@@ -65,44 +66,44 @@ impl Rescuer {
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
-        let orphans = worker.take_orphans();
+        let closed = worker.take_closed();
         let threads = worker.look(now);
         let waiting = worker.take_waiting(now);
         if !threads.is_empty() {
-            self.say(&News::Stuck {
+            self.report(&Report::BlockedReaders {
                 worker: id,
                 threads,
             });
         }
-        for kept in orphans {
-            self.part(id, kept, now);
+        for connection in closed {
+            self.part(id, connection, now);
         }
         for (socket, request) in waiting {
-            self.adopt_early(id, socket, &request);
+            self.adopt_shared(id, socket, &request);
         }
         self.check_quiet(id, now);
     }
 
     /// Deals with a connection that the worker has let go of.
-    fn part(&mut self, id: u64, mut kept: Kept, now: Instant) {
+    fn part(&mut self, id: u64, mut connection: WatchedConnection, now: Instant) {
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
-        kept.observe(now);
-        if let Some(bytes) = kept.swallowed() {
-            return self.adopt(id, kept.socket, bytes);
+        connection.observe(now);
+        if let Some(bytes) = connection.lost_read() {
+            return self.adopt(id, connection.socket, bytes);
         }
-        match fate(now, &kept.watch, worker.parting(&kept)) {
-            Fate::Finish => worker.tally.finished += 1,
-            Fate::GiveUp(reason) => worker.give_up(reason),
-            Fate::FinishGently => {
+        match close_action(now, &connection.tracker, worker.close_cause(&connection)) {
+            CloseAction::Close => worker.tally.finished += 1,
+            CloseAction::GiveUp(reason) => worker.give_up(reason),
+            CloseAction::CloseLingering => {
                 worker.tally.finished += 1;
-                self.let_linger(id, kept.socket);
+                self.adopt_lingering(id, connection.socket);
             }
-            Fate::Keep if kept.watch.owed_at(now) == Owed::Unclear => {
-                self.adopt_in_doubt(id, kept.socket);
+            CloseAction::Adopt if connection.tracker.response_due(now) == ResponseDue::Unclear => {
+                self.adopt_in_doubt(id, connection.socket);
             }
-            Fate::Keep => self.adopt(id, kept.socket, Vec::new()),
+            CloseAction::Adopt => self.adopt(id, connection.socket, Vec::new()),
         }
     }
 
@@ -111,10 +112,10 @@ impl Rescuer {
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
-        let is_in_danger = |orphan: &Orphan| orphan.is_in_danger_from(id);
-        if worker.is_awaited() && worker.is_still(now) && !self.orphans.values().any(is_in_danger) {
+        let is_in_danger = |connection: &AdoptedConnection| connection.is_in_danger_from(id);
+        if worker.is_awaited() && worker.is_still(now) && !self.adopted.values().any(is_in_danger) {
             worker.is_quiet = true;
-            self.say(&News::Quiet { worker: id });
+            self.report(&Report::Idle { worker: id });
         }
     }
 }
@@ -129,52 +130,66 @@ impl Worker {
     fn is_still(&mut self, now: Instant) -> bool {
         let is_idle = !self.awaits_interruption()
             && self.is_left_alone(now)
-            && self.kept.values().all(|kept| kept.watch.is_idle(now));
+            && self
+                .connections
+                .values()
+                .all(|connection| connection.tracker.is_idle(now));
         if !is_idle {
             self.idle_since = None;
             return false;
         }
         let rest = now.saturating_duration_since(*self.idle_since.get_or_insert(now));
         // One that never sleeps is busy with something else.
-        self.kept.is_empty() || rest >= RESTLESS || (rest >= PAUSE && self.is_asleep())
+        self.connections.is_empty()
+            || rest >= IDLE_WHEN_AWAKE
+            || (rest >= MAX_RESPONSE_PAUSE && self.is_asleep())
     }
 
     fn is_asleep(&self) -> bool {
-        let pids: BTreeSet<i32> = self.kept.values().map(|kept| kept.at.pid).collect();
+        let pids: BTreeSet<i32> = self
+            .connections
+            .values()
+            .map(|connection| connection.at.pid)
+            .collect();
         pids.into_iter().all(procfs::is_asleep)
     }
 
     /// Whether a process of its is about to be dead: on a busy machine that takes long.
     fn is_being_killed(&self) -> bool {
-        let frozen = self.kept.values().filter(|kept| kept.is_frozen);
-        let pids: BTreeSet<i32> = frozen.map(|kept| kept.at.pid).collect();
+        let frozen = self
+            .connections
+            .values()
+            .filter(|connection| connection.is_frozen);
+        let pids: BTreeSet<i32> = frozen.map(|connection| connection.at.pid).collect();
         pids.into_iter().any(procfs::is_being_killed)
     }
 
     /// The connections that it has no more.
-    fn take_orphans(&mut self) -> Vec<Kept> {
-        let lost = |kept: &&Kept| !procfs::may_hold(kept.at.pid, kept.at.number, kept.at.inode);
-        if self.kept.values().find(lost).is_none() {
+    fn take_closed(&mut self) -> Vec<WatchedConnection> {
+        let lost = |connection: &&WatchedConnection| {
+            !procfs::may_hold(connection.at.pid, connection.at.number, connection.at.inode)
+        };
+        if self.connections.values().find(lost).is_none() {
             return Vec::new();
         }
         let sockets = self.sockets();
-        let mut orphans = Vec::new();
+        let mut closed = Vec::new();
         let ids: Vec<u64> = self
-            .kept
+            .connections
             .iter()
-            .filter(|(_, kept)| lost(kept))
+            .filter(|(_, connection)| lost(connection))
             .map(|(id, _)| *id)
             .collect();
         for id in ids {
-            let found = self.kept.get_mut(&id).and_then(|kept| {
-                kept.at = *sockets.get(&kept.at.inode)?;
+            let found = self.connections.get_mut(&id).and_then(|connection| {
+                connection.at = *sockets.get(&connection.at.inode)?;
                 Some(())
             });
             if found.is_none() {
-                orphans.extend(self.kept.remove(&id));
+                closed.extend(self.connections.remove(&id));
             }
         }
-        orphans
+        closed
     }
 
     /// Looks at all that it has: what continues something thaws, and all of it when the worker has
@@ -182,21 +197,23 @@ impl Worker {
     fn look(&mut self, now: Instant) -> Vec<i32> {
         let is_late = self
             .told
-            .is_some_and(|told| now.saturating_duration_since(told) >= SECOND_THOUGHTS);
+            .is_some_and(|told| now.saturating_duration_since(told) >= THAW_AFTER);
         // What dies wants nothing any more, and cannot be interrupted.
         let is_dying = self.told.is_some() && self.is_being_killed();
         let must_thaw = is_late && !is_dying;
         let mut suspects = Vec::new();
-        for (id, kept) in &mut self.kept {
+        for (id, connection) in &mut self.connections {
             // What thawed because it was kept for long is of no interest but for its end.
-            if kept.is_frozen || self.told.is_none() {
-                kept.observe(now);
-                kept.refresh_spare();
+            if connection.is_frozen || self.told.is_none() {
+                connection.observe(now);
+                connection.refresh_copy();
             }
-            if kept.is_frozen && (must_thaw || kept.watch.is_amid_something()) {
-                kept.thaw();
+            if connection.is_frozen && (must_thaw || connection.tracker.is_mid_message()) {
+                connection.thaw();
             }
-            if kept.may_sleep || (kept.is_frozen && kept.watch.may_be_stuck(now)) {
+            if connection.may_sleep
+                || (connection.is_frozen && connection.tracker.may_have_blocked_reader(now))
+            {
                 suspects.push(*id);
             }
         }
@@ -207,7 +224,7 @@ impl Worker {
     }
 }
 
-impl Kept {
+impl WatchedConnection {
     /// Holds a connection, and freezes it if asked to.
     pub(super) fn new(
         socket: OwnedFd,
@@ -218,34 +235,34 @@ impl Kept {
         if freeze {
             tcp::freeze(&socket)?;
         }
-        let (account, unread) = glance(&socket)?;
+        let (account, unread) = look_at_socket(&socket)?;
         Ok(Self {
             socket,
             at,
-            watch: Watch::new(now, account, unread),
+            tracker: RequestTracker::new(now, account, unread),
             is_frozen: freeze,
             may_sleep: false,
-            spare: None,
+            copy: None,
             told: None,
         })
     }
 
     /// Copies what a sleeping reader would swallow.
-    pub(super) fn refresh_spare(&mut self) {
-        if let Some(spare) = &mut self.spare {
-            spare.refresh(&self.socket, self.watch.last());
+    pub(super) fn refresh_copy(&mut self) {
+        if let Some(copy) = &mut self.copy {
+            copy.refresh(&self.socket, self.tracker.last());
         }
     }
 
     /// What a reader has swallowed that is dead.
-    fn swallowed(&self) -> Option<Vec<u8>> {
-        let bytes = self.spare.as_ref()?.taken_since(self.watch.last())?;
+    fn lost_read(&self) -> Option<Vec<u8>> {
+        let bytes = self.copy.as_ref()?.read_since(self.tracker.last())?;
         procfs::is_dead(self.at.pid).then(|| bytes.to_vec())
     }
 
     pub(super) fn observe(&mut self, now: Instant) {
-        match glance(&self.socket) {
-            Ok((account, unread)) => self.watch.observe(now, account, unread),
+        match look_at_socket(&self.socket) {
+            Ok((account, unread)) => self.tracker.observe(now, account, unread),
             Err(error) => log::debug!("cannot look at a connection: {error}"),
         }
     }
@@ -253,7 +270,7 @@ impl Kept {
     pub(super) fn thaw(&mut self) {
         self.is_frozen = false;
         self.may_sleep = true;
-        self.spare = None;
+        self.copy = None;
         if let Err(error) = tcp::thaw(&self.socket) {
             log::debug!("cannot thaw a connection: {error}");
         }
@@ -261,12 +278,12 @@ impl Kept {
 }
 
 /// What the kernel counts, and what is unread.
-fn glance(socket: &OwnedFd) -> std::io::Result<(Account, Beginning)> {
-    let account = tcp::account(socket)?;
+fn look_at_socket(socket: &OwnedFd) -> std::io::Result<(TcpCounters, Beginning)> {
+    let account = tcp::counters(socket)?;
     if account.unread == 0 {
         return Ok((account, Beginning::Undecided));
     }
-    let mut bytes = [0; GLANCE];
+    let mut bytes = [0; PEEK_LEN];
     let count = tcp::peek(socket, &mut bytes).unwrap_or(0);
     Ok((account, beginning(bytes.get(..count).unwrap_or_default())))
 }

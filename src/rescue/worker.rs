@@ -4,32 +4,32 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use super::fate::Parting;
-use super::quiet::Watch;
-use super::swallowed::Spare;
+use super::close_action::CloseCause;
+use super::lost_reads::ReadCopy;
+use super::request_tracker::RequestTracker;
 use crate::sys::procfs;
-use crate::sys::tcp::Account;
-use crate::wire::rescue::{Descriptor, MOST_THREADS, Tally};
+use crate::sys::tcp::TcpCounters;
+use crate::wire::rescue::{Descriptor, MAX_THREADS, Tally};
 
 /// The first and the longest pause between two interruptions of a worker.
-const FIRST_PAUSE: Duration = Duration::from_millis(15);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const MIN_INTERRUPT_INTERVAL: Duration = Duration::from_millis(15);
+const MAX_INTERRUPT_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the supervisor may take to interrupt.
-const ANSWER: Duration = Duration::from_secs(1);
+const INTERRUPT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection that the worker may still have.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct WatchedConnection {
     pub(super) socket: OwnedFd,
     pub(super) at: Descriptor,
-    pub(super) watch: Watch,
+    pub(super) tracker: RequestTracker,
     pub(super) is_frozen: bool,
     /// It has thawed, but a read that began in the frost may sleep on.
     pub(super) may_sleep: bool,
     /// What a thread that sleeps in a read of it would swallow.
-    pub(super) spare: Option<Spare>,
+    pub(super) copy: Option<ReadCopy>,
     /// How things were when the worker was told to stop.
-    pub(super) told: Option<Account>,
+    pub(super) told: Option<TcpCounters>,
 }
 
 #[derive(Debug)]
@@ -38,9 +38,9 @@ pub(super) struct Worker {
     pub(super) pid: Option<i32>,
     /// All processes of its that were ever seen.
     processes: BTreeSet<i32>,
-    pub(super) kept: BTreeMap<u64, Kept>,
+    pub(super) connections: BTreeMap<u64, WatchedConnection>,
     /// Its connections that are ours now, and listeners that are accepted from.
-    pub(super) orphans: usize,
+    pub(super) open: usize,
     /// Whether the supervisor has sent all that there are.
     pub(super) is_complete: bool,
     pub(super) is_quiet: bool,
@@ -51,7 +51,7 @@ pub(super) struct Worker {
     pub(super) told: Option<Instant>,
     pub(super) is_gone: bool,
     /// When it may be interrupted again, and how long to wait after that.
-    next_kick: Option<Instant>,
+    next_interruption: Option<Instant>,
     pause: Duration,
     /// Whether readers are about to be interrupted.
     is_interrupted: bool,
@@ -65,16 +65,16 @@ impl Worker {
         Self {
             pid: None,
             processes: BTreeSet::new(),
-            kept: BTreeMap::new(),
-            orphans: 0,
+            connections: BTreeMap::new(),
+            open: 0,
             is_complete: false,
             is_quiet: false,
             idle_since: None,
             asked: None,
             told: None,
             is_gone: false,
-            next_kick: None,
-            pause: FIRST_PAUSE,
+            next_interruption: None,
+            pause: MIN_INTERRUPT_INTERVAL,
             is_interrupted: false,
             tally: Tally::default(),
             known_tally: Tally::default(),
@@ -83,7 +83,7 @@ impl Worker {
 
     /// Whether nothing of it is left.
     pub(super) fn is_done(&self) -> bool {
-        self.is_gone && self.kept.is_empty() && self.orphans == 0
+        self.is_gone && self.connections.is_empty() && self.open == 0
     }
 
     pub(super) fn give_up(&mut self, reason: &str) {
@@ -92,14 +92,17 @@ impl Worker {
     }
 
     /// What it had been through when it let go of a connection.
-    pub(super) fn parting(&self, kept: &Kept) -> Parting {
+    pub(super) fn close_cause(&self, connection: &WatchedConnection) -> CloseCause {
         if self.told.is_some() || self.is_gone {
-            let told = kept.told.as_ref().unwrap_or(kept.watch.last());
-            Parting::Stopping {
+            let told = connection
+                .told
+                .as_ref()
+                .unwrap_or(connection.tracker.last());
+            CloseCause::Stopping {
                 written: told.written,
             }
         } else {
-            Parting::OwnWish
+            CloseCause::Voluntary
         }
     }
 
@@ -107,34 +110,34 @@ impl Worker {
     pub(super) fn tell(&mut self, now: Instant) -> Vec<i32> {
         self.told.get_or_insert(now);
         let (mut readers, mut threads) = (BTreeMap::new(), Vec::new());
-        for kept in self.kept.values_mut() {
-            kept.observe(now);
-            kept.told = Some(*kept.watch.last());
-            let pid = kept.at.pid;
+        for connection in self.connections.values_mut() {
+            connection.observe(now);
+            connection.told = Some(*connection.tracker.last());
+            let pid = connection.at.pid;
             let readers = readers.entry(pid).or_insert_with(|| procfs::readers(pid));
-            let reader = readers.get(&kept.at.inode);
-            kept.spare = None;
-            if let Some(thread) = reader.filter(|_| kept.is_frozen) {
-                kept.spare = Some(Spare::new(*thread == pid));
-                kept.refresh_spare();
+            let reader = readers.get(&connection.at.inode);
+            connection.copy = None;
+            if let Some(thread) = reader.filter(|_| connection.is_frozen) {
+                connection.copy = Some(ReadCopy::new(*thread == pid));
+                connection.refresh_copy();
                 threads.push(*thread);
             }
         }
-        threads.truncate(MOST_THREADS);
+        threads.truncate(MAX_THREADS);
         threads
     }
 
     /// Whether nothing was taken since [`Self::tell`] of which there is no copy.
     pub(super) fn is_as_told(&mut self, now: Instant) -> bool {
-        self.kept
+        self.connections
             .values_mut()
-            .filter(|kept| kept.is_frozen)
-            .all(|kept| {
-                kept.observe(now);
-                let account = kept.watch.last();
-                let was = kept.told.as_ref().map(Account::taken);
-                let copy = || kept.spare.as_ref()?.taken_since(account);
-                was.is_none_or(|was| was == account.taken()) || copy().is_some()
+            .filter(|connection| connection.is_frozen)
+            .all(|connection| {
+                connection.observe(now);
+                let account = connection.tracker.last();
+                let was = connection.told.as_ref().map(TcpCounters::bytes_read);
+                let copy = || connection.copy.as_ref()?.read_since(account);
+                was.is_none_or(|was| was == account.bytes_read()) || copy().is_some()
             })
     }
 
@@ -169,30 +172,31 @@ impl Worker {
     /// The threads that sleep in a read of one of these connections and must be interrupted. It is
     /// not for nothing to find out, so a pause follows, which grows when it is of no use.
     pub(super) fn stuck_threads(&mut self, now: Instant, suspects: Vec<u64>) -> Vec<i32> {
-        if suspects.is_empty() || self.next_kick.is_some_and(|at| now < at) {
+        if suspects.is_empty() || self.next_interruption.is_some_and(|at| now < at) {
             return Vec::new();
         }
-        let has_moved = |kept: &Kept| kept.watch.rest(now) < 2 * self.pause;
-        self.pause = if self.kept.values().any(has_moved) {
-            FIRST_PAUSE
+        let has_moved =
+            |connection: &WatchedConnection| connection.tracker.idle_for(now) < 2 * self.pause;
+        self.pause = if self.connections.values().any(has_moved) {
+            MIN_INTERRUPT_INTERVAL
         } else {
-            (2 * self.pause).min(LONGEST_PAUSE)
+            (2 * self.pause).min(MAX_INTERRUPT_INTERVAL)
         };
-        self.next_kick = Some(now + self.pause);
+        self.next_interruption = Some(now + self.pause);
         let mut readers = BTreeMap::new();
         let mut threads = Vec::new();
         for id in suspects {
-            let Some(kept) = self.kept.get_mut(&id) else {
+            let Some(connection) = self.connections.get_mut(&id) else {
                 continue;
             };
-            let pid = kept.at.pid;
-            kept.may_sleep = false;
+            let pid = connection.at.pid;
+            connection.may_sleep = false;
             let readers = readers.entry(pid).or_insert_with(|| procfs::readers(pid));
-            threads.extend(readers.get(&kept.at.inode));
+            threads.extend(readers.get(&connection.at.inode));
         }
-        threads.truncate(MOST_THREADS);
+        threads.truncate(MAX_THREADS);
         if !threads.is_empty() {
-            self.next_kick = Some(now + ANSWER);
+            self.next_interruption = Some(now + INTERRUPT_TIMEOUT);
             self.is_interrupted = true;
         }
         threads
@@ -200,7 +204,7 @@ impl Worker {
 
     /// The threads have been interrupted: what they had is out.
     pub(super) fn was_interrupted(&mut self, now: Instant) {
-        self.next_kick = Some(now + self.pause);
+        self.next_interruption = Some(now + self.pause);
         self.is_interrupted = false;
     }
 

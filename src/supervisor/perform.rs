@@ -183,7 +183,7 @@ impl Supervisor {
         let queue = self
             .listeners
             .socket(listener)
-            .and_then(|socket| listener::queue(&socket).ok());
+            .and_then(|socket| listener::accept_queue_len(&socket).ok());
         let (pending, _) = queue.unwrap_or_default();
         if pending > 0 && self.config.steering == Steering::Cbpf && !self.config.rescue {
             let endpoint = self.listeners.endpoint(listener);

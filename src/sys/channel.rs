@@ -12,14 +12,14 @@ use nix::sys::socket::{
 };
 
 /// The most descriptors in one message (`SCM_MAX_FD`, Linux 2.6.38).
-pub const MOST: usize = 253;
+pub const MAX_DESCRIPTORS: usize = 253;
 
-/// Space for the control message that [`MOST`] descriptors come in, in words; the header is shorter
+/// Space for the control message that [`MAX_DESCRIPTORS`] descriptors come in, in words; the header is shorter
 /// than three.
-const ROOM: usize = 3 + (MOST * size_of::<RawFd>()).div_ceil(size_of::<u64>());
+const CONTROL_WORDS: usize = 3 + (MAX_DESCRIPTORS * size_of::<RawFd>()).div_ceil(size_of::<u64>());
 
 /// How long to wait before sending descriptors again that are too many.
-const CROWDED: Duration = Duration::from_millis(1);
+const RETRY_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Sends bytes, of which there must be at least one, and descriptors.
 ///
@@ -58,17 +58,17 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((ours, theirs))
 }
 
-/// [`send`] on a nonblocking socket, which waits for room, but not longer than `patience` in all.
+/// [`send`] on a nonblocking socket, which waits for room, but not longer than `timeout` in all.
 ///
 /// # Errors
 /// Those of sendmsg(2); `TimedOut`: nobody reads.
-pub fn send_patiently(
+pub fn send_with_timeout(
     socket: &OwnedFd,
     bytes: &[u8],
     descriptors: &[RawFd],
-    patience: Duration,
+    timeout: Duration,
 ) -> io::Result<()> {
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + timeout;
     loop {
         let is_crowded = match send(socket, bytes, descriptors) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
@@ -82,21 +82,21 @@ pub fn send_patiently(
             return Err(io::ErrorKind::TimedOut.into());
         }
         if is_crowded {
-            std::thread::sleep(left.min(CROWDED));
+            std::thread::sleep(left.min(RETRY_INTERVAL));
         } else {
             wait(socket, PollFlags::POLLOUT, left)?;
         }
     }
 }
 
-/// Whether there is something to receive, or the other side has closed, within `patience`.
-pub fn is_readable(socket: &impl AsFd, patience: Duration) -> bool {
-    wait(socket, PollFlags::POLLIN, patience).unwrap_or(false)
+/// Whether there is something to receive, or the other side has closed, within `timeout`.
+pub fn is_readable(socket: &impl AsFd, timeout: Duration) -> bool {
+    wait(socket, PollFlags::POLLIN, timeout).unwrap_or(false)
 }
 
 /// Waits in spite of signals: children end all the time.
-fn wait(socket: &impl AsFd, flags: PollFlags, patience: Duration) -> io::Result<bool> {
-    let deadline = Instant::now() + patience;
+fn wait(socket: &impl AsFd, flags: PollFlags, timeout: Duration) -> io::Result<bool> {
+    let deadline = Instant::now() + timeout;
     loop {
         let mut polled = [PollFd::new(socket.as_fd(), flags)];
         let left = deadline.saturating_duration_since(Instant::now());
@@ -115,7 +115,7 @@ fn wait(socket: &impl AsFd, flags: PollFlags, patience: Duration) -> io::Result<
 /// # Errors
 /// Those of recvmsg(2); `WouldBlock` on a nonblocking socket without a message.
 pub fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-    let mut space = [0_u64; ROOM];
+    let mut space = [0_u64; CONTROL_WORDS];
     let mut vector = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
         iov_len: buffer.len(),

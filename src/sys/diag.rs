@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 /// More than the kernel puts in one datagram of a dump (32 KiB; netlink(7)).
-const LONGEST_ANSWER: usize = 64 * 1024;
+const MAX_REPLY_LEN: usize = 64 * 1024;
 
 /// All sockets with local port `port` in one of `states`, of both address families. Orphans are left
 /// out: no process has them, and none will. What opens or closes meanwhile may be missing.
@@ -60,7 +60,7 @@ pub fn connection(local: SocketAddr, remote: SocketAddr) -> io::Result<Option<Co
 fn ask_one(socket: &OwnedFd, request: &[u8], sequence: u32) -> io::Result<Option<Connection>> {
     let kernel = NetlinkAddr::new(0, 0);
     sendto(socket.as_raw_fd(), request, &kernel, MsgFlags::empty())?;
-    let mut buffer = vec![0; LONGEST_ANSWER];
+    let mut buffer = vec![0; MAX_REPLY_LEN];
     let mut messages = parse(receive(socket, &mut buffer)?, sequence).into_iter();
     match messages.next() {
         Some(Message::Connection(connection)) => Ok(Some(connection)),
@@ -90,7 +90,7 @@ fn dump(
 ) -> io::Result<()> {
     let kernel = NetlinkAddr::new(0, 0);
     sendto(socket.as_raw_fd(), request, &kernel, MsgFlags::empty())?;
-    let mut buffer = vec![0; LONGEST_ANSWER];
+    let mut buffer = vec![0; MAX_REPLY_LEN];
     loop {
         for message in parse(receive(socket, &mut buffer)?, sequence) {
             match message {

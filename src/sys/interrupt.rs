@@ -161,7 +161,7 @@ mod tests {
         let socket = listener.accept().unwrap().0;
         tcp::freeze(&socket).unwrap();
         client.write_all(b"hello").unwrap();
-        wait_for("bytes", || tcp::account(&socket).unwrap().unread == 5);
+        wait_for("bytes", || tcp::counters(&socket).unwrap().unread == 5);
         // dd reads once, into a large buffer, and says how much it got by ending.
         let input = Stdio::from(std::os::fd::OwnedFd::from(socket.try_clone().unwrap()));
         // It has the socket twice.
@@ -176,7 +176,7 @@ mod tests {
         };
         let pid = i32::try_from(reader.id()).unwrap();
         wait_for("swallowed bytes", || {
-            tcp::account(&socket).unwrap().unread == 0
+            tcp::counters(&socket).unwrap().unread == 0
         });
         wait_for("sleeping reader", || !procfs::readers(pid).is_empty());
         assert_eq!(reader.try_wait().unwrap(), None);
@@ -222,11 +222,11 @@ mod tests {
             }
         };
         client.write_all(b"hello").unwrap();
-        wait_for("bytes", || tcp::account(&socket).unwrap().unread == 5);
+        wait_for("bytes", || tcp::counters(&socket).unwrap().unread == 5);
         nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
         drop(stopped);
         reader.wait().unwrap();
-        assert_eq!(tcp::account(&socket).unwrap().unread, 5);
+        assert_eq!(tcp::counters(&socket).unwrap().unread, 5);
     }
 
     #[test]

@@ -126,7 +126,7 @@ pub fn is_listening(socket: &impl AsFd) -> bool {
 ///
 /// # Errors
 /// Those of getsockopt(2).
-pub fn queue(socket: &impl AsFd) -> io::Result<(u32, u32)> {
+pub fn accept_queue_len(socket: &impl AsFd) -> io::Result<(u32, u32)> {
     let info = tcp_info(socket)?;
     // For a listener the kernel puts these two numbers there (tcp_get_info, Linux 2.6.18).
     Ok((info.tcpi_unacked, info.tcpi_sacked))

@@ -15,7 +15,7 @@ use nix::sys::stat::{Mode, fchmod};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// The longest path of a Unix socket, in bytes (`sun_path` less its final NUL, unix(7)).
-pub const LONGEST_PATH: usize = 107;
+pub const MAX_PATH_LEN: usize = 107;
 
 /// A socket in the file system that goes when its owner goes.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ pub enum BindError {
     #[error("{} exists and is not a socket; remove it or give another --control", .0.display())]
     NotASocket(PathBuf),
     /// It is too long for the kernel.
-    #[error("the socket path {} has {} bytes and a socket's path can have {LONGEST_PATH}; give a shorter --control", .0.display(), .0.as_os_str().len())]
+    #[error("the socket path {} has {} bytes and a socket's path can have {MAX_PATH_LEN}; give a shorter --control", .0.display(), .0.as_os_str().len())]
     TooLong(PathBuf),
     /// The kernel said no.
     #[error("cannot {operation} {}: {source}; give a --control PATH in a directory that can be written", .path.display())]
@@ -109,7 +109,7 @@ pub fn bind_notify(path: &Path) -> Result<Bound<UnixDatagram>, BindError> {
 }
 
 fn bind(path: &Path, kind: Type) -> Result<(Socket, Place), BindError> {
-    if path.as_os_str().as_bytes().len() > LONGEST_PATH {
+    if path.as_os_str().as_bytes().len() > MAX_PATH_LEN {
         return Err(BindError::TooLong(path.to_owned()));
     }
     let fail = |operation| {

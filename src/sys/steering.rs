@@ -39,16 +39,17 @@ pub struct Instruction {
 /// `net.core.optmem_max` lets it be, `EPERM` when the listener's filters are locked
 /// (`SO_LOCK_FILTER`), `EINVAL` when it has no `SO_REUSEPORT`. The program before stays attached.
 pub fn attach(listener: &impl AsFd, program: &[Instruction]) -> io::Result<()> {
-    if !getsockopt(listener, AcceptConn).map_err(|errno| told(errno.into()))? {
-        return Err(told(io::ErrorKind::NotConnected.into()));
+    if !getsockopt(listener, AcceptConn).map_err(|errno| attach_error(errno.into()))? {
+        return Err(attach_error(io::ErrorKind::NotConnected.into()));
     }
     let mut filter: Vec<libc::sock_filter> = program.iter().map(raw).collect();
-    let len = u16::try_from(filter.len()).map_err(|_| told(io::ErrorKind::InvalidInput.into()))?;
+    let len = u16::try_from(filter.len())
+        .map_err(|_| attach_error(io::ErrorKind::InvalidInput.into()))?;
     let fprog = libc::sock_fprog {
         len,
         filter: filter.as_mut_ptr(),
     };
-    setsockopt(listener, AttachReusePortCbpf, &fprog).map_err(|errno| told(errno.into()))
+    setsockopt(listener, AttachReusePortCbpf, &fprog).map_err(|errno| attach_error(errno.into()))
 }
 
 fn raw(instruction: &Instruction) -> libc::sock_filter {
@@ -56,7 +57,7 @@ fn raw(instruction: &Instruction) -> libc::sock_filter {
     libc::sock_filter { code, jt, jf, k }
 }
 
-fn told(cause: io::Error) -> io::Error {
+fn attach_error(cause: io::Error) -> io::Error {
     let what = "cannot attach a steering program to the listener's group";
     let advice = "see that it still listens, or do without steering (--steering none)";
     io::Error::new(cause.kind(), format!("{what}: {cause}; {advice}"))
@@ -88,7 +89,7 @@ pub fn hide(listener: &impl AsFd) -> io::Result<()> {
 const NO_INTERFACE: Option<NonZeroU32> = NonZeroU32::new(i32::MAX.unsigned_abs());
 
 /// `MEMBARRIER_CMD_GLOBAL` of `linux/membarrier.h`.
-const GLOBAL: libc::c_int = 1;
+const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
 
 /// Returns when every packet that was using a program or a group as it was before the call has been handled.
 ///
@@ -102,7 +103,7 @@ const GLOBAL: libc::c_int = 1;
 /// it. Wait 100 ms instead, which is not a proof but far beyond what was ever observed.
 pub fn fence() -> io::Result<()> {
     // SAFETY: membarrier takes three integers and touches no memory of ours.
-    let answer = unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0, 0) };
+    let answer = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
     match answer {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),

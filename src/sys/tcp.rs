@@ -9,11 +9,11 @@ use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv, send};
+use nix::sys::socket::{self, MsgFlags};
 
 /// What the kernel knows of a connection (`TCP_INFO`, tcp(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Account {
+pub struct TcpCounters {
     /// Bytes that nobody has read yet.
     pub unread: u32,
     /// Bytes that were written and not yet sent.
@@ -29,26 +29,26 @@ pub struct Account {
     /// Something that was sent has not been acknowledged: so nothing has come since.
     pub is_unacknowledged: bool,
     /// The kernel takes it for an exchange of short messages, as it does after an answer that was
-    /// written within [`Account::acknowledgement`] of its request. It does so no more when an
+    /// written within [`TcpCounters::ack_delay`] of its request. It does so no more when an
     /// answer is not: it has then acknowledged the request by itself (`tcp_delack_timer_handler`;
     /// `TCP_QUICKACK`, tcp(7), is the opposite of this).
     pub is_interactive: bool,
     /// After so many milliseconds without an answer a request is acknowledged by itself: 40, and
     /// more on a connection with a long way (`tcp_send_delayed_ack`).
-    pub acknowledgement: u32,
+    pub ack_delay: u32,
     /// The client has closed its side, or the connection is gone.
     pub is_closed: bool,
 }
 
-impl Account {
+impl TcpCounters {
     /// Bytes that somebody has read.
-    pub fn taken(&self) -> u64 {
+    pub fn bytes_read(&self) -> u64 {
         self.received.saturating_sub(self.unread.into())
     }
 }
 
 /// As much of `struct tcp_info` as Linux 4.19 has, which brought the last field used here.
-const INFO: usize = 216;
+const TCP_INFO_LEN: usize = 216;
 /// Where the fields are (include/uapi/linux/tcp.h, which only ever grows at the end).
 const UNACKNOWLEDGED: usize = 24;
 const LAST_DATA_SENT: usize = 44;
@@ -60,12 +60,12 @@ const BYTES_SENT: usize = 200;
 const BYTES_RETRANSMITTED: usize = 208;
 /// The least and the most that an acknowledgement is delayed, in milliseconds (`TCP_DELACK_MIN`,
 /// `TCP_DELACK_MAX`, include/net/tcp.h).
-const DELAYED: (u32, u32) = (40, 200);
+const ACK_DELAY: (u32, u32) = (40, 200);
 /// `TCP_ESTABLISHED`.
 const ESTABLISHED: u8 = 1;
 /// The states in which the other side's end has come: `TCP_TIME_WAIT`, `TCP_CLOSE_WAIT`,
 /// `TCP_LAST_ACK`, `TCP_CLOSING`.
-const ENDED: [u8; 4] = [6, 8, 9, 11];
+const PEER_CLOSED: [u8; 4] = [6, 8, 9, 11];
 
 /// Lets nobody wake up for data until [`thaw`]: `SO_RCVLOWAT` at the most that the kernel takes
 /// (socket(7); honoured by poll and epoll since Linux 2.6.28 and 4.18). What is already being read
@@ -114,28 +114,28 @@ fn set_low_water(socket: &impl AsFd, bytes: libc::c_int) -> io::Result<()> {
 ///
 /// # Errors
 /// Those of getsockopt(2) and ioctl(2); `Unsupported` on a kernel older than 4.19.
-pub fn account(socket: &impl AsFd) -> io::Result<Account> {
+pub fn counters(socket: &impl AsFd) -> io::Result<TcpCounters> {
     let mut before = info(socket)?;
     loop {
         let unread = unread(socket)?;
         let after = info(socket)?;
         if received(&before) == received(&after) {
             let is_interactive = !acknowledges_at_once(socket)?;
-            return Ok(told(&before, unread, is_interactive));
+            return Ok(parse_tcp_info(&before, unread, is_interactive));
         }
         before = after;
     }
 }
 
-fn received(info: &[u8; INFO]) -> u64 {
+fn received(info: &[u8; TCP_INFO_LEN]) -> u64 {
     // An end has a sequence number of its own, which the kernel counts as a byte.
-    u64_at(info, BYTES_RECEIVED).saturating_sub(ENDED.contains(&info[0]).into())
+    u64_at(info, BYTES_RECEIVED).saturating_sub(PEER_CLOSED.contains(&info[0]).into())
 }
 
-fn told(info: &[u8; INFO], unread: u32, is_interactive: bool) -> Account {
+fn parse_tcp_info(info: &[u8; TCP_INFO_LEN], unread: u32, is_interactive: bool) -> TcpCounters {
     let unsent = u32_at(info, NOTSENT_BYTES);
     let sent = u64_at(info, BYTES_SENT).saturating_sub(u64_at(info, BYTES_RETRANSMITTED));
-    Account {
+    TcpCounters {
         unread,
         unsent,
         received: received(info),
@@ -145,26 +145,26 @@ fn told(info: &[u8; INFO], unread: u32, is_interactive: bool) -> Account {
         sent_ago: u32_at(info, LAST_DATA_SENT),
         is_unacknowledged: u32_at(info, UNACKNOWLEDGED) > 0,
         is_interactive,
-        acknowledgement: (u32_at(info, ROUND_TRIP) / 1000).clamp(DELAYED.0, DELAYED.1),
+        ack_delay: (u32_at(info, ROUND_TRIP) / 1000).clamp(ACK_DELAY.0, ACK_DELAY.1),
         is_closed: info[0] != ESTABLISHED,
     }
 }
 
-fn u32_at(info: &[u8; INFO], at: usize) -> u32 {
+fn u32_at(info: &[u8; TCP_INFO_LEN], at: usize) -> u32 {
     let mut word = [0; 4];
     word.copy_from_slice(&info[at..at + 4]);
     u32::from_ne_bytes(word)
 }
 
-fn u64_at(info: &[u8; INFO], at: usize) -> u64 {
+fn u64_at(info: &[u8; TCP_INFO_LEN], at: usize) -> u64 {
     let mut word = [0; 8];
     word.copy_from_slice(&info[at..at + 8]);
     u64::from_ne_bytes(word)
 }
 
-fn info(socket: &impl AsFd) -> io::Result<[u8; INFO]> {
-    let mut info = [0; INFO];
-    let mut length = INFO as libc::socklen_t; // 216 is small
+fn info(socket: &impl AsFd) -> io::Result<[u8; TCP_INFO_LEN]> {
+    let mut info = [0; TCP_INFO_LEN];
+    let mut length = TCP_INFO_LEN as libc::socklen_t; // 216 is small
     let number = socket.as_fd().as_raw_fd();
     // SAFETY: the kernel writes at most `length` bytes to `info`, which is so long.
     let result = unsafe {
@@ -177,7 +177,7 @@ fn info(socket: &impl AsFd) -> io::Result<[u8; INFO]> {
         )
     };
     Errno::result(result)?;
-    if (length as usize) < INFO {
+    if (length as usize) < TCP_INFO_LEN {
         return Err(io::ErrorKind::Unsupported.into());
     }
     Ok(info)
@@ -217,25 +217,25 @@ fn unread(socket: &impl AsFd) -> io::Result<u32> {
 /// Those of recv(2); `WouldBlock`: there are none.
 pub fn peek(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-    Ok(recv(socket.as_fd().as_raw_fd(), buffer, flags)?)
+    Ok(socket::recv(socket.as_fd().as_raw_fd(), buffer, flags)?)
 }
 
 /// Reads what is there, frozen or not, without waiting.
 ///
 /// # Errors
 /// Those of recv(2); `WouldBlock`: there is nothing.
-pub fn take(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+pub fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     let number = socket.as_fd().as_raw_fd();
-    Ok(recv(number, buffer, MsgFlags::MSG_DONTWAIT)?)
+    Ok(socket::recv(number, buffer, MsgFlags::MSG_DONTWAIT)?)
 }
 
 /// Writes what there is room for, without waiting.
 ///
 /// # Errors
 /// Those of send(2); `WouldBlock`: there is no room.
-pub fn give(socket: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+pub fn send(socket: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-    Ok(send(socket.as_fd().as_raw_fd(), bytes, flags)?)
+    Ok(socket::send(socket.as_fd().as_raw_fd(), bytes, flags)?)
 }
 
 #[cfg(test)]
@@ -260,7 +260,7 @@ mod tests {
 
     fn unread_comes_to(socket: &TcpStream, count: u32) {
         let deadline = Instant::now() + Duration::from_secs(10);
-        while account(socket).unwrap().unread != count {
+        while counters(socket).unwrap().unread != count {
             assert!(Instant::now() < deadline);
             std::thread::yield_now();
         }
@@ -289,9 +289,9 @@ mod tests {
         freeze(&server).unwrap();
         drop(client);
         assert!(is_readable(&server, PollTimeout::MAX));
-        let account = account(&server).unwrap();
-        assert!(account.is_closed);
-        assert_eq!((account.received, account.unread), (0, 0));
+        let counters = counters(&server).unwrap();
+        assert!(counters.is_closed);
+        assert_eq!((counters.received, counters.unread), (0, 0));
     }
 
     #[test]
@@ -304,11 +304,11 @@ mod tests {
             server.write_all(b"answer").unwrap();
             assert_eq!(client.read(&mut buffer).unwrap(), 6);
         }
-        assert!(account(&server).unwrap().is_interactive);
+        assert!(counters(&server).unwrap().is_interactive);
         client.write_all(b"question").unwrap();
         assert_eq!(server.read(&mut buffer).unwrap(), 8);
         let deadline = Instant::now() + Duration::from_secs(10);
-        while account(&server).unwrap().is_interactive {
+        while counters(&server).unwrap().is_interactive {
             assert!(
                 Instant::now() < deadline,
                 "the request is never acknowledged"
@@ -326,7 +326,7 @@ mod tests {
             }
         });
         while !writer.is_finished() {
-            assert_eq!(account(&server).unwrap().taken(), 0);
+            assert_eq!(counters(&server).unwrap().bytes_read(), 0);
         }
         writer.join().unwrap();
     }
@@ -341,9 +341,9 @@ mod tests {
         client.write_all(b"hello").unwrap();
         unread_comes_to(&server, 5);
         server.write_all(b"abc").unwrap();
-        let account = account(&server).unwrap();
-        assert_eq!((account.received, account.written), (5, 3));
-        assert!(!account.is_closed);
+        let counters = counters(&server).unwrap();
+        assert_eq!((counters.received, counters.written), (5, 3));
+        assert!(!counters.is_closed);
         client.read_exact(&mut [0; 3]).unwrap();
     }
 }

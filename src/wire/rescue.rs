@@ -3,21 +3,21 @@
 //!
 //! ```text
 //!  supervisor                           rescuer
-//!   Take (connections) … Taken ───────►          holds them, freezes them
+//!   Hold (connections) … AllSent ───────►          holds them, freezes them
 //!                              ◄─────── Holding
-//!                              ◄─────── Stuck    (only if its readers block)
-//!   Interrupted                ───────►
-//!                              ◄─────── Quiet    no request is in flight
-//!   Told                       ───────►
-//!                              ◄─────── Heard    (its readers are stopped)
-//!   Stopped                    ───────►
-//!                              ◄─────── Checked  (now the stop signal, or all once more)
-//!   Take … Taken               ───────►          connections that were accepted late
-//!   Gone                       ───────►
+//!                              ◄─────── BlockedReaders    (only if its readers block)
+//!   ReadersInterrupted                ───────►
+//!                              ◄─────── Idle    no request is in flight
+//!   PrepareStop                       ───────►
+//!                              ◄─────── Readers    (its readers are stopped)
+//!   ReadersStopped                    ───────►
+//!                              ◄─────── StopChecked  (now the stop signal, or all once more)
+//!   Hold … AllSent               ───────►          connections that were accepted late
+//!   WorkerExited                       ───────►
 //!                              ◄─────── Progress, sometimes
-//!                              ◄─────── Report   all of its connections are done
+//!                              ◄─────── Finished all of its connections are done
 //! ```
-//! The stop signal waits for `Checked`: what a worker writes after it may be its last answer, and what
+//! The stop signal waits for `StopChecked`: what a worker writes after it may be its last answer, and what
 //! a reader of its takes along when it dies must have been copied before.
 
 use std::collections::BTreeMap;
@@ -26,13 +26,13 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 /// The longest message, in bytes.
-pub const LONGEST: usize = 32 * 1024;
+pub const MAX_MESSAGE_LEN: usize = 32 * 1024;
 
 /// The most threads in one message.
-pub const MOST_THREADS: usize = 1000;
+pub const MAX_THREADS: usize = 1000;
 
-/// The most connections in one [`Order::Take`]: one message's descriptors, and some to spare.
-pub const MOST_TAKEN: usize = 200;
+/// The most connections in one [`Order::Hold`]: one message's descriptors, and some to spare.
+pub const MAX_CONNECTIONS: usize = 200;
 
 /// What a rescuer is started with, as its first argument.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +48,7 @@ pub struct Configuration {
     /// How long to go on when the supervisor is gone, in milliseconds.
     pub drain_timeout_ms: u64,
     /// How many connections to hold at most.
-    pub max: usize,
+    pub max_connections: usize,
     /// What the server is told of the client.
     pub forwarded: Forwarded,
 }
@@ -80,7 +80,7 @@ pub enum Forwarded {
 #[serde(tag = "order", rename_all = "kebab-case")]
 pub enum Order {
     /// Hold these connections, whose descriptors come along in this order.
-    Take {
+    Hold {
         /// The retiring worker.
         worker: u64,
         /// Its first process.
@@ -89,32 +89,32 @@ pub enum Order {
         connections: Vec<Descriptor>,
     },
     /// All have come, for now.
-    Taken {
+    AllSent {
         /// The retiring worker.
         worker: u64,
     },
-    /// The answer to [`News::Stuck`]: the threads have been interrupted, or cannot be.
-    Interrupted {
+    /// The answer to [`Report::BlockedReaders`]: the threads have been interrupted, or cannot be.
+    ReadersInterrupted {
         /// The retiring worker.
         worker: u64,
     },
     /// The worker gets its stop signal soon.
-    Told {
+    PrepareStop {
         /// The retiring worker.
         worker: u64,
     },
-    /// The readers that [`News::Heard`] named stand still.
-    Stopped {
+    /// The readers that [`Report::Readers`] named stand still.
+    ReadersStopped {
         /// The retiring worker.
         worker: u64,
     },
     /// The worker and its whole process group are dead.
-    Gone {
+    WorkerExited {
         /// The worker.
         worker: u64,
     },
     /// Accept what waits in this listener, whose descriptor comes along.
-    Queue {
+    DrainBacklog {
         /// The worker that will not accept it.
         worker: u64,
         /// The listener's address.
@@ -140,9 +140,9 @@ pub struct Descriptor {
 
 /// What the rescuer says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "news", rename_all = "kebab-case")]
-pub enum News {
-    /// After [`Order::Taken`].
+#[serde(tag = "report", rename_all = "kebab-case")]
+pub enum Report {
+    /// After [`Order::AllSent`].
     Holding {
         /// The worker.
         worker: u64,
@@ -151,32 +151,32 @@ pub enum News {
     },
     /// Threads of the worker may sleep in a read that has its bytes already: interrupt them
     /// ([`interrupt_threads`](crate::sys::interrupt::interrupt_threads)), and say so.
-    Stuck {
+    BlockedReaders {
         /// The worker.
         worker: u64,
         /// The threads.
         threads: Vec<i32>,
     },
     /// No request of the worker's is in flight any more; said once.
-    Quiet {
+    Idle {
         /// The worker.
         worker: u64,
     },
-    /// The answer to [`Order::Told`].
-    Heard {
+    /// The answer to [`Order::PrepareStop`].
+    Readers {
         /// The worker.
         worker: u64,
         /// The threads that sleep in reads, which would take along what comes now
         /// ([`stop_threads`](crate::sys::interrupt::stop_threads)).
-        readers: Vec<i32>,
+        threads: Vec<i32>,
     },
-    /// The answer to [`Order::Stopped`].
-    Checked {
+    /// The answer to [`Order::ReadersStopped`].
+    StopChecked {
         /// The worker.
         worker: u64,
-        /// Whether nothing was taken since [`News::Heard`] of which there is no copy: else let it
+        /// Whether nothing was taken since [`Report::Readers`] of which there is no copy: else let it
         /// be answered first.
-        is_still: bool,
+        may_stop: bool,
     },
     /// What has become of the worker's connections so far; said when it has changed, but not often.
     Progress {
@@ -186,7 +186,7 @@ pub enum News {
         tally: Tally,
     },
     /// Everything of the worker's is done, or the rescuer ends.
-    Report {
+    Finished {
         /// The worker.
         worker: u64,
         /// What became of its connections.
@@ -235,21 +235,21 @@ mod tests {
             number: i32::MIN,
             inode: u64::MAX,
         };
-        let order = Order::Take {
+        let order = Order::Hold {
             worker: u64::MAX,
             pid: i32::MIN,
-            connections: vec![widest; MOST_TAKEN],
+            connections: vec![widest; MAX_CONNECTIONS],
         };
         let bytes = encode(&order);
-        assert!(bytes.len() <= LONGEST, "{}", bytes.len());
+        assert!(bytes.len() <= MAX_MESSAGE_LEN, "{}", bytes.len());
         assert_eq!(decode::<Order>(&bytes).unwrap(), order);
     }
 
     #[test]
-    fn news_are_readable() {
-        let bytes = encode(&News::Quiet { worker: 7 });
-        assert_eq!(bytes, br#"{"news":"quiet","worker":7}"#);
-        assert_eq!(decode::<News>(&bytes), Some(News::Quiet { worker: 7 }));
+    fn reports_are_readable() {
+        let bytes = encode(&Report::Idle { worker: 7 });
+        assert_eq!(bytes, br#"{"report":"idle","worker":7}"#);
+        assert_eq!(decode::<Report>(&bytes), Some(Report::Idle { worker: 7 }));
     }
 
     proptest! {

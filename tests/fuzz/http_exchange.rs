@@ -3,11 +3,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use reuseport_run::wire::http::{Exchange, LONGEST_HEAD, beginning};
+use reuseport_run::wire::http::{Exchange, MAX_HEAD_LEN, beginning};
 
 /// The most that may wait in one direction: a head that is too long by a piece, and the lines that
 /// are added to it.
-const MOST: usize = 4 * LONGEST_HEAD;
+const MAX_BUFFERED: usize = 4 * MAX_HEAD_LEN;
 
 fuzz_target!(|script: &[u8]| {
     let mut exchange = Exchange::new(b"X-Forwarded-For: 192.0.2.1\r\n".to_vec());
@@ -17,7 +17,7 @@ fuzz_target!(|script: &[u8]| {
         let (bytes, others) = more.split_at(more.len().min(usize::from(*length) * 4));
         rest = others;
         happen(&mut exchange, *event, bytes);
-        assert!(exchange.to_client().len() <= MOST && exchange.to_server().len() <= MOST);
+        assert!(exchange.to_client().len() <= MAX_BUFFERED && exchange.to_server().len() <= MAX_BUFFERED);
     }
     conclude(&mut exchange);
 });
@@ -25,8 +25,8 @@ fuzz_target!(|script: &[u8]| {
 fn happen(exchange: &mut Exchange, event: u8, bytes: &[u8]) {
     let _ = beginning(bytes);
     match event % 8 {
-        0 | 1 => exchange.hear_client(&bytes[..bytes.len().min(exchange.room_from_client())]),
-        2 | 3 => exchange.hear_server(&bytes[..bytes.len().min(exchange.room_from_server())]),
+        0 | 1 => exchange.client_sent(&bytes[..bytes.len().min(exchange.room_from_client())]),
+        2 | 3 => exchange.server_sent(&bytes[..bytes.len().min(exchange.room_from_server())]),
         4 => exchange.was_sent_to_client(exchange.to_client().len().min(bytes.len())),
         5 => exchange.was_sent_to_server(exchange.to_server().len().min(bytes.len())),
         6 if event & 8 == 0 => exchange.client_closed(),

@@ -40,7 +40,7 @@ impl Server {
             .spawn()
             .ok()?;
         let mut server = Self { process, address };
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while TcpStream::connect(address).is_err() {
             assert!(Instant::now() < deadline, "the server does not listen");
             if server.process.try_wait().unwrap().is_some() {
@@ -80,7 +80,7 @@ impl Server {
 /// the last one, and the last answer.
 fn press(address: SocketAddr, greeted: &AtomicUsize) -> (usize, io::Result<String>) {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let mut count = 0;
     loop {
         let asked = stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -107,17 +107,17 @@ fn read_answer(stream: &mut TcpStream) -> io::Result<String> {
 }
 
 /// Does what the supervisor does until the worker is quiet; how many threads were interrupted.
-fn quiesce(rescuer: &Rescuer, server: &Server) -> usize {
+fn wait_until_idle(rescuer: &Rescuer, server: &Server) -> usize {
     let (connections, sockets) = server.connections();
     let numbers: Vec<RawFd> = sockets.iter().map(AsRawFd::as_raw_fd).collect();
-    rescuer.take(server.pid(), connections, &numbers);
+    rescuer.hold(server.pid(), connections, &numbers);
     let mut interrupted = 0;
     loop {
-        match rescuer.news() {
-            News::Quiet { .. } => return interrupted,
-            News::Stuck { threads, .. } => {
+        match rescuer.next_report() {
+            Report::Idle { .. } => return interrupted,
+            Report::BlockedReaders { threads, .. } => {
                 interrupted += stop_threads(threads).1;
-                rescuer.order(&Order::Interrupted { worker: WORKER }, &[]);
+                rescuer.order(&Order::ReadersInterrupted { worker: WORKER }, &[]);
             }
             other => panic!("{other:?}"),
         }
@@ -140,19 +140,19 @@ fn retire(test: &str, command: &str) {
         thread::spawn(move || press(target, &greeted))
     };
     let clients: Vec<_> = (0..CLIENTS).map(client).collect();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while greeted.load(Ordering::Relaxed) < CLIENTS {
         assert!(Instant::now() < deadline, "the clients are not served");
         thread::yield_now();
     }
     let rescuer = Rescuer::start(&configuration(old.address, new));
     let since = Instant::now();
-    let interrupted = quiesce(&rescuer, &old);
+    let interrupted = wait_until_idle(&rescuer, &old);
     println!(
         "{test}: quiet after {:?}, {interrupted} interruptions",
         since.elapsed()
     );
-    let stopped = rescuer.tell_and_stop();
+    let stopped = rescuer.prepare_stop();
     kill(Pid::from_raw(old.pid()), Signal::SIGTERM).unwrap();
     drop(stopped);
     old.process.wait().unwrap();
@@ -160,7 +160,7 @@ fn retire(test: &str, command: &str) {
         .into_iter()
         .map(|client| client.join().unwrap())
         .collect();
-    let tally = rescuer.report();
+    let tally = rescuer.final_tally();
     println!("{test}: {tally:?}");
     for (count, answer) in last {
         let answer =

@@ -4,7 +4,7 @@ use reuseport_run::sys::interrupt::StoppedThreads;
 
 use super::*;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const WORKER: u64 = 7;
 
 /// A rescuer, and the supervisor's end of its channel.
@@ -26,7 +26,7 @@ pub(crate) fn configuration(listen: SocketAddr, connect: SocketAddr) -> Configur
         rescue_timeout_ms: 20_000,
         header_timeout_ms: 10_000,
         drain_timeout_ms: 5_000,
-        max: 1000,
+        max_connections: 1000,
         forwarded: Forwarded::Nothing,
     }
 }
@@ -48,7 +48,7 @@ impl Rescuer {
             .spawn()
             .unwrap();
         socket2::SockRef::from(&ours)
-            .set_read_timeout(Some(PATIENCE))
+            .set_read_timeout(Some(TIMEOUT))
             .unwrap();
         Self {
             process,
@@ -60,20 +60,20 @@ impl Rescuer {
         channel::send(&self.channel, &encode(order), descriptors).unwrap();
     }
 
-    pub(crate) fn take(&self, pid: i32, connections: Vec<Descriptor>, descriptors: &[RawFd]) {
+    pub(crate) fn hold(&self, pid: i32, connections: Vec<Descriptor>, descriptors: &[RawFd]) {
         self.order(
-            &Order::Take {
+            &Order::Hold {
                 worker: WORKER,
                 pid,
                 connections,
             },
             descriptors,
         );
-        self.order(&Order::Taken { worker: WORKER }, &[]);
+        self.order(&Order::AllSent { worker: WORKER }, &[]);
         let held = descriptors.len();
         assert_eq!(
-            self.news(),
-            News::Holding {
+            self.next_report(),
+            Report::Holding {
                 worker: WORKER,
                 held
             }
@@ -81,7 +81,7 @@ impl Rescuer {
     }
 
     /// Takes connections of this very process.
-    pub(crate) fn take_own(&self, connections: &[&TcpStream]) {
+    pub(crate) fn hold_own(&self, connections: &[&TcpStream]) {
         let own = i32::try_from(std::process::id()).unwrap();
         let numbers: Vec<RawFd> = connections.iter().map(|it| it.as_raw_fd()).collect();
         let descriptor = |number: &RawFd| Descriptor {
@@ -89,68 +89,70 @@ impl Rescuer {
             number: *number,
             inode: procfs::socket_inode_of(own, *number).unwrap(),
         };
-        self.take(own, numbers.iter().map(descriptor).collect(), &numbers);
+        self.hold(own, numbers.iter().map(descriptor).collect(), &numbers);
     }
 
-    pub(crate) fn news(&self) -> News {
-        let mut bytes = [0; LONGEST];
+    pub(crate) fn next_report(&self) -> Report {
+        let mut bytes = [0; MAX_MESSAGE_LEN];
         loop {
             let (count, _) = channel::receive(&self.channel, &mut bytes).unwrap();
             match decode(&bytes[..count]).unwrap() {
-                News::Progress { .. } => {}
-                news => return news,
+                Report::Progress { .. } => {}
+                report => return report,
             }
         }
     }
 
     /// But for how far it is.
-    pub(crate) fn says_nothing_for(&self, time: Duration) {
+    pub(crate) fn reports_nothing_for(&self, time: Duration) {
         let channel = socket2::SockRef::from(&self.channel);
         channel.set_read_timeout(Some(time)).unwrap();
-        let mut bytes = [0; LONGEST];
+        let mut bytes = [0; MAX_MESSAGE_LEN];
         let error = loop {
             match channel::receive(&self.channel, &mut bytes) {
                 Ok((count, _)) => {
-                    let news = decode(&bytes[..count]).unwrap();
-                    assert!(matches!(news, News::Progress { .. }), "{news:?}");
+                    let report = decode(&bytes[..count]).unwrap();
+                    assert!(matches!(report, Report::Progress { .. }), "{report:?}");
                 }
                 Err(error) => break error,
             }
         };
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-        channel.set_read_timeout(Some(PATIENCE)).unwrap();
+        channel.set_read_timeout(Some(TIMEOUT)).unwrap();
     }
 
-    pub(crate) fn wait_quiet(&self) {
-        assert_eq!(self.news(), News::Quiet { worker: WORKER });
+    pub(crate) fn wait_idle(&self) {
+        assert_eq!(self.next_report(), Report::Idle { worker: WORKER });
     }
 
     /// Says that the stop signal comes; the threads that are to be stopped before it.
-    pub(crate) fn tell(&self) -> Vec<i32> {
-        self.order(&Order::Told { worker: WORKER }, &[]);
-        match self.news() {
-            News::Heard { readers, .. } => readers,
+    pub(crate) fn readers_to_stop(&self) -> Vec<i32> {
+        self.order(&Order::PrepareStop { worker: WORKER }, &[]);
+        match self.next_report() {
+            Report::Readers {
+                threads: readers, ..
+            } => readers,
             other => panic!("{other:?}"),
         }
     }
 
     /// Stops the threads that the stop signal would wake in their reads, as the supervisor does.
-    pub(crate) fn tell_and_stop(&self) -> StoppedThreads {
+    pub(crate) fn prepare_stop(&self) -> StoppedThreads {
         loop {
-            let stopped = stop_threads(self.tell()).0;
-            self.order(&Order::Stopped { worker: WORKER }, &[]);
-            match self.news() {
-                News::Checked { is_still: true, .. } => return stopped,
-                News::Checked { .. } => {}
+            let stopped = stop_threads(self.readers_to_stop()).0;
+            self.order(&Order::ReadersStopped { worker: WORKER }, &[]);
+            match self.next_report() {
+                Report::StopChecked { may_stop: true, .. } => return stopped,
+                Report::StopChecked { .. } => {}
                 other => panic!("{other:?}"),
             }
         }
     }
 
-    pub(crate) fn report(&self) -> Tally {
-        self.order(&Order::Gone { worker: WORKER }, &[]);
+    pub(crate) fn final_tally(&self) -> Tally {
+        self.order(&Order::WorkerExited { worker: WORKER }, &[]);
         loop {
-            if let News::Report { tally, .. } = self.news() {
+            if let Report::Finished { tally, .. } = self.next_report() {
                 return tally;
             }
         }
@@ -170,8 +172,8 @@ pub(crate) fn stop_threads(threads: Vec<i32>) -> (StoppedThreads, usize) {
 pub(crate) fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    client.set_read_timeout(Some(PATIENCE)).unwrap();
-    client.set_write_timeout(Some(PATIENCE)).unwrap();
+    client.set_read_timeout(Some(TIMEOUT)).unwrap();
+    client.set_write_timeout(Some(TIMEOUT)).unwrap();
     (client, listener.accept().unwrap().0)
 }
 
@@ -182,7 +184,7 @@ pub(crate) fn serve(handler: impl Fn(&mut TcpStream) + Send + 'static) -> Socket
     thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.set_read_timeout(Some(TIMEOUT)).unwrap();
             handler(&mut stream);
         }
     });
@@ -205,23 +207,23 @@ pub(crate) fn read_all(stream: &mut impl Read) -> String {
 }
 
 /// A client whose worker has gone while its connection was idle.
-pub(crate) fn orphan(connect: SocketAddr) -> (Rescuer, TcpStream) {
+pub(crate) fn adopted(connect: SocketAddr) -> (Rescuer, TcpStream) {
     let (client, worker) = pair();
     let rescuer = Rescuer::start(&configuration(worker.local_addr().unwrap(), connect));
-    rescuer.take_own(&[&worker]);
-    rescuer.wait_quiet();
-    rescuer.tell();
+    rescuer.hold_own(&[&worker]);
+    rescuer.wait_idle();
+    rescuer.readers_to_stop();
     drop(worker);
     (rescuer, client)
 }
 
 /// What a client gets that sends this and reads until the end.
 pub(crate) fn ask(connect: SocketAddr, request: &[u8]) -> (String, Tally) {
-    let (rescuer, mut client) = orphan(connect);
+    let (rescuer, mut client) = adopted(connect);
     client.write_all(request).unwrap();
     let answer = read_all(&mut client);
     drop(client);
-    (answer, rescuer.report())
+    (answer, rescuer.final_tally())
 }
 
 pub(crate) fn answer(body: &str) -> String {

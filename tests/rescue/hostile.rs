@@ -3,26 +3,26 @@
 use super::*;
 
 /// A client whose worker has gone, and a rescuer that waits for heads only so long.
-fn orphan_within(header_timeout_ms: u64, connect: SocketAddr) -> (Rescuer, TcpStream) {
+fn adopted_within(header_timeout_ms: u64, connect: SocketAddr) -> (Rescuer, TcpStream) {
     let (client, worker) = pair();
     let rescuer = Rescuer::start(&Configuration {
         header_timeout_ms,
         ..configuration(worker.local_addr().unwrap(), connect)
     });
-    rescuer.take_own(&[&worker]);
-    rescuer.wait_quiet();
-    rescuer.tell();
+    rescuer.hold_own(&[&worker]);
+    rescuer.wait_idle();
+    rescuer.readers_to_stop();
     drop(worker);
     (rescuer, client)
 }
 
 fn given_up(rescuer: &Rescuer) -> Vec<String> {
-    rescuer.report().reasons.into_keys().collect()
+    rescuer.final_tally().reasons.into_keys().collect()
 }
 
 #[test]
 fn a_head_that_does_not_end_is_waited_for_only_so_long() {
-    let (rescuer, mut client) = orphan_within(300, "127.0.0.1:1".parse().unwrap());
+    let (rescuer, mut client) = adopted_within(300, "127.0.0.1:1".parse().unwrap());
     // A byte now and then does not prolong it.
     let mut head = b"GET / HTTP/1.1\r\nA: "
         .iter()
@@ -48,7 +48,7 @@ fn a_head_may_be_long_but_not_too_long() {
     let (got, tally) = ask(address, long.as_bytes());
     assert!(got.starts_with("HTTP/1.1 200"), "{got}");
     assert_eq!(tally.rescued, 1);
-    let (rescuer, mut client) = orphan(address);
+    let (rescuer, mut client) = adopted(address);
     let too_long = format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "x".repeat(70_000));
     let _ = client.write_all(too_long.as_bytes());
     let mut rest = Vec::new();
@@ -78,14 +78,14 @@ fn a_client_that_never_reads_holds_the_server_back() {
         }
         sent.send(count).unwrap();
     });
-    let (rescuer, mut client) = orphan(address);
+    let (rescuer, mut client) = adopted(address);
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
-    let count = sends.recv_timeout(PATIENCE).unwrap();
+    let count = sends.recv_timeout(TIMEOUT).unwrap();
     assert!(count < SIZE / 2, "{count} bytes were taken for nobody");
     let status = std::fs::read_to_string(format!("/proc/{}/status", rescuer.process.id())).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let peak = peak.unwrap().trim().trim_end_matches(" kB");
     assert!(peak.parse::<u64>().unwrap() < 30_000, "{peak} kB");
     drop(client);
-    assert_eq!(rescuer.report().rescued, 0);
+    assert_eq!(rescuer.final_tally().rescued, 0);
 }

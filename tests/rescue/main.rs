@@ -2,10 +2,10 @@
 //! worker, except where a real server is.
 #![allow(clippy::unwrap_used)]
 
+mod adopted;
 mod busy;
 mod harness;
 mod hostile;
-mod orphans;
 mod streams;
 mod waiting;
 mod watched;
@@ -25,7 +25,8 @@ use nix::unistd::Pid;
 use reuseport_run::rescue::NAME;
 use reuseport_run::sys::{channel, pidfd, procfs, tcp};
 use reuseport_run::wire::rescue::{
-    Configuration, Descriptor, Forwarded, LONGEST, News, Order, Route, Tally, decode, encode,
+    Configuration, Descriptor, Forwarded, MAX_MESSAGE_LEN, Order, Report, Route, Tally, decode,
+    encode,
 };
 
 use harness::*;

@@ -157,7 +157,7 @@ fn read_until(stream: &mut TcpStream, end: &[u8]) -> Option<Vec<u8>> {
 /// What the server answers without us; the ends of the answers, in order.
 fn directly(address: SocketAddr, requests: &[Request]) -> (Vec<u8>, Vec<usize>) {
     let mut client = TcpStream::connect(address).unwrap();
-    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.set_read_timeout(Some(TIMEOUT)).unwrap();
     let (mut all, mut ends) = (Vec::new(), Vec::new());
     for request in requests {
         let bytes = request.bytes();
@@ -199,7 +199,7 @@ fn split(bytes: &[u8], request: &Request) -> (String, Vec<u8>) {
 
 /// What the rescuer brings, for bytes that come in these pieces.
 fn rescued(address: SocketAddr, pieces: &[&[u8]]) -> (Vec<u8>, Tally) {
-    let (rescuer, mut client) = orphan(address);
+    let (rescuer, mut client) = adopted(address);
     client.set_nodelay(true).unwrap();
     for piece in pieces {
         // It may have said that it is the last answer and be closing.
@@ -208,7 +208,7 @@ fn rescued(address: SocketAddr, pieces: &[&[u8]]) -> (Vec<u8>, Tally) {
     let mut bytes = Vec::new();
     client.read_to_end(&mut bytes).unwrap();
     drop(client);
-    (bytes, rescuer.report())
+    (bytes, rescuer.final_tally())
 }
 
 /// The bytes without the lines of the connection, and what those say.

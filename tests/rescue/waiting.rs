@@ -21,9 +21,9 @@ impl Busy {
         patient.0.write_all(REQUEST).unwrap();
         read_head(&mut patient.1);
         let (client, worker) = pair();
-        worker.set_read_timeout(Some(PATIENCE)).unwrap();
+        worker.set_read_timeout(Some(TIMEOUT)).unwrap();
         let rescuer = Rescuer::start(&configuration(worker.local_addr().unwrap(), connect));
-        rescuer.take_own(&[&patient.1, &worker]);
+        rescuer.hold_own(&[&patient.1, &worker]);
         Self {
             rescuer,
             patient,
@@ -39,7 +39,7 @@ impl Busy {
 
     /// How many bytes wait unread in the idle connection.
     fn unread(&self) -> u32 {
-        tcp::account(&self.worker).unwrap().unread
+        tcp::counters(&self.worker).unwrap().unread
     }
 }
 
@@ -61,10 +61,10 @@ fn a_request_does_not_wait_for_those_of_others() {
     drop(busy.client);
     assert_eq!(busy.worker.read(&mut [0]).unwrap(), 0);
     busy.patient.1.write_all(answer("late").as_bytes()).unwrap();
-    busy.rescuer.wait_quiet();
-    busy.rescuer.tell();
+    busy.rescuer.wait_idle();
+    busy.rescuer.readers_to_stop();
     drop((busy.worker, busy.patient));
-    assert_eq!(busy.rescuer.report().rescued, 1);
+    assert_eq!(busy.rescuer.final_tally().rescued, 1);
 }
 
 #[test]
@@ -80,9 +80,9 @@ fn a_worker_is_not_told_to_stop_while_its_client_is_being_answered() {
         thread::yield_now();
     }
     busy.answer();
-    busy.rescuer.says_nothing_for(Duration::from_millis(300));
+    busy.rescuer.reports_nothing_for(Duration::from_millis(300));
     go.send(()).unwrap();
-    busy.rescuer.wait_quiet();
+    busy.rescuer.wait_idle();
     // Whatever the worker does to the connection now, the answer is out.
     busy.worker.shutdown(Shutdown::Both).unwrap();
     assert!(read_all(&mut busy.client).ends_with("new"));
@@ -97,7 +97,7 @@ fn what_is_not_whole_or_wants_to_go_on_waits() {
         let mut busy = Busy::new(serve(|_| panic!("nothing may come here")));
         busy.client.write_all(request).unwrap();
         busy.answer();
-        busy.rescuer.wait_quiet();
+        busy.rescuer.wait_idle();
         assert_eq!(busy.unread() as usize, request.len());
     }
 }
@@ -110,7 +110,7 @@ fn a_client_whose_request_cannot_be_passed_on_is_not_kept_waiting() {
     let mut busy = Busy::new(address);
     busy.client.write_all(REQUEST).unwrap();
     // In the frost, only an end wakes the worker.
-    assert!(channel::is_readable(&busy.worker, PATIENCE));
+    assert!(channel::is_readable(&busy.worker, TIMEOUT));
     assert_eq!(busy.worker.read(&mut [0]).unwrap(), 0);
     drop(busy.worker);
     assert_eq!(read_all(&mut busy.client), "");

@@ -11,20 +11,20 @@ fn a_connection_that_the_worker_keeps_is_not_read_from() {
     ));
     // Under another number, as after dup(2): the first look will not find it.
     let elsewhere = worker.try_clone().unwrap();
-    rescuer.take_own(&[&worker]);
-    rescuer.wait_quiet();
-    rescuer.tell();
+    rescuer.hold_own(&[&worker]);
+    rescuer.wait_idle();
+    rescuer.readers_to_stop();
     drop(std::mem::replace(&mut worker, elsewhere));
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     // It thaws after a while, and all of it is the worker's: nobody else reads what has come.
-    assert!(channel::is_readable(&worker, PATIENCE), "it does not thaw");
-    assert_eq!(tcp::account(&worker).unwrap().unread, 18);
-    worker.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert!(channel::is_readable(&worker, TIMEOUT), "it does not thaw");
+    assert_eq!(tcp::counters(&worker).unwrap().unread, 18);
+    worker.set_read_timeout(Some(TIMEOUT)).unwrap();
     assert_eq!(read_head(&mut worker), "GET / HTTP/1.1\r\n\r\n");
     worker.write_all(b"HTTP/1.1 200 OK\r\n\r\nmine").unwrap();
     drop(worker);
     assert_eq!(read_all(&mut client), "HTTP/1.1 200 OK\r\n\r\nmine");
-    assert_eq!(rescuer.report().finished, 1);
+    assert_eq!(rescuer.final_tally().finished, 1);
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn a_workers_own_close_is_not_held_back() {
     ));
     client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
     assert_eq!(read_head(&mut worker), "GET / HTTP/1.0\r\n\r\n");
-    rescuer.take_own(&[&worker]);
+    rescuer.hold_own(&[&worker]);
     worker.write_all(b"HTTP/1.0 200 OK\r\n\r\nbody").unwrap();
     drop(worker);
     let since = Instant::now();
@@ -46,7 +46,7 @@ fn a_workers_own_close_is_not_held_back() {
         "{:?}",
         since.elapsed()
     );
-    assert_eq!(rescuer.report().finished, 1);
+    assert_eq!(rescuer.final_tally().finished, 1);
 }
 
 #[test]
@@ -58,10 +58,10 @@ fn a_worker_is_not_quiet_while_it_owes_an_answer() {
         worker.local_addr().unwrap(),
         "127.0.0.1:1".parse().unwrap(),
     ));
-    rescuer.take_own(&[&worker]);
-    rescuer.says_nothing_for(Duration::from_millis(300));
+    rescuer.hold_own(&[&worker]);
+    rescuer.reports_nothing_for(Duration::from_millis(300));
     worker.write_all(answer("hi").as_bytes()).unwrap();
-    rescuer.wait_quiet();
+    rescuer.wait_idle();
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn an_upload_thaws_at_once() {
         worker.local_addr().unwrap(),
         "127.0.0.1:1".parse().unwrap(),
     ));
-    rescuer.take_own(&[&worker]);
+    rescuer.hold_own(&[&worker]);
     client.write_all(b"{\"some\": \"json\"}").unwrap();
     let mut fds = [nix::poll::PollFd::new(
         std::os::fd::AsFd::as_fd(&worker),
@@ -97,7 +97,7 @@ fn what_waits_in_a_queue_is_answered() {
     let mut late = TcpStream::connect(local).unwrap();
     let rescuer = Rescuer::start(&configuration(local, address));
     rescuer.order(
-        &Order::Queue {
+        &Order::DrainBacklog {
             worker: WORKER,
             address: local,
         },
@@ -107,7 +107,7 @@ fn what_waits_in_a_queue_is_answered() {
     late.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     assert!(read_all(&mut late).ends_with("new"));
     drop((early, late));
-    let tally = rescuer.report();
+    let tally = rescuer.final_tally();
     assert_eq!((tally.held, tally.rescued), (2, 2));
 }
 
@@ -118,8 +118,8 @@ fn it_ends_when_it_is_told_when_it_is_left_and_when_nothing_remains() {
         worker.local_addr().unwrap(),
         "127.0.0.1:1".parse().unwrap(),
     ));
-    told.take_own(&[&worker]);
-    told.wait_quiet();
+    told.hold_own(&[&worker]);
+    told.wait_idle();
     told.order(&Order::End { within_ms: 5000 }, &[]);
     assert!(told.process.wait().unwrap().success());
     // It was the worker's still, and is thawed.
@@ -130,7 +130,7 @@ fn it_ends_when_it_is_told_when_it_is_left_and_when_nothing_remains() {
     )];
     assert_eq!(nix::poll::poll(&mut fds, 10_000_u16).unwrap(), 1);
 
-    let (mut rescuer, mut client) = orphan("127.0.0.1:1".parse().unwrap());
+    let (mut rescuer, mut client) = adopted("127.0.0.1:1".parse().unwrap());
     let (_, unused) = socketpair(
         AddressFamily::Unix,
         SockType::SeqPacket,
@@ -142,9 +142,9 @@ fn it_ends_when_it_is_told_when_it_is_left_and_when_nothing_remains() {
     assert_eq!(read_all(&mut client), "");
     assert!(rescuer.process.wait().unwrap().success());
 
-    let (mut rescuer, client) = orphan("127.0.0.1:1".parse().unwrap());
+    let (mut rescuer, client) = adopted("127.0.0.1:1".parse().unwrap());
     drop(client);
-    assert_eq!(rescuer.report().held, 1);
+    assert_eq!(rescuer.final_tally().held, 1);
     assert!(rescuer.process.wait().unwrap().success());
 }
 
@@ -154,7 +154,7 @@ fn a_term_signal_to_the_whole_service_does_not_end_it() {
         read_head(stream);
         stream.write_all(answer("new").as_bytes()).unwrap();
     });
-    let (rescuer, mut client) = orphan(address);
+    let (rescuer, mut client) = adopted(address);
     let pid = Pid::from_raw(i32::try_from(rescuer.process.id()).unwrap());
     kill(pid, Signal::SIGTERM).unwrap();
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
@@ -179,7 +179,7 @@ fn hundreds_of_idle_connections_are_held_and_let_go() {
         };
         let connections = numbers.iter().map(at).collect();
         rescuer.order(
-            &Order::Take {
+            &Order::Hold {
                 worker: WORKER,
                 pid: own,
                 connections,
@@ -187,19 +187,19 @@ fn hundreds_of_idle_connections_are_held_and_let_go() {
             &numbers,
         );
     }
-    rescuer.order(&Order::Taken { worker: WORKER }, &[]);
+    rescuer.order(&Order::AllSent { worker: WORKER }, &[]);
     assert_eq!(
-        rescuer.news(),
-        News::Holding {
+        rescuer.next_report(),
+        Report::Holding {
             worker: WORKER,
             held: 400
         }
     );
-    rescuer.wait_quiet();
-    rescuer.tell();
+    rescuer.wait_idle();
+    rescuer.readers_to_stop();
     let clients: Vec<TcpStream> = pairs.into_iter().map(|(client, _)| client).collect();
     drop(clients);
-    let tally = rescuer.report();
+    let tally = rescuer.final_tally();
     assert_eq!((tally.held, tally.given_up), (400, 0));
     assert_eq!(tally.idle + tally.finished, 400);
 }
@@ -211,8 +211,8 @@ fn a_killed_rescuer_takes_nothing_with_it_that_cannot_be_thawed() {
         worker.local_addr().unwrap(),
         "127.0.0.1:1".parse().unwrap(),
     ));
-    rescuer.take_own(&[&worker]);
-    rescuer.wait_quiet();
+    rescuer.hold_own(&[&worker]);
+    rescuer.wait_idle();
     rescuer.process.kill().unwrap();
     rescuer.process.wait().unwrap();
     // As the supervisor does when it hears of this.

@@ -128,7 +128,7 @@ impl Inspection<'_> {
         let queue = self
             .listeners
             .socket(id)
-            .and_then(|socket| listener::queue(&socket).ok());
+            .and_then(|socket| listener::accept_queue_len(&socket).ok());
         let (queue, backlog) = queue.unwrap_or((0, 0));
         ListenerStatus {
             address: endpoint.to_string(),

@@ -40,7 +40,7 @@ use mio::Waker;
 
 use crate::fleet::{Event, ListenerId, RetirementId, WorkerId};
 use crate::wire::control::RescueStatus;
-use crate::wire::rescue::{News, Order};
+use crate::wire::rescue::{Order, Report};
 use interruption::Interruptions;
 use rescue_stats::sentence;
 use rescuer::connections_of;
@@ -159,7 +159,7 @@ impl Retirements {
         let open = measure::established(around.listeners);
         let late = connections_of(pid, &open);
         self.rescuers.take(retirement, worker, pid, late);
-        let order = Order::Told { worker: worker.0 };
+        let order = Order::PrepareStop { worker: worker.0 };
         self.rescuers.order(retirement, order, Vec::new());
         self.handshakes.begin(worker);
         self.flush(around, retirement);
@@ -191,7 +191,7 @@ impl Retirements {
     ) {
         loop {
             match self.rescuers.receive(retirement) {
-                Ok(Some(news)) => self.received(retirement, news),
+                Ok(Some(report)) => self.received(retirement, report),
                 Ok(None) => return self.flush(around, retirement),
                 Err(_) => return self.lose_rescuer(around, retirement),
             }
@@ -204,7 +204,7 @@ impl Retirements {
             self.go_on(worker, next);
         }
         for (retirement, worker) in self.interruptions.ended() {
-            let order = Order::Interrupted { worker: worker.0 };
+            let order = Order::ReadersInterrupted { worker: worker.0 };
             self.rescuers.order(retirement, order, Vec::new());
         }
         for retirement in self.rescuers.ids() {
@@ -212,31 +212,34 @@ impl Retirements {
         }
     }
 
-    fn received(&mut self, retirement: RetirementId, news: News) {
-        match news {
-            News::Holding { worker, held } => {
+    fn received(&mut self, retirement: RetirementId, report: Report) {
+        match report {
+            Report::Holding { worker, held } => {
                 debug!("worker {worker}: {held} of its connections are held");
             }
-            News::Quiet { worker } => self.events.push(Event::ConnectionsIdle {
+            Report::Idle { worker } => self.events.push(Event::ConnectionsIdle {
                 worker: WorkerId(worker),
             }),
-            News::Stuck { worker, threads } => {
+            Report::BlockedReaders { worker, threads } => {
                 let id = WorkerId(worker);
                 if !self.interruptions.begin(retirement, id, threads) {
-                    let order = Order::Interrupted { worker };
+                    let order = Order::ReadersInterrupted { worker };
                     self.rescuers.order(retirement, order, Vec::new());
                 }
             }
-            News::Heard { worker, readers } => {
+            Report::Readers {
+                worker,
+                threads: readers,
+            } => {
                 let next = self.handshakes.readers(WorkerId(worker), readers);
                 self.go_on(WorkerId(worker), next);
             }
-            News::Checked { worker, is_still } => {
-                let next = self.handshakes.checked(WorkerId(worker), is_still);
+            Report::StopChecked { worker, may_stop } => {
+                let next = self.handshakes.checked(WorkerId(worker), may_stop);
                 self.go_on(WorkerId(worker), next);
             }
-            News::Progress { worker, tally } => self.rescuers.progress(retirement, worker, tally),
-            News::Report { worker, tally } => {
+            Report::Progress { worker, tally } => self.rescuers.progress(retirement, worker, tally),
+            Report::Finished { worker, tally } => {
                 info!("worker {worker}: {}", sentence(&tally));
                 self.rescuers.report(retirement, worker, tally);
             }
@@ -248,8 +251,8 @@ impl Retirements {
         let order = match next {
             Next::Wait => return,
             Next::Prepared => return self.events.push(Event::StopPrepared { worker }),
-            Next::AskReaders => Order::Told { worker: worker.0 },
-            Next::AskCheck => Order::Stopped { worker: worker.0 },
+            Next::AskReaders => Order::PrepareStop { worker: worker.0 },
+            Next::AskCheck => Order::ReadersStopped { worker: worker.0 },
         };
         if let Some(retirement) = self.rescuers.of(worker) {
             self.rescuers.order(retirement, order, Vec::new());

@@ -14,7 +14,7 @@ use log::warn;
 use super::fetch::{Fetched, fetch};
 use crate::fleet::WorkerId;
 use crate::sys::channel;
-use crate::wire::rescue::{Descriptor, MOST_TAKEN, Order, encode};
+use crate::wire::rescue::{Descriptor, MAX_CONNECTIONS, Order, encode};
 
 /// How many connections are fetched and sent before the loop sees to other things: some milliseconds.
 const MAX_FETCHED_AT_ONCE: usize = 512;
@@ -59,7 +59,7 @@ impl Outbox {
 
     /// Has the connections of a worker fetched and sent.
     pub(super) fn connections(&mut self, worker: WorkerId, pid: i32, found: &[Descriptor]) {
-        for some in found.chunks(MOST_TAKEN) {
+        for some in found.chunks(MAX_CONNECTIONS) {
             self.waiting.push_back(Message::Connections {
                 worker,
                 pid,
@@ -140,7 +140,7 @@ impl Outbox {
                 found: rest.to_vec(),
             });
         }
-        let order = Order::Take {
+        let order = Order::Hold {
             worker: worker.0,
             pid,
             connections,

@@ -14,7 +14,8 @@ use crate::fleet::{Endpoint, RetirementId, WorkerId};
 use crate::supervisor::sources::{Source, Sources};
 use crate::sys::{channel, process, procfs, tcp};
 use crate::wire::rescue::{
-    Configuration, Descriptor, Forwarded, LONGEST, MOST_TAKEN, News, Order, Route, decode, encode,
+    Configuration, Descriptor, Forwarded, MAX_CONNECTIONS, MAX_MESSAGE_LEN, Order, Report, Route,
+    decode, encode,
 };
 
 #[derive(Debug)]
@@ -82,7 +83,7 @@ impl Rescuer {
         let fresh: Vec<Descriptor> = found.into_iter().filter(is_new).collect();
         self.outbox.connections(worker, pid, &fresh);
         self.outbox
-            .order(Order::Taken { worker: worker.0 }, Vec::new());
+            .order(Order::AllSent { worker: worker.0 }, Vec::new());
         fresh.len()
     }
 
@@ -103,8 +104,8 @@ impl Rescuer {
     ///
     /// # Errors
     /// It is gone.
-    pub(super) fn receive(&self) -> io::Result<Option<News>> {
-        let mut bytes = vec![0; LONGEST];
+    pub(super) fn receive(&self) -> io::Result<Option<Report>> {
+        let mut bytes = vec![0; MAX_MESSAGE_LEN];
         loop {
             let count = match channel::receive(&self.channel, &mut bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
@@ -113,7 +114,7 @@ impl Rescuer {
                 received => received?.0,
             };
             match decode(&bytes[..count]) {
-                Some(news) => return Ok(Some(news)),
+                Some(report) => return Ok(Some(report)),
                 None => log::warn!("a rescuer said something that is not understood"),
             }
         }
@@ -126,7 +127,7 @@ impl Rescuer {
     pub(super) fn thaw_for(&self, pid: i32) -> io::Result<()> {
         let mut had = sockets_of(pid);
         had.retain(|found| self.taken.contains(&found.inode));
-        for some in had.chunks(MOST_TAKEN) {
+        for some in had.chunks(MAX_CONNECTIONS) {
             fetch(some)?.sockets.iter().try_for_each(tcp::thaw)?;
         }
         Ok(())
@@ -144,7 +145,7 @@ fn configuration(config: &Config, endpoints: &[Endpoint]) -> Configuration {
         rescue_timeout_ms: milliseconds(config.rescue_timeout),
         header_timeout_ms: 10_000,
         drain_timeout_ms: milliseconds(config.drain_timeout),
-        max: usize::try_from(config.rescue_max).unwrap_or(usize::MAX),
+        max_connections: usize::try_from(config.rescue_max).unwrap_or(usize::MAX),
         forwarded: match config.rescue_forwarded {
             Forwarding::No => Forwarded::Nothing,
             Forwarding::Forwarded => Forwarded::Forwarded,

@@ -15,7 +15,7 @@ use super::rescuer::Rescuer;
 use crate::fleet::{Endpoint, ListenerId, RetirementId, WorkerId};
 use crate::sys::process;
 use crate::wire::control::RescueStatus;
-use crate::wire::rescue::{Descriptor, News, Order, Tally};
+use crate::wire::rescue::{Descriptor, Order, Report, Tally};
 
 /// How long rescuers may take to end when all is over.
 const END_TIMEOUT: Duration = Duration::from_millis(500);
@@ -128,7 +128,7 @@ impl Rescuers {
         let (socket, address) = (socket.try_clone_to_owned()?, endpoint.address);
         self.include(around, retirement, worker)?;
         let worker = worker.0;
-        let order = Order::Queue { worker, address };
+        let order = Order::DrainBacklog { worker, address };
         self.order(retirement, order, vec![socket]);
         around.listeners.drained_by_rescuer(listener);
         Ok(address)
@@ -140,7 +140,7 @@ impl Rescuers {
         let Some(rescuer) = found.and_then(|id| self.rescuers.get_mut(&id)) else {
             return;
         };
-        rescuer.order(Order::Gone { worker: worker.0 }, Vec::new());
+        rescuer.order(Order::WorkerExited { worker: worker.0 }, Vec::new());
         rescuer.workers.remove(&worker);
     }
 
@@ -148,7 +148,7 @@ impl Rescuers {
     ///
     /// # Errors
     /// It is gone.
-    pub(super) fn receive(&self, retirement: RetirementId) -> io::Result<Option<News>> {
+    pub(super) fn receive(&self, retirement: RetirementId) -> io::Result<Option<Report>> {
         let rescuer = self.rescuers.get(&retirement);
         rescuer.map_or(Ok(None), Rescuer::receive)
     }

@@ -2,7 +2,7 @@
 //! upload, a websocket, TLS. Only the first line is looked at, since more may not be there yet.
 
 /// So many bytes are enough for [`beginning`] to make up its mind about almost anything.
-const LONGEST_METHOD: usize = 20;
+const MAX_METHOD_LEN: usize = 20;
 
 /// What bytes are the beginning of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub(super) fn skip_empty_lines(bytes: &[u8]) -> &[u8] {
 fn judge(line: &[u8]) -> Beginning {
     let is_method = |byte: &u8| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_');
     let method = line.iter().take_while(|byte| is_method(byte)).count();
-    if method > LONGEST_METHOD {
+    if method > MAX_METHOD_LEN {
         return Beginning::Other;
     }
     match (line.get(method), line.get(method + 1)) {

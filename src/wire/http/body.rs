@@ -5,7 +5,7 @@
 //! them see a request where the other sees a body.
 
 /// The longest chunk-size line and the longest trailer section, in bytes.
-const LONGEST_SECTION: usize = 16 * 1024;
+const MAX_SECTION_LEN: usize = 16 * 1024;
 
 /// How a body's end is found (RFC 9112, 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +136,7 @@ fn after(state: State, byte: u8) -> Result<State, BadChunk> {
             State::Extension { size, length: 0 }
         }
         (State::Extension { size, .. }, b'\r') => State::SizeEnd { size },
-        (State::Extension { size, length }, _) if byte != b'\n' && length < LONGEST_SECTION => {
+        (State::Extension { size, length }, _) if byte != b'\n' && length < MAX_SECTION_LEN => {
             State::Extension {
                 size,
                 length: length + 1,
@@ -150,7 +150,7 @@ fn after(state: State, byte: u8) -> Result<State, BadChunk> {
         (State::DataEnd { returned: false }, b'\r') => State::DataEnd { returned: true },
         (State::DataEnd { returned: true }, b'\n') => State::Size { size: 0, digits: 0 },
         (State::Trailer { line, section }, b'\r') => State::TrailerEnd { line, section },
-        (State::Trailer { line, section }, _) if byte != b'\n' && section < LONGEST_SECTION => {
+        (State::Trailer { line, section }, _) if byte != b'\n' && section < MAX_SECTION_LEN => {
             State::Trailer {
                 line: line + 1,
                 section: section + 1,
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn no_line_is_read_for_ever() {
         for beginning in ["1;", "0\r\na: "] {
-            let bytes = [beginning.as_bytes(), &[b'a'; 2 * LONGEST_SECTION]].concat();
+            let bytes = [beginning.as_bytes(), &[b'a'; 2 * MAX_SECTION_LEN]].concat();
             assert_eq!(read(Framing::Chunked, &bytes), Err(BadChunk));
         }
     }

@@ -33,10 +33,10 @@ use super::head::RequestHead;
 use super::pipe::Pipe;
 
 /// The longest head, in bytes.
-pub const LONGEST_HEAD: usize = 64 * 1024;
+pub const MAX_HEAD_LEN: usize = 64 * 1024;
 
 /// The most bytes that wait in one direction.
-const MOST_WAITING: usize = 64 * 1024;
+const MAX_BUFFERED: usize = 64 * 1024;
 
 /// The requests of one client.
 #[derive(Debug)]
@@ -159,7 +159,7 @@ impl Exchange {
     }
 
     /// Whether nothing will ever follow what is to be written to the server.
-    pub fn is_server_told_all(&self) -> bool {
+    pub fn is_server_input_over(&self) -> bool {
         self.is_tunnel() && self.client_closed && self.from_client.is_empty()
     }
 
@@ -176,7 +176,7 @@ impl Exchange {
     }
 
     /// The client sent this.
-    pub fn hear_client(&mut self, bytes: &[u8]) {
+    pub fn client_sent(&mut self, bytes: &[u8]) {
         self.from_client.extend_from_slice(bytes);
         self.advance();
     }
@@ -188,7 +188,7 @@ impl Exchange {
     }
 
     /// The server sent this.
-    pub fn hear_server(&mut self, bytes: &[u8]) {
+    pub fn server_sent(&mut self, bytes: &[u8]) {
         self.from_server.extend_from_slice(bytes);
         self.advance();
     }
@@ -232,7 +232,7 @@ impl Exchange {
 fn room(is_open: bool, read: &[u8], unsent: &Pipe) -> usize {
     let waiting = read.len() + unsent.unsent().len();
     if is_open {
-        MOST_WAITING.saturating_sub(waiting)
+        MAX_BUFFERED.saturating_sub(waiting)
     } else {
         0
     }

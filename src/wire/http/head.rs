@@ -4,7 +4,7 @@
 use super::body::Framing;
 
 /// The most header lines.
-const MOST_HEADERS: usize = 512;
+const MAX_HEADERS: usize = 512;
 
 /// Why a head cannot be passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,7 +82,7 @@ impl RequestHead {
     /// # Errors
     /// See [`HeadError`].
     pub fn parse(bytes: &[u8]) -> Result<Self, HeadError> {
-        let mut headers = vec![httparse::EMPTY_HEADER; MOST_HEADERS];
+        let mut headers = vec![httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut request = httparse::Request::new(&mut headers);
         complete(request.parse(bytes))?;
         let (Some(method), Some(version)) = (request.method, request.version) else {
@@ -107,7 +107,7 @@ impl AnswerHead {
     /// # Errors
     /// See [`HeadError`].
     pub fn parse(bytes: &[u8], request: &RequestHead) -> Result<Self, HeadError> {
-        let mut headers = vec![httparse::EMPTY_HEADER; MOST_HEADERS];
+        let mut headers = vec![httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut answer = httparse::Response::new(&mut headers);
         complete(answer.parse(bytes))?;
         let status = answer.code.ok_or(HeadError::NotHttp)?;

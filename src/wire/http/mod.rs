@@ -21,7 +21,7 @@ mod whole;
 
 pub use beginning::{Beginning, beginning};
 pub use body::{BadChunk, Body, Framing};
-pub use exchange::{Ending, Exchange, Flaw, LONGEST_HEAD};
+pub use exchange::{Ending, Exchange, Flaw, MAX_HEAD_LEN};
 pub use head::{
     AnswerHead, Connection, HeadError, RequestHead, head_length, is_idempotent, rewrite,
 };

@@ -1,7 +1,7 @@
 //! Bytes on their way to one side.
 
 /// So many bytes that were sent already may lie around before the rest is moved forward.
-const MOST_SENT: usize = 32 * 1024;
+const MAX_SENT_KEPT: usize = 32 * 1024;
 
 /// Bytes that wait to be sent. Those that were sent can be kept, to be sent once more.
 #[derive(Debug, Default)]
@@ -61,7 +61,7 @@ impl Pipe {
     }
 
     fn tidy(&mut self) {
-        if !self.keeps && (self.sent == self.bytes.len() || self.sent > MOST_SENT) {
+        if !self.keeps && (self.sent == self.bytes.len() || self.sent > MAX_SENT_KEPT) {
             self.drop_sent();
         }
     }

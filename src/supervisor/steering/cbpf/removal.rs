@@ -156,7 +156,7 @@ fn hide(listeners: &Listeners, id: ListenerId) -> bool {
     let Some(socket) = listeners.socket(id) else {
         return false;
     };
-    let is_empty = listener::queue(&socket).is_ok_and(|(waiting, _)| waiting == 0);
+    let is_empty = listener::accept_queue_len(&socket).is_ok_and(|(waiting, _)| waiting == 0);
     if !is_empty {
         return false;
     }

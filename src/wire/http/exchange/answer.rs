@@ -4,7 +4,7 @@
 //! a client that goes on after the last one, whose request would be dropped: it is the last only if
 //! nothing more of the client is here.
 
-use super::{Answer, Ending, Exchange, Flaw, LONGEST_HEAD, Phase};
+use super::{Answer, Ending, Exchange, Flaw, MAX_HEAD_LEN, Phase};
 use crate::wire::http::beginning::skip_empty_lines;
 use crate::wire::http::body::Body;
 use crate::wire::http::head::{AnswerHead, Connection, RequestHead, head_length, rewrite};
@@ -12,7 +12,7 @@ use crate::wire::http::head::{AnswerHead, Connection, RequestHead, head_length, 
 impl Exchange {
     pub(super) fn advance_answer_head(&mut self, head: RequestHead, body: Body) -> bool {
         let Some(length) = head_length(&self.from_server, 0) else {
-            if self.from_server.len() >= LONGEST_HEAD {
+            if self.from_server.len() >= MAX_HEAD_LEN {
                 self.end(self.broken(Flaw::BadAnswer));
             } else if self.server_closed {
                 self.server_failed(true);

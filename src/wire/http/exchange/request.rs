@@ -3,7 +3,7 @@
 //! The hazard is a request that is done twice. It is sent once more only if nothing of an answer
 //! has come, and the request may be repeated or never left.
 
-use super::{Answer, Ending, Exchange, Flaw, LONGEST_HEAD, MOST_WAITING, Phase};
+use super::{Answer, Ending, Exchange, Flaw, MAX_BUFFERED, MAX_HEAD_LEN, Phase};
 use crate::wire::http::beginning::{Beginning, beginning, skip_empty_lines};
 use crate::wire::http::body::Body;
 use crate::wire::http::head::{Connection, HeadError, RequestHead, head_length, rewrite};
@@ -40,7 +40,7 @@ impl Exchange {
         self.from_client.drain(..empty);
         let Some(length) = head_length(&self.from_client, self.searched) else {
             self.searched = self.from_client.len();
-            if let Some(ending) = self.hopeless() {
+            if let Some(ending) = self.head_failure() {
                 self.end(ending);
             }
             return false;
@@ -55,10 +55,10 @@ impl Exchange {
     }
 
     /// Why the bytes at hand will never be a head.
-    fn hopeless(&self) -> Option<Ending> {
+    fn head_failure(&self) -> Option<Ending> {
         if beginning(&self.from_client) == Beginning::Other {
             Some(self.broken(Flaw::NotHttp))
-        } else if self.from_client.len() >= LONGEST_HEAD {
+        } else if self.from_client.len() >= MAX_HEAD_LEN {
             Some(self.broken(Flaw::LongHead))
         } else {
             self.client_closed.then_some(Ending::ClientLeft)
@@ -124,7 +124,7 @@ impl Exchange {
             .push(self.from_client.get(..count).unwrap_or_default());
         self.from_client.drain(..count);
         // More than this is not kept only for the case that it must be sent again.
-        if self.to_server.held() > MOST_WAITING {
+        if self.to_server.held() > MAX_BUFFERED {
             self.to_server.stop_keeping();
         }
     }

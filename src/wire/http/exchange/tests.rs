@@ -24,14 +24,14 @@ fn text(bytes: &[u8]) -> String {
 
 fn asked(request: &str) -> (Exchange, String) {
     let mut exchange = Exchange::new(Vec::new());
-    exchange.hear_client(request.as_bytes());
+    exchange.client_sent(request.as_bytes());
     let sent = take_for_server(&mut exchange, usize::MAX);
     (exchange, text(&sent))
 }
 
 /// What the client gets for an answer after which the server closes.
 fn answered(exchange: &mut Exchange, answer: &str) -> String {
-    exchange.hear_server(answer.as_bytes());
+    exchange.server_sent(answer.as_bytes());
     exchange.server_closed();
     text(&take_for_client(exchange, usize::MAX))
 }
@@ -60,8 +60,8 @@ fn a_request_and_its_answer_pass_but_for_connection() {
 #[test]
 fn an_answer_without_a_length_ends_with_the_server() {
     let (mut exchange, _) = asked("GET / HTTP/1.0\r\n\r\n");
-    exchange.hear_server(b"HTTP/1.0 200 OK\r\n\r\nab");
-    exchange.hear_server(b"cd");
+    exchange.server_sent(b"HTTP/1.0 200 OK\r\n\r\nab");
+    exchange.server_sent(b"cd");
     assert_eq!(exchange.ending(), None);
     let got = answered(&mut exchange, "ef");
     assert!(got.ends_with("\r\n\r\nabcdef"), "{got}");
@@ -72,7 +72,7 @@ fn an_answer_without_a_length_ends_with_the_server() {
 fn pipelined_requests_are_answered_in_order_and_only_the_last_closes() {
     let (mut exchange, _) = asked(&GET.repeat(2));
     assert_eq!(exchange.attempt(), Some(1));
-    exchange.hear_server(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\n1");
+    exchange.server_sent(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\n1");
     assert_eq!(exchange.attempt(), Some(2));
     assert!(text(exchange.to_server()).starts_with("GET"));
     let got = answered(
@@ -92,12 +92,12 @@ fn pipelined_requests_are_answered_in_order_and_only_the_last_closes() {
 fn interim_answers_pass_and_let_the_body_come() {
     let (mut exchange, _) =
         asked("POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
-    exchange.hear_server(b"HTTP/1.1 100 Continue\r\n\r\n");
+    exchange.server_sent(b"HTTP/1.1 100 Continue\r\n\r\n");
     assert_eq!(
         text(&take_for_client(&mut exchange, 99)),
         "HTTP/1.1 100 Continue\r\n\r\n"
     );
-    exchange.hear_client(b"hi");
+    exchange.client_sent(b"hi");
     assert_eq!(take_for_server(&mut exchange, 99), b"hi");
     let got = answered(&mut exchange, "HTTP/1.1 204 No Content\r\n\r\n");
     assert!(got.starts_with("HTTP/1.1 204"));
@@ -109,15 +109,15 @@ fn an_upgrade_becomes_a_tunnel() {
     let (mut exchange, sent) = asked(request);
     assert_eq!(sent, request);
     let switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\r\n";
-    exchange.hear_server([switching, "\x01"].concat().as_bytes());
+    exchange.server_sent([switching, "\x01"].concat().as_bytes());
     assert_eq!(
         text(&take_for_client(&mut exchange, 999)),
         [switching, "\x01"].concat()
     );
-    exchange.hear_client(b"\x02\x03");
+    exchange.client_sent(b"\x02\x03");
     assert_eq!(take_for_server(&mut exchange, 9), b"\x02\x03");
     exchange.client_closed();
-    assert!(exchange.is_server_told_all());
+    assert!(exchange.is_server_input_over());
     assert_eq!(exchange.ending(), None);
     assert_eq!(answered(&mut exchange, "bye"), "bye");
     assert_eq!(exchange.ending(), Some(Ending::Answered));
@@ -155,7 +155,7 @@ fn what_is_no_request_is_not_answered() {
             Flaw::Framing,
         ),
         (
-            &format!("GET /{}", "a".repeat(LONGEST_HEAD)),
+            &format!("GET /{}", "a".repeat(MAX_HEAD_LEN)),
             Flaw::LongHead,
         ),
     ] {
@@ -200,7 +200,7 @@ fn a_cut_answer_is_never_taken_for_a_whole_one() {
     );
     assert_eq!(flaw(&exchange), Some((Flaw::ServerClosed, true)));
     let (mut exchange, _) = asked(GET);
-    exchange.hear_server(b"HTTP/1.1 200 OK\r\n\r\nab");
+    exchange.server_sent(b"HTTP/1.1 200 OK\r\n\r\nab");
     exchange.server_failed(true);
     assert_eq!(flaw(&exchange), Some((Flaw::ServerClosed, true)));
 }
@@ -209,14 +209,14 @@ fn a_cut_answer_is_never_taken_for_a_whole_one() {
 fn neither_side_can_fill_the_memory() {
     let (mut exchange, _) = asked("POST / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n");
     while exchange.room_from_client() > 0 {
-        exchange.hear_client(&vec![0; exchange.room_from_client().min(4096)]);
+        exchange.client_sent(&vec![0; exchange.room_from_client().min(4096)]);
     }
-    assert!(exchange.to_server().len() <= MOST_WAITING);
-    exchange.hear_server(b"HTTP/1.1 200 OK\r\n\r\n");
+    assert!(exchange.to_server().len() <= MAX_BUFFERED);
+    exchange.server_sent(b"HTTP/1.1 200 OK\r\n\r\n");
     while exchange.room_from_server() > 0 {
-        exchange.hear_server(&vec![0; exchange.room_from_server().min(4096)]);
+        exchange.server_sent(&vec![0; exchange.room_from_server().min(4096)]);
     }
-    assert!(exchange.to_client().len() <= MOST_WAITING);
+    assert!(exchange.to_client().len() <= MAX_BUFFERED);
 }
 
 #[derive(Clone, Debug)]
@@ -288,7 +288,7 @@ fn serve(
         heard[index].extend(&piece);
         if heard[index].len() == whole[index] {
             for piece in answers[index].bytes("").chunks(most) {
-                exchange.hear_server(piece);
+                exchange.server_sent(piece);
             }
         } else if piece.is_empty() {
             return;
@@ -310,7 +310,7 @@ proptest! {
         let mut heard = Vec::new();
         // All requests are there before the first is answered: all of them must be.
         for piece in stream.chunks(most) {
-            exchange.hear_client(piece);
+            exchange.client_sent(piece);
         }
         let mut got = Vec::new();
         serve(&mut exchange, &answers, &mut heard, &whole, most);
@@ -331,13 +331,13 @@ proptest! {
     fn nothing_makes_it_panic(events in prop::collection::vec((0..6u8, any::<Vec<u8>>()), 0..20), real in any::<bool>()) {
         let mut exchange = Exchange::new(b"X: y\r\n".to_vec());
         if real {
-            exchange.hear_client(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n");
-            exchange.hear_server(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+            exchange.client_sent(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n");
+            exchange.server_sent(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
         }
         for (kind, bytes) in events {
             match kind {
-                0 => exchange.hear_client(&bytes),
-                1 => exchange.hear_server(&bytes),
+                0 => exchange.client_sent(&bytes),
+                1 => exchange.server_sent(&bytes),
                 2 => exchange.server_failed(bytes.len() > 3),
                 3 => exchange.was_sent_to_server(bytes.len()),
                 4 => exchange.server_closed(),

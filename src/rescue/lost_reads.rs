@@ -12,22 +12,22 @@
 
 use std::os::fd::OwnedFd;
 
-use crate::sys::tcp::{self, Account};
+use crate::sys::tcp::{self, TcpCounters};
 use crate::wire::http::{Beginning, beginning, is_idempotent};
 
 /// More than this is an upload, which is not copied.
-const LONGEST: u32 = 16 * 1024;
+const MAX_COPY_LEN: u32 = 16 * 1024;
 
 /// What is unread where a thread sleeps.
 #[derive(Debug)]
-pub(super) struct Spare {
+pub(super) struct ReadCopy {
     /// Signals go to this thread first.
     is_main: bool,
     bytes: Vec<u8>,
-    at: Option<Account>,
+    at: Option<TcpCounters>,
 }
 
-impl Spare {
+impl ReadCopy {
     pub(super) fn new(is_main: bool) -> Self {
         Self {
             is_main,
@@ -37,23 +37,23 @@ impl Spare {
     }
 
     /// Copies what is unread, if that is something new.
-    pub(super) fn refresh(&mut self, socket: &OwnedFd, account: &Account) {
-        let is_known = self.at.is_some_and(|at| at.received == account.received);
-        if account.unread == 0 || account.unread > LONGEST || is_known {
+    pub(super) fn refresh(&mut self, socket: &OwnedFd, counters: &TcpCounters) {
+        let is_known = self.at.is_some_and(|at| at.received == counters.received);
+        if counters.unread == 0 || counters.unread > MAX_COPY_LEN || is_known {
             return;
         }
-        let mut bytes = vec![0; LONGEST as usize];
+        let mut bytes = vec![0; MAX_COPY_LEN as usize];
         let count = tcp::peek(socket, &mut bytes).unwrap_or(0);
         bytes.truncate(count);
         bytes.shrink_to_fit();
         self.bytes = bytes;
-        self.at = Some(*account);
+        self.at = Some(*counters);
     }
 
     /// The bytes that were taken since and that nobody has answered.
-    pub(super) fn taken_since(&self, now: &Account) -> Option<&[u8]> {
+    pub(super) fn read_since(&self, now: &TcpCounters) -> Option<&[u8]> {
         let at = self.at.filter(|at| at.written == now.written)?;
-        let count = usize::try_from(now.taken().checked_sub(at.taken())?).ok()?;
+        let count = usize::try_from(now.bytes_read().checked_sub(at.bytes_read())?).ok()?;
         let bytes = self.bytes.get(..count)?;
         let may_repeat = !self.is_main || is_idempotent(method(bytes));
         (beginning(bytes) == Beginning::Request && may_repeat).then_some(bytes)
@@ -69,9 +69,9 @@ fn method(bytes: &[u8]) -> &str {
 mod tests {
     use super::*;
 
-    fn spare(bytes: &[u8], is_main: bool) -> (Spare, Account) {
+    fn copy(bytes: &[u8], is_main: bool) -> (ReadCopy, TcpCounters) {
         let unread = u32::try_from(bytes.len()).unwrap_or(0);
-        let at = Account {
+        let at = TcpCounters {
             unread,
             unsent: 0,
             received: 100 + u64::from(unread),
@@ -80,46 +80,46 @@ mod tests {
             sent_ago: 0,
             is_unacknowledged: false,
             is_interactive: true,
-            acknowledgement: 40,
+            ack_delay: 40,
             is_closed: false,
         };
-        let spare = Spare {
+        let copy = ReadCopy {
             is_main,
             bytes: bytes.to_vec(),
             at: Some(at),
         };
-        (spare, Account { unread: 0, ..at })
+        (copy, TcpCounters { unread: 0, ..at })
     }
 
     #[test]
     fn what_was_taken_comes_back() {
         let request = b"GET / HTTP/1.1\r\n\r\n";
-        let (spare, now) = spare(request, true);
-        assert_eq!(spare.taken_since(&now), Some(&request[..]));
-        let half = Account { unread: 8, ..now };
-        assert_eq!(spare.taken_since(&half), request.get(..10));
-        let untouched = Account { unread: 18, ..now };
-        assert_eq!(spare.taken_since(&untouched), None);
+        let (copy, now) = copy(request, true);
+        assert_eq!(copy.read_since(&now), Some(&request[..]));
+        let half = TcpCounters { unread: 8, ..now };
+        assert_eq!(copy.read_since(&half), request.get(..10));
+        let untouched = TcpCounters { unread: 18, ..now };
+        assert_eq!(copy.read_since(&untouched), None);
     }
 
     #[test]
     fn what_somebody_may_have_done_does_not() {
-        let (spare_get, now) = spare(b"GET / HTTP/1.1\r\n\r\n", false);
-        let answered = Account { written: 60, ..now };
-        assert_eq!(spare_get.taken_since(&answered), None);
-        let more = Account {
+        let (copy_get, now) = copy(b"GET / HTTP/1.1\r\n\r\n", false);
+        let answered = TcpCounters { written: 60, ..now };
+        assert_eq!(copy_get.read_since(&answered), None);
+        let more = TcpCounters {
             received: 200,
             ..now
         };
         assert_eq!(
-            spare_get.taken_since(&more),
+            copy_get.read_since(&more),
             None,
             "more was taken than is known"
         );
         let post = b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n";
-        let (spare_main, now) = spare(post, true);
-        assert_eq!(spare_main.taken_since(&now), None);
-        let (spare_other, now) = spare(post, false);
-        assert!(spare_other.taken_since(&now).is_some());
+        let (copy_main, now) = copy(post, true);
+        assert_eq!(copy_main.read_since(&now), None);
+        let (copy_other, now) = copy(post, false);
+        assert!(copy_other.read_since(&now).is_some());
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_request_on_an_orphan_is_answered_by_the_new_generation() {
+fn a_request_on_an_adopted_connection_is_answered_by_the_new_generation() {
     let (heard, hears) = mpsc::channel();
     let address = serve(move |stream| {
         heard.send(read_head(stream)).unwrap();
@@ -13,7 +13,7 @@ fn a_request_on_an_orphan_is_answered_by_the_new_generation() {
         address,
         b"GET /a HTTP/1.1\r\nhOST: x\r\nX:  1 \r\nX: 2\r\n\r\n",
     );
-    let request = hears.recv_timeout(PATIENCE).unwrap();
+    let request = hears.recv_timeout(TIMEOUT).unwrap();
     assert_eq!(
         request,
         "GET /a HTTP/1.1\r\nhOST: x\r\nX:  1 \r\nX: 2\r\nConnection: close\r\n\r\n"
@@ -33,10 +33,10 @@ fn a_request_that_came_before_the_worker_left_is_answered_too() {
     });
     let (mut client, worker) = pair();
     let rescuer = Rescuer::start(&configuration(worker.local_addr().unwrap(), address));
-    rescuer.take_own(&[&worker]);
-    rescuer.wait_quiet();
+    rescuer.hold_own(&[&worker]);
+    rescuer.wait_idle();
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
-    rescuer.tell();
+    rescuer.readers_to_stop();
     drop(worker);
     assert!(read_all(&mut client).ends_with("\r\n\r\nnew"));
 }
@@ -66,14 +66,14 @@ fn bodies_of_every_kind_pass() {
         b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nA: 1\r\n\r\n";
     let (got, _) = ask(address, &chunked[..chunked.len()]);
     assert!(got.contains("5|hello|0|"), "{got}");
-    let (rescuer, mut client) = orphan(address);
+    let (rescuer, mut client) = adopted(address);
     client
         .write_all(b"POST / HTTP/1.1\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
         .unwrap();
     assert_eq!(read_head(&mut client), "HTTP/1.1 100 Continue\r\n\r\n");
     client.write_all(b"hello").unwrap();
     assert!(read_all(&mut client).contains("hello"));
-    assert_eq!(rescuer.report().rescued, 1);
+    assert_eq!(rescuer.final_tally().rescued, 1);
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn an_upgrade_passes_both_ways() {
         let _ = io::copy(stream, &mut echo);
         echo.shutdown(Shutdown::Write).unwrap();
     });
-    let (_rescuer, mut client) = orphan(address);
+    let (_rescuer, mut client) = adopted(address);
     client
         .write_all(b"GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
         .unwrap();
@@ -159,7 +159,7 @@ fn a_large_body_passes_both_ways_in_little_memory() {
             SIZE
         );
     });
-    let (rescuer, mut client) = orphan(address);
+    let (rescuer, mut client) = adopted(address);
     client
         .write_all(format!("PUT / HTTP/1.1\r\nContent-Length: {SIZE}\r\n\r\n").as_bytes())
         .unwrap();
@@ -183,14 +183,14 @@ fn what_is_not_http_gets_no_answer() {
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"half a request\r\n",
     ] {
-        let (rescuer, mut client) = orphan(address);
+        let (rescuer, mut client) = adopted(address);
         client.write_all(bytes).unwrap();
         // Unread bytes make the close a reset.
         match client.read(&mut [0; 9]) {
             Ok(count) => assert_eq!(count, 0),
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset),
         }
-        assert_eq!(rescuer.report().reasons.get("not-http"), Some(&1));
+        assert_eq!(rescuer.final_tally().reasons.get("not-http"), Some(&1));
     }
 }
 
@@ -201,28 +201,28 @@ fn a_client_that_dawdles_is_not_waited_for() {
     let mut configuration = configuration(worker.local_addr().unwrap(), address);
     configuration.header_timeout_ms = 200;
     let rescuer = Rescuer::start(&configuration);
-    rescuer.take_own(&[&worker]);
-    rescuer.wait_quiet();
-    rescuer.tell();
+    rescuer.hold_own(&[&worker]);
+    rescuer.wait_idle();
+    rescuer.readers_to_stop();
     drop(worker);
     client.write_all(b"GET / HT").unwrap();
     assert_eq!(read_all(&mut client), "");
-    assert_eq!(rescuer.report().reasons.get("time-out"), Some(&1));
+    assert_eq!(rescuer.final_tally().reasons.get("time-out"), Some(&1));
 }
 
 #[test]
-fn an_idle_orphan_is_closed_when_its_time_is_up() {
+fn an_idle_connection_is_closed_when_its_time_is_up() {
     let (mut client, worker) = pair();
     let mut configuration =
         configuration(worker.local_addr().unwrap(), "127.0.0.1:1".parse().unwrap());
     configuration.rescue_timeout_ms = 100;
     let rescuer = Rescuer::start(&configuration);
-    rescuer.take_own(&[&worker]);
-    rescuer.wait_quiet();
-    rescuer.tell();
+    rescuer.hold_own(&[&worker]);
+    rescuer.wait_idle();
+    rescuer.readers_to_stop();
     drop(worker);
     assert_eq!(read_all(&mut client), "");
-    assert_eq!(rescuer.report().idle, 1);
+    assert_eq!(rescuer.final_tally().idle, 1);
 }
 
 #[test]

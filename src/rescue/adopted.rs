@@ -13,10 +13,10 @@ use crate::sys::tcp;
 use crate::wire::http::{Ending, Exchange, Flaw};
 
 /// How long to wait for the client's close after ours: until then it may still have to read.
-pub(super) const LINGER: Duration = Duration::from_secs(2);
+pub(super) const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
-pub(super) struct Orphan {
+pub(super) struct AdoptedConnection {
     pub(super) worker: u64,
     pub(super) client: Client,
     pub(super) stage: Stage,
@@ -24,7 +24,7 @@ pub(super) struct Orphan {
     pub(super) is_shared: bool,
 }
 
-impl Orphan {
+impl AdoptedConnection {
     /// One that is ours alone.
     pub(super) fn new(worker: u64, client: Client, stage: Stage) -> Self {
         Self {
@@ -51,7 +51,7 @@ pub(super) enum Stage {
     Linger,
 }
 
-/// What became of an orphan.
+/// What became of an connection.
 enum End {
     /// Nothing was owed to the client.
     Idle,
@@ -70,28 +70,30 @@ pub(super) fn token(id: u64) -> Token {
 
 impl Rescuer {
     /// Its client or its server is ready, or it has yielded before.
-    pub(super) fn orphan_ready(&mut self, id: u64, now: Instant) {
-        let Some(mut orphan) = self.orphans.remove(&id) else {
+    pub(super) fn adopted_ready(&mut self, id: u64, now: Instant) {
+        let Some(mut connection) = self.adopted.remove(&id) else {
             return;
         };
-        let end = match &mut orphan.stage {
-            Stage::Linger => drain(&mut orphan.client, &mut self.scratch).then_some(End::Lingered),
-            Stage::Relay(_) => self.relay(id, &mut orphan, now),
-            Stage::Idle | Stage::Doubtful => self.begin(id, &mut orphan, now),
+        let end = match &mut connection.stage {
+            Stage::Linger => {
+                drain(&mut connection.client, &mut self.scratch).then_some(End::Lingered)
+            }
+            Stage::Relay(_) => self.relay(id, &mut connection, now),
+            Stage::Idle | Stage::Doubtful => self.begin(id, &mut connection, now),
         };
         match end {
-            Some(end) => self.bury(id, orphan, end),
-            None => drop(self.orphans.insert(id, orphan)),
+            Some(end) => self.close(id, connection, end),
+            None => drop(self.adopted.insert(id, connection)),
         }
     }
 
     /// Sees whether a request has come.
-    fn begin(&mut self, id: u64, orphan: &mut Orphan, now: Instant) -> Option<End> {
-        match tcp::peek(&orphan.client, &mut [0]) {
+    fn begin(&mut self, id: u64, connection: &mut AdoptedConnection, now: Instant) -> Option<End> {
+        match tcp::peek(&connection.client, &mut [0]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
             Ok(1..) => {
-                orphan.stage = self.stage_relay(&orphan.client, &[]);
-                self.relay(id, orphan, now)
+                connection.stage = self.stage_relay(&connection.client, &[]);
+                self.relay(id, connection, now)
             }
             Ok(0) | Err(_) => Some(End::Idle),
         }
@@ -103,12 +105,13 @@ impl Rescuer {
             .peer()
             .map(|peer| self.configuration.header_lines(peer));
         let mut exchange = Exchange::new(lines.unwrap_or_default());
-        exchange.hear_client(bytes);
+        exchange.client_sent(bytes);
         Stage::Relay(Box::new(Relay::new(exchange, Instant::now())))
     }
 
-    fn relay(&mut self, id: u64, orphan: &mut Orphan, now: Instant) -> Option<End> {
-        let (Stage::Relay(relay), Some(local)) = (&mut orphan.stage, orphan.client.local()) else {
+    fn relay(&mut self, id: u64, connection: &mut AdoptedConnection, now: Instant) -> Option<End> {
+        let (Stage::Relay(relay), Some(local)) = (&mut connection.stage, connection.client.local())
+        else {
             return Some(End::Idle);
         };
         let before = relay.exchange.answered();
@@ -119,11 +122,11 @@ impl Rescuer {
             now,
             scratch: &mut self.scratch,
         };
-        let progress = relay.pump(&mut orphan.client, &mut around);
+        let progress = relay.pump(&mut connection.client, &mut around);
         let answered = relay.exchange.answered();
-        let deadline = relay.deadline(self.patience);
+        let deadline = relay.deadline(self.timeouts);
         self.timers.set(id, deadline);
-        self.worker(orphan.worker).tally.rescued += answered - before;
+        self.worker(connection.worker).tally.rescued += answered - before;
         match progress {
             Progress::Waits => None,
             Progress::Yields => {
@@ -132,7 +135,7 @@ impl Rescuer {
             }
             Progress::ClientBroke if answered > 0 => Some(End::Served),
             Progress::ClientBroke => Some(End::GivenUp("client-broke")),
-            Progress::Ended(ending) => self.conclude(id, orphan, answered, ending, now),
+            Progress::Ended(ending) => self.conclude(id, connection, answered, ending, now),
         }
     }
 
@@ -140,7 +143,7 @@ impl Rescuer {
     fn conclude(
         &mut self,
         id: u64,
-        orphan: &mut Orphan,
+        connection: &mut AdoptedConnection,
         answered: u64,
         ending: Ending,
         now: Instant,
@@ -150,89 +153,91 @@ impl Rescuer {
             Ending::ClientLeft => return Some(End::Served),
             Ending::Broken { flaw, amid } => {
                 if amid {
-                    orphan.client.end_by_reset();
+                    connection.client.end_by_reset();
                 }
                 if amid || answered == 0 {
                     return Some(End::GivenUp(name(flaw)));
                 }
-                self.worker(orphan.worker).give_up(name(flaw));
+                self.worker(connection.worker).give_up(name(flaw));
             }
             Ending::Answered => {}
         }
-        orphan.stage = Stage::Linger;
-        let is_over = orphan.client.shut_down(Shutdown::Write).is_err()
-            || drain(&mut orphan.client, &mut self.scratch);
-        self.timers.set(id, Some(now + LINGER));
+        connection.stage = Stage::Linger;
+        let is_over = connection.client.shut_down(Shutdown::Write).is_err()
+            || drain(&mut connection.client, &mut self.scratch);
+        self.timers.set(id, Some(now + LINGER_TIMEOUT));
         is_over.then_some(End::Lingered)
     }
 
     /// Its deadline has passed.
-    pub(super) fn orphan_late(&mut self, id: u64, now: Instant) {
-        let Some(mut orphan) = self.orphans.remove(&id) else {
+    pub(super) fn adopted_timed_out(&mut self, id: u64, now: Instant) {
+        let Some(mut connection) = self.adopted.remove(&id) else {
             return;
         };
-        let end = match &mut orphan.stage {
+        let end = match &mut connection.stage {
             Stage::Idle => End::Idle,
-            Stage::Doubtful if is_awaited(&orphan.client) => End::GivenUp("in-flight"),
+            Stage::Doubtful if is_awaited(&connection.client) => End::GivenUp("in-flight"),
             Stage::Doubtful => {
-                orphan.stage = Stage::Idle;
-                self.timers.set(id, Some(now + self.patience.idle));
-                self.orphans.insert(id, orphan);
+                connection.stage = Stage::Idle;
+                self.timers.set(id, Some(now + self.timeouts.idle));
+                self.adopted.insert(id, connection);
                 return;
             }
             Stage::Linger => End::Lingered,
             Stage::Relay(relay) => {
                 if !relay.is_clients_fault() {
-                    self.orphans.insert(id, orphan);
-                    return self.orphan_ready(id, now);
+                    self.adopted.insert(id, connection);
+                    return self.adopted_ready(id, now);
                 }
                 End::GivenUp("time-out")
             }
         };
-        self.bury(id, orphan, end);
+        self.close(id, connection, end);
     }
 
     /// Closes all that are idle: those that have sent nothing by now.
     pub(super) fn close_idle(&mut self, now: Instant) {
-        let is_idle = |orphan: &Orphan| matches!(orphan.stage, Stage::Idle | Stage::Doubtful);
+        let is_idle = |connection: &AdoptedConnection| {
+            matches!(connection.stage, Stage::Idle | Stage::Doubtful)
+        };
         let idle: Vec<u64> = self
-            .orphans
+            .adopted
             .iter()
             .filter(|(_, o)| is_idle(o))
             .map(|(id, _)| *id)
             .collect();
         for id in idle {
-            self.orphan_ready(id, now);
-            if self.orphans.get(&id).is_some_and(is_idle)
-                && let Some(orphan) = self.orphans.remove(&id)
+            self.adopted_ready(id, now);
+            if self.adopted.get(&id).is_some_and(is_idle)
+                && let Some(connection) = self.adopted.remove(&id)
             {
-                self.bury(id, orphan, End::Idle);
+                self.close(id, connection, End::Idle);
             }
         }
     }
 
     /// Gives up what is still under way.
-    pub(super) fn abandon_orphans(&mut self) {
-        for (id, orphan) in std::mem::take(&mut self.orphans) {
-            let end = match orphan.stage {
+    pub(super) fn abandon_adopted(&mut self) {
+        for (id, connection) in std::mem::take(&mut self.adopted) {
+            let end = match connection.stage {
                 Stage::Idle | Stage::Doubtful => End::Idle,
                 Stage::Linger => End::Lingered,
                 Stage::Relay(_) => End::GivenUp("ended"),
             };
-            self.bury(id, orphan, end);
+            self.close(id, connection, end);
         }
     }
 
-    fn bury(&mut self, id: u64, mut orphan: Orphan, end: End) {
+    fn close(&mut self, id: u64, mut connection: AdoptedConnection, end: End) {
         self.timers.set(id, None);
         // The end of our descriptor is not the end of the socket while the worker has one.
-        let _ = self.poll.registry().deregister(&mut orphan.client);
-        if orphan.is_shared {
+        let _ = self.poll.registry().deregister(&mut connection.client);
+        if connection.is_shared {
             // It sees an end, and closes.
-            let _ = orphan.client.shut_down(Shutdown::Read);
+            let _ = connection.client.shut_down(Shutdown::Read);
         }
-        let worker = self.worker(orphan.worker);
-        worker.orphans = worker.orphans.saturating_sub(1);
+        let worker = self.worker(connection.worker);
+        worker.open = worker.open.saturating_sub(1);
         match end {
             End::Idle => worker.tally.idle += 1,
             End::GivenUp(reason) => worker.give_up(reason),
@@ -243,7 +248,7 @@ impl Rescuer {
 
 /// Whether the kernel had to acknowledge the last request by itself.
 fn is_awaited(client: &Client) -> bool {
-    tcp::account(client).is_ok_and(|account| account.unread == 0 && !account.is_interactive)
+    tcp::counters(client).is_ok_and(|account| account.unread == 0 && !account.is_interactive)
 }
 
 /// Reads and drops what comes; whether the client has closed.

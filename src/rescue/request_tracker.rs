@@ -18,25 +18,25 @@
 
 use std::time::{Duration, Instant};
 
-use crate::sys::tcp::Account;
+use crate::sys::tcp::TcpCounters;
 use crate::wire::http::Beginning;
 
 /// An answer that is written in pieces has no longer pauses than this, mostly.
-pub(super) const PAUSE: Duration = Duration::from_millis(20);
+pub(super) const MAX_RESPONSE_PAUSE: Duration = Duration::from_millis(20);
 /// What happened this long after a timer was due, the timer did not do (one tick, and the
 /// machine's being busy).
-const SLACK: Duration = Duration::from_millis(20);
+const TIMER_SLACK: Duration = Duration::from_millis(20);
 /// An unclear connection on which nothing has happened for this long is idle: an answer that takes
 /// longer would not come within the quiet time-out either.
-const GRACE: Duration = Duration::from_secs(5);
+const UNCLEAR_TIMEOUT: Duration = Duration::from_secs(5);
 /// A request that is unread for so long is not about to be read.
-const UNTOUCHED: Duration = Duration::from_millis(5);
+const UNREAD_BEFORE_TAKEOVER: Duration = Duration::from_millis(5);
 /// A reader that sleeps with its bytes shows after this long.
-const STUCK: Duration = Duration::from_millis(15);
+const BLOCKED_AFTER: Duration = Duration::from_millis(15);
 
 /// Whether an answer is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Owed {
+pub(super) enum ResponseDue {
     No,
     Yes,
     Unclear,
@@ -44,10 +44,10 @@ pub(super) enum Owed {
 
 /// What has been seen of one connection.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Watch {
-    last: Account,
+pub(super) struct RequestTracker {
+    last: TcpCounters,
     unread: Beginning,
-    owed: Owed,
+    response: ResponseDue,
     changed: Instant,
     /// When the last of what is unread was first seen.
     arrived: Instant,
@@ -55,65 +55,68 @@ pub(super) struct Watch {
     is_pipelining: bool,
 }
 
-impl Watch {
+impl RequestTracker {
     /// After the first look; `unread` is what the unread bytes begin, if there are any.
-    pub(super) fn new(now: Instant, account: Account, unread: Beginning) -> Self {
-        let since = Duration::from_millis(account.received_ago.min(account.sent_ago).into());
+    pub(super) fn new(now: Instant, counters: TcpCounters, unread: Beginning) -> Self {
+        let since = Duration::from_millis(counters.received_ago.min(counters.sent_ago).into());
         Self {
-            owed: if account.taken() == 0 {
-                Owed::No
+            response: if counters.bytes_read() == 0 {
+                ResponseDue::No
             } else {
-                order(&account)
+                order(&counters)
             },
-            last: account,
+            last: counters,
             unread,
             changed: now.checked_sub(since).unwrap_or(now),
             arrived: now,
-            is_pipelining: account.unread > 0 && account.sent_ago < account.received_ago,
+            is_pipelining: counters.unread > 0 && counters.sent_ago < counters.received_ago,
         }
     }
 
     /// After another look.
-    pub(super) fn observe(&mut self, now: Instant, account: Account, unread: Beginning) {
-        let took = account.taken() > self.last.taken();
-        let wrote = account.written > self.last.written;
+    pub(super) fn observe(&mut self, now: Instant, counters: TcpCounters, unread: Beginning) {
+        let took = counters.bytes_read() > self.last.bytes_read();
+        let wrote = counters.written > self.last.written;
         match (took, wrote) {
-            (true, false) => self.owed = Owed::Yes,
-            (false, true) => self.owed = Owed::No,
-            (true, true) => self.owed = order(&account),
+            (true, false) => self.response = ResponseDue::Yes,
+            (false, true) => self.response = ResponseDue::No,
+            (true, true) => self.response = order(&counters),
             (false, false) => {}
         }
-        if took || wrote || account.unsent != self.last.unsent {
+        if took || wrote || counters.unsent != self.last.unsent {
             self.changed = now;
         }
-        if account.received != self.last.received {
+        if counters.received != self.last.received {
             self.arrived = now;
         }
         // What is written while a request waits is another one's answer.
         self.is_pipelining |= wrote && !took && self.last.unread > 0;
-        if self.owed == Owed::Unclear && account.unread > 0 && unread == Beginning::Request {
+        if self.response == ResponseDue::Unclear
+            && counters.unread > 0
+            && unread == Beginning::Request
+        {
             // The client has its answer: it asks for the next.
-            self.owed = Owed::No;
+            self.response = ResponseDue::No;
         }
-        self.last = account;
+        self.last = counters;
         self.unread = unread;
     }
 
     /// Whether the worker owes nothing on this connection.
     pub(super) fn is_idle(&self, now: Instant) -> bool {
-        let rest = self.rest(now);
-        match self.owed_at(now) {
-            _ if self.last.unsent > 0 || self.is_amid_something() => false,
-            Owed::No => rest >= PAUSE || self.last.taken() == 0,
-            Owed::Unclear => rest >= GRACE,
-            Owed::Yes => false,
+        let rest = self.idle_for(now);
+        match self.response_due(now) {
+            _ if self.last.unsent > 0 || self.is_mid_message() => false,
+            ResponseDue::No => rest >= MAX_RESPONSE_PAUSE || self.last.bytes_read() == 0,
+            ResponseDue::Unclear => rest >= UNCLEAR_TIMEOUT,
+            ResponseDue::Yes => false,
         }
     }
 
     /// Whether the request that waits unread can be answered by somebody else: the worker is not
     /// about to read it, and has said all that comes before it.
-    pub(super) fn is_waiting(&self, now: Instant) -> bool {
-        let is_left_alone = now.saturating_duration_since(self.arrived) >= UNTOUCHED;
+    pub(super) fn is_request_waiting(&self, now: Instant) -> bool {
+        let is_left_alone = now.saturating_duration_since(self.arrived) >= UNREAD_BEFORE_TAKEOVER;
         self.has_request() && is_left_alone && !self.is_pipelining && self.is_idle(now)
     }
 
@@ -123,34 +126,34 @@ impl Watch {
     }
 
     /// How long ago something happened.
-    pub(super) fn rest(&self, now: Instant) -> Duration {
+    pub(super) fn idle_for(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.changed)
     }
 
     /// Whether what is unread continues something that the worker has begun to read.
-    pub(super) fn is_amid_something(&self) -> bool {
+    pub(super) fn is_mid_message(&self) -> bool {
         self.last.unread > 0 && self.unread == Beginning::Other
     }
 
     /// Whether a reader may be asleep with bytes that it has.
-    pub(super) fn may_be_stuck(&self, now: Instant) -> bool {
-        self.rest(now) >= STUCK && self.owed_at(now) != Owed::No
+    pub(super) fn may_have_blocked_reader(&self, now: Instant) -> bool {
+        self.idle_for(now) >= BLOCKED_AFTER && self.response_due(now) != ResponseDue::No
     }
 
     /// Whether an answer is owed, as far as that is known by now.
-    pub(super) fn owed_at(&self, now: Instant) -> Owed {
-        let acknowledged = Duration::from_millis(self.last.acknowledgement.into()) + SLACK;
-        match self.owed {
-            Owed::Unclear if self.rest(now) < acknowledged => Owed::Unclear,
-            Owed::Unclear if self.last.is_interactive => Owed::No,
+    pub(super) fn response_due(&self, now: Instant) -> ResponseDue {
+        let acknowledged = Duration::from_millis(self.last.ack_delay.into()) + TIMER_SLACK;
+        match self.response {
+            ResponseDue::Unclear if self.idle_for(now) < acknowledged => ResponseDue::Unclear,
+            ResponseDue::Unclear if self.last.is_interactive => ResponseDue::No,
             // The client, or the server, may have made the kernel forget.
-            Owed::Unclear if self.rest(now) >= GRACE => Owed::Unclear,
-            Owed::Unclear => Owed::Yes,
-            owed => owed,
+            ResponseDue::Unclear if self.idle_for(now) >= UNCLEAR_TIMEOUT => ResponseDue::Unclear,
+            ResponseDue::Unclear => ResponseDue::Yes,
+            response => response,
         }
     }
 
-    pub(super) fn last(&self) -> &Account {
+    pub(super) fn last(&self) -> &TcpCounters {
         &self.last
     }
 
@@ -160,14 +163,14 @@ impl Watch {
 }
 
 /// What is owed when bytes were both taken and written.
-fn order(account: &Account) -> Owed {
-    let is_answered = account.unread > 0 || account.is_unacknowledged;
-    if is_answered || account.sent_ago < account.received_ago {
-        Owed::No
-    } else if account.sent_ago > account.received_ago || account.written == 0 {
-        Owed::Yes
+fn order(counters: &TcpCounters) -> ResponseDue {
+    let is_answered = counters.unread > 0 || counters.is_unacknowledged;
+    if is_answered || counters.sent_ago < counters.received_ago {
+        ResponseDue::No
+    } else if counters.sent_ago > counters.received_ago || counters.written == 0 {
+        ResponseDue::Yes
     } else {
-        Owed::Unclear
+        ResponseDue::Unclear
     }
 }
 
@@ -175,7 +178,7 @@ fn order(account: &Account) -> Owed {
 mod tests {
     use super::*;
 
-    const REST: Account = Account {
+    const AT_REST: TcpCounters = TcpCounters {
         unread: 0,
         unsent: 0,
         received: 100,
@@ -184,7 +187,7 @@ mod tests {
         sent_ago: 996,
         is_unacknowledged: false,
         is_interactive: true,
-        acknowledgement: 40,
+        ack_delay: 40,
         is_closed: false,
     };
 
@@ -192,209 +195,212 @@ mod tests {
         start + Duration::from_millis(ms)
     }
 
-    fn watch(account: Account) -> (Instant, Watch) {
+    fn tracker(counters: TcpCounters) -> (Instant, RequestTracker) {
         // In the past of this, there must be something.
         let now = after(Instant::now(), 10_000);
-        (now, Watch::new(now, account, Beginning::Request))
+        (now, RequestTracker::new(now, counters, Beginning::Request))
     }
 
     #[test]
     fn one_that_answered_long_ago_is_idle_at_once() {
-        let (now, watch) = watch(REST);
-        assert!(watch.is_idle(now));
+        let (now, tracker) = tracker(AT_REST);
+        assert!(tracker.is_idle(now));
     }
 
     #[test]
     fn one_on_which_nothing_ever_came_is_idle() {
-        let fresh = Account {
+        let fresh = TcpCounters {
             received: 0,
             written: 0,
             received_ago: 1,
             sent_ago: 1,
-            ..REST
+            ..AT_REST
         };
-        let (now, watch) = watch(fresh);
-        assert!(watch.is_idle(now));
+        let (now, tracker) = tracker(fresh);
+        assert!(tracker.is_idle(now));
     }
 
     #[test]
     fn a_request_that_was_read_is_owed_however_long_it_takes() {
-        let (now, mut watch) = watch(Account {
+        let (now, mut tracker) = tracker(TcpCounters {
             received_ago: 990,
-            ..REST
+            ..AT_REST
         });
-        assert!(!watch.is_idle(after(now, 60_000)));
-        assert!(watch.may_be_stuck(after(now, 60_000)));
-        watch.observe(
+        assert!(!tracker.is_idle(after(now, 60_000)));
+        assert!(tracker.may_have_blocked_reader(after(now, 60_000)));
+        tracker.observe(
             after(now, 5),
-            Account {
+            TcpCounters {
                 written: 150,
-                ..REST
+                ..AT_REST
             },
             Beginning::Undecided,
         );
-        assert!(!watch.is_idle(after(now, 6)));
-        assert!(watch.is_idle(after(now, 25)));
+        assert!(!tracker.is_idle(after(now, 6)));
+        assert!(tracker.is_idle(after(now, 25)));
     }
 
     #[test]
     fn a_request_that_waits_unread_for_a_while_is_nobodys() {
-        let waiting = Account {
+        let waiting = TcpCounters {
             unread: 30,
             received: 130,
             received_ago: 0,
             sent_ago: 0,
-            ..REST
+            ..AT_REST
         };
-        let (now, mut watch) = watch(waiting);
-        assert!(!watch.is_idle(now), "its worker may be about to read");
-        assert!(watch.is_idle(after(now, 25)));
+        let (now, mut tracker) = tracker(waiting);
+        assert!(!tracker.is_idle(now), "its worker may be about to read");
+        assert!(tracker.is_idle(after(now, 25)));
         // A blocking read takes it and sleeps.
-        watch.observe(
+        tracker.observe(
             after(now, 5),
-            Account {
+            TcpCounters {
                 unread: 0,
                 ..waiting
             },
             Beginning::Undecided,
         );
-        assert!(!watch.is_idle(after(now, 9_000)));
-        assert!(!watch.may_be_stuck(after(now, 6)));
-        assert!(watch.may_be_stuck(after(now, 20)));
+        assert!(!tracker.is_idle(after(now, 9_000)));
+        assert!(!tracker.may_have_blocked_reader(after(now, 6)));
+        assert!(tracker.may_have_blocked_reader(after(now, 20)));
     }
 
     #[test]
     fn pipelined_requests_behind_one_that_is_owed_do_not_pay_it() {
-        let (now, mut watch) = watch(Account {
+        let (now, mut tracker) = tracker(TcpCounters {
             received_ago: 990,
-            ..REST
+            ..AT_REST
         });
-        let more = Account {
+        let more = TcpCounters {
             unread: 30,
             received: 130,
             received_ago: 0,
-            ..REST
+            ..AT_REST
         };
-        watch.observe(after(now, 5), more, Beginning::Request);
-        assert!(!watch.is_idle(after(now, 500)));
+        tracker.observe(after(now, 5), more, Beginning::Request);
+        assert!(!tracker.is_idle(after(now, 500)));
     }
 
     #[test]
     fn equal_stamps_are_unclear_until_the_kernel_would_have_acknowledged() {
-        let equal = Account {
+        let equal = TcpCounters {
             received_ago: 4,
             sent_ago: 4,
-            ..REST
+            ..AT_REST
         };
-        let (now, idle) = watch(equal);
+        let (now, idle) = tracker(equal);
         assert!(!idle.is_idle(after(now, 30)));
         assert!(idle.is_idle(after(now, 60)));
-        let (now, far) = watch(Account {
-            acknowledgement: 200,
+        let (now, far) = tracker(TcpCounters {
+            ack_delay: 200,
             ..equal
         });
         assert!(!far.is_idle(after(now, 200)));
         assert!(far.is_idle(after(now, 220)));
-        let (now, asked) = watch(Account {
+        let (now, asked) = tracker(TcpCounters {
             is_interactive: false,
             ..equal
         });
-        assert_eq!(asked.owed_at(now), Owed::Unclear);
-        assert_eq!(asked.owed_at(after(now, 60)), Owed::Yes);
+        assert_eq!(asked.response_due(now), ResponseDue::Unclear);
+        assert_eq!(asked.response_due(after(now, 60)), ResponseDue::Yes);
         assert!(!asked.is_idle(after(now, 4_000)));
-        assert!(asked.may_be_stuck(after(now, 4_000)));
+        assert!(asked.may_have_blocked_reader(after(now, 4_000)));
         assert!(asked.is_idle(after(now, 5_000)), "for ever is too long");
     }
 
     #[test]
     fn what_is_on_its_way_to_the_client_came_last() {
-        let (now, watch) = watch(Account {
+        let (now, tracker) = tracker(TcpCounters {
             received_ago: 40,
             sent_ago: 40,
             is_unacknowledged: true,
             is_interactive: false,
-            ..REST
+            ..AT_REST
         });
-        assert!(watch.is_idle(now));
+        assert!(tracker.is_idle(now));
     }
 
     #[test]
     fn the_next_request_makes_the_unclear_clear() {
-        let (now, mut watch) = watch(Account {
+        let (now, mut tracker) = tracker(TcpCounters {
             received_ago: 4,
             sent_ago: 4,
-            ..REST
+            ..AT_REST
         });
-        let next = Account {
+        let next = TcpCounters {
             unread: 30,
             received: 130,
             received_ago: 0,
-            ..REST
+            ..AT_REST
         };
-        watch.observe(after(now, 5), next, Beginning::Request);
-        assert!(watch.is_idle(after(now, 25)));
+        tracker.observe(after(now, 5), next, Beginning::Request);
+        assert!(tracker.is_idle(after(now, 25)));
     }
 
     #[test]
     fn a_request_that_is_left_alone_waits_for_somebody_else() {
-        let next = Account {
+        let next = TcpCounters {
             unread: 30,
             received: 130,
-            ..REST
+            ..AT_REST
         };
-        let (now, mut watch) = watch(REST);
-        watch.observe(after(now, 5), next, Beginning::Request);
+        let (now, mut tracker) = tracker(AT_REST);
+        tracker.observe(after(now, 5), next, Beginning::Request);
         assert!(
-            !watch.is_waiting(after(now, 6)),
+            !tracker.is_request_waiting(after(now, 6)),
             "it may be about to be read"
         );
-        assert!(watch.is_waiting(after(now, 10)));
-        let more = Account {
+        assert!(tracker.is_request_waiting(after(now, 10)));
+        let more = TcpCounters {
             unread: 35,
             received: 135,
             ..next
         };
-        watch.observe(after(now, 12), more, Beginning::Request);
-        assert!(!watch.is_waiting(after(now, 13)));
-        watch.observe(after(now, 18), more, Beginning::Other);
-        assert!(!watch.is_waiting(after(now, 500)));
+        tracker.observe(after(now, 12), more, Beginning::Request);
+        assert!(!tracker.is_request_waiting(after(now, 13)));
+        tracker.observe(after(now, 18), more, Beginning::Other);
+        assert!(!tracker.is_request_waiting(after(now, 500)));
     }
 
     #[test]
     fn nothing_is_answered_amid_an_answer_to_a_client_that_asks_on() {
-        let next = Account {
+        let next = TcpCounters {
             unread: 30,
             received: 130,
-            ..REST
+            ..AT_REST
         };
-        let piece = Account {
+        let piece = TcpCounters {
             written: 150,
             ..next
         };
-        let (now, mut later) = watch(REST);
+        let (now, mut later) = tracker(AT_REST);
         later.observe(after(now, 5), next, Beginning::Request);
         later.observe(after(now, 10), piece, Beginning::Request);
-        assert!(!later.is_waiting(after(now, 500)));
-        let (now, at_once) = watch(Account {
+        assert!(!later.is_request_waiting(after(now, 500)));
+        let (now, at_once) = tracker(TcpCounters {
             received_ago: 8,
             sent_ago: 4,
             ..next
         });
-        assert!(!at_once.is_waiting(after(now, 500)));
+        assert!(!at_once.is_request_waiting(after(now, 500)));
     }
 
     #[test]
     fn an_upload_and_an_answer_that_is_not_sent_are_busy() {
-        let (now, upload) = watch(REST);
+        let (now, upload) = tracker(AT_REST);
         let mut upload = upload;
-        let piece = Account {
+        let piece = TcpCounters {
             unread: 5,
             received: 105,
-            ..REST
+            ..AT_REST
         };
         upload.observe(now, piece, Beginning::Other);
-        assert!(upload.is_amid_something() && !upload.is_idle(after(now, 500)));
-        let (now, answer) = watch(Account { unsent: 1, ..REST });
+        assert!(upload.is_mid_message() && !upload.is_idle(after(now, 500)));
+        let (now, answer) = tracker(TcpCounters {
+            unsent: 1,
+            ..AT_REST
+        });
         assert!(!answer.is_idle(after(now, 500)));
     }
 }

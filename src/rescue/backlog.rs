@@ -13,22 +13,22 @@ use mio::net::TcpListener;
 use mio::{Interest, Registry};
 use nix::sys::stat::fstat;
 
-use super::orphan::token;
+use super::adopted::token;
 use super::process::Rescuer;
 use crate::sys::{descriptor, procfs};
 
-/// How often to ask whether anything is on its way into the queue.
-const PAUSE: Duration = Duration::from_millis(50);
+/// How often to ask whether anything is on its way into the backlog.
+const EMPTY_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(super) struct Backlog {
     worker: u64,
     listener: TcpListener,
     inode: u64,
     was_empty: bool,
 }
 
-impl Queue {
+impl Backlog {
     fn open(worker: u64, listener: OwnedFd, registry: &Registry, id: u64) -> io::Result<Self> {
         descriptor::set_nonblocking(&listener, true)?;
         let inode = fstat(listener.as_fd())?.st_ino;
@@ -50,31 +50,31 @@ impl Queue {
 }
 
 impl Rescuer {
-    pub(super) fn open_queue(&mut self, worker: u64, listener: OwnedFd, now: Instant) {
+    pub(super) fn open_backlogs(&mut self, worker: u64, listener: OwnedFd, now: Instant) {
         let id = self.next_id();
-        match Queue::open(worker, listener, self.poll.registry(), id) {
-            Ok(queue) => {
-                self.worker(worker).orphans += 1;
-                self.queues.insert(id, queue);
-                self.queue_ready(id);
-                self.timers.set(id, Some(now + PAUSE));
+        match Backlog::open(worker, listener, self.poll.registry(), id) {
+            Ok(backlog) => {
+                self.worker(worker).open += 1;
+                self.backlogs.insert(id, backlog);
+                self.backlog_ready(id);
+                self.timers.set(id, Some(now + EMPTY_CHECK_INTERVAL));
             }
             Err(error) => log::warn!("worker {worker}: cannot accept what waits for it: {error}"),
         }
     }
 
     /// Accepts all that is there.
-    pub(super) fn queue_ready(&mut self, id: u64) {
-        while let Some(queue) = self.queues.get_mut(&id) {
-            let worker = queue.worker;
-            match queue.listener.accept() {
+    pub(super) fn backlog_ready(&mut self, id: u64) {
+        while let Some(backlog) = self.backlogs.get_mut(&id) {
+            let worker = backlog.worker;
+            match backlog.listener.accept() {
                 Ok((client, _)) => {
-                    queue.was_empty = false;
+                    backlog.was_empty = false;
                     self.worker(worker).tally.held += 1;
                     if self.is_full() {
                         self.worker(worker).give_up("too-many");
                     } else {
-                        self.welcome(worker, client.into());
+                        self.adopt_accepted(worker, client.into());
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -85,29 +85,29 @@ impl Rescuer {
     }
 
     /// Lets a listener go in which twice nothing was.
-    pub(super) fn queue_late(&mut self, id: u64, now: Instant) {
-        self.queue_ready(id);
-        let Some(queue) = self.queues.get_mut(&id) else {
+    pub(super) fn backlog_late(&mut self, id: u64, now: Instant) {
+        self.backlog_ready(id);
+        let Some(backlog) = self.backlogs.get_mut(&id) else {
             return;
         };
-        let is_empty = queue.is_empty();
-        let is_over = is_empty && queue.was_empty;
-        queue.was_empty = is_empty;
-        let worker = queue.worker;
+        let is_empty = backlog.is_empty();
+        let is_over = is_empty && backlog.was_empty;
+        backlog.was_empty = is_empty;
+        let worker = backlog.worker;
         if is_over {
-            self.queues.remove(&id);
+            self.backlogs.remove(&id);
             let worker = self.worker(worker);
-            worker.orphans = worker.orphans.saturating_sub(1);
+            worker.open = worker.open.saturating_sub(1);
         } else {
-            self.timers.set(id, Some(now + PAUSE));
+            self.timers.set(id, Some(now + EMPTY_CHECK_INTERVAL));
         }
     }
 
-    pub(super) fn close_queues(&mut self) {
-        for (id, queue) in std::mem::take(&mut self.queues) {
+    pub(super) fn close_backlogs(&mut self) {
+        for (id, backlog) in std::mem::take(&mut self.backlogs) {
             self.timers.set(id, None);
-            let worker = self.worker(queue.worker);
-            worker.orphans = worker.orphans.saturating_sub(1);
+            let worker = self.worker(backlog.worker);
+            worker.open = worker.open.saturating_sub(1);
         }
     }
 }
