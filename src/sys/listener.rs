@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::fleet::Endpoint;
+use crate::wire::diag::TcpState;
 
 /// The accept queue's length that is asked for; the kernel cuts it to `net.core.somaxconn`.
 pub const BACKLOG: i32 = 4096;
@@ -132,13 +133,12 @@ pub fn accept_queue_len(socket: &impl AsFd) -> io::Result<(u32, u32)> {
     Ok((info.tcpi_unacked, info.tcpi_sacked))
 }
 
-/// Whether a connection of ours has finished its handshake.
+/// The state of a connection of ours.
 ///
 /// # Errors
 /// Those of getsockopt(2).
-pub fn is_established(socket: &impl AsFd) -> io::Result<bool> {
-    const ESTABLISHED: u8 = 1;
-    Ok(tcp_info(socket)?.tcpi_state == ESTABLISHED)
+pub fn state(socket: &impl AsFd) -> io::Result<TcpState> {
+    Ok(TcpState(tcp_info(socket)?.tcpi_state))
 }
 
 /// The socket's inode: the number by which /proc names it.

@@ -32,6 +32,8 @@ impl TcpState {
     pub const FIN_WAIT2: Self = Self(5);
     /// Closed by this side, and remembered for a minute.
     pub const TIME_WAIT: Self = Self(6);
+    /// Nothing is left of it: it was refused, reset or never begun.
+    pub const CLOSED: Self = Self(7);
     /// The other side has ended its sending.
     pub const CLOSE_WAIT: Self = Self(8);
     /// Both sides have ended, the other first; it has not confirmed that.

@@ -22,6 +22,7 @@ mod environment;
 mod inherit;
 mod intercept;
 mod kernels;
+mod many_probes;
 mod output;
 mod pid1;
 mod queues;

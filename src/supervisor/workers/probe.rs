@@ -25,6 +25,7 @@ use crate::supervisor::listeners::Listeners;
 use crate::supervisor::sources::Sources;
 use crate::supervisor::steering::{Backend, PROBE_HOPS};
 use crate::sys::{diag, listener, procfs, usage};
+use crate::wire::diag::TcpState;
 
 /// How long a worker may take to answer an HTTP probe before it is asked again.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -84,7 +85,7 @@ impl Probes {
         let event = match wanted.kind {
             ProbeKind::Http if attempt.since.elapsed() < HTTP_TIMEOUT => return None,
             ProbeKind::Http => Some(Event::ProbeFailed { worker }),
-            ProbeKind::Accept => match attempt.acceptor(workers, worker) {
+            ProbeKind::Accept => match attempt.acceptor(workers, wanted) {
                 Acceptor::Nobody => return None,
                 Acceptor::Worker => listened(listeners, worker, attempt.listener),
                 Acceptor::Other => Some(Event::ProbeFailed { worker }),
@@ -214,9 +215,14 @@ fn bind_source(socket: &Socket, ports: &[u16]) -> io::Result<SocketAddr> {
 }
 
 impl Attempt {
-    fn acceptor(&self, workers: &Workers, worker: WorkerId) -> Acceptor {
-        if !listener::is_established(&self.socket).unwrap_or(false) {
-            return Acceptor::Nobody;
+    fn acceptor(&self, workers: &Workers, wanted: &Probe) -> Acceptor {
+        let worker = wanted.worker;
+        match listener::state(&self.socket) {
+            Ok(TcpState::ESTABLISHED) => {}
+            // Accepted, and closed at once. By whom is known only where nobody else has the listener.
+            Ok(TcpState::CLOSE_WAIT) if !wanted.shared => return Acceptor::Worker,
+            Ok(TcpState::CLOSE_WAIT | TcpState::CLOSED) => return Acceptor::Other,
+            Ok(_) | Err(_) => return Acceptor::Nobody,
         }
         let found = match diag::connection(self.server, self.source) {
             Ok(found) => found,

@@ -57,7 +57,10 @@ impl Backend for Cbpf {
             .entry(endpoint)
             .or_insert_with(|| Group::new(endpoint));
         group.joined(listeners, id);
-        group.select(listeners, &self.selected);
+        // One that had been shut down and listens again may be live already.
+        if self.selected.contains_key(&id) {
+            group.select(listeners, &self.selected);
+        }
     }
 
     fn select(&mut self, listeners: &Listeners, live: &Live) {
