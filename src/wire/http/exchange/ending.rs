@@ -32,3 +32,17 @@ pub enum Flaw {
     /// What the server sends is not an answer of HTTP/1.
     BadAnswer,
 }
+
+impl Flaw {
+    /// The word for it in a tally.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::NotHttp => "not-http",
+            Self::Framing => "framing",
+            Self::LongHead => "long-head",
+            Self::Unreachable => "unreachable",
+            Self::ServerClosed => "server-closed",
+            Self::BadAnswer => "bad-answer",
+        }
+    }
+}
