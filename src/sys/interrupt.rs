@@ -166,9 +166,7 @@ mod tests {
             return eprintln!("skipped: a_read_that_has_its_bytes_returns_with_them needs dd");
         };
         let pid = i32::try_from(reader.id()).unwrap();
-        wait_for("swallowed bytes", || {
-            tcp::counters(&socket).unwrap().unread == 0
-        });
+        wait_for("read bytes", || tcp::counters(&socket).unwrap().unread == 0);
         wait_for("sleeping reader", || !procfs::readers(pid).is_empty());
         assert_eq!(reader.try_wait().unwrap(), None);
         let inode = crate::sys::listener::inode(&socket).unwrap();

@@ -44,7 +44,7 @@ pub struct AnswerHead {
     pub framing: Framing,
 }
 
-/// What `Connection` shall say.
+/// What `Connection` is to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Connection {
     /// `close`

@@ -5,7 +5,7 @@
 pub enum Ending {
     /// The client has the last answer, or will have, when what is left to send is sent.
     Answered,
-    /// The client closed while nothing was owed to it.
+    /// The client closed while no answer was due.
     ClientLeft,
     /// The client gets no more; it must not take what it has for a whole answer if `amid` one.
     Broken {
