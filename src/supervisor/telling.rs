@@ -13,7 +13,7 @@ use super::Supervisor;
 use super::rescuer::connections_of;
 use crate::fleet::{RetirementId, WorkerId};
 use crate::sys::channel;
-use crate::sys::interrupt::{StoppedThreads, stop_threads};
+use crate::sys::interrupt::{ThreadStopper, stop_threads};
 use crate::wire::rescue::{Order, Report};
 
 /// How long a rescuer may take to answer. Longer than a look at many connections on a busy machine;
@@ -25,7 +25,7 @@ impl Supervisor {
     /// A thread that dies in a read takes along what is there. So the rescuer copies that first,
     /// then the threads are stopped, and it looks whether anything was taken in between. If so, they
     /// go on and answer it, and all begins again.
-    pub(super) fn about_to_tell(&mut self, worker: WorkerId) -> Option<StoppedThreads> {
+    pub(super) fn about_to_tell(&mut self, worker: WorkerId) -> Option<ThreadStopper> {
         let retirement = self.rescuers.retirement_of(worker)?;
         let open = self.established();
         let pid = self.children.get(worker)?.pid;
@@ -57,7 +57,7 @@ impl Supervisor {
         &mut self,
         retirement: RetirementId,
         worker: WorkerId,
-    ) -> io::Result<(Option<StoppedThreads>, bool)> {
+    ) -> io::Result<(Option<ThreadStopper>, bool)> {
         let worker = worker.0;
         let heard = |report: &Report| match report {
             Report::Readers {

@@ -135,7 +135,7 @@ impl Rescuer {
     }
 
     /// Stops the threads that the stop signal would wake in their reads, as the supervisor does.
-    pub(crate) fn prepare_stop(&self) -> interrupt::StoppedThreads {
+    pub(crate) fn prepare_stop(&self) -> interrupt::ThreadStopper {
         loop {
             let stopped = interrupt::stop_threads(&self.readers_to_stop()).unwrap();
             self.order(&Order::ReadersStopped { worker: WORKER }, &[]);
