@@ -14,6 +14,26 @@ use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::AsFd;
 
+/// Why a program could not be attached.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// The socket does not listen, or does not any more. The kernel would take the program, for a
+    /// group of the socket's own, and the steering would be lost without a word.
+    #[error("{ATTACH}: it does not listen; {ADVICE}")]
+    NotListening,
+    /// More instructions than a program can have.
+    #[error("{ATTACH}: the program has {0} instructions; {ADVICE}")]
+    TooLong(usize),
+    /// The kernel said no. `ENOMEM`: the program is longer than `net.core.optmem_max` lets it be.
+    /// `EPERM`: the listener's filters are locked (`SO_LOCK_FILTER`). `EINVAL`: the listener has no
+    /// `SO_REUSEPORT`.
+    #[error("{ATTACH}: {0}; {ADVICE}")]
+    Os(#[from] io::Error),
+}
+
+const ATTACH: &str = "cannot attach a steering program to the listener's group";
+const ADVICE: &str = "see that it still listens, or do without steering (--steering none)";
+
 /// Makes `program` the steering of the group that `listener` is in, in place of the program before.
 ///
 /// Any listening member will do: the program is the group's, later members get it too, and it outlives
@@ -21,34 +41,24 @@ use std::os::fd::AsFd;
 /// (`SO_ATTACH_REUSEPORT_CBPF`, socket(7); for TCP since Linux 4.5).
 ///
 /// # Errors
-///
-/// `NotConnected` when the socket does not listen, or does not any more: the kernel would take the
-/// program, for a group of its own, and the steering would be lost without a word. `ENOMEM` when the program is longer than
-/// `net.core.optmem_max` lets it be, `EPERM` when the listener's filters are locked
-/// (`SO_LOCK_FILTER`), `EINVAL` when it has no `SO_REUSEPORT`. The program before stays attached.
-pub fn attach(listener: &impl AsFd, program: &Program) -> io::Result<()> {
-    if !getsockopt(listener, AcceptConn).map_err(|errno| attach_error(errno.into()))? {
-        return Err(attach_error(io::ErrorKind::NotConnected.into()));
+/// See [`AttachError`]. The program before stays attached.
+pub fn attach(listener: &impl AsFd, program: &Program) -> Result<(), AttachError> {
+    if !getsockopt(listener, AcceptConn).map_err(io::Error::from)? {
+        return Err(AttachError::NotListening);
     }
     let mut filter: Vec<libc::sock_filter> = program.instructions().iter().map(raw).collect();
-    let len = u16::try_from(filter.len())
-        .map_err(|_| attach_error(io::ErrorKind::InvalidInput.into()))?;
+    let len = u16::try_from(filter.len()).map_err(|_| AttachError::TooLong(filter.len()))?;
     let fprog = libc::sock_fprog {
         len,
         filter: filter.as_mut_ptr(),
     };
-    setsockopt(listener, AttachReusePortCbpf, &fprog).map_err(|errno| attach_error(errno.into()))
+    let attached = setsockopt(listener, AttachReusePortCbpf, &fprog);
+    attached.map_err(|errno| AttachError::Os(errno.into()))
 }
 
 fn raw(instruction: &Instruction) -> libc::sock_filter {
     let &Instruction { code, jt, jf, k } = instruction;
     libc::sock_filter { code, jt, jf, k }
-}
-
-fn attach_error(cause: io::Error) -> io::Error {
-    let what = "cannot attach a steering program to the listener's group";
-    let advice = "see that it still listens, or do without steering (--steering none)";
-    io::Error::new(cause.kind(), format!("{what}: {cause}; {advice}"))
 }
 
 /// Makes a listener that leaves invisible to the kernel's search, though it keeps its seat in the group.
