@@ -21,7 +21,7 @@ use super::relay::{ClientTimeouts, Progress, Relay, RelayContext, TimedOut};
 use super::routes::Routes;
 use super::tallies::{Outcome, Tallies};
 use crate::sys::tcp;
-use crate::wire::http::{Ending, Exchange};
+use crate::wire::http::{Ending, Exchange, Sent};
 
 /// When to ask a silent client whether it is still there.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
@@ -104,7 +104,7 @@ impl AdoptedConnection {
                 Stage::Lingering
             }
         };
-        client.ask_after(KEEPALIVE_AFTER);
+        client.set_keepalive(KEEPALIVE_AFTER);
         Ok(Self {
             worker,
             client,
@@ -203,11 +203,11 @@ impl AdoptedConnection {
         match ending {
             Ending::ClientLeft if answered == 0 => return Step::Ends(End::Idle),
             Ending::ClientLeft => return Step::Ends(End::Served),
-            Ending::Broken { flaw, amid } => {
-                if amid {
+            Ending::Broken { flaw, sent } => {
+                if sent == Sent::Part {
                     self.client.end_by_reset();
                 }
-                if amid || answered == 0 {
+                if sent == Sent::Part || answered == 0 {
                     return Step::Ends(End::GivenUp(flaw.reason()));
                 }
                 let given_up = Outcome::GivenUp(flaw.reason());

@@ -40,7 +40,10 @@ impl Lifetime {
             (Self::Empty { since }, Load::Nothing) => return now >= since + EMPTY_BEFORE_EXIT,
             (Self::New, Load::Nothing) => {}
             (Self::Busy, Load::Nothing) => *self = Self::Empty { since: now },
-            (Self::New | Self::Busy | Self::Empty { .. }, _) => *self = Self::Busy,
+            (
+                Self::New | Self::Busy | Self::Empty { .. },
+                Load::WorkersOnly | Load::Connections,
+            ) => *self = Self::Busy,
         }
         false
     }

@@ -7,13 +7,22 @@ pub enum Ending {
     Answered,
     /// The client closed while no answer was due.
     ClientLeft,
-    /// The client gets no more; it must not take what it has for a whole answer if `amid` one.
+    /// The client gets no more.
     Broken {
         /// Why.
         flaw: Flaw,
-        /// An answer has been sent in part.
-        amid: bool,
+        /// How much of an answer the client has.
+        sent: Sent,
     },
+}
+
+/// How much of the answer to a request has been sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// Nothing.
+    Nothing,
+    /// A part, which the client must not take for the whole.
+    Part,
 }
 
 /// Why an exchange cannot go on.
@@ -30,7 +39,7 @@ pub enum Flaw {
     /// The server closed before the answer was complete.
     ServerClosed,
     /// What the server sends is not an answer of HTTP/1.
-    BadAnswer,
+    BadResponse,
 }
 
 impl Flaw {
@@ -42,7 +51,7 @@ impl Flaw {
             Self::LongHead => "long-head",
             Self::Unreachable => "unreachable",
             Self::ServerClosed => "server-closed",
-            Self::BadAnswer => "bad-answer",
+            Self::BadResponse => "bad-answer",
         }
     }
 }
