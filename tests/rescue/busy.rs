@@ -152,7 +152,7 @@ fn retire(test: &str, command: &str) {
         "{test}: idle after {:?}, {interrupted} interruptions",
         since.elapsed()
     );
-    let stopped = rescuer.prepare_stop();
+    let stopped = rescuer.stop_readers();
     kill(Pid::from_raw(old.pid()), Signal::SIGTERM).unwrap();
     drop(stopped);
     old.process.wait().unwrap();

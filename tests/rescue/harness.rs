@@ -124,7 +124,7 @@ impl Rescuer {
     }
 
     /// Says that the stop signal comes; the threads that are to be stopped before it.
-    pub(crate) fn readers_to_stop(&self) -> Vec<i32> {
+    pub(crate) fn prepare_stop(&self) -> Vec<i32> {
         self.order(&Order::PrepareStop { worker: WORKER }, &[]);
         match self.next_report() {
             Report::Readers {
@@ -135,9 +135,9 @@ impl Rescuer {
     }
 
     /// Stops the threads that the stop signal would wake in their reads, as the supervisor does.
-    pub(crate) fn prepare_stop(&self) -> interrupt::ThreadStopper {
+    pub(crate) fn stop_readers(&self) -> interrupt::ThreadStopper {
         loop {
-            let stopped = interrupt::stop_threads(&self.readers_to_stop()).unwrap();
+            let stopped = interrupt::stop_threads(&self.prepare_stop()).unwrap();
             self.order(&Order::ReadersStopped { worker: WORKER }, &[]);
             match self.next_report() {
                 Report::StopChecked { may_stop: true, .. } => return stopped,
@@ -201,7 +201,7 @@ pub(crate) fn adopted(connect: SocketAddr) -> (Rescuer, TcpStream) {
     let rescuer = Rescuer::start(&configuration(worker.local_addr().unwrap(), connect));
     rescuer.hold_own(&[&worker]);
     rescuer.wait_idle();
-    rescuer.readers_to_stop();
+    rescuer.prepare_stop();
     drop(worker);
     (rescuer, client)
 }

@@ -62,7 +62,7 @@ fn a_request_does_not_wait_for_those_of_others() {
     assert_eq!(busy.worker.read(&mut [0]).unwrap(), 0);
     busy.patient.1.write_all(answer("late").as_bytes()).unwrap();
     busy.rescuer.wait_idle();
-    busy.rescuer.readers_to_stop();
+    busy.rescuer.prepare_stop();
     drop((busy.worker, busy.patient));
     assert_eq!(busy.rescuer.final_tally().rescued, 1);
 }

@@ -13,7 +13,7 @@ fn a_connection_that_the_worker_keeps_is_not_read_from() {
     let elsewhere = worker.try_clone().unwrap();
     rescuer.hold_own(&[&worker]);
     rescuer.wait_idle();
-    rescuer.readers_to_stop();
+    rescuer.prepare_stop();
     drop(std::mem::replace(&mut worker, elsewhere));
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     // It thaws after a while, and all of it is the worker's: nobody else reads what has come.
@@ -196,7 +196,7 @@ fn hundreds_of_idle_connections_are_held_and_let_go() {
         }
     );
     rescuer.wait_idle();
-    rescuer.readers_to_stop();
+    rescuer.prepare_stop();
     let clients: Vec<TcpStream> = pairs.into_iter().map(|(client, _)| client).collect();
     drop(clients);
     let tally = rescuer.final_tally();
