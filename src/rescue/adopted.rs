@@ -78,8 +78,8 @@ pub(super) enum End {
 }
 
 impl AdoptedConnection {
-    /// Only a connection that the worker still has stays frozen: where nobody else reads, everybody
-    /// must see what comes.
+    /// A connection that the worker still has stays frozen, or the worker would wake for what comes. Any
+    /// other must thaw, or the rescuer would not.
     pub(super) fn new(
         worker: u64,
         socket: OwnedFd,
