@@ -1,258 +1,283 @@
-//! Connections that are ours alone: idle, being rescued, or lingering until the client has closed.
+//! A connection that the worker has let go of: idle, being rescued, or lingering until the client has
+//! closed.
+//!
+//! | stage | the client sends | the client closes | the deadline passes |
+//! | --- | --- | --- | --- |
+//! | `Idle` | `Relay` | ends | ends |
+//! | `InDoubt` | `Relay` | ends | ends if the worker died with a request, else `Idle` |
+//! | `Relay` | as the [`Relay`] says, then ends or `Lingering` | likewise | likewise |
+//! | `Lingering` | dropped | ends | ends |
 
 use std::io::{self, Read};
 use std::net::Shutdown;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use mio::Token;
+use mio::{Interest, Registry, Token};
 
+use super::adoption::{Adoption, LINGER_TIMEOUT, Sharing};
 use super::client::Client;
-use super::process::Rescuer;
-use super::relay::{Progress, Relay, Surroundings};
+use super::relay::{ClientTimeouts, Progress, Relay, RelayContext, TimedOut};
+use super::routes::Routes;
+use super::tallies::{Outcome, Tallies};
 use crate::sys::tcp;
-use crate::wire::http::{Ending, Exchange, Flaw};
+use crate::wire::http::{Ending, Exchange, Sent};
 
-/// How long to wait for the client's close after ours: until then it may still have to read.
-pub(super) const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// When to ask a silent client whether it is still there.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(super) struct AdoptedConnection {
-    pub(super) worker: u64,
-    pub(super) client: Client,
-    pub(super) stage: Stage,
-    /// The worker still has it, and has not seen the request.
-    pub(super) is_shared: bool,
-}
-
-impl AdoptedConnection {
-    /// One that is ours alone.
-    pub(super) fn new(worker: u64, client: Client, stage: Stage) -> Self {
-        Self {
-            worker,
-            client,
-            stage,
-            is_shared: false,
-        }
-    }
-
-    /// Whether a stop signal to this worker could still break it: some workers shut down what they
-    /// have, and that is for all who have it.
-    pub(super) fn is_in_danger_from(&self, worker: u64) -> bool {
-        self.is_shared && self.worker == worker && matches!(self.stage, Stage::Relay(_))
-    }
+    worker: u64,
+    client: Client,
+    stage: Stage,
+    sharing: Sharing,
+    deadline: Option<Instant>,
 }
 
 #[derive(Debug)]
-pub(super) enum Stage {
+enum Stage {
     Idle,
-    /// Idle, unless its worker has died with a request: the kernel will tell.
-    Doubtful,
+    /// Idle, unless the worker has died with a request: the kernel will tell.
+    InDoubt,
     Relay(Box<Relay>),
-    Linger,
+    Lingering,
 }
 
-/// What became of an connection.
-enum End {
-    /// Nothing was owed to the client.
+/// What an adopted connection needs from outside.
+pub(super) struct AdoptedContext<'a> {
+    pub(super) registry: &'a Registry,
+    /// The token for the connection to the server.
+    pub(super) server: Token,
+    pub(super) routes: &'a Routes,
+    pub(super) timeouts: ClientTimeouts,
+    pub(super) tallies: &'a mut Tallies,
+    pub(super) now: Instant,
+    /// Room to read into, which all connections share.
+    pub(super) scratch: &'a mut [u8],
+}
+
+/// Where a connection is after an event.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Waits,
+    /// Others have their turn; there may be more to do.
+    Yields,
+    Ends(End),
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// No answer was due to the client.
     Idle,
-    /// It has its answers.
+    /// The client has its answers.
     Served,
-    /// It was let linger only.
     Lingered,
     GivenUp(&'static str),
 }
 
-/// The token of an orphan's client; the one after it is its server's.
-pub(super) fn token(id: u64) -> Token {
-    // Ids count connections; there will not be 2^62 of them.
-    Token((id as usize) << 1)
-}
-
-impl Rescuer {
-    /// Its client or its server is ready, or it has yielded before.
-    pub(super) fn adopted_ready(&mut self, id: u64, now: Instant) {
-        let Some(mut connection) = self.adopted.remove(&id) else {
-            return;
-        };
-        let end = match &mut connection.stage {
-            Stage::Linger => {
-                drain(&mut connection.client, &mut self.scratch).then_some(End::Lingered)
+impl AdoptedConnection {
+    /// A connection that the worker still has stays frozen, or the worker would wake for what comes. Any
+    /// other must thaw, or the rescuer would not.
+    pub(super) fn new(
+        worker: u64,
+        socket: OwnedFd,
+        adoption: Adoption,
+        routes: &Routes,
+        timeouts: ClientTimeouts,
+        now: Instant,
+    ) -> io::Result<Self> {
+        let (sharing, timeout) = (adoption.sharing(), adoption.timeout(timeouts));
+        if sharing == Sharing::Alone {
+            tcp::thaw(&socket)?;
+        }
+        let client = Client::from(socket);
+        let stage = match adoption {
+            Adoption::Idle | Adoption::Accepted => Stage::Idle,
+            Adoption::InDoubt => Stage::InDoubt,
+            Adoption::WithRequest(bytes) | Adoption::Shared(bytes) => {
+                relay(&client, routes, &bytes, now)
             }
-            Stage::Relay(_) => self.relay(id, &mut connection, now),
-            Stage::Idle | Stage::Doubtful => self.begin(id, &mut connection, now),
+            Adoption::Lingering => {
+                let _ = client.shut_down(Shutdown::Write);
+                Stage::Lingering
+            }
         };
-        match end {
-            Some(end) => self.close(id, connection, end),
-            None => drop(self.adopted.insert(id, connection)),
+        client.set_keepalive(KEEPALIVE_AFTER);
+        Ok(Self {
+            worker,
+            client,
+            stage,
+            sharing,
+            deadline: Some(now + timeout),
+        })
+    }
+
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        registry.register(&mut self.client, token, interest)
+    }
+
+    pub(super) fn worker(&self) -> u64 {
+        self.worker
+    }
+
+    /// When [`Self::timed_out`] is to be called; none: the server may take its time.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        match self.stage {
+            Stage::Idle | Stage::InDoubt => true,
+            Stage::Relay(_) | Stage::Lingering => false,
+        }
+    }
+
+    /// Whether a stop signal to this worker could still break the connection: some workers shut down
+    /// what they have, and that is for all who have it.
+    pub(super) fn is_endangered_by(&self, worker: u64) -> bool {
+        self.sharing == Sharing::WithWorker
+            && self.worker == worker
+            && matches!(self.stage, Stage::Relay(_))
+    }
+
+    /// The client or the server is ready, or the connection has yielded before.
+    pub(super) fn ready(&mut self, context: &mut AdoptedContext<'_>) -> Step {
+        match self.stage {
+            Stage::Idle | Stage::InDoubt => self.begin(context),
+            Stage::Relay(_) => self.relay(context),
+            Stage::Lingering if drop_input(&mut self.client, context.scratch) => {
+                Step::Ends(End::Lingered)
+            }
+            Stage::Lingering => Step::Waits,
         }
     }
 
     /// Sees whether a request has come.
-    fn begin(&mut self, id: u64, connection: &mut AdoptedConnection, now: Instant) -> Option<End> {
-        match tcp::peek(&connection.client, &mut [0]) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+    fn begin(&mut self, context: &mut AdoptedContext<'_>) -> Step {
+        match tcp::peek(&self.client, &mut [0]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Waits,
             Ok(1..) => {
-                connection.stage = self.stage_relay(&connection.client, &[]);
-                self.relay(id, connection, now)
+                self.stage = relay(&self.client, context.routes, &[], context.now);
+                self.relay(context)
             }
-            Ok(0) | Err(_) => Some(End::Idle),
+            Ok(0) | Err(_) => Step::Ends(End::Idle),
         }
     }
 
-    /// A rescue of which these bytes are there already.
-    pub(super) fn stage_relay(&self, client: &Client, bytes: &[u8]) -> Stage {
-        let lines = client
-            .peer()
-            .map(|peer| self.configuration.header_lines(peer));
-        let mut exchange = Exchange::new(lines.unwrap_or_default());
-        exchange.client_sent(bytes);
-        Stage::Relay(Box::new(Relay::new(exchange, Instant::now())))
-    }
-
-    fn relay(&mut self, id: u64, connection: &mut AdoptedConnection, now: Instant) -> Option<End> {
-        let (Stage::Relay(relay), Some(local)) = (&mut connection.stage, connection.client.local())
-        else {
-            return Some(End::Idle);
+    fn relay(&mut self, context: &mut AdoptedContext<'_>) -> Step {
+        let (Stage::Relay(relay), Some(local)) = (&mut self.stage, self.client.local()) else {
+            return Step::Ends(End::Idle);
         };
-        let before = relay.exchange.answered();
-        let mut around = Surroundings {
-            registry: self.poll.registry(),
-            token: Token(token(id).0 + 1),
-            target: self.configuration.target(local),
-            now,
-            scratch: &mut self.scratch,
+        let before = relay.answered();
+        let mut around = RelayContext {
+            registry: context.registry,
+            token: context.server,
+            target: context.routes.target(local),
+            now: context.now,
+            scratch: context.scratch,
         };
-        let progress = relay.pump(&mut connection.client, &mut around);
-        let answered = relay.exchange.answered();
-        let deadline = relay.deadline(self.timeouts);
-        self.timers.set(id, deadline);
-        self.worker(connection.worker).tally.rescued += answered - before;
+        let progress = relay.pump(&mut self.client, &mut around);
+        let answered = relay.answered();
+        self.deadline = relay.deadline(context.timeouts);
+        let rescued = Outcome::Rescued(answered - before);
+        context.tallies.count(self.worker, rescued);
         match progress {
-            Progress::Waits => None,
-            Progress::Yields => {
-                self.again.push(id);
-                None
-            }
-            Progress::ClientBroke if answered > 0 => Some(End::Served),
-            Progress::ClientBroke => Some(End::GivenUp("client-broke")),
-            Progress::Ended(ending) => self.conclude(id, connection, answered, ending, now),
+            Progress::Waits => Step::Waits,
+            Progress::Yields => Step::Yields,
+            Progress::ClientBroke if answered > 0 => Step::Ends(End::Served),
+            Progress::ClientBroke => Step::Ends(End::GivenUp("client-broke")),
+            Progress::Ended(ending) => self.conclude(ending, answered, context),
         }
     }
 
     /// Closes as the ending asks for.
     fn conclude(
         &mut self,
-        id: u64,
-        connection: &mut AdoptedConnection,
-        answered: u64,
         ending: Ending,
-        now: Instant,
-    ) -> Option<End> {
+        answered: u64,
+        context: &mut AdoptedContext<'_>,
+    ) -> Step {
         match ending {
-            Ending::ClientLeft if answered == 0 => return Some(End::Idle),
-            Ending::ClientLeft => return Some(End::Served),
-            Ending::Broken { flaw, amid } => {
-                if amid {
-                    connection.client.end_by_reset();
+            Ending::ClientLeft if answered == 0 => return Step::Ends(End::Idle),
+            Ending::ClientLeft => return Step::Ends(End::Served),
+            Ending::Broken { flaw, sent } => {
+                if sent == Sent::Part {
+                    self.client.end_by_reset();
                 }
-                if amid || answered == 0 {
-                    return Some(End::GivenUp(name(flaw)));
+                if sent == Sent::Part || answered == 0 {
+                    return Step::Ends(End::GivenUp(flaw.reason()));
                 }
-                self.worker(connection.worker).give_up(name(flaw));
+                let given_up = Outcome::GivenUp(flaw.reason());
+                context.tallies.count(self.worker, given_up);
             }
             Ending::Answered => {}
         }
-        connection.stage = Stage::Linger;
-        let is_over = connection.client.shut_down(Shutdown::Write).is_err()
-            || drain(&mut connection.client, &mut self.scratch);
-        self.timers.set(id, Some(now + LINGER_TIMEOUT));
-        is_over.then_some(End::Lingered)
+        self.stage = Stage::Lingering;
+        self.deadline = Some(context.now + LINGER_TIMEOUT);
+        let is_over = self.client.shut_down(Shutdown::Write).is_err()
+            || drop_input(&mut self.client, context.scratch);
+        if is_over {
+            Step::Ends(End::Lingered)
+        } else {
+            Step::Waits
+        }
     }
 
-    /// Its deadline has passed.
-    pub(super) fn adopted_timed_out(&mut self, id: u64, now: Instant) {
-        let Some(mut connection) = self.adopted.remove(&id) else {
-            return;
-        };
-        let end = match &mut connection.stage {
-            Stage::Idle => End::Idle,
-            Stage::Doubtful if is_awaited(&connection.client) => End::GivenUp("in-flight"),
-            Stage::Doubtful => {
-                connection.stage = Stage::Idle;
-                self.timers.set(id, Some(now + self.timeouts.idle));
-                self.adopted.insert(id, connection);
-                return;
+    /// The deadline has passed.
+    pub(super) fn timed_out(&mut self, context: &mut AdoptedContext<'_>) -> Step {
+        match &mut self.stage {
+            Stage::Idle => Step::Ends(End::Idle),
+            Stage::InDoubt if is_answer_due(&self.client) => Step::Ends(End::GivenUp("in-flight")),
+            Stage::InDoubt => {
+                self.stage = Stage::Idle;
+                self.deadline = Some(context.now + context.timeouts.idle);
+                Step::Waits
             }
-            Stage::Linger => End::Lingered,
-            Stage::Relay(relay) => {
-                if !relay.is_clients_fault() {
-                    self.adopted.insert(id, connection);
-                    return self.adopted_ready(id, now);
-                }
-                End::GivenUp("time-out")
-            }
-        };
-        self.close(id, connection, end);
-    }
-
-    /// Closes all that are idle: those that have sent nothing by now.
-    pub(super) fn close_idle(&mut self, now: Instant) {
-        let is_idle = |connection: &AdoptedConnection| {
-            matches!(connection.stage, Stage::Idle | Stage::Doubtful)
-        };
-        let idle: Vec<u64> = self
-            .adopted
-            .iter()
-            .filter(|(_, o)| is_idle(o))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in idle {
-            self.adopted_ready(id, now);
-            if self.adopted.get(&id).is_some_and(is_idle)
-                && let Some(connection) = self.adopted.remove(&id)
-            {
-                self.close(id, connection, End::Idle);
-            }
+            Stage::Lingering => Step::Ends(End::Lingered),
+            Stage::Relay(relay) => match relay.timed_out() {
+                TimedOut::Client => Step::Ends(End::GivenUp("time-out")),
+                TimedOut::Connect => self.ready(context),
+            },
         }
     }
 
-    /// Gives up what is still under way.
-    pub(super) fn abandon_adopted(&mut self) {
-        for (id, connection) in std::mem::take(&mut self.adopted) {
-            let end = match connection.stage {
-                Stage::Idle | Stage::Doubtful => End::Idle,
-                Stage::Linger => End::Lingered,
-                Stage::Relay(_) => End::GivenUp("ended"),
-            };
-            self.close(id, connection, end);
+    /// How a connection ends that nobody waits for any more.
+    pub(super) fn end_if_abandoned(&self) -> End {
+        match self.stage {
+            Stage::Idle | Stage::InDoubt => End::Idle,
+            Stage::Lingering => End::Lingered,
+            Stage::Relay(_) => End::GivenUp("ended"),
         }
     }
 
-    fn close(&mut self, id: u64, mut connection: AdoptedConnection, end: End) {
-        self.timers.set(id, None);
-        // The end of our descriptor is not the end of the socket while the worker has one.
-        let _ = self.poll.registry().deregister(&mut connection.client);
-        if connection.is_shared {
-            // It sees an end, and closes.
-            let _ = connection.client.shut_down(Shutdown::Read);
-        }
-        let worker = self.worker(connection.worker);
-        worker.open = worker.open.saturating_sub(1);
-        match end {
-            End::Idle => worker.tally.idle += 1,
-            End::GivenUp(reason) => worker.give_up(reason),
-            End::Served | End::Lingered => {}
+    /// The end of the rescuer's descriptor is not the end of the socket while the worker has one: so
+    /// the poll must be told, and the worker must see an end.
+    pub(super) fn close(mut self, registry: &Registry) {
+        let _ = registry.deregister(&mut self.client);
+        if self.sharing == Sharing::WithWorker {
+            let _ = self.client.shut_down(Shutdown::Read);
         }
     }
+}
+
+/// A rescue of which these bytes are there already.
+fn relay(client: &Client, routes: &Routes, bytes: &[u8], now: Instant) -> Stage {
+    let lines = client.peer().map(|peer| routes.header_lines(peer));
+    let mut exchange = Exchange::new(lines.unwrap_or_default());
+    exchange.client_sent(bytes);
+    Stage::Relay(Box::new(Relay::new(exchange, now)))
 }
 
 /// Whether the kernel had to acknowledge the last request by itself.
-fn is_awaited(client: &Client) -> bool {
-    tcp::counters(client).is_ok_and(|account| account.unread == 0 && !account.is_interactive)
+fn is_answer_due(client: &Client) -> bool {
+    tcp::counters(client).is_ok_and(|counters| counters.unread == 0 && !counters.is_interactive)
 }
 
 /// Reads and drops what comes; whether the client has closed.
-fn drain(client: &mut Client, scratch: &mut [u8]) -> bool {
+fn drop_input(client: &mut Client, scratch: &mut [u8]) -> bool {
     loop {
         match client.read(scratch) {
             Ok(1..) => {}
@@ -260,16 +285,5 @@ fn drain(client: &mut Client, scratch: &mut [u8]) -> bool {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Ok(0) | Err(_) => return true,
         }
-    }
-}
-
-fn name(flaw: Flaw) -> &'static str {
-    match flaw {
-        Flaw::NotHttp => "not-http",
-        Flaw::Framing => "framing",
-        Flaw::LongHead => "long-head",
-        Flaw::Unreachable => "unreachable",
-        Flaw::ServerClosed => "server-closed",
-        Flaw::BadAnswer => "bad-answer",
     }
 }

@@ -1,9 +1,9 @@
-//! Accepts what waits in the listener of a worker that will not do it any more.
+//! Connections that wait in the listeners of workers that will not accept them any more.
 //!
-//! The hazard is `O_NONBLOCK`, which is everybody's: it is set, since a client may leave between
-//! poll and accept. A worker that hangs in accept is not helped by less.
+//! The hazard is `O_NONBLOCK`, which is everybody's who has the listener. It is set, since a client
+//! may leave between poll and accept. A worker that hangs in accept is not helped by less.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::TcpListener as Plain;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,19 +13,121 @@ use mio::net::TcpListener;
 use mio::{Interest, Registry};
 use nix::sys::stat::fstat;
 
-use super::adopted::token;
-use super::process::Rescuer;
+use super::event_source::EventSource;
+use super::tallies::Tallies;
+use super::timers::Timers;
 use crate::sys::{descriptor, procfs};
 
 /// How often to ask whether anything is on its way into the backlog.
 const EMPTY_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
-pub(super) struct Backlog {
+struct Backlog {
     worker: u64,
     listener: TcpListener,
     inode: u64,
-    was_empty: bool,
+    fill: Fill,
+}
+
+/// What was seen of a backlog. One that was empty twice is let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fill {
+    Unknown,
+    EmptyOnce,
+}
+
+#[derive(Debug)]
+pub(super) struct Backlogs {
+    registry: Registry,
+    backlogs: BTreeMap<u64, Backlog>,
+    last_id: u64,
+    timers: Timers,
+}
+
+impl Backlogs {
+    pub(super) fn new(registry: Registry) -> Self {
+        Self {
+            registry,
+            backlogs: BTreeMap::new(),
+            last_id: 0,
+            timers: Timers::default(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.backlogs.is_empty()
+    }
+
+    /// Begins to drain a listener; the number of its backlog.
+    pub(super) fn open(
+        &mut self,
+        worker: u64,
+        listener: OwnedFd,
+        now: Instant,
+        tallies: &mut Tallies,
+    ) -> io::Result<u64> {
+        self.last_id += 1;
+        let id = self.last_id;
+        let backlog = Backlog::open(worker, listener, &self.registry, id)?;
+        self.backlogs.insert(id, backlog);
+        self.timers.set(id, Some(now + EMPTY_CHECK_INTERVAL));
+        tallies.opened(worker);
+        Ok(id)
+    }
+
+    /// Accepts a connection, for a worker; none: nothing waits.
+    pub(super) fn accept(&mut self, id: u64) -> Option<(u64, OwnedFd)> {
+        let backlog = self.backlogs.get_mut(&id)?;
+        loop {
+            match backlog.listener.accept() {
+                Ok((client, _)) => {
+                    backlog.fill = Fill::Unknown;
+                    return Some((backlog.worker, client.into()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                Err(error) => {
+                    log::debug!("cannot accept: {error}");
+                    return None;
+                }
+            }
+        }
+    }
+
+    pub(super) fn next_check(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// A backlog that is to be emptied once more and then [checked](Self::check).
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<u64> {
+        self.timers.pop(now)
+    }
+
+    /// Lets a listener go whose backlog is empty for the second time. Once would not do: a handshake
+    /// may have ended between the accept and the look.
+    pub(super) fn check(&mut self, id: u64, now: Instant, tallies: &mut Tallies) {
+        let Some(backlog) = self.backlogs.get_mut(&id) else {
+            return;
+        };
+        match (backlog.fill, backlog.is_empty()) {
+            (Fill::EmptyOnce, true) => return self.close(id, tallies),
+            (Fill::Unknown, true) => backlog.fill = Fill::EmptyOnce,
+            (Fill::Unknown | Fill::EmptyOnce, false) => backlog.fill = Fill::Unknown,
+        }
+        self.timers.set(id, Some(now + EMPTY_CHECK_INTERVAL));
+    }
+
+    pub(super) fn close_all(&mut self, tallies: &mut Tallies) {
+        let ids: Vec<u64> = self.backlogs.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.close(id, tallies));
+    }
+
+    fn close(&mut self, id: u64, tallies: &mut Tallies) {
+        self.timers.set(id, None);
+        if let Some(backlog) = self.backlogs.remove(&id) {
+            tallies.closed(backlog.worker);
+        }
+    }
 }
 
 impl Backlog {
@@ -33,81 +135,19 @@ impl Backlog {
         descriptor::set_nonblocking(&listener, true)?;
         let inode = fstat(listener.as_fd())?.st_ino;
         let mut listener = TcpListener::from_std(Plain::from(listener));
-        registry.register(&mut listener, token(id), Interest::READABLE)?;
+        let token = EventSource::Backlog(id).token();
+        registry.register(&mut listener, token, Interest::READABLE)?;
         Ok(Self {
             worker,
             listener,
             inode,
-            was_empty: false,
+            fill: Fill::Unknown,
         })
     }
 
-    /// Whether nothing waits in it, half-open connections too.
+    /// Whether nothing waits, half-open connections too.
     fn is_empty(&self) -> bool {
         let lines = procfs::listeners(None, &BTreeSet::from([self.inode])).unwrap_or_default();
         lines.iter().all(|line| line.is_empty())
-    }
-}
-
-impl Rescuer {
-    pub(super) fn open_backlogs(&mut self, worker: u64, listener: OwnedFd, now: Instant) {
-        let id = self.next_id();
-        match Backlog::open(worker, listener, self.poll.registry(), id) {
-            Ok(backlog) => {
-                self.worker(worker).open += 1;
-                self.backlogs.insert(id, backlog);
-                self.backlog_ready(id);
-                self.timers.set(id, Some(now + EMPTY_CHECK_INTERVAL));
-            }
-            Err(error) => log::warn!("worker {worker}: cannot accept what waits for it: {error}"),
-        }
-    }
-
-    /// Accepts all that is there.
-    pub(super) fn backlog_ready(&mut self, id: u64) {
-        while let Some(backlog) = self.backlogs.get_mut(&id) {
-            let worker = backlog.worker;
-            match backlog.listener.accept() {
-                Ok((client, _)) => {
-                    backlog.was_empty = false;
-                    self.worker(worker).tally.held += 1;
-                    if self.is_full() {
-                        self.worker(worker).give_up("too-many");
-                    } else {
-                        self.adopt_accepted(worker, client.into());
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => return log::debug!("cannot accept: {error}"),
-            }
-        }
-    }
-
-    /// Lets a listener go in which twice nothing was.
-    pub(super) fn backlog_late(&mut self, id: u64, now: Instant) {
-        self.backlog_ready(id);
-        let Some(backlog) = self.backlogs.get_mut(&id) else {
-            return;
-        };
-        let is_empty = backlog.is_empty();
-        let is_over = is_empty && backlog.was_empty;
-        backlog.was_empty = is_empty;
-        let worker = backlog.worker;
-        if is_over {
-            self.backlogs.remove(&id);
-            let worker = self.worker(worker);
-            worker.open = worker.open.saturating_sub(1);
-        } else {
-            self.timers.set(id, Some(now + EMPTY_CHECK_INTERVAL));
-        }
-    }
-
-    pub(super) fn close_backlogs(&mut self) {
-        for (id, backlog) in std::mem::take(&mut self.backlogs) {
-            self.timers.set(id, None);
-            let worker = self.worker(backlog.worker);
-            worker.open = worker.open.saturating_sub(1);
-        }
     }
 }

@@ -34,7 +34,7 @@ impl Client {
 
     /// Has the kernel ask a client that says nothing for so long whether it is still there. Without
     /// it, one that vanishes is found out when its time is up.
-    pub(super) fn ask_after(&self, silence: Duration) {
+    pub(super) fn set_keepalive(&self, silence: Duration) {
         let _ = SockRef::from(&self.0).set_tcp_keepalive(&TcpKeepalive::new().with_time(silence));
     }
 

@@ -1,25 +1,42 @@
 //! What becomes of a connection that its worker has closed, or died with: pure.
 //!
-//! The client must see what it would have seen, but for a request that nobody has read. So a close
-//! that is the worker's own wish, or the end of an answer, is passed on at once: an answer without
-//! a length ends with it. Only a connection that was idle when the worker was told to stop is connection.
+//! The client must see what the client would have seen without a rescuer, but for a request that
+//! nobody has read. So a close that the worker wanted, or that ends an answer, is passed on at once:
+//! an answer without a length ends with the close. Only a connection that was idle when the worker
+//! was told to stop is adopted.
+//!
+//! The rows are tried from top to bottom. The order is policy: a connection in the middle of a
+//! message must be given up before anything is asked of answers, because the counters of an upload
+//! look like those of an idle connection.
+//!
+//! | what was seen | the worker wanted to close | the worker was stopping, or died |
+//! | --- | --- | --- |
+//! | unread bytes that begin no request | as below | `GiveUp("not-http")` |
+//! | an answer is due | `Close` | `GiveUp("in-flight")` |
+//! | nothing unread, and the client has closed | `Close` | `Close` |
+//! | an answer since the stop, nothing unread | - | `Close` |
+//! | an answer since the stop, bytes unread | - | `CloseLingering` |
+//! | no request unread | `Close` | `Adopt` |
+//! | a request unread | `Adopt` | `Adopt` |
+//!
+//! Where it is not clear whether an answer is due, `Adopt` is `AdoptInDoubt`.
 
 use std::time::Instant;
 
 use super::request_tracker::{RequestTracker, ResponseDue};
 use crate::wire::http::Beginning;
 
-/// A close this long after the last byte of an answer, in milliseconds, is not its end.
+/// A close this long after the last byte of an answer, in milliseconds, is not the answer's end.
 const LAST_RESPONSE_WITHIN_MS: u32 = 1000;
 
-/// What the worker had been through when it let go.
+/// Why the worker closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CloseCause {
-    /// It closed because it wanted to.
+    /// The worker wanted to.
     Voluntary,
-    /// It was told to stop, or is dead; so many bytes had it written by then.
+    /// The worker was told to stop, or has died.
     Stopping {
-        /// The bytes that it had written when it was told.
+        /// The bytes that the worker had written when it was told.
         written: u64,
     },
 }
@@ -27,46 +44,61 @@ pub(super) enum CloseCause {
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CloseAction {
-    /// Keep it, and answer what comes.
+    /// Keep the connection, and answer what comes.
     Adopt,
-    /// Close it: the worker was done with it.
+    /// Keep the connection until the kernel tells whether the worker has died with a request.
+    AdoptInDoubt,
+    /// Close the connection: the worker was done with it.
     Close,
-    /// Close it, and let the client read the last answer in spite of what it has sent since.
+    /// Close the connection, and let the client read the last answer in spite of what the client
+    /// has sent since.
     CloseLingering,
-    /// Close it: what it was about died with the worker.
+    /// Close the connection: what it was about died with the worker.
     GiveUp(&'static str),
 }
 
-/// Decides.
 pub(super) fn close_action(
     now: Instant,
     tracker: &RequestTracker,
     cause: CloseCause,
 ) -> CloseAction {
-    let counters = tracker.last();
-    let has_request = counters.unread > 0 && tracker.unread() != Beginning::Other;
-    let is_voluntary = cause == CloseCause::Voluntary;
-    match tracker.response_due(now) {
-        _ if tracker.is_mid_message() && !is_voluntary => CloseAction::GiveUp("not-http"),
-        ResponseDue::Yes if is_voluntary => CloseAction::Close,
-        ResponseDue::Yes => CloseAction::GiveUp("in-flight"),
-        _ if counters.is_closed && counters.unread == 0 => CloseAction::Close,
-        _ if is_voluntary && !has_request => CloseAction::Close,
-        _ if has_just_answered(tracker, cause) && counters.unread == 0 => CloseAction::Close,
-        _ if has_just_answered(tracker, cause) => CloseAction::CloseLingering,
-        _ => CloseAction::Adopt,
+    let adopt = match tracker.response_due(now) {
+        ResponseDue::Yes => {
+            return match cause {
+                CloseCause::Voluntary => CloseAction::Close,
+                CloseCause::Stopping { .. } if tracker.is_mid_message() => {
+                    CloseAction::GiveUp("not-http")
+                }
+                CloseCause::Stopping { .. } => CloseAction::GiveUp("in-flight"),
+            };
+        }
+        ResponseDue::No => CloseAction::Adopt,
+        ResponseDue::Unclear => CloseAction::AdoptInDoubt,
+    };
+    match cause {
+        CloseCause::Voluntary if has_request(tracker) => adopt,
+        CloseCause::Voluntary => CloseAction::Close,
+        CloseCause::Stopping { written } => after_stop(tracker, written).unwrap_or(adopt),
     }
 }
 
-/// Whether the close belongs to an answer that was given after all.
-fn has_just_answered(tracker: &RequestTracker, cause: CloseCause) -> bool {
-    match cause {
-        CloseCause::Voluntary => false,
-        CloseCause::Stopping { written } => {
-            let counters = tracker.last();
-            counters.written > written && counters.sent_ago < LAST_RESPONSE_WITHIN_MS
-        }
+/// What is to be done when the worker was stopping and no answer is due; none: adopt.
+fn after_stop(tracker: &RequestTracker, written: u64) -> Option<CloseAction> {
+    let counters = tracker.last();
+    let has_answered = counters.written > written && counters.sent_ago < LAST_RESPONSE_WITHIN_MS;
+    let has_nothing_unread = counters.unread == 0;
+    if tracker.is_mid_message() {
+        Some(CloseAction::GiveUp("not-http"))
+    } else if has_nothing_unread && (counters.is_closed || has_answered) {
+        Some(CloseAction::Close)
+    } else {
+        has_answered.then_some(CloseAction::CloseLingering)
     }
+}
+
+/// Whether bytes are unread that are a request, or may become one.
+fn has_request(tracker: &RequestTracker) -> bool {
+    tracker.last().unread > 0 && tracker.unread() != Beginning::Other
 }
 
 #[cfg(test)]
@@ -137,12 +169,12 @@ mod tests {
 
     #[test]
     fn what_the_worker_had_begun_dies_with_it() {
-        let owed = TcpCounters {
+        let due = TcpCounters {
             received_ago: 10,
             ..IDLE
         };
         assert_eq!(
-            of(owed, Beginning::Undecided, STOPPING),
+            of(due, Beginning::Undecided, STOPPING),
             CloseAction::GiveUp("in-flight")
         );
         let half = TcpCounters { unread: 9, ..IDLE };

@@ -1,14 +1,14 @@
-//! Requests that die in a reader's hands.
+//! Requests that a thread has read and that are lost, because the thread was killed in its read.
 //!
-//! A thread that sleeps in a blocking read of a frozen connection takes what is there when it is
-//! killed: the kernel copies first and sees the signal then. Nobody will ever look at those bytes,
-//! and they are in no buffer any more. So from the moment that the worker is told to stop, a copy
-//! is kept of what is unread where a thread sleeps, to be passed on in their place.
+//! A thread that sleeps in a blocking read of a frozen connection reads what is there when it is
+//! killed: the kernel copies the bytes first and sees the signal then. Nobody will ever look at those
+//! bytes, and they are in no buffer any more. So from the moment when the worker is told to stop, a
+//! copy is kept of what is unread where a thread sleeps, to be passed on in place of the lost bytes.
 //!
-//! The hazard is a request that is done twice: a thread that was interrupted by a signal which it
-//! handles goes on with its bytes. So the copy is used only if the process is dead and nothing was
-//! written since; and, where the sleeper is the thread that signals go to, only for a request that
-//! may be repeated.
+//! The hazard is a request that is done twice: a thread that was interrupted by a signal which the
+//! worker handles goes on with its bytes. So the copy is used only if the process is dead and nothing
+//! was written since. Where the reader is the thread that signals go to, the copy is used only for a
+//! request that may be repeated.
 
 use std::os::fd::OwnedFd;
 
@@ -50,7 +50,7 @@ impl ReadCopy {
         self.at = Some(*counters);
     }
 
-    /// The bytes that were taken since and that nobody has answered.
+    /// The bytes that were read since and that nobody has answered.
     pub(super) fn read_since(&self, now: &TcpCounters) -> Option<&[u8]> {
         let at = self.at.filter(|at| at.written == now.written)?;
         let count = usize::try_from(now.bytes_read().checked_sub(at.bytes_read())?).ok()?;
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(
             copy_get.read_since(&more),
             None,
-            "more was taken than is known"
+            "more was read than is known"
         );
         let post = b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n";
         let (copy_main, now) = copy(post, true);

@@ -1,69 +1,110 @@
 //! The rescuer: a process of its own that holds the connections of workers which are about to end,
-//! so that no request on them is lost. It knows HTTP/1; whatever is not that it leaves alone.
+//! so that no request on them is lost. It knows HTTP/1, and leaves alone whatever is not HTTP/1.
 //!
 //! ```text
 //!              ┌────────── a request waits in it ───────────────────────────────────┐
 //!              │                                                                    ▼
-//!            frozen ─────── the worker closes it ──────► orphan ── a request ──► relayed ─► closed
+//!            frozen ─────── the worker closes it ──────► idle ─── a request ───► relayed ─► closed
 //!              │  ▲                                        │ ▲                     │
-//!   not HTTP,  │  │ Take                                   │ └─ accepted from a    └─ 101: a tunnel
-//!   or told    ▼  │                                        │    worker's queue
+//!   not HTTP,  │  │ Hold                                   │ └─ accepted from a    └─ 101: a tunnel
+//!   or stopping▼  │                                        │    worker's listener
 //!            thawed ──────  the worker closes it ──────►   └─ the client closes, or time is up
+//!
+//!            └── watched connections ──┘                 └──────── adopted connections ────────┘
 //! ```
 //! The order of events for a retiring worker:
 //!
-//! 1. The supervisor sends duplicates of its connections. Each is frozen: nobody wakes for new
-//!    bytes, which stay in the socket's buffer, while the worker answers what it has read. A request
-//!    that comes meanwhile is taken from there and sent to the endpoint, which is the new
-//!    generation's by now: or it would wait for all that the worker has still to do.
-//! 2. When nothing is in flight the worker is *quiet*. What its sleeping readers would take along
-//!    when they die is copied, they are stopped, and it gets its stop signal.
-//! 3. What it closes stays open, because the duplicate is the same socket: an connection. A request that
-//!    waits in it, or comes later, is sent to the endpoint, too.
-//! 4. What it keeps for longer thaws, is its own, and becomes an orphan when it is closed.
+//! 1. The supervisor sends duplicates of the worker's connections. Each is frozen: nobody wakes for
+//!    new bytes, which stay in the socket's buffer, while the worker answers what it has read. A
+//!    request that comes meanwhile is read from there and sent to the endpoint, which is the new
+//!    generation's by now: else the request would wait for all that the worker has still to do.
+//! 2. When nothing is in flight the worker is *idle*. What its sleeping readers would take along when
+//!    they die is copied, the readers are stopped, and the worker gets its stop signal.
+//! 3. What the worker closes stays open, because the duplicate is the same socket: the connection is
+//!    adopted. A request that waits in it, or comes later, is sent to the endpoint, too.
+//! 4. What the worker keeps for longer thaws, and is adopted when the worker closes it.
 //!
-//! The hazards. Bytes that are read from a connection that the worker still has are lost to it: so
-//! nothing is read before a look at all its descriptors, but for a whole request that it has left
-//! alone. A close that we hold back is a client that
-//! waits: so a connection on which the worker has just spoken is closed with it. And a rescuer that
-//! dies leaves frozen connections behind: the supervisor then thaws what it can still fetch
+//! The hazards. Bytes that are read from a connection which the worker still has are lost to the
+//! worker: so nothing is read before a look at all descriptors of the worker, but for a whole request
+//! that the worker has left alone. A close that is held back is a client that waits: so a connection
+//! on which the worker has just written is closed with it. And a rescuer that dies leaves frozen
+//! connections behind: the supervisor then thaws those that it can still get at
 //! ([`tcp::thaw`](crate::sys::tcp::thaw)) and interrupts the readers.
 //!
-//! | file | what it does |
+//! The words: a connection that the worker may still have is *watched*; one that the worker has let go
+//! of is *adopted*. The supervisor *holds* connections by orders, and the rescuer *reports*.
+//!
+//! Each part uses only parts below it. Events and orders come in at `rescuer`, which hands what one part
+//! gives to the next; no part knows of another one in its own row.
+//!
+//! | part | files | uses |
+//! | --- | --- | --- |
+//! | the process | `process` | `rescuer` |
+//! | the parts put together | `rescuer` | all below |
+//! | retiring workers | `retiring_workers`, `retiring_worker` | `watched_connections`, pure rules, `tallies` |
+//! | their connections | `watched_connections`, `watched_connection` | `readers`, `process_tree`, `lost_reads`, `waiting_request`, `request_tracker` |
+//! | adopted connections | `adopted_connections`, `adopted`, `adoption` | `relay`, `client`, `routes`, `timers`, `tallies` |
+//! | bytes of one rescue | `relay` | `client`, `server_connection` |
+//! | listeners that are drained | `backlog` | `timers`, `tallies` |
+//! | the supervisor | `supervisor_channel` | the wire |
+//!
+//! | file | what it knows |
 //! | --- | --- |
-//! | `process` | the loop: readiness and time |
-//! | `orders` | what the supervisor wants |
-//! | `worker` | one retiring worker and what it still has |
-//! | `watch` | looks at what workers have: the frost, the quiet, the closes |
-//! | `request_tracker` | whether a request is in flight, from what the kernel counts |
-//! | `close_action` | what becomes of a connection that the worker has closed |
-//! | `waiting` | requests that come while the worker becomes quiet |
-//! | `lost_reads` | what a reader took that was killed in its sleep |
-//! | `adoption` | how connections become ours alone |
+//! | `adopted` | one connection that the worker has let go of |
+//! | `adopted_connections` | all of those, and their deadlines |
+//! | `adoption` | how a connection is adopted |
+//! | `backlog` | what waits in a listener that nobody accepts from |
 //! | `client` | the client's end, which the worker may have, too |
-//! | `adopted` | connections that are ours alone |
+//! | `client_activity` | when clients have sent requests: pure |
+//! | `close_action` | what follows when the worker closes a connection: pure |
+//! | `event_source` | what an event of the poll is about |
+//! | `interruptions` | when blocked readers are looked for: pure |
+//! | `lifetime` | how long the rescuer stays: pure |
+//! | `lost_reads` | what a reader took that was killed in its sleep |
+//! | `phase` | how far a worker's retirement is: pure |
+//! | `process_tree` | a worker's processes, and where its sockets are |
+//! | `readers` | the threads that sleep in reads |
 //! | `relay` | moves the bytes of one rescue |
-//! | `report` | what the supervisor is told |
-//! | `backlog` | accepts what waits in a listener nobody accepts from |
-//! | `route` | where a request is sent |
+//! | `request_tracker` | whether a request is in flight, from what the kernel counts: pure |
+//! | `retiring_worker` | one retiring worker |
+//! | `retiring_workers` | all of them, and when to look again |
+//! | `routes` | where a request is sent |
+//! | `server_connection` | the server's end |
+//! | `supervisor_channel` | orders in, reports out |
+//! | `tallies` | what became of the connections |
 //! | `timers` | one deadline for each connection |
+//! | `waiting_request` | a request that the worker has left alone |
+//! | `watched_connection` | one connection that the worker may still have |
+//! | `watched_connections` | all of those that one worker may have |
 
 mod adopted;
+mod adopted_connections;
 mod adoption;
 mod backlog;
 mod client;
+mod client_activity;
 mod close_action;
+mod event_source;
+mod interruptions;
+mod lifetime;
 mod lost_reads;
-mod orders;
+mod phase;
 mod process;
+mod process_tree;
+mod readers;
 mod relay;
-mod report;
 mod request_tracker;
-mod route;
+mod rescuer;
+mod retiring_worker;
+mod retiring_workers;
+mod routes;
+mod server_connection;
+mod supervisor_channel;
+mod tallies;
 mod timers;
-mod waiting;
-mod watch;
-mod worker;
+mod waiting_request;
+mod watched_connection;
+mod watched_connections;
 
 pub use process::run;
 

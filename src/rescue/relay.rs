@@ -1,14 +1,14 @@
-//! Moves the bytes of one rescue between the client's socket and the server's. What they mean is
+//! Moves the bytes of one rescue between the client's socket and the server's. What the bytes mean is
 //! the [`Exchange`]'s business.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
+use mio::{Registry, Token};
 
 use super::client::Client;
+use super::server_connection::{ServerConnection, later};
 use crate::wire::http::{Ending, Exchange};
 
 /// How long a connection to the server may take.
@@ -18,8 +18,8 @@ const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// So often bytes are moved before others have their turn.
 const MAX_ROUNDS: usize = 16;
 
-/// What a rescue needs from outside.
-pub(super) struct Surroundings<'a> {
+/// What a relay needs from outside.
+pub(super) struct RelayContext<'a> {
     pub(super) registry: &'a Registry,
     /// The server connection's token.
     pub(super) token: Token,
@@ -38,22 +38,21 @@ pub(super) struct ClientTimeouts {
 
 #[derive(Debug)]
 pub(super) struct Relay {
-    pub(super) exchange: Exchange,
-    server: Option<Server>,
+    exchange: Exchange,
+    /// The number of the attempt, and its connection.
+    server: Option<(u32, ServerConnection)>,
     /// When a byte was moved last.
     moved: Instant,
     /// Since when a head is awaited.
     head_since: Option<Instant>,
 }
 
-#[derive(Debug)]
-struct Server {
-    stream: TcpStream,
-    attempt: u32,
-    since: Instant,
-    is_connected: bool,
-    /// It takes nothing more, but may still say something.
-    is_deaf: bool,
+/// Who has let a deadline pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TimedOut {
+    Client,
+    /// The connection to the server: another one is tried.
+    Connect,
 }
 
 /// Where a rescue is when no more bytes can be moved.
@@ -79,13 +78,17 @@ impl Relay {
         }
     }
 
-    /// When timeouts ends; none: the server may take its time.
+    /// How many requests have been answered.
+    pub(super) fn answered(&self) -> u64 {
+        self.exchange.answered()
+    }
+
+    /// When [`Self::timed_out`] is to be called; none: the server may take its time.
     pub(super) fn deadline(&self, timeouts: ClientTimeouts) -> Option<Instant> {
-        let connecting = self.server.as_ref().filter(|server| !server.is_connected);
         if !self.exchange.to_client().is_empty() {
             Some(self.moved + WRITE_STALL_TIMEOUT)
-        } else if let Some(server) = connecting {
-            Some(server.since + CONNECT_TIMEOUT)
+        } else if let Some(since) = self.connecting_since() {
+            Some(since + CONNECT_TIMEOUT)
         } else if self.exchange.awaits_body() {
             Some(self.moved + timeouts.idle)
         } else {
@@ -93,22 +96,20 @@ impl Relay {
         }
     }
 
-    /// ClientTimeouts has ended. Whether it is the client's fault: if not, another connection to the
-    /// server is tried.
-    pub(super) fn is_clients_fault(&mut self) -> bool {
-        let is_connecting = self
-            .server
-            .as_ref()
-            .is_some_and(|server| !server.is_connected);
-        if self.exchange.to_client().is_empty() && is_connecting {
+    pub(super) fn timed_out(&mut self) -> TimedOut {
+        if self.exchange.to_client().is_empty() && self.connecting_since().is_some() {
             self.exchange.server_failed(false);
-            return false;
+            return TimedOut::Connect;
         }
-        true
+        TimedOut::Client
+    }
+
+    fn connecting_since(&self) -> Option<Instant> {
+        self.server.as_ref()?.1.connecting_since()
     }
 
     /// Moves what can be moved.
-    pub(super) fn pump(&mut self, client: &mut Client, around: &mut Surroundings<'_>) -> Progress {
+    pub(super) fn pump(&mut self, client: &mut Client, around: &mut RelayContext<'_>) -> Progress {
         for _ in 0..MAX_ROUNDS {
             match self.round(client, around) {
                 Err(_) => return Progress::ClientBroke,
@@ -126,7 +127,7 @@ impl Relay {
     }
 
     /// One turn in each direction; whether anything moved. An error is the client's.
-    fn round(&mut self, client: &mut Client, around: &mut Surroundings<'_>) -> io::Result<bool> {
+    fn round(&mut self, client: &mut Client, around: &mut RelayContext<'_>) -> io::Result<bool> {
         let mut moved = self.read_client(client, around.scratch)?;
         moved |= self.connect(around);
         moved |= self.write_server();
@@ -164,80 +165,56 @@ impl Relay {
     }
 
     /// Has the connection to a server that is wanted, and no other.
-    fn connect(&mut self, around: &Surroundings<'_>) -> bool {
+    fn connect(&mut self, around: &RelayContext<'_>) -> bool {
         let wanted = self.exchange.attempt();
-        if self.server.as_ref().map(|server| server.attempt) == wanted {
-            return self.check_connected();
+        if let Some((attempt, server)) = &mut self.server
+            && Some(*attempt) == wanted
+        {
+            return server.finish_connecting().unwrap_or_else(|_| {
+                self.exchange.server_failed(false);
+                true
+            });
         }
         self.server = None;
         let Some(attempt) = wanted else {
             return false;
         };
-        match open(around) {
-            Ok(stream) => {
-                self.server = Some(Server {
-                    stream,
-                    attempt,
-                    since: around.now,
-                    is_connected: false,
-                    is_deaf: false,
-                });
-            }
+        let RelayContext { target, now, .. } = *around;
+        match ServerConnection::open(target, around.registry, around.token, now) {
+            Ok(server) => self.server = Some((attempt, server)),
             Err(error) => {
-                log::debug!("cannot connect to {}: {error}", around.target);
+                log::debug!("cannot connect to {target}: {error}");
                 self.exchange.server_failed(false);
             }
         }
         true
     }
 
-    fn check_connected(&mut self) -> bool {
-        let Some(server) = self.server.as_mut().filter(|server| !server.is_connected) else {
-            return false;
-        };
-        match server.stream.take_error() {
-            Ok(None) if server.stream.peer_addr().is_err() => return false,
-            Ok(None) => server.is_connected = true,
-            Ok(Some(_)) | Err(_) => self.exchange.server_failed(false),
-        }
-        true
-    }
-
     fn write_server(&mut self) -> bool {
-        let Some(server) = self.server.as_mut().filter(|server| server.is_connected) else {
+        let Some((_, server)) = &mut self.server else {
             return false;
         };
         let bytes = self.exchange.to_server();
         if bytes.is_empty() {
-            if self.exchange.is_server_input_over() && !server.is_deaf {
-                server.is_deaf = true;
-                // If it is gone already, the next read tells.
-                let _ = server.stream.shutdown(Shutdown::Write);
+            if self.exchange.is_server_input_over() {
+                server.end_input();
             }
             return false;
         }
-        let length = bytes.len();
-        let written = if server.is_deaf {
-            Ok(Some(length))
-        } else {
-            later(server.stream.write(bytes))
-        };
-        server.is_deaf |= written.is_err();
-        // What it does not want is dropped: it may have answered before it stopped to listen.
-        let count = written.unwrap_or(Some(length));
+        let count = server.write(bytes);
         self.exchange.was_sent_to_server(count.unwrap_or(0));
         count.is_some()
     }
 
     fn read_server(&mut self, scratch: &mut [u8]) -> bool {
-        let Some(server) = self.server.as_mut().filter(|server| server.is_connected) else {
+        let Some((_, server)) = &mut self.server else {
             return false;
         };
         let room = self.exchange.room_from_server().min(scratch.len());
         let Some(room) = scratch.get_mut(..room).filter(|room| !room.is_empty()) else {
             return false;
         };
-        match later(server.stream.read(room)) {
+        match server.read(room) {
             Ok(None) => return false,
             Ok(Some(0)) => self.exchange.server_closed(),
             Ok(Some(count)) => self
@@ -246,27 +223,5 @@ impl Relay {
             Err(_) => self.exchange.server_failed(true),
         }
         true
-    }
-}
-
-fn open(around: &Surroundings<'_>) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect(around.target)?;
-    // Heads and bodies are passed on as they come, in small pieces sometimes.
-    let _ = stream.set_nodelay(true);
-    around.registry.register(
-        &mut stream,
-        around.token,
-        Interest::READABLE | Interest::WRITABLE,
-    )?;
-    Ok(stream)
-}
-
-/// None: not now.
-fn later(result: io::Result<usize>) -> io::Result<Option<usize>> {
-    match result {
-        Ok(count) => Ok(Some(count)),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
-        Err(error) => Err(error),
     }
 }

@@ -1,17 +1,18 @@
 //! Whether a request is in flight on a connection that a worker has, from what the kernel counts:
 //! pure, over a series of looks.
 //!
-//! A request that was read and not answered is *owed*. Between two looks the counts say what
-//! happened: bytes were taken (owed), bytes were written (paid), or both, and then the order
-//! decides: unread bytes are the client's next request, which it sends when it has its answer;
-//! without them the kernel's two time stamps tell, if they differ. They have the resolution of
-//! the clock tick, and on a busy connection they are equal most of the time: then it is *unclear*.
-//! What makes it clear is an acknowledgement. An answer acknowledges its request; a request that
-//! has none is acknowledged by itself after a while, and the kernel remembers that it had to.
+//! An answer is *due* for a request that was read and not answered. Between two looks the counters
+//! say what happened: bytes were read (an answer is due), bytes were written (none is), or both, and
+//! then the order decides. Unread bytes are the client's next request, which the client sends when it
+//! has its answer. Without unread bytes the kernel's two time stamps tell, if they differ. The stamps
+//! have the resolution of the clock tick, and on a busy connection they are equal most of the time:
+//! then it is *unclear* whether an answer is due. An acknowledgement makes it clear. An answer
+//! acknowledges its request. The kernel acknowledges a request that has no answer after a while, and
+//! remembers that it had to.
 //!
-//! The frost takes hold of a connection only when its worker next waits for it: one that is about to
-//! read, or has been told of the bytes already, reads them. So a worker is quiet only when all its
-//! connections have been idle for a while, and it sleeps.
+//! Freezing a connection takes effect only when the worker next waits for it: a worker that is about
+//! to read, or has been woken for the bytes already, reads them. So a worker is idle only when all of
+//! its connections have been idle for a while, and the worker sleeps.
 //!
 //! Another hazard is a blocking read that has taken bytes and sleeps with them: it looks like a request
 //! that takes long. Only an interruption tells the two apart.
@@ -27,14 +28,14 @@ pub(super) const MAX_RESPONSE_PAUSE: Duration = Duration::from_millis(20);
 /// machine's being busy).
 const TIMER_SLACK: Duration = Duration::from_millis(20);
 /// An unclear connection on which nothing has happened for this long is idle: an answer that takes
-/// longer would not come within the quiet time-out either.
+/// longer would not come within the supervisor's quiet time-out either.
 const UNCLEAR_TIMEOUT: Duration = Duration::from_secs(5);
 /// A request that is unread for so long is not about to be read.
 const UNREAD_BEFORE_TAKEOVER: Duration = Duration::from_millis(5);
-/// A reader that sleeps with its bytes shows after this long.
+/// A read that goes on for so long with bytes that it has may be blocked.
 const BLOCKED_AFTER: Duration = Duration::from_millis(15);
 
-/// Whether an answer is owed.
+/// Whether an answer is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ResponseDue {
     No,
@@ -102,7 +103,7 @@ impl RequestTracker {
         self.unread = unread;
     }
 
-    /// Whether the worker owes nothing on this connection.
+    /// Whether no answer is due on this connection, and none is being written.
     pub(super) fn is_idle(&self, now: Instant) -> bool {
         let rest = self.idle_for(now);
         match self.response_due(now) {
@@ -114,7 +115,7 @@ impl RequestTracker {
     }
 
     /// Whether the request that waits unread can be answered by somebody else: the worker is not
-    /// about to read it, and has said all that comes before it.
+    /// about to read the request, and has written all that comes before its answer.
     pub(super) fn is_request_waiting(&self, now: Instant) -> bool {
         let is_left_alone = now.saturating_duration_since(self.arrived) >= UNREAD_BEFORE_TAKEOVER;
         self.has_request() && is_left_alone && !self.is_pipelining && self.is_idle(now)
@@ -135,12 +136,12 @@ impl RequestTracker {
         self.last.unread > 0 && self.unread == Beginning::Other
     }
 
-    /// Whether a reader may be asleep with bytes that it has.
+    /// Whether a reader may sleep with bytes that it has.
     pub(super) fn may_have_blocked_reader(&self, now: Instant) -> bool {
         self.idle_for(now) >= BLOCKED_AFTER && self.response_due(now) != ResponseDue::No
     }
 
-    /// Whether an answer is owed, as far as that is known by now.
+    /// Whether an answer is due, as far as that is known by now.
     pub(super) fn response_due(&self, now: Instant) -> ResponseDue {
         let acknowledged = Duration::from_millis(self.last.ack_delay.into()) + TIMER_SLACK;
         match self.response {
@@ -149,7 +150,7 @@ impl RequestTracker {
             // The client, or the server, may have made the kernel forget.
             ResponseDue::Unclear if self.idle_for(now) >= UNCLEAR_TIMEOUT => ResponseDue::Unclear,
             ResponseDue::Unclear => ResponseDue::Yes,
-            response => response,
+            ResponseDue::No | ResponseDue::Yes => self.response,
         }
     }
 
@@ -162,7 +163,7 @@ impl RequestTracker {
     }
 }
 
-/// What is owed when bytes were both taken and written.
+/// Whether an answer is due when bytes were both read and written.
 fn order(counters: &TcpCounters) -> ResponseDue {
     let is_answered = counters.unread > 0 || counters.is_unacknowledged;
     if is_answered || counters.sent_ago < counters.received_ago {
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_was_read_is_owed_however_long_it_takes() {
+    fn a_request_that_was_read_is_due_an_answer_however_long_it_takes() {
         let (now, mut tracker) = tracker(TcpCounters {
             received_ago: 990,
             ..AT_REST
@@ -267,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn pipelined_requests_behind_one_that_is_owed_do_not_pay_it() {
+    fn pipelined_requests_behind_one_that_is_being_answered_do_not_end_it() {
         let (now, mut tracker) = tracker(TcpCounters {
             received_ago: 990,
             ..AT_REST

@@ -26,30 +26,46 @@ pub struct Instruction {
     pub k: u32,
 }
 
+/// Why a program could not be attached.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// The socket does not listen, or does not any more. The kernel would take the program, for a
+    /// group of the socket's own, and the steering would be lost without a word.
+    #[error("{ATTACH}: it does not listen; {ADVICE}")]
+    NotListening,
+    /// More instructions than a program can have.
+    #[error("{ATTACH}: the program has {0} instructions; {ADVICE}")]
+    TooLong(usize),
+    /// The kernel said no. `ENOMEM`: the program is longer than `net.core.optmem_max` lets it be.
+    /// `EPERM`: the listener's filters are locked (`SO_LOCK_FILTER`). `EINVAL`: the listener has no
+    /// `SO_REUSEPORT`.
+    #[error("{ATTACH}: {0}; {ADVICE}")]
+    Os(#[from] io::Error),
+}
+
+const ATTACH: &str = "cannot attach a steering program to the listener's group";
+const ADVICE: &str = "see that it still listens, or do without steering (--steering none)";
+
 /// Makes `program` the steering of the group that `listener` is in, in place of the program before.
 ///
 /// Any listening member will do: the program is the group's, later members get it too, and it outlives
 /// the member. Replacing it is atomic for each packet. No privilege is needed
-/// (`SO_ATTACH_REUSEPORT_CBPF`, socket(7); for TCP since Linux 4.5).
+/// (`SO_ATTACH_REUSEPORT_CBPF`, socket(7); for TCP since Linux 4.6).
 ///
 /// # Errors
-///
-/// `NotConnected` when the socket does not listen, or does not any more: the kernel would take the
-/// program, for a group of its own, and the steering would be lost without a word. `ENOMEM` when the program is longer than
-/// `net.core.optmem_max` lets it be, `EPERM` when the listener's filters are locked
-/// (`SO_LOCK_FILTER`), `EINVAL` when it has no `SO_REUSEPORT`. The program before stays attached.
-pub fn attach(listener: &impl AsFd, program: &[Instruction]) -> io::Result<()> {
-    if !getsockopt(listener, AcceptConn).map_err(|errno| attach_error(errno.into()))? {
-        return Err(attach_error(io::ErrorKind::NotConnected.into()));
+/// See [`AttachError`]. The program before stays attached.
+pub fn attach(listener: &impl AsFd, program: &[Instruction]) -> Result<(), AttachError> {
+    if !getsockopt(listener, AcceptConn).map_err(io::Error::from)? {
+        return Err(AttachError::NotListening);
     }
     let mut filter: Vec<libc::sock_filter> = program.iter().map(raw).collect();
-    let len = u16::try_from(filter.len())
-        .map_err(|_| attach_error(io::ErrorKind::InvalidInput.into()))?;
+    let len = u16::try_from(filter.len()).map_err(|_| AttachError::TooLong(filter.len()))?;
     let fprog = libc::sock_fprog {
         len,
         filter: filter.as_mut_ptr(),
     };
-    setsockopt(listener, AttachReusePortCbpf, &fprog).map_err(|errno| attach_error(errno.into()))
+    let attached = setsockopt(listener, AttachReusePortCbpf, &fprog);
+    attached.map_err(|errno| AttachError::Os(errno.into()))
 }
 
 fn raw(instruction: &Instruction) -> libc::sock_filter {
@@ -57,13 +73,7 @@ fn raw(instruction: &Instruction) -> libc::sock_filter {
     libc::sock_filter { code, jt, jf, k }
 }
 
-fn attach_error(cause: io::Error) -> io::Error {
-    let what = "cannot attach a steering program to the listener's group";
-    let advice = "see that it still listens, or do without steering (--steering none)";
-    io::Error::new(cause.kind(), format!("{what}: {cause}; {advice}"))
-}
-
-/// Makes a listener that leaves invisible to the kernel's search, though it keeps its seat in the group.
+/// Makes a listener that leaves invisible to the kernel's search, though it keeps its index in the group.
 ///
 /// Without it a close can lose a connection that the program sends elsewhere. A SYN's search walks the
 /// list of listeners and asks the first that fits for its group. A closing listener is taken out of its
@@ -79,7 +89,7 @@ fn attach_error(cause: io::Error) -> io::Error {
 /// # Errors
 ///
 /// `EPERM` when its worker has bound it to an interface, or on older kernels; `ENOPROTOOPT` before
-/// 5.1. It can be closed all the same, but under load about one close in two hundred of the listener
+/// 5.1. It can be closed all the same, but under load a close in some hundreds or thousands of the listener
 /// that is found first then loses a connection.
 pub fn hide(listener: &impl AsFd) -> io::Result<()> {
     SockRef::from(listener).bind_device_by_index_v4(NO_INTERFACE)

@@ -69,7 +69,7 @@ const PEER_CLOSED: [u8; 4] = [6, 8, 9, 11];
 
 /// Lets nobody wake up for data until [`thaw`]: `SO_RCVLOWAT` at the most that the kernel takes
 /// (socket(7); honoured by poll and epoll since Linux 2.6.28 and 4.18). What is already being read
-/// goes on, a direct nonblocking read gets data nevertheless, and an end or an error is told.
+/// goes on, a direct nonblocking read gets data nevertheless, and an end or an error wakes everybody.
 ///
 /// A blocking read that begins after this returns only with as much as was asked for: it takes
 /// what is there and sleeps on. Only a signal or an end brings it back, not even [`thaw`].
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_told_in_spite_of_the_frost() {
+    fn an_end_wakes_also_a_reader_of_a_frozen_connection() {
         let (client, server) = pair();
         freeze(&server).unwrap();
         drop(client);

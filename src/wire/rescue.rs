@@ -1,24 +1,24 @@
-//! What the supervisor and the rescuer say to each other: a JSON object a message, over a Unix
+//! The messages between the supervisor and the rescuer: a JSON object a message, over a Unix
 //! `SOCK_SEQPACKET` socket, with descriptors where the message says so.
 //!
 //! ```text
-//!  supervisor                           rescuer
-//!   Hold (connections) … AllSent ───────►          holds them, freezes them
-//!                              ◄─────── Holding
-//!                              ◄─────── BlockedReaders    (only if its readers block)
-//!   ReadersInterrupted                ───────►
-//!                              ◄─────── Idle    no request is in flight
-//!   PrepareStop                       ───────►
-//!                              ◄─────── Readers    (its readers are stopped)
-//!   ReadersStopped                    ───────►
-//!                              ◄─────── StopChecked  (now the stop signal, or all once more)
-//!   Hold … AllSent               ───────►          connections that were accepted late
-//!   WorkerExited                       ───────►
-//!                              ◄─────── Progress, sometimes
-//!                              ◄─────── Finished all of its connections are done
+//!  supervisor                         rescuer
+//!   Hold (connections) … AllSent ──►            holds the connections and freezes them
+//!                                ◄── Holding
+//!                                ◄── BlockedReaders   only if the worker's readers block
+//!   ReadersInterrupted ────────────►
+//!                                ◄── Idle             no request is in flight
+//!   Hold … AllSent ────────────────►            connections that were accepted late
+//!   PrepareStop ───────────────────►
+//!                                ◄── Readers          what they would take along is copied
+//!   ReadersStopped ────────────────►
+//!                                ◄── StopChecked      now the stop signal, or PrepareStop once more
+//!   WorkerExited ──────────────────►
+//!                                ◄── Progress         sometimes
+//!                                ◄── Finished         all connections of the worker are done
 //! ```
-//! The stop signal waits for `StopChecked`: what a worker writes after it may be its last answer, and what
-//! a reader of its takes along when it dies must have been copied before.
+//! The stop signal waits for `StopChecked`: what a worker writes after it may be the worker's last
+//! answer, and what a reader takes along when it dies must have been copied before.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -31,7 +31,7 @@ pub const MAX_MESSAGE_LEN: usize = 32 * 1024;
 /// The most threads in one message.
 pub const MAX_THREADS: usize = 1000;
 
-/// The most connections in one [`Order::Hold`]: one message's descriptors, and some to spare.
+/// The most connections in one [`Order::Hold`]: fewer than one message may have descriptors.
 pub const MAX_CONNECTIONS: usize = 200;
 
 /// What a rescuer is started with, as its first argument.
@@ -45,11 +45,11 @@ pub struct Configuration {
     pub rescue_timeout_ms: u64,
     /// How long a client may take for a request's head, in milliseconds.
     pub header_timeout_ms: u64,
-    /// How long to go on when the supervisor is gone, in milliseconds.
+    /// How long to go on when the supervisor has gone, in milliseconds.
     pub drain_timeout_ms: u64,
     /// How many connections to hold at most.
     pub max_connections: usize,
-    /// What the server is told of the client.
+    /// Which header line names the client to the server.
     pub forwarded: Forwarded,
 }
 
@@ -75,20 +75,20 @@ pub enum Forwarded {
     XForwardedFor,
 }
 
-/// What the supervisor says.
+/// What the supervisor orders.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "order", rename_all = "kebab-case")]
 pub enum Order {
-    /// Hold these connections, whose descriptors come along in this order.
+    /// Hold these connections, whose descriptors come along.
     Hold {
         /// The retiring worker.
         worker: u64,
         /// Its first process.
         pid: i32,
-        /// Where they come from.
+        /// Where the connections come from, in the order of their descriptors.
         connections: Vec<Descriptor>,
     },
-    /// All have come, for now.
+    /// All connections have come, for now.
     AllSent {
         /// The retiring worker.
         worker: u64,
@@ -138,7 +138,7 @@ pub struct Descriptor {
     pub inode: u64,
 }
 
-/// What the rescuer says.
+/// What the rescuer reports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "report", rename_all = "kebab-case")]
 pub enum Report {
@@ -157,7 +157,7 @@ pub enum Report {
         /// The threads.
         threads: Vec<i32>,
     },
-    /// No request of the worker's is in flight any more; said once.
+    /// No request of the worker's is in flight any more. Reported once.
     Idle {
         /// The worker.
         worker: u64,
@@ -174,18 +174,18 @@ pub enum Report {
     StopChecked {
         /// The worker.
         worker: u64,
-        /// Whether nothing was taken since [`Report::Readers`] of which there is no copy: else let it
-        /// be answered first.
+        /// Whether nothing was read since [`Report::Readers`] of which there is no copy. Else the request
+        /// must be answered first.
         may_stop: bool,
     },
-    /// What has become of the worker's connections so far; said when it has changed, but not often.
+    /// What has become of the worker's connections so far. Reported when it has changed, but not often.
     Progress {
         /// The worker.
         worker: u64,
         /// What became of its connections.
         tally: Tally,
     },
-    /// Everything of the worker's is done, or the rescuer ends.
+    /// All connections of the worker are done, or the rescuer ends.
     Finished {
         /// The worker.
         worker: u64,

@@ -36,7 +36,7 @@ fn a_request_that_came_before_the_worker_left_is_answered_too() {
     rescuer.hold_own(&[&worker]);
     rescuer.wait_idle();
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
-    rescuer.readers_to_stop();
+    rescuer.prepare_stop();
     drop(worker);
     assert!(read_all(&mut client).ends_with("\r\n\r\nnew"));
 }
@@ -203,7 +203,7 @@ fn a_client_that_dawdles_is_not_waited_for() {
     let rescuer = Rescuer::start(&configuration);
     rescuer.hold_own(&[&worker]);
     rescuer.wait_idle();
-    rescuer.readers_to_stop();
+    rescuer.prepare_stop();
     drop(worker);
     client.write_all(b"GET / HT").unwrap();
     assert_eq!(read_all(&mut client), "");
@@ -219,7 +219,7 @@ fn an_idle_connection_is_closed_when_its_time_is_up() {
     let rescuer = Rescuer::start(&configuration);
     rescuer.hold_own(&[&worker]);
     rescuer.wait_idle();
-    rescuer.readers_to_stop();
+    rescuer.prepare_stop();
     drop(worker);
     assert_eq!(read_all(&mut client), "");
     assert_eq!(rescuer.final_tally().idle, 1);

@@ -1,4 +1,4 @@
-//! Real servers that nobody told of us, and clients that are never idle.
+//! Real servers that know nothing of the rescuer, and clients that are never idle.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -106,7 +106,7 @@ fn read_answer(stream: &mut TcpStream) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes[..length]).into_owned())
 }
 
-/// Does what the supervisor does until the worker is quiet; how many threads were interrupted.
+/// Does what the supervisor does until the worker is idle; how many threads were interrupted.
 fn wait_until_idle(rescuer: &Rescuer, server: &Server) -> usize {
     let (connections, sockets) = server.connections();
     let numbers: Vec<RawFd> = sockets.iter().map(AsRawFd::as_raw_fd).collect();
@@ -149,10 +149,10 @@ fn retire(test: &str, command: &str) {
     let since = Instant::now();
     let interrupted = wait_until_idle(&rescuer, &old);
     println!(
-        "{test}: quiet after {:?}, {interrupted} interruptions",
+        "{test}: idle after {:?}, {interrupted} interruptions",
         since.elapsed()
     );
-    let stopped = rescuer.prepare_stop();
+    let stopped = rescuer.stop_readers();
     kill(Pid::from_raw(old.pid()), Signal::SIGTERM).unwrap();
     drop(stopped);
     old.process.wait().unwrap();

@@ -126,7 +126,7 @@ impl Rescuer {
     }
 
     /// Says that the stop signal comes; the threads that are to be stopped before it.
-    pub(crate) fn readers_to_stop(&self) -> Vec<i32> {
+    pub(crate) fn prepare_stop(&self) -> Vec<i32> {
         self.order(&Order::PrepareStop { worker: WORKER }, &[]);
         match self.next_report() {
             Report::Readers {
@@ -137,9 +137,9 @@ impl Rescuer {
     }
 
     /// Stops the threads that the stop signal would wake in their reads, as the supervisor does.
-    pub(crate) fn prepare_stop(&self) -> StoppedThreads {
+    pub(crate) fn stop_readers(&self) -> StoppedThreads {
         loop {
-            let stopped = stop_threads(self.readers_to_stop()).0;
+            let stopped = stop_threads(self.prepare_stop()).0;
             self.order(&Order::ReadersStopped { worker: WORKER }, &[]);
             match self.next_report() {
                 Report::StopChecked { may_stop: true, .. } => return stopped,
@@ -212,7 +212,7 @@ pub(crate) fn adopted(connect: SocketAddr) -> (Rescuer, TcpStream) {
     let rescuer = Rescuer::start(&configuration(worker.local_addr().unwrap(), connect));
     rescuer.hold_own(&[&worker]);
     rescuer.wait_idle();
-    rescuer.readers_to_stop();
+    rescuer.prepare_stop();
     drop(worker);
     (rescuer, client)
 }

@@ -11,7 +11,7 @@ fn adopted_within(header_timeout_ms: u64, connect: SocketAddr) -> (Rescuer, TcpS
     });
     rescuer.hold_own(&[&worker]);
     rescuer.wait_idle();
-    rescuer.readers_to_stop();
+    rescuer.prepare_stop();
     drop(worker);
     (rescuer, client)
 }

@@ -6,7 +6,7 @@ use super::*;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
-/// A worker that owes somebody an answer, and one more connection of its that is idle.
+/// A worker with a connection on which an answer is due, and one that is idle.
 struct Busy {
     rescuer: Rescuer,
     /// Who waits for the worker, and its end.
@@ -32,7 +32,7 @@ impl Busy {
         }
     }
 
-    /// The worker answers what it owes.
+    /// The worker gives the answer that is due.
     fn answer(&mut self) {
         self.patient.1.write_all(answer("late").as_bytes()).unwrap();
     }
@@ -62,7 +62,7 @@ fn a_request_does_not_wait_for_those_of_others() {
     assert_eq!(busy.worker.read(&mut [0]).unwrap(), 0);
     busy.patient.1.write_all(answer("late").as_bytes()).unwrap();
     busy.rescuer.wait_idle();
-    busy.rescuer.readers_to_stop();
+    busy.rescuer.prepare_stop();
     drop((busy.worker, busy.patient));
     assert_eq!(busy.rescuer.final_tally().rescued, 1);
 }
@@ -109,7 +109,7 @@ fn a_client_whose_request_cannot_be_passed_on_is_not_kept_waiting() {
     drop(nobody);
     let mut busy = Busy::new(address);
     busy.client.write_all(REQUEST).unwrap();
-    // In the frost, only an end wakes the worker.
+    // The connection is frozen, so only an end wakes the worker.
     assert!(channel::is_readable(&busy.worker, TIMEOUT));
     assert_eq!(busy.worker.read(&mut [0]).unwrap(), 0);
     drop(busy.worker);

@@ -13,7 +13,7 @@ fn a_connection_that_the_worker_keeps_is_not_read_from() {
     let elsewhere = worker.try_clone().unwrap();
     rescuer.hold_own(&[&worker]);
     rescuer.wait_idle();
-    rescuer.readers_to_stop();
+    rescuer.prepare_stop();
     drop(std::mem::replace(&mut worker, elsewhere));
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     // It thaws after a while, and all of it is the worker's: nobody else reads what has come.
@@ -50,7 +50,7 @@ fn a_workers_own_close_is_not_held_back() {
 }
 
 #[test]
-fn a_worker_is_not_quiet_while_it_owes_an_answer() {
+fn a_worker_is_not_idle_while_an_answer_is_due() {
     let (mut client, mut worker) = pair();
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     read_head(&mut worker);
@@ -114,14 +114,14 @@ fn what_waits_in_a_queue_is_answered() {
 #[test]
 fn it_ends_when_it_is_told_when_it_is_left_and_when_nothing_remains() {
     let (mut client, worker) = pair();
-    let mut told = Rescuer::start(&configuration(
+    let mut ended = Rescuer::start(&configuration(
         worker.local_addr().unwrap(),
         "127.0.0.1:1".parse().unwrap(),
     ));
-    told.hold_own(&[&worker]);
-    told.wait_idle();
-    told.order(&Order::End { within_ms: 5000 }, &[]);
-    assert!(told.process.wait().unwrap().success());
+    ended.hold_own(&[&worker]);
+    ended.wait_idle();
+    ended.order(&Order::End { within_ms: 5000 }, &[]);
+    assert!(ended.process.wait().unwrap().success());
     // It was the worker's still, and is thawed.
     client.write_all(b"x").unwrap();
     let mut fds = [nix::poll::PollFd::new(
@@ -196,7 +196,7 @@ fn hundreds_of_idle_connections_are_held_and_let_go() {
         }
     );
     rescuer.wait_idle();
-    rescuer.readers_to_stop();
+    rescuer.prepare_stop();
     let clients: Vec<TcpStream> = pairs.into_iter().map(|(client, _)| client).collect();
     drop(clients);
     let tally = rescuer.final_tally();

@@ -17,16 +17,16 @@
 //! | file | what it knows |
 //! | --- | --- |
 //! | `request` | a request on its way to the server, and when it may be sent once more |
-//! | `answer` | the answer on its way back, and whether it is the client's last |
+//! | `response` | the answer on its way back, and whether it is the client's last |
 //! | `tunnel` | what follows an upgrade |
 //! | `ending` | how it ends |
 
-mod answer;
 mod ending;
 mod request;
+mod response;
 mod tunnel;
 
-pub use ending::{Ending, Flaw};
+pub use ending::{Ending, Flaw, Sent};
 
 use super::body::Body;
 use super::head::RequestHead;
@@ -66,7 +66,7 @@ enum Phase {
     Request {
         head: RequestHead,
         body: Body,
-        answer: Answer,
+        response: Response,
     },
     /// They speak another protocol.
     Tunnel,
@@ -74,7 +74,7 @@ enum Phase {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Answer {
+enum Response {
     /// Its head is not there yet.
     Awaited,
     Body {
@@ -112,7 +112,7 @@ impl Exchange {
     pub fn ending(&self) -> Option<Ending> {
         match self.phase {
             Phase::Over(ending) => Some(ending),
-            _ => None,
+            Phase::Head | Phase::Request { .. } | Phase::Tunnel => None,
         }
     }
 
@@ -203,7 +203,11 @@ impl Exchange {
     fn advance(&mut self) {
         while match self.phase {
             Phase::Head => self.advance_head(),
-            Phase::Request { head, body, answer } => self.advance_request(head, body, answer),
+            Phase::Request {
+                head,
+                body,
+                response,
+            } => self.advance_request(head, body, response),
             Phase::Tunnel => self.advance_tunnel(),
             Phase::Over(_) => false,
         } {}
@@ -217,14 +221,20 @@ impl Exchange {
     }
 
     fn broken(&self, flaw: Flaw) -> Ending {
-        let amid = matches!(
-            self.phase,
+        let sent = match self.phase {
             Phase::Request {
-                answer: Answer::Body { .. },
+                response: Response::Body { .. },
+                ..
+            } => Sent::Part,
+            Phase::Request {
+                response: Response::Awaited,
                 ..
             }
-        );
-        Ending::Broken { flaw, amid }
+            | Phase::Head
+            | Phase::Tunnel
+            | Phase::Over(_) => Sent::Nothing,
+        };
+        Ending::Broken { flaw, sent }
     }
 }
 

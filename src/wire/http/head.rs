@@ -37,14 +37,14 @@ pub struct RequestHead {
 
 /// What matters of an answer's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AnswerHead {
+pub struct ResponseHead {
     /// The status.
     pub status: u16,
     /// Where its body ends.
     pub framing: Framing,
 }
 
-/// What `Connection` shall say.
+/// What `Connection` is to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Connection {
     /// `close`
@@ -101,21 +101,21 @@ impl RequestHead {
     }
 }
 
-impl AnswerHead {
+impl ResponseHead {
     /// Reads the complete head of an answer to `request`.
     ///
     /// # Errors
     /// See [`HeadError`].
     pub fn parse(bytes: &[u8], request: &RequestHead) -> Result<Self, HeadError> {
         let mut headers = vec![httparse::EMPTY_HEADER; MAX_HEADERS];
-        let mut answer = httparse::Response::new(&mut headers);
-        complete(answer.parse(bytes))?;
-        let status = answer.code.ok_or(HeadError::NotHttp)?;
+        let mut response = httparse::Response::new(&mut headers);
+        complete(response.parse(bytes))?;
+        let status = response.code.ok_or(HeadError::NotHttp)?;
         let has_no_body = request.is_head || matches!(status, 100..=199 | 204 | 304);
         let framing = if has_no_body {
             Framing::Length(0)
         } else {
-            answer_framing(answer.headers)?
+            response_framing(response.headers)?
         };
         Ok(Self { status, framing })
     }
@@ -156,7 +156,7 @@ fn request_framing(headers: &[httparse::Header<'_>], is_old: bool) -> Result<Fra
     }
 }
 
-fn answer_framing(headers: &[httparse::Header<'_>]) -> Result<Framing, HeadError> {
+fn response_framing(headers: &[httparse::Header<'_>]) -> Result<Framing, HeadError> {
     match (length(headers)?, is_chunked(headers)) {
         (None, None | Some(false)) => Ok(Framing::UntilEnd),
         (Some(length), None) => Ok(Framing::Length(length)),
@@ -240,9 +240,9 @@ mod tests {
         request(&format!("POST / HTTP/1.1\r\n{headers}")).map(|head| head.framing)
     }
 
-    fn answer(lines: &str, to: &str) -> Result<AnswerHead, HeadError> {
+    fn answer(lines: &str, to: &str) -> Result<ResponseHead, HeadError> {
         let request = request(&format!("{to} / HTTP/1.1")).unwrap();
-        AnswerHead::parse(format!("{lines}\r\n\r\n").as_bytes(), &request)
+        ResponseHead::parse(format!("{lines}\r\n\r\n").as_bytes(), &request)
     }
 
     fn rewritten(head: &str, connection: Connection) -> String {

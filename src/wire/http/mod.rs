@@ -21,9 +21,9 @@ mod whole;
 
 pub use beginning::{Beginning, beginning};
 pub use body::{BadChunk, Body, Framing};
-pub use exchange::{Ending, Exchange, Flaw, MAX_HEAD_LEN};
+pub use exchange::{Ending, Exchange, Flaw, MAX_HEAD_LEN, Sent};
 pub use head::{
-    AnswerHead, Connection, HeadError, RequestHead, head_length, is_idempotent, rewrite,
+    Connection, HeadError, RequestHead, ResponseHead, head_length, is_idempotent, rewrite,
 };
 pub use status::status;
 pub use whole::is_whole;

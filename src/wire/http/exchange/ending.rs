@@ -5,15 +5,24 @@
 pub enum Ending {
     /// The client has the last answer, or will have, when what is left to send is sent.
     Answered,
-    /// The client closed while nothing was owed to it.
+    /// The client closed while no answer was due.
     ClientLeft,
-    /// The client gets no more; it must not take what it has for a whole answer if `amid` one.
+    /// The client gets no more.
     Broken {
         /// Why.
         flaw: Flaw,
-        /// An answer has been sent in part.
-        amid: bool,
+        /// How much of an answer the client has.
+        sent: Sent,
     },
+}
+
+/// How much of the answer to a request has been sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// Nothing.
+    Nothing,
+    /// A part, which the client must not take for the whole.
+    Part,
 }
 
 /// Why an exchange cannot go on.
@@ -30,5 +39,19 @@ pub enum Flaw {
     /// The server closed before the answer was complete.
     ServerClosed,
     /// What the server sends is not an answer of HTTP/1.
-    BadAnswer,
+    BadResponse,
+}
+
+impl Flaw {
+    /// The word for it in a tally.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::NotHttp => "not-http",
+            Self::Framing => "framing",
+            Self::LongHead => "long-head",
+            Self::Unreachable => "unreachable",
+            Self::ServerClosed => "server-closed",
+            Self::BadResponse => "bad-answer",
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //! The hazard is a request that is done twice. It is sent once more only if nothing of an answer
 //! has come, and the request may be repeated or never left.
 
-use super::{Answer, Ending, Exchange, Flaw, MAX_BUFFERED, MAX_HEAD_LEN, Phase};
+use super::{Ending, Exchange, Flaw, MAX_BUFFERED, MAX_HEAD_LEN, Phase, Response};
 use crate::wire::http::beginning::{Beginning, beginning, skip_empty_lines};
 use crate::wire::http::body::Body;
 use crate::wire::http::head::{Connection, HeadError, RequestHead, head_length, rewrite};
@@ -11,14 +11,14 @@ use crate::wire::http::head::{Connection, HeadError, RequestHead, head_length, r
 impl Exchange {
     /// The connection to the server broke, or could not be made; `reached` says which.
     pub fn server_failed(&mut self, reached: bool) {
-        let Phase::Request { head, answer, .. } = self.phase else {
+        let Phase::Request { head, response, .. } = self.phase else {
             return self.end(if self.is_tunnel() {
                 Ending::Answered
             } else {
                 self.broken(Flaw::ServerClosed)
             });
         };
-        let nothing_came = matches!(answer, Answer::Awaited) && self.from_server.is_empty();
+        let nothing_came = matches!(response, Response::Awaited) && self.from_server.is_empty();
         let may_repeat = !reached || head.is_idempotent;
         if nothing_came && may_repeat && !self.retried && self.to_server.keeps() {
             self.retried = true;
@@ -88,7 +88,7 @@ impl Exchange {
         self.phase = Phase::Request {
             head,
             body: Body::new(head.framing),
-            answer: Answer::Awaited,
+            response: Response::Awaited,
         };
     }
 
@@ -96,7 +96,7 @@ impl Exchange {
         &mut self,
         head: RequestHead,
         mut body: Body,
-        answer: Answer,
+        response: Response,
     ) -> bool {
         match body.advance(&self.from_client) {
             Ok(used) => self.pass_to_server(used),
@@ -105,17 +105,21 @@ impl Exchange {
                 return true;
             }
         }
-        self.phase = Phase::Request { head, body, answer };
+        self.phase = Phase::Request {
+            head,
+            body,
+            response,
+        };
         if self.client_closed && !body.is_done() {
             self.end(Ending::ClientLeft);
             return true;
         }
-        match answer {
-            Answer::Awaited => self.advance_answer_head(head, body),
-            Answer::Body {
-                body: answer,
+        match response {
+            Response::Awaited => self.advance_response_head(head, body),
+            Response::Body {
+                body: response,
                 is_last,
-            } => self.advance_answer(head, body, answer, is_last),
+            } => self.advance_response(head, body, response, is_last),
         }
     }
 

@@ -133,9 +133,9 @@ fn a_refused_upgrade_is_an_answer() {
     assert!(got.contains("Connection: close"));
 }
 
-fn flaw(exchange: &Exchange) -> Option<(Flaw, bool)> {
+fn flaw(exchange: &Exchange) -> Option<(Flaw, Sent)> {
     match exchange.ending() {
-        Some(Ending::Broken { flaw, amid }) => Some((flaw, amid)),
+        Some(Ending::Broken { flaw, sent }) => Some((flaw, sent)),
         _ => None,
     }
 }
@@ -162,7 +162,7 @@ fn what_is_no_request_is_not_answered() {
         let (exchange, _) = asked(bytes);
         assert_eq!(
             flaw(&exchange),
-            Some((expected, false)),
+            Some((expected, Sent::Nothing)),
             "{}",
             &bytes[..20.min(bytes.len())]
         );
@@ -177,7 +177,7 @@ fn a_server_that_breaks_is_tried_once_more() {
     assert_eq!(exchange.attempt(), Some(2));
     assert_eq!(text(&take_for_server(&mut exchange, 999)), first);
     exchange.server_closed();
-    assert_eq!(flaw(&exchange), Some((Flaw::ServerClosed, false)));
+    assert_eq!(flaw(&exchange), Some((Flaw::ServerClosed, Sent::Nothing)));
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn what_must_not_be_done_twice_is_repeated_only_if_it_never_left() {
     assert_eq!(text(exchange.to_server()), first);
     let (mut exchange, _) = asked(post);
     exchange.server_failed(true);
-    assert_eq!(flaw(&exchange), Some((Flaw::ServerClosed, false)));
+    assert_eq!(flaw(&exchange), Some((Flaw::ServerClosed, Sent::Nothing)));
 }
 
 #[test]
@@ -198,11 +198,11 @@ fn a_cut_answer_is_never_taken_for_a_whole_one() {
         &mut exchange,
         "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab",
     );
-    assert_eq!(flaw(&exchange), Some((Flaw::ServerClosed, true)));
+    assert_eq!(flaw(&exchange), Some((Flaw::ServerClosed, Sent::Part)));
     let (mut exchange, _) = asked(GET);
     exchange.server_sent(b"HTTP/1.1 200 OK\r\n\r\nab");
     exchange.server_failed(true);
-    assert_eq!(flaw(&exchange), Some((Flaw::ServerClosed, true)));
+    assert_eq!(flaw(&exchange), Some((Flaw::ServerClosed, Sent::Part)));
 }
 
 #[test]

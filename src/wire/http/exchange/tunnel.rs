@@ -10,7 +10,7 @@ impl Exchange {
             self.answered += 1;
             self.phase = Phase::Tunnel;
         } else {
-            self.end(self.broken(Flaw::BadAnswer));
+            self.end(self.broken(Flaw::BadResponse));
         }
         true
     }

@@ -1,10 +1,23 @@
-//! Where a request is sent, and what it says of its client.
+//! Where a request is sent, and the header line that names its client.
 
 use std::net::SocketAddr;
 
 use crate::wire::rescue::{Configuration, Forwarded, Route};
 
-impl Configuration {
+#[derive(Clone, Debug)]
+pub(super) struct Routes {
+    endpoints: Vec<Route>,
+    forwarded: Forwarded,
+}
+
+impl Routes {
+    pub(super) fn new(configuration: &Configuration) -> Self {
+        Self {
+            endpoints: configuration.endpoints.clone(),
+            forwarded: configuration.forwarded,
+        }
+    }
+
     /// Where to send what came in on the address `local`.
     pub(super) fn target(&self, local: SocketAddr) -> SocketAddr {
         let local = canonical(local);
@@ -45,29 +58,25 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 mod tests {
     use super::*;
 
-    fn configuration(routes: &[(&str, &str)], forwarded: Forwarded) -> Configuration {
+    fn routes(endpoints: &[(&str, &str)], forwarded: Forwarded) -> Routes {
         let route = |(listen, connect): &(&str, &str)| Route {
             listen: listen.parse().unwrap(),
             connect: connect.parse().unwrap(),
         };
-        Configuration {
-            endpoints: routes.iter().map(route).collect(),
-            rescue_timeout_ms: 1,
-            header_timeout_ms: 1,
-            drain_timeout_ms: 1,
-            max_connections: 1,
+        Routes {
+            endpoints: endpoints.iter().map(route).collect(),
             forwarded,
         }
     }
 
     #[test]
     fn the_endpoint_of_the_address_is_asked() {
-        let routes = [
+        let endpoints = [
             ("0.0.0.0:80", "127.0.0.1:80"),
             ("10.0.0.1:80", "10.0.0.9:90"),
         ];
-        let configuration = configuration(&routes, Forwarded::Nothing);
-        let target = |local: &str| configuration.target(local.parse().unwrap()).to_string();
+        let routes = routes(&endpoints, Forwarded::Nothing);
+        let target = |local: &str| routes.target(local.parse().unwrap()).to_string();
         assert_eq!(target("10.0.0.1:80"), "10.0.0.9:90");
         assert_eq!(target("10.0.0.2:80"), "127.0.0.1:80");
         assert_eq!(target("[::ffff:10.0.0.1]:80"), "10.0.0.9:90");
@@ -77,7 +86,7 @@ mod tests {
     #[test]
     fn the_client_is_named_if_asked_for() {
         let line = |forwarded, client: &str| {
-            let lines = configuration(&[], forwarded).header_lines(client.parse().unwrap());
+            let lines = routes(&[], forwarded).header_lines(client.parse().unwrap());
             String::from_utf8(lines).unwrap()
         };
         assert_eq!(line(Forwarded::Nothing, "10.0.0.1:1"), "");

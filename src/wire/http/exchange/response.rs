@@ -4,43 +4,49 @@
 //! a client that goes on after the last one, whose request would be dropped: it is the last only if
 //! nothing more of the client is here.
 
-use super::{Answer, Ending, Exchange, Flaw, MAX_HEAD_LEN, Phase};
+use super::{Ending, Exchange, Flaw, MAX_HEAD_LEN, Phase, Response};
 use crate::wire::http::beginning::skip_empty_lines;
 use crate::wire::http::body::Body;
-use crate::wire::http::head::{AnswerHead, Connection, RequestHead, head_length, rewrite};
+use crate::wire::http::head::{Connection, RequestHead, ResponseHead, head_length, rewrite};
 
 impl Exchange {
-    pub(super) fn advance_answer_head(&mut self, head: RequestHead, body: Body) -> bool {
+    pub(super) fn advance_response_head(&mut self, head: RequestHead, body: Body) -> bool {
         let Some(length) = head_length(&self.from_server, 0) else {
             if self.from_server.len() >= MAX_HEAD_LEN {
-                self.end(self.broken(Flaw::BadAnswer));
+                self.end(self.broken(Flaw::BadResponse));
             } else if self.server_closed {
                 self.server_failed(true);
             }
             return false;
         };
-        let answer = self
+        let response = self
             .from_server
             .get(..length)
-            .map(|bytes| AnswerHead::parse(bytes, &head));
-        let Some(Ok(answer)) = answer else {
-            self.end(self.broken(Flaw::BadAnswer));
+            .map(|bytes| ResponseHead::parse(bytes, &head));
+        let Some(Ok(response)) = response else {
+            self.end(self.broken(Flaw::BadResponse));
             return true;
         };
         self.to_server.stop_keeping();
-        if answer.is_interim() {
+        if response.is_interim() {
             self.pass_to_client(length);
             return true;
         }
-        if answer.status == 101 {
+        if response.status == 101 {
             return self.begin_tunnel(head, length);
         }
-        self.begin_answer(head, body, answer, length);
+        self.begin_response(head, body, response, length);
         true
     }
 
-    fn begin_answer(&mut self, head: RequestHead, body: Body, answer: AnswerHead, length: usize) {
-        let passed = Body::new(answer.framing);
+    fn begin_response(
+        &mut self,
+        head: RequestHead,
+        body: Body,
+        response: ResponseHead,
+        length: usize,
+    ) {
+        let passed = Body::new(response.framing);
         // Anything else would be taken for the rest of a body that ends with our close.
         let has_more = body.is_done() && !skip_empty_lines(&self.from_client).is_empty();
         let is_last = !(has_more && head.persists && !passed.is_ended_by_close());
@@ -55,31 +61,31 @@ impl Exchange {
         self.phase = Phase::Request {
             head,
             body,
-            answer: Answer::Body {
+            response: Response::Body {
                 body: passed,
                 is_last,
             },
         };
     }
 
-    pub(super) fn advance_answer(
+    pub(super) fn advance_response(
         &mut self,
         head: RequestHead,
         body: Body,
-        mut answer: Body,
+        mut response: Body,
         is_last: bool,
     ) -> bool {
-        let Ok(used) = answer.advance(&self.from_server) else {
-            self.end(self.broken(Flaw::BadAnswer));
+        let Ok(used) = response.advance(&self.from_server) else {
+            self.end(self.broken(Flaw::BadResponse));
             return true;
         };
         self.pass_to_client(used);
-        let is_whole = answer.is_done() || (answer.is_ended_by_close() && self.server_closed);
+        let is_whole = response.is_done() || (response.is_ended_by_close() && self.server_closed);
         self.phase = Phase::Request {
             head,
             body,
-            answer: Answer::Body {
-                body: answer,
+            response: Response::Body {
+                body: response,
                 is_last,
             },
         };

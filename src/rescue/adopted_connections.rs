@@ -1,0 +1,193 @@
+//! All adopted connections: which one an event is about, and when each has waited for too long.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use mio::Registry;
+
+use super::adopted::{AdoptedConnection, AdoptedContext, End, Step};
+use super::adoption::Adoption;
+use super::event_source::EventSource;
+use super::relay::ClientTimeouts;
+use super::routes::Routes;
+use super::tallies::{Outcome, Tallies};
+use super::timers::Timers;
+use crate::wire::rescue::Configuration;
+
+/// Room to read into.
+const SCRATCH_LEN: usize = 64 * 1024;
+
+#[derive(Debug)]
+pub(super) struct AdoptedConnections {
+    registry: Registry,
+    routes: Routes,
+    timeouts: ClientTimeouts,
+    connections: BTreeMap<u64, AdoptedConnection>,
+    last_id: u64,
+    timers: Timers,
+    /// Connections that have yielded.
+    yielded: Vec<u64>,
+    scratch: Vec<u8>,
+}
+
+impl AdoptedConnections {
+    pub(super) fn new(configuration: &Configuration, registry: Registry) -> Self {
+        Self {
+            registry,
+            routes: Routes::new(configuration),
+            timeouts: ClientTimeouts {
+                head: Duration::from_millis(configuration.header_timeout_ms),
+                idle: Duration::from_millis(configuration.rescue_timeout_ms),
+            },
+            connections: BTreeMap::new(),
+            last_id: 0,
+            timers: Timers::default(),
+            yielded: Vec::new(),
+            scratch: vec![0; SCRATCH_LEN],
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    /// When [`Self::expire`] or [`Self::resume`] is to be called next.
+    pub(super) fn next_wake_up(&self, now: Instant) -> Option<Instant> {
+        if self.yielded.is_empty() {
+            self.timers.next()
+        } else {
+            Some(now)
+        }
+    }
+
+    /// Whether a stop signal to this worker could still break a connection on which a request is being
+    /// answered.
+    pub(super) fn is_endangered_by(&self, worker: u64) -> bool {
+        let mut connections = self.connections.values();
+        connections.any(|connection| connection.is_endangered_by(worker))
+    }
+
+    pub(super) fn adopt(
+        &mut self,
+        worker: u64,
+        socket: OwnedFd,
+        adoption: Adoption,
+        now: Instant,
+        tallies: &mut Tallies,
+    ) {
+        match self.insert(worker, socket, adoption, now) {
+            Ok(()) => tallies.opened(worker),
+            Err(error) => {
+                log::debug!("cannot take a connection over: {error}");
+                tallies.count(worker, Outcome::GivenUp("system"));
+            }
+        }
+    }
+
+    fn insert(
+        &mut self,
+        worker: u64,
+        socket: OwnedFd,
+        adoption: Adoption,
+        now: Instant,
+    ) -> io::Result<()> {
+        let (routes, timeouts) = (&self.routes, self.timeouts);
+        let mut connection =
+            AdoptedConnection::new(worker, socket, adoption, routes, timeouts, now)?;
+        self.last_id += 1;
+        let token = EventSource::Client(self.last_id).token();
+        connection.register(&self.registry, token)?;
+        self.timers.set(self.last_id, connection.deadline());
+        self.connections.insert(self.last_id, connection);
+        Ok(())
+    }
+
+    /// The client or the server of a connection is ready.
+    pub(super) fn ready(&mut self, id: u64, now: Instant, tallies: &mut Tallies) {
+        self.advance(id, now, tallies, AdoptedConnection::ready);
+    }
+
+    /// Goes on with the connections that have yielded.
+    pub(super) fn resume(&mut self, now: Instant, tallies: &mut Tallies) {
+        for id in std::mem::take(&mut self.yielded) {
+            self.ready(id, now, tallies);
+        }
+    }
+
+    /// Deals with connections whose deadlines have passed.
+    pub(super) fn expire(&mut self, now: Instant, tallies: &mut Tallies) {
+        while let Some(id) = self.timers.pop(now) {
+            self.advance(id, now, tallies, AdoptedConnection::timed_out);
+        }
+    }
+
+    fn advance(
+        &mut self,
+        id: u64,
+        now: Instant,
+        tallies: &mut Tallies,
+        event: fn(&mut AdoptedConnection, &mut AdoptedContext<'_>) -> Step,
+    ) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let mut context = AdoptedContext {
+            registry: &self.registry,
+            server: EventSource::Server(id).token(),
+            routes: &self.routes,
+            timeouts: self.timeouts,
+            tallies,
+            now,
+            scratch: &mut self.scratch,
+        };
+        let step = event(connection, &mut context);
+        self.timers.set(id, connection.deadline());
+        match step {
+            Step::Waits => {}
+            Step::Yields => self.yielded.push(id),
+            Step::Ends(end) => self.close(id, end, tallies),
+        }
+    }
+
+    fn close(&mut self, id: u64, end: End, tallies: &mut Tallies) {
+        self.timers.set(id, None);
+        let Some(connection) = self.connections.remove(&id) else {
+            return;
+        };
+        let worker = connection.worker();
+        connection.close(&self.registry);
+        tallies.closed(worker);
+        match end {
+            End::Idle => tallies.count(worker, Outcome::Idle),
+            End::GivenUp(reason) => tallies.count(worker, Outcome::GivenUp(reason)),
+            End::Served | End::Lingered => {}
+        }
+    }
+
+    /// Closes all that are idle: those whose clients have sent nothing by now.
+    pub(super) fn close_idle(&mut self, now: Instant, tallies: &mut Tallies) {
+        let idle = self.connections.iter().filter(|(_, it)| it.is_idle());
+        for id in idle.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.ready(id, now, tallies);
+            let connection = self.connections.get(&id);
+            if connection.is_some_and(AdoptedConnection::is_idle) {
+                self.close(id, End::Idle, tallies);
+            }
+        }
+    }
+
+    /// Gives up what is still under way.
+    pub(super) fn abandon(&mut self, tallies: &mut Tallies) {
+        let connections = self.connections.iter();
+        let ends = connections.map(|(id, it)| (*id, it.end_if_abandoned()));
+        for (id, end) in ends.collect::<Vec<_>>() {
+            self.close(id, end, tallies);
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The parts of the rescuer put together: what events and orders mean for each.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Poll};
+
+use super::adopted_connections::AdoptedConnections;
+use super::adoption::Adoption;
+use super::backlog::Backlogs;
+use super::close_action::CloseAction;
+use super::event_source::EventSource;
+use super::lifetime::{Lifetime, Load};
+use super::retiring_worker::Finding;
+use super::retiring_workers::RetiringWorkers;
+use super::supervisor_channel::{Received, SupervisorChannel};
+use super::tallies::{Outcome, Tallies};
+use crate::wire::rescue::{Configuration, Descriptor, Order, Report};
+
+#[derive(Debug)]
+pub(super) struct Rescuer {
+    /// How long to go on when the supervisor is gone.
+    drain_timeout: Duration,
+    /// How many connections can be held.
+    max_connections: usize,
+    poll: Poll,
+    supervisor: SupervisorChannel,
+    workers: RetiringWorkers,
+    adopted: AdoptedConnections,
+    backlogs: Backlogs,
+    tallies: Tallies,
+    lifetime: Lifetime,
+}
+
+impl Rescuer {
+    /// A rescuer that holds no more than `limit` connections.
+    pub(super) fn new(
+        channel: OwnedFd,
+        configuration: &Configuration,
+        limit: usize,
+    ) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let registry = poll.registry();
+        Ok(Self {
+            drain_timeout: Duration::from_millis(configuration.drain_timeout_ms),
+            max_connections: configuration.max_connections.min(limit),
+            supervisor: SupervisorChannel::open(channel, registry)?,
+            workers: RetiringWorkers::default(),
+            adopted: AdoptedConnections::new(configuration, registry.try_clone()?),
+            backlogs: Backlogs::new(registry.try_clone()?),
+            tallies: Tallies::new(Instant::now()),
+            lifetime: Lifetime::New,
+            poll,
+        })
+    }
+
+    pub(super) fn run_to_end(&mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(1024);
+        while !self.is_over(Instant::now()) {
+            match self.poll.poll(&mut events, self.time_to_wait()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => result?,
+            }
+            let now = Instant::now();
+            for event in &events {
+                match EventSource::of(event.token()) {
+                    EventSource::Supervisor => self.receive_orders(now),
+                    EventSource::Client(id) | EventSource::Server(id) => {
+                        self.adopted.ready(id, now, &mut self.tallies);
+                    }
+                    EventSource::Backlog(id) => self.drain(id, now),
+                }
+            }
+            self.adopted.resume(now, &mut self.tallies);
+            self.adopted.expire(now, &mut self.tallies);
+            self.check_backlogs(now);
+            self.look_at_workers(now);
+            self.report_tallies(now);
+            self.supervisor.flush();
+        }
+        self.abandon();
+        Ok(())
+    }
+
+    fn is_over(&mut self, now: Instant) -> bool {
+        let load = match self.adopted.is_empty() && self.backlogs.is_empty() {
+            false => Load::Connections,
+            true if self.workers.is_empty() => Load::Nothing,
+            true => Load::WorkersOnly,
+        };
+        self.lifetime.is_over(now, load)
+    }
+
+    /// How long to wait for readiness.
+    fn time_to_wait(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let wake_ups = [
+            self.adopted.next_wake_up(now),
+            self.backlogs.next_check(),
+            self.workers.next_look(),
+            self.tallies.next_report(),
+            self.lifetime.next_check(),
+        ];
+        let next = wake_ups.into_iter().flatten().min()?;
+        Some(next.saturating_duration_since(now))
+    }
+
+    /// Carries out all orders that are there.
+    fn receive_orders(&mut self, now: Instant) {
+        while let Some(received) = self.supervisor.receive() {
+            match received {
+                Received::Order(order, descriptors) => self.carry_out(order, descriptors, now),
+                Received::Closed => self.end(now, self.drain_timeout),
+            }
+        }
+    }
+
+    fn carry_out(&mut self, order: Order, descriptors: Vec<OwnedFd>, now: Instant) {
+        match order {
+            Order::Hold {
+                worker,
+                pid,
+                connections,
+            } => self.hold(worker, pid, connections, descriptors, now),
+            Order::AllSent { worker } => {
+                let held = self.workers.worker(worker).all_sent();
+                self.supervisor.report(&Report::Holding { worker, held });
+                self.report_if_idle(worker, now);
+            }
+            Order::ReadersInterrupted { worker } => {
+                self.workers.worker(worker).readers_interrupted(now);
+            }
+            Order::PrepareStop { worker } => {
+                let threads = self.workers.worker(worker).prepare_stop(now);
+                self.supervisor.report(&Report::Readers { worker, threads });
+            }
+            Order::ReadersStopped { worker } => {
+                let may_stop = self.workers.worker(worker).may_stop(now);
+                self.supervisor
+                    .report(&Report::StopChecked { worker, may_stop });
+            }
+            Order::WorkerExited { worker } => self.workers.worker(worker).exited(),
+            Order::DrainBacklog { worker, .. } => self.open_backlogs(worker, descriptors, now),
+            Order::End { within_ms } => self.end(now, Duration::from_millis(within_ms)),
+        }
+        self.workers.look_soon(now);
+    }
+
+    fn hold(
+        &mut self,
+        worker: u64,
+        pid: i32,
+        connections: Vec<Descriptor>,
+        descriptors: Vec<OwnedFd>,
+        now: Instant,
+    ) {
+        self.workers.worker(worker).set_root(pid);
+        let mut descriptors = descriptors.into_iter();
+        for place in connections {
+            let is_full = self.is_full();
+            let retiring = self.workers.worker(worker);
+            self.tallies.count(worker, Outcome::Held);
+            retiring.include(place.pid);
+            // None has come for what the system has no more descriptors for.
+            let Some(socket) = descriptors.next().filter(|_| !is_full) else {
+                self.tallies.count(worker, Outcome::GivenUp("too-many"));
+                continue;
+            };
+            if let Err(error) = retiring.hold(socket, place, now) {
+                log::debug!("cannot hold a connection: {error}");
+                self.tallies.count(worker, Outcome::GivenUp("system"));
+            }
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.workers.held() + self.adopted.len() >= self.max_connections
+    }
+
+    fn open_backlogs(&mut self, worker: u64, listeners: Vec<OwnedFd>, now: Instant) {
+        // The worker's tally is reported when the worker is over, so there must be one.
+        self.workers.worker(worker);
+        for listener in listeners {
+            match self.backlogs.open(worker, listener, now, &mut self.tallies) {
+                Ok(id) => self.drain(id, now),
+                Err(error) => {
+                    log::warn!("worker {worker}: cannot accept what waits for it: {error}");
+                }
+            }
+        }
+    }
+
+    /// Accepts all that waits in a backlog.
+    fn drain(&mut self, id: u64, now: Instant) {
+        while let Some((worker, socket)) = self.backlogs.accept(id) {
+            self.tallies.count(worker, Outcome::Held);
+            if self.is_full() {
+                self.tallies.count(worker, Outcome::GivenUp("too-many"));
+            } else {
+                self.adopt(worker, socket, Adoption::Accepted, now);
+            }
+        }
+    }
+
+    fn check_backlogs(&mut self, now: Instant) {
+        while let Some(id) = self.backlogs.pop_due(now) {
+            self.drain(id, now);
+            self.backlogs.check(id, now, &mut self.tallies);
+        }
+    }
+
+    fn look_at_workers(&mut self, now: Instant) {
+        let due = self.workers.due(now);
+        if due.is_empty() {
+            return;
+        }
+        for worker in due {
+            for finding in self.workers.worker(worker).look(now) {
+                self.deal_with(worker, finding, now);
+            }
+            // After the adoptions: a request that waited in a connection of the worker's is in danger
+            // until it is answered.
+            self.report_if_idle(worker, now);
+        }
+        self.workers.looked(now, Instant::now());
+    }
+
+    fn deal_with(&mut self, worker: u64, finding: Finding, now: Instant) {
+        match finding {
+            Finding::BlockedReaders(threads) => self
+                .supervisor
+                .report(&Report::BlockedReaders { worker, threads }),
+            Finding::LostRequest(socket, request) => {
+                self.adopt(worker, socket, Adoption::WithRequest(request), now);
+            }
+            Finding::WaitingRequest(socket, request) => {
+                self.adopt(worker, socket, Adoption::Shared(request), now);
+            }
+            Finding::Closed(socket, action) => match action {
+                CloseAction::Close => self.tallies.count(worker, Outcome::Finished),
+                CloseAction::GiveUp(reason) => {
+                    self.tallies.count(worker, Outcome::GivenUp(reason));
+                }
+                CloseAction::CloseLingering => {
+                    self.tallies.count(worker, Outcome::Finished);
+                    self.adopt(worker, socket, Adoption::Lingering, now);
+                }
+                CloseAction::AdoptInDoubt => self.adopt(worker, socket, Adoption::InDoubt, now),
+                CloseAction::Adopt => self.adopt(worker, socket, Adoption::Idle, now),
+            },
+        }
+    }
+
+    fn adopt(&mut self, worker: u64, socket: OwnedFd, adoption: Adoption, now: Instant) {
+        self.adopted
+            .adopt(worker, socket, adoption, now, &mut self.tallies);
+    }
+
+    fn report_if_idle(&mut self, worker: u64, now: Instant) {
+        let retiring = self.workers.worker(worker);
+        if retiring.has_become_idle(now) && !self.adopted.is_endangered_by(worker) {
+            retiring.idle_reported();
+            self.supervisor.report(&Report::Idle { worker });
+        }
+    }
+
+    /// Reports on workers of which nothing is left, and now and then on the others.
+    fn report_tallies(&mut self, now: Instant) {
+        for worker in self.workers.take_over(&self.tallies) {
+            self.report_finished(worker);
+        }
+        for (worker, tally) in self.tallies.take_progress(now) {
+            self.supervisor.report(&Report::Progress { worker, tally });
+        }
+    }
+
+    /// Begins to end: what workers have is theirs, what is idle is closed.
+    fn end(&mut self, now: Instant, within: Duration) {
+        self.lifetime.end_by(now + within);
+        self.workers.release(&mut self.tallies);
+        self.backlogs.close_all(&mut self.tallies);
+        self.adopted.close_idle(now, &mut self.tallies);
+    }
+
+    fn abandon(&mut self) {
+        self.backlogs.close_all(&mut self.tallies);
+        self.adopted.abandon(&mut self.tallies);
+        for worker in self.workers.take_all() {
+            self.report_finished(worker);
+        }
+        self.supervisor.flush();
+    }
+
+    fn report_finished(&mut self, worker: u64) {
+        let tally = self.tallies.remove(worker);
+        self.supervisor.report(&Report::Finished { worker, tally });
+    }
+}

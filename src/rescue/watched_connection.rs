@@ -1,0 +1,196 @@
+//! A connection that the worker may still have.
+//!
+//! | state | `PrepareStop` | the worker must have it back | readers were looked for |
+//! | --- | --- | --- | --- |
+//! | `Frozen` | keeps a copy of what is unread, if a thread sleeps in a read | `Thawing` | - |
+//! | `Thawing` | - | - | `Thawed` |
+//! | `Thawed` | - | - | - |
+//!
+//! A connection that comes after the worker was told to stop is `Thawed` from the beginning: the
+//! worker may be answering on it, and would not begin to read from a frozen one.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use super::lost_reads::ReadCopy;
+use super::readers::Readers;
+use super::request_tracker::RequestTracker;
+use super::waiting_request::read_waiting_request;
+use crate::sys::tcp::TcpCounters;
+use crate::sys::{procfs, tcp};
+use crate::wire::http::{Beginning, beginning};
+use crate::wire::rescue::Descriptor;
+
+/// So many unread bytes are looked at.
+const PEEK_LEN: usize = 512;
+
+#[derive(Debug)]
+pub(super) struct WatchedConnection {
+    socket: OwnedFd,
+    place: Descriptor,
+    tracker: RequestTracker,
+    state: State,
+    /// As of the last `PrepareStop`.
+    at_stop: Option<TcpCounters>,
+}
+
+#[derive(Debug)]
+enum State {
+    Frozen {
+        /// What a thread that sleeps in a read would take along when it is killed.
+        copy: Option<ReadCopy>,
+    },
+    /// The connection has thawed, but a read that began while it was frozen may sleep on.
+    Thawing,
+    Thawed,
+}
+
+impl WatchedConnection {
+    /// Watches a connection and freezes it.
+    pub(super) fn freeze(socket: OwnedFd, place: Descriptor, now: Instant) -> io::Result<Self> {
+        tcp::freeze(&socket)?;
+        Self::new(socket, place, State::Frozen { copy: None }, now)
+    }
+
+    /// Watches a connection and leaves it to the worker.
+    pub(super) fn leave(socket: OwnedFd, place: Descriptor, now: Instant) -> io::Result<Self> {
+        Self::new(socket, place, State::Thawed, now)
+    }
+
+    fn new(socket: OwnedFd, place: Descriptor, state: State, now: Instant) -> io::Result<Self> {
+        let (counters, unread) = look_at(&socket)?;
+        Ok(Self {
+            socket,
+            place,
+            tracker: RequestTracker::new(now, counters, unread),
+            state,
+            at_stop: None,
+        })
+    }
+
+    pub(super) fn place(&self) -> Descriptor {
+        self.place
+    }
+
+    pub(super) fn move_to(&mut self, place: Descriptor) {
+        self.place = place;
+    }
+
+    pub(super) fn tracker(&self) -> &RequestTracker {
+        &self.tracker
+    }
+
+    pub(super) fn is_frozen(&self) -> bool {
+        matches!(self.state, State::Frozen { .. })
+    }
+
+    pub(super) fn has_copy(&self) -> bool {
+        matches!(self.state, State::Frozen { copy: Some(_) })
+    }
+
+    pub(super) fn may_have_blocked_reader(&self, now: Instant) -> bool {
+        match self.state {
+            State::Frozen { .. } => self.tracker.may_have_blocked_reader(now),
+            State::Thawing => true,
+            State::Thawed => false,
+        }
+    }
+
+    pub(super) fn observe(&mut self, now: Instant) {
+        match look_at(&self.socket) {
+            Ok((counters, unread)) => self.tracker.observe(now, counters, unread),
+            Err(error) => log::debug!("cannot look at a connection: {error}"),
+        }
+    }
+
+    /// Copies what a reader would take along, if that is something new.
+    pub(super) fn refresh_copy(&mut self) {
+        if let State::Frozen { copy: Some(copy) } = &mut self.state {
+            copy.refresh(&self.socket, self.tracker.last());
+        }
+    }
+
+    /// Gets ready for the worker's stop; the thread that sleeps in a read and must be stopped.
+    pub(super) fn prepare_stop(&mut self, now: Instant, readers: &mut Readers) -> Option<i32> {
+        self.observe(now);
+        self.at_stop = Some(*self.tracker.last());
+        let reader = readers.of(self.place);
+        let State::Frozen { copy } = &mut self.state else {
+            return None;
+        };
+        *copy = reader.map(|thread| ReadCopy::new(thread == self.place.pid));
+        self.refresh_copy();
+        reader
+    }
+
+    /// Whether nothing was read since the stop was prepared of which there is no copy.
+    pub(super) fn is_accounted_for(&mut self, now: Instant) -> bool {
+        if !self.is_frozen() {
+            return true;
+        }
+        self.observe(now);
+        let counters = self.tracker.last();
+        let is_untouched = |at_stop: TcpCounters| at_stop.bytes_read() == counters.bytes_read();
+        self.at_stop.is_none_or(is_untouched) || self.read_since_copy().is_some()
+    }
+
+    fn read_since_copy(&self) -> Option<&[u8]> {
+        match &self.state {
+            State::Frozen { copy: Some(copy) } => copy.read_since(self.tracker.last()),
+            State::Frozen { copy: None } | State::Thawing | State::Thawed => None,
+        }
+    }
+
+    /// The request that a thread has read which is dead.
+    pub(super) fn lost_read(&self) -> Option<Vec<u8>> {
+        let bytes = self.read_since_copy()?;
+        procfs::is_dead(self.place.pid).then(|| bytes.to_vec())
+    }
+
+    /// The bytes that the worker had written when its stop was prepared.
+    pub(super) fn written_at_stop(&self) -> u64 {
+        self.at_stop.as_ref().unwrap_or(self.tracker.last()).written
+    }
+
+    /// Reads the request that waits here for somebody else than the worker.
+    pub(super) fn read_waiting_request(&self, now: Instant) -> Option<Vec<u8>> {
+        if self.is_frozen() && self.tracker.is_request_waiting(now) {
+            read_waiting_request(&self.socket)
+        } else {
+            None
+        }
+    }
+
+    /// Gives the connection back to the worker.
+    pub(super) fn thaw(&mut self) {
+        self.state = State::Thawing;
+        if let Err(error) = tcp::thaw(&self.socket) {
+            log::debug!("cannot thaw a connection: {error}");
+        }
+    }
+
+    /// Reads that began while the connection was frozen are about to be interrupted.
+    pub(super) fn readers_looked_for(&mut self) {
+        match self.state {
+            State::Thawing => self.state = State::Thawed,
+            State::Frozen { .. } | State::Thawed => {}
+        }
+    }
+
+    pub(super) fn into_socket(self) -> OwnedFd {
+        self.socket
+    }
+}
+
+/// What the kernel counts, and what is unread.
+fn look_at(socket: &OwnedFd) -> io::Result<(TcpCounters, Beginning)> {
+    let counters = tcp::counters(socket)?;
+    if counters.unread == 0 {
+        return Ok((counters, Beginning::Undecided));
+    }
+    let mut bytes = [0; PEEK_LEN];
+    let count = tcp::peek(socket, &mut bytes).unwrap_or(0);
+    let unread = beginning(bytes.get(..count).unwrap_or_default());
+    Ok((counters, unread))
+}
