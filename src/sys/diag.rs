@@ -4,16 +4,18 @@
 //! It sees the calling thread's network namespace. Finding the sockets costs a walk over the kernel's
 //! whole table of connections, whatever the port; so it is for the moments that matter, not for a loop.
 
-use crate::wire::diag::{
-    Connection, Family, Message, States, TcpState, parse, request, request_one,
-};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recvfrom, sendto,
     socket,
 };
-use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+
+use crate::wire::diag::{
+    Connection, Family, Message, States, TcpState, parse, request, request_one,
+};
 
 /// More than the kernel puts in one datagram of a dump (32 KiB; netlink(7)).
 const MAX_REPLY_LEN: usize = 64 * 1024;

@@ -6,12 +6,13 @@
 //! socket that does not listen gives it a group of its own. If it is not bound yet, its bind to a port
 //! that others have fails with "address in use"; if it has been shut down, the others are steered as before.
 
-use nix::sys::socket::sockopt::{AcceptConn, AttachReusePortCbpf};
-use nix::sys::socket::{getsockopt, setsockopt};
-use socket2::SockRef;
 use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::AsFd;
+
+use nix::sys::socket::sockopt::{AcceptConn, AttachReusePortCbpf};
+use nix::sys::socket::{getsockopt, setsockopt};
+use socket2::SockRef;
 
 /// One instruction of classic BPF, as `struct sock_filter` of `linux/filter.h` has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -10,8 +10,9 @@
 //! neither closed nor been seen with an owner. Later connections cannot be its own: its listeners were
 //! empty and got nothing new.
 
-use crate::fleet::WorkerId;
 use std::collections::{BTreeMap, BTreeSet};
+
+use crate::fleet::WorkerId;
 
 /// An open connection, as the kernel lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,11 +5,13 @@
 //! nothing else, the kernel remembers "allow" (seccomp's action cache, Linux 5.11) and does not run the
 //! filter at all. One argument loaded at the top would put its price on every call.
 
-use super::call::{NUMBERS, Number, SYS_BIND, SYS_LISTEN, Shape};
-use crate::sys::pidfd;
-use libc::{c_long, c_uint, sock_filter, sock_fprog};
 use std::io;
 use std::os::fd::OwnedFd;
+
+use libc::{c_long, c_uint, sock_filter, sock_fprog};
+
+use super::call::{NUMBERS, Number, SYS_BIND, SYS_LISTEN, Shape};
+use crate::sys::pidfd;
 
 /// The least address that is of interest: a `sockaddr_in`. The netlink sockets that every look-up of a
 /// name binds have shorter ones (12), and are not worth a round trip.

@@ -1,10 +1,12 @@
 //! The notifications: receiving them, and answering.
 
-use super::call::{Call, decode};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::OnceLock;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::call::{Call, decode};
 
 /// A thread that waits in a trapped call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -45,7 +45,7 @@ pub(super) enum Leaving {
 }
 
 /// One listener leaves alone only where at most so many times as many are about to follow.
-const FOLLOWERS: usize = 8;
+const FOLLOWERS: usize = 4;
 
 impl Group {
     /// Whether a listener is about to be closed: it waits for a fence, or for others.
