@@ -9,12 +9,13 @@
 //!   supervisor (do) ───► fleet (decide)        pure: no clock, descriptor, pid, log, randomness
 //!         │   └────────► wire (bytes ↔ types)  pure, total parsers
 //!         ▼
-//!       sys (the OS, the only unsafe) ◄── launcher (between fork and exec of a worker)
+//!       sys (the OS, the only unsafe) ◄── launcher, rescue (processes of their own)
 //! ```
 //!
 //! [`fleet`] holds every rule: events in, effects out, time as an argument. [`supervisor`] turns
 //! readiness into events and performs effects, and has no rules. [`sys`] is one file a mechanism.
-//! [`wire`] reads and writes what others send. A test keeps the layers apart.
+//! [`wire`] reads and writes what others send. Tests keep the layers and the wings apart.
+//! `docs/architecture.md` has one reload with every event and effect, `docs/decisions.md` the reasons.
 //!
 //! # The words
 //!
@@ -26,7 +27,7 @@
 //! | generation | all workers started by one start or one reload |
 //! | endpoint | one address and port that is served: one reuseport group |
 //! | listener | one socket in an endpoint's group |
-//! | queue | the listeners of a worker, one an endpoint or more; several workers may share one |
+//! | listener set | the listeners of a worker, one an endpoint or more; several workers may share one (`--queues`) |
 //! | steering | which listeners of a group get new connections |
 //! | settling | old listeners get no new SYN, but finish the handshakes that they have |
 //! | quiescing | old workers' connections come to an end |
