@@ -20,18 +20,34 @@ use crate::wire::diag::{
 /// More than the kernel puts in one datagram of a dump (32 KiB; netlink(7)).
 const MAX_REPLY_LEN: usize = 64 * 1024;
 
+/// Why the kernel's sockets are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum DiagError {
+    /// The system said no: a filter around us, a kernel without `inet_diag`, no descriptor left.
+    #[error("cannot ask the kernel for the TCP sockets of a port (sock_diag): {0}")]
+    Os(#[from] io::Error),
+    /// The answer was cut off, or is of a kind that is not known.
+    #[error("cannot understand what the kernel says of the TCP sockets of a port (sock_diag)")]
+    NotUnderstood,
+}
+
+impl From<nix::Error> for DiagError {
+    fn from(errno: nix::Error) -> Self {
+        Self::Os(errno.into())
+    }
+}
+
 /// All sockets with local port `port` in one of `states`, of both address families. Orphans are left
 /// out: no process has them, and none will. What opens or closes meanwhile may be missing.
 ///
 /// # Errors
-/// A sentence, when there is no such socket family (a filter around us, a kernel without `inet_diag`),
-/// or when the answer was not understood.
-pub fn connections(port: u16, states: States) -> io::Result<Vec<Connection>> {
-    let socket = open().map_err(failed)?;
+/// See [`DiagError`].
+pub fn connections(port: u16, states: States) -> Result<Vec<Connection>, DiagError> {
+    let socket = open()?;
     let mut found = Vec::new();
     for (sequence, family) in [(1, Family::V4), (2, Family::V6)] {
         let request = request(family, states, port, sequence);
-        dump(&socket, &request, sequence, &mut found).map_err(failed)?;
+        dump(&socket, &request, sequence, &mut found)?;
     }
     found.retain(|connection| !connection.is_orphan());
     Ok(found)
@@ -42,8 +58,8 @@ pub fn connections(port: u16, states: States) -> io::Result<Vec<Connection>> {
 ///
 /// # Errors
 /// As for [`connections`].
-pub fn connection(local: SocketAddr, remote: SocketAddr) -> io::Result<Option<Connection>> {
-    let socket = open().map_err(failed)?;
+pub fn connection(local: SocketAddr, remote: SocketAddr) -> Result<Option<Connection>, DiagError> {
+    let socket = open()?;
     let family = if local.is_ipv4() {
         Family::V4
     } else {
@@ -51,28 +67,32 @@ pub fn connection(local: SocketAddr, remote: SocketAddr) -> io::Result<Option<Co
     };
     let asked = ask_one(&socket, &request_one(family, local, remote, 1), 1);
     let found = match asked {
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => None,
-        found => found.map_err(failed)?,
+        Err(DiagError::Os(error)) if error.raw_os_error() == Some(libc::ENOENT) => None,
+        found => found?,
     };
     // Where there is no connection, the kernel answers with the listener that would get it.
     Ok(found.filter(|connection| connection.state != TcpState::LISTEN))
 }
 
 /// Sends a request for one socket and reads its answer, which is one message.
-fn ask_one(socket: &OwnedFd, request: &[u8], sequence: u32) -> io::Result<Option<Connection>> {
+fn ask_one(
+    socket: &OwnedFd,
+    request: &[u8],
+    sequence: u32,
+) -> Result<Option<Connection>, DiagError> {
     let kernel = NetlinkAddr::new(0, 0);
     sendto(socket.as_raw_fd(), request, &kernel, MsgFlags::empty())?;
     let mut buffer = vec![0; MAX_REPLY_LEN];
     let mut messages = parse(receive(socket, &mut buffer)?, sequence).into_iter();
     match messages.next() {
         Some(Message::Connection(connection)) => Ok(Some(connection)),
-        Some(Message::Failed(errno)) => Err(io::Error::from_raw_os_error(errno)),
+        Some(Message::Failed(errno)) => Err(io::Error::from_raw_os_error(errno).into()),
         Some(Message::Done) | None => Ok(None),
-        Some(Message::Other | Message::Malformed) => Err(not_understood()),
+        Some(Message::Other | Message::Malformed) => Err(DiagError::NotUnderstood),
     }
 }
 
-fn open() -> io::Result<OwnedFd> {
+fn open() -> Result<OwnedFd, DiagError> {
     let protocol = SockProtocol::NetlinkSockDiag;
     let socket = socket(
         AddressFamily::Netlink,
@@ -89,7 +109,7 @@ fn dump(
     request: &[u8],
     sequence: u32,
     found: &mut Vec<Connection>,
-) -> io::Result<()> {
+) -> Result<(), DiagError> {
     let kernel = NetlinkAddr::new(0, 0);
     sendto(socket.as_raw_fd(), request, &kernel, MsgFlags::empty())?;
     let mut buffer = vec![0; MAX_REPLY_LEN];
@@ -98,9 +118,9 @@ fn dump(
             match message {
                 Message::Connection(connection) => found.push(connection),
                 Message::Done => return Ok(()),
-                Message::Failed(errno) => return Err(io::Error::from_raw_os_error(errno)),
+                Message::Failed(errno) => return Err(io::Error::from_raw_os_error(errno).into()),
                 Message::Other => {}
-                Message::Malformed => return Err(not_understood()),
+                Message::Malformed => return Err(DiagError::NotUnderstood),
             }
         }
     }
@@ -108,7 +128,7 @@ fn dump(
 
 /// The next datagram from the kernel. It does not wait long: the kernel makes up the next part of the
 /// answer while it hands out this one.
-fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [u8]) -> Result<&'a [u8], DiagError> {
     loop {
         let (length, sender) = match recvfrom::<NetlinkAddr>(socket.as_raw_fd(), buffer) {
             Err(nix::Error::EINTR) => continue,
@@ -116,21 +136,9 @@ fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
         };
         // Any process may send to this socket, but only the kernel has the address 0.
         if sender.is_some_and(|sender| sender.pid() == 0) {
-            return buffer.get(..length).ok_or_else(not_understood);
+            return buffer.get(..length).ok_or(DiagError::NotUnderstood);
         }
     }
-}
-
-fn not_understood() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        "the kernel's answer was cut off",
-    )
-}
-
-fn failed(error: io::Error) -> io::Error {
-    let why = format!("cannot ask the kernel for the TCP sockets of a port (sock_diag): {error}");
-    io::Error::new(error.kind(), why)
 }
 
 #[cfg(test)]

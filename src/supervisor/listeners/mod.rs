@@ -21,6 +21,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use serde::{Deserialize, Serialize};
+
 use crate::fleet::{Endpoint, Generation, ListenerId, ListenerSetId, WorkerId};
 use crate::sys::listener;
 
@@ -44,7 +46,8 @@ struct Listener {
     socket: OwnedFd,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is known of a listener: plain data, beside its duplicate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Facts {
     endpoint: Endpoint,
     set: ListenerSetId,

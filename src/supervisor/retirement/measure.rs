@@ -6,14 +6,14 @@
 //! when it had settled is still unaccounted for.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::net::SocketAddr;
 
 use super::connection_owners::{Census, OpenConnection, Suspects, attribute};
 use crate::fleet::{ListenerId, WorkerId};
 use crate::supervisor::listeners::Listeners;
 use crate::supervisor::workers::Workers;
-use crate::sys::{diag, procfs};
+use crate::sys::diag::{self, DiagError};
+use crate::sys::procfs;
 use crate::wire::diag::{Connection, States, TcpState};
 
 /// What is remembered between looks.
@@ -134,7 +134,10 @@ fn can_be_seen(workers: &Workers, worker: WorkerId) -> bool {
 ///
 /// # Errors
 /// Those of [`diag::connections`].
-pub(crate) fn connections(listeners: &Listeners, states: States) -> io::Result<Vec<Connection>> {
+pub(crate) fn connections(
+    listeners: &Listeners,
+    states: States,
+) -> Result<Vec<Connection>, DiagError> {
     let ports: BTreeSet<u16> = listeners
         .endpoints()
         .map(|(endpoint, _)| endpoint.address.port())

@@ -31,6 +31,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 use mio::Token;
+use serde::{Deserialize, Serialize};
 
 use super::output::Output;
 use super::sources::Sources;
@@ -60,7 +61,8 @@ struct WorkerProcess {
     launcher: Option<(UnixStream, Token)>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is known of a worker's process: plain data, beside the channel to its launcher.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Facts {
     pid: i32,
     /// How messages name the worker.
@@ -70,7 +72,7 @@ struct Facts {
     life: Life,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Life {
     Running,
     /// Its process has gone, and so have those of its group.

@@ -65,7 +65,14 @@ pub(crate) fn progress_notices(progress: &Progress) -> Vec<(&'static str, String
         (_, Milestone::Gone) => {
             vec![("READY", "1".to_owned()), ("STATUS", "serving".to_owned())]
         }
-        _ => vec![("STATUS", status)],
+        (
+            ChangeKind::Start | ChangeKind::Reload | ChangeKind::Restart | ChangeKind::Scale,
+            Milestone::Starting
+            | Milestone::Serving
+            | Milestone::Settling
+            | Milestone::Quiescing
+            | Milestone::Draining,
+        ) => vec![("STATUS", status)],
     }
 }
 
