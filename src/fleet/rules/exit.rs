@@ -113,6 +113,7 @@ impl Fleet {
         let Some(worker) = self.workers.remove(id) else {
             return;
         };
+        // At once: each connection that comes before waits for a worker that does not exist yet.
         self.steer();
         let slot = worker.slot;
         if self.is_shutting_down() {
@@ -203,6 +204,7 @@ impl Fleet {
             exit,
             told,
         });
+        // Before the close: a program must not name a listener that leaves.
         self.steer();
         self.release(worker.listeners.into_keys());
     }

@@ -20,6 +20,9 @@ impl Fleet {
         }
     }
 
+    /// The order is policy. First who leaves is settled, for after the next step all of them serve. Then the
+    /// incoming serve *before* the outgoing retire: in between no listener of a slot may be without a worker
+    /// that is live, and one effect steers away from the old and to the new at once.
     fn flip(&mut self, now: Time, mut rollout: Rollout) {
         let outgoing = self.outgoing(&rollout);
         for id in rollout.batch.incoming() {
@@ -33,6 +36,7 @@ impl Fleet {
         }
         self.generations.serving = rollout.generation;
         self.restarts.forget(&rollout.batch.replaced);
+        // Clients that wait hear of the flip before anything of the retirement.
         let is_last = rollout.later.is_empty();
         if is_last {
             self.wanted = rollout.wanted;
@@ -49,6 +53,7 @@ impl Fleet {
         let change = change_of(&rollout);
         self.retirements
             .add(rollout.retirement, change, course, &retiring);
+        // The retirement is known before its workers are on their way: what they come to is counted there.
         self.retire(now, &outgoing);
         // Where nobody retires, the new ones are live all the same.
         self.steer();

@@ -1,13 +1,13 @@
 //! One endpoint's group: which of its listeners are live, and the program that says so.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use log::{debug, error, warn};
 
 use super::layout::Layout;
+use super::leaving::Leaving;
 use super::program::{NoTarget, compile};
-use super::removal::Leaving;
 use super::spread::{Target, choose};
 use crate::fleet::{Endpoint, ListenerId};
 use crate::supervisor::listeners::Listeners;
@@ -29,7 +29,7 @@ pub(super) struct Group {
     pub(super) live: Live,
     /// Those that were live and are not: sooner or later they leave.
     retired: BTreeSet<ListenerId>,
-    pub(super) leaving: BTreeMap<ListenerId, Leaving>,
+    pub(super) leaving: Leaving,
     /// None of those that leave can, until something changes.
     pub(super) is_blocked: bool,
     is_attached: bool,
@@ -42,7 +42,7 @@ impl Group {
             layout: Layout::default(),
             live: Live::new(),
             retired: BTreeSet::new(),
-            leaving: BTreeMap::new(),
+            leaving: Leaving::default(),
             is_blocked: false,
             is_attached: false,
         }
@@ -89,7 +89,7 @@ impl Group {
         let members = self.layout.members();
         let weighted = members.filter_map(|id| Some((id, *live.get(&id)?)));
         let here: Live = weighted
-            .filter(|(id, _)| !self.leaving.contains_key(id))
+            .filter(|(id, _)| !self.leaving.contains(*id))
             .collect();
         if here.is_empty() || here == self.live {
             return;
@@ -105,7 +105,7 @@ impl Group {
     pub(super) fn remove(&mut self, id: ListenerId) {
         self.live.remove(&id);
         self.retired.remove(&id);
-        self.leaving.entry(id).or_insert(Leaving::Asked);
+        self.leaving.ask(id);
         self.is_blocked = false;
     }
 

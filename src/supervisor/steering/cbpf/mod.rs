@@ -16,13 +16,14 @@
 //!
 //! `layout`, `program`, `spread` and `instruction` are pure. [`compile`] and [`choose`] are two forms of
 //! one decision; an interpreter of the program, and the kernel itself, are held against it by the tests.
-//! `group` and `removal` perform.
+//! `group`, `leaving` and `removal` perform.
 
 mod group;
 mod instruction;
 #[cfg(test)]
 mod interpreter;
 mod layout;
+mod leaving;
 mod program;
 mod removal;
 mod spread;

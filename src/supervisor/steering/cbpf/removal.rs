@@ -6,11 +6,6 @@
 //! last index, and several that must go); then those that leave wait, empty and without new connections,
 //! until another listener has joined.
 //!
-//! ```text
-//!  Asked ── hidden ──► Hidden ── the fence has passed ──► closed, with all that leave together
-//!    └──── cannot be hidden ──► Exposed ─────────────────► closed
-//! ```
-//!
 //! A listener that is being closed leaves its group a moment before it leaves the kernel's table of
 //! listeners. A SYN that meets it in between is answered by a socket that is about to go. So it is hidden
 //! first, from every look-up, and a fence makes sure that none is still under way that began before.
@@ -30,22 +25,11 @@ use super::group::{Group, listening_at};
 use super::layout::Removal;
 use crate::fleet::ListenerId;
 use crate::supervisor::listeners::{Closed, Listeners};
-use crate::supervisor::steering::fence::{Fences, Ticket};
+use crate::supervisor::steering::fence::Fences;
 use crate::sys::{listener, procfs, steering};
 
-/// How far a listener that must leave has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Leaving {
-    /// Nothing has been done yet.
-    Asked,
-    /// No look-up finds it any more that begins after this fence.
-    Hidden(Ticket),
-    /// It cannot be hidden, or there is nobody to hide it for.
-    Exposed,
-}
-
 /// One listener leaves alone only where at most so many times as many are about to follow.
-const FOLLOWERS: usize = 4;
+const FOLLOWERS: usize = 2;
 
 impl Group {
     /// Whether a listener is about to be closed: it waits for a fence, or for others.
@@ -60,7 +44,9 @@ impl Group {
         }
         if self.is_worth_a_fence() {
             self.reconcile(listeners);
-            self.hide_all(listeners, fences);
+            let is_alone = self.live.is_empty();
+            self.leaving
+                .hide_all(fences, |id| !is_alone && hide(listeners, id));
         }
         let mut has_shrunk = false;
         while let Some(removal) = self.next_removal(fences) {
@@ -74,41 +60,18 @@ impl Group {
 
     /// Whether enough listeners wait for a fence of theirs to look at the whole group for them.
     fn is_worth_a_fence(&self) -> bool {
-        let asked = self.leaving.values().filter(|how| **how == Leaving::Asked);
-        let asked = asked.count();
+        let asked = self.leaving.asked();
         asked > 0 && asked * FOLLOWERS >= self.retired()
-    }
-
-    /// Hides all that are not hidden yet, under one fence.
-    fn hide_all(&mut self, listeners: &Listeners, fences: &mut Fences) {
-        let is_alone = self.live.is_empty();
-        let mut fence = None;
-        for (id, how) in &mut self.leaving {
-            if *how == Leaving::Asked {
-                let is_hidden = !is_alone && hide(listeners, *id);
-                *how = if is_hidden {
-                    Leaving::Hidden(*fence.get_or_insert_with(|| fences.ask()))
-                } else {
-                    Leaving::Exposed
-                };
-            }
-        }
     }
 
     /// What can be closed now, and how.
     fn next_removal(&mut self, fences: &Fences) -> Option<Removal> {
-        let is_due = |how: &Leaving| match how {
-            Leaving::Asked => false,
-            Leaving::Hidden(ticket) => fences.has_passed(*ticket),
-            Leaving::Exposed => true,
-        };
-        let due = self.leaving.iter().filter(|(_, how)| is_due(how));
-        let due: BTreeSet<ListenerId> = due.map(|(id, _)| *id).collect();
+        let due = self.leaving.due(fences);
         if due.is_empty() {
             return None;
         }
         let (members, gone): (BTreeSet<_>, BTreeSet<_>) =
-            due.into_iter().partition(|id| self.layout.contains(*id));
+            due.iter().partition(|id| self.layout.contains(**id));
         if !gone.is_empty() {
             // They left by themselves: closing them moves nobody.
             return Some(Removal {
@@ -125,7 +88,7 @@ impl Group {
         self.attach(listeners, &removal.before);
         let mut closed = Vec::new();
         for id in &removal.listeners {
-            self.leaving.remove(id);
+            self.leaving.closed(*id);
             closed.extend(listeners.close(*id));
         }
         let leaked = self.leaked_of(&closed);
