@@ -31,7 +31,7 @@ const RUN: &str = env!("CARGO_BIN_EXE_reuseport-run");
 const CTL: &str = env!("CARGO_BIN_EXE_reuseport-ctl");
 const DEMO: &str = env!("CARGO_BIN_EXE_reuseport-demo");
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn main() {
     let directory = tempfile::tempdir().unwrap();
@@ -199,7 +199,7 @@ fn quantile(values: &mut [f64], part: f64) -> f64 {
 
 fn asked_once(address: SocketAddr) -> TcpStream {
     let mut client = TcpStream::connect(address).unwrap();
-    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.set_read_timeout(Some(STEP_TIMEOUT)).unwrap();
     ask(&mut client);
     client
 }
@@ -331,11 +331,11 @@ fn name(kind: Kind) -> String {
 }
 
 fn wait_for(mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + STEP_TIMEOUT;
     while !done() {
         assert!(
             Instant::now() < deadline,
-            "nothing came of it in {PATIENCE:?}"
+            "nothing came of it in {STEP_TIMEOUT:?}"
         );
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -25,7 +25,7 @@ use std::time::Duration;
 use load::{Outcome, Plan};
 
 /// No test takes longer, however busy the machine is.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Carries the plan out; fails the test if it does not end.
 fn run(plan: Plan) -> Outcome {
@@ -35,6 +35,6 @@ fn run(plan: Plan) -> Outcome {
         let _ = sender.send(plan.start().unwrap().stop());
     });
     receiver
-        .recv_timeout(PATIENCE)
+        .recv_timeout(TEST_TIMEOUT)
         .expect("the load does not end")
 }

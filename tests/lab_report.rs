@@ -111,7 +111,7 @@ fn a_reason_is_given_once() {
 #[test]
 fn the_median_is_in_the_middle() {
     let spread = Spread::of(&[9.0, 1.0, 5.0]).unwrap();
-    assert_eq!((spread.median, spread.least, spread.most), (5.0, 1.0, 9.0));
+    assert_eq!((spread.median, spread.min, spread.max), (5.0, 1.0, 9.0));
     assert_eq!(Spread::of(&[4.0, 1.0, 2.0, 9.0]).unwrap().median, 3.0);
     assert!(Spread::of(&[]).is_none());
 }
@@ -129,7 +129,7 @@ fn a_ratio_is_of_pairs_from_one_round() {
         rows("theirs", &[50.0, 40.0, 35.0, 30.0, 25.0]),
     );
     let spread = compare(&theirs, &ours).unwrap();
-    assert_eq!((spread.median, spread.least, spread.most), (0.5, 0.5, 0.5));
+    assert_eq!((spread.median, spread.min, spread.max), (0.5, 0.5, 0.5));
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn with_more_rounds_a_few_may_be_far_off() {
     let ours = rows("ours", &[100.0; 8]);
     assert!(compare(&rows("theirs", &rates[..7]), &ours).is_err());
     let spread = compare(&rows("theirs", &rates), &ours).unwrap();
-    assert_eq!((spread.least, spread.most), (0.01, 9.0), "and it is shown");
+    assert_eq!((spread.min, spread.max), (0.01, 9.0), "and it is shown");
 }
 
 #[test]
@@ -520,7 +520,9 @@ fn the_worst_reload_is_the_one_that_lost_most() {
 #[test]
 fn a_page_has_everything_and_says_what_is_missing() {
     let mut results = Results::begin(7).unwrap();
-    results.rows.extend(rows("ours", &[20_000.0, 20_000.0]));
+    results
+        .rows
+        .extend(rows("ours", &[19_000.0, 20_000.0, 22_000.0]));
     results.version("nginx", "1.22.1");
     results.skip("pm2", "is not installed");
     let section = Section {
@@ -549,6 +551,20 @@ fn a_page_has_everything_and_says_what_is_missing() {
     }
     assert_eq!(fs::read_to_string(output.join("a.svg")).unwrap(), "<svg/>");
     assert!(output.join("results.json").exists());
+    let summary = fs::read_to_string(output.join("summary.jsonl")).unwrap();
+    let lines = summary
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    let lines: Vec<serde_json::Value> = lines.collect();
+    let [run, group] = &lines[..] else {
+        panic!("not a run and a group: {summary}")
+    };
+    assert_eq!(run["versions"]["nginx"], "1.22.1");
+    let spread = &group["measures"][measure::RATE];
+    for (name, value) in [("median", 20_000.0), ("min", 19_000.0), ("max", 22_000.0)] {
+        assert_eq!(spread[name], value, "{name} of {summary}");
+    }
+    assert_eq!(spread["rounds"], 3);
 }
 
 // ---- programs and processes ----------------------------------------------------------------------

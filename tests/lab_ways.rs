@@ -33,7 +33,7 @@ use nix::unistd::Pid;
 use reuseport_run::sys::channel;
 
 /// What should happen has happened by then, on the busiest machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// What must not happen is looked for so long.
 const DOUBT: Duration = Duration::from_millis(200);
 
@@ -293,7 +293,7 @@ fn what_a_master_leaves_behind_is_served_and_then_the_worker_ends() {
             channel::send(&ours, READY, &[connection.as_raw_fd()]).unwrap();
             client
         };
-        let is_told = || channel::is_readable(&ours, PATIENCE);
+        let is_told = || channel::is_readable(&ours, TEST_TIMEOUT);
         assert!(is_told());
         nix::unistd::read(&ours, &mut [0]).unwrap();
         let mut first = hand_over();
@@ -303,7 +303,7 @@ fn what_a_master_leaves_behind_is_served_and_then_the_worker_ends() {
         drop(ours);
         kill(pid, Signal::SIGCONT).unwrap();
         for client in [&mut first, &mut second] {
-            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            client.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
             client.write_all(LAST_REQUEST).unwrap();
             Answer::read(client);
         }
@@ -494,7 +494,7 @@ impl Program {
 
     fn connect(&self) -> TcpStream {
         let client = TcpStream::connect(self.address()).unwrap();
-        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
         client
     }
 
@@ -550,7 +550,7 @@ impl Program {
         self.tell(Signal::SIGTERM);
         assert!(self.child.wait().unwrap().success());
         // They have done their work; the kernel may still be clearing them away.
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TEST_TIMEOUT;
         while !workers.iter().all(|pid| is_gone(*pid)) {
             assert!(Instant::now() < deadline, "a worker outlives its parent");
             std::thread::yield_now();
@@ -609,7 +609,7 @@ impl Answer {
 fn is_silent(client: &mut TcpStream) -> bool {
     client.set_read_timeout(Some(DOUBT)).unwrap();
     let silence = client.peek(&mut [0]);
-    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
     silence.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
 }
 
@@ -644,9 +644,9 @@ fn program() -> PathBuf {
 }
 
 fn wait_until(mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TEST_TIMEOUT;
     while !done() {
-        assert!(Instant::now() < deadline, "not in {PATIENCE:?}");
+        assert!(Instant::now() < deadline, "not in {TEST_TIMEOUT:?}");
         thread::sleep(Duration::from_millis(2));
     }
 }

@@ -70,8 +70,8 @@ const LAYERS: &[(&str, &[&str], &str)] = &[
 ];
 
 /// The most lines of a file, without its tests, and of a function.
-const LONGEST_FILE: usize = 300;
-const LONGEST_FUNCTION: usize = 60;
+const MAX_FILE_LINES: usize = 300;
+const MAX_FUNCTION_LINES: usize = 60;
 
 /// Files that may be longer, up to so many lines, and why.
 const LONGER_FILES: &[(&str, usize, &str)] = &[
@@ -274,7 +274,7 @@ fn unfinished(source: &Source) -> Vec<String> {
 
 fn too_long(source: &Source) -> Vec<String> {
     let longer = LONGER_FILES.iter().find(|(path, ..)| *path == source.path);
-    let most = longer.map_or(LONGEST_FILE, |(_, most, _)| *most);
+    let most = longer.map_or(MAX_FILE_LINES, |(_, most, _)| *most);
     let breach = format!(
         "{} has {} lines without its tests, and {most} are the most: what has so many has more than one subject",
         source.path, source.length
@@ -289,11 +289,11 @@ fn long_functions(source: &Source) -> Vec<String> {
     let heads = source.code.iter().filter(|(_, code)| is_head(code));
     let lengths = heads.map(|(number, _)| (number, length_of(source, *number)));
     lengths
-        .filter(|(_, length)| *length > LONGEST_FUNCTION)
+        .filter(|(_, length)| *length > MAX_FUNCTION_LINES)
         .map(|(number, length)| {
             let path = &source.path;
             format!(
-                "{path}:{number} begins a function of {length} lines, and {LONGEST_FUNCTION} are \
+                "{path}:{number} begins a function of {length} lines, and {MAX_FUNCTION_LINES} are \
                  the most: give its parts names"
             )
         })

@@ -19,7 +19,7 @@ use super::control::Control;
 use super::port::Reservation;
 
 /// A way must be up, and gone, within this time.
-const PATIENCE: Duration = Duration::from_secs(30);
+const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Between two looks at whether it is.
 const GLANCE: Duration = Duration::from_millis(5);
@@ -190,7 +190,7 @@ impl Started {
     }
 
     fn wait_until_up(&mut self) -> io::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + STEP_TIMEOUT;
         while !self.is_up() {
             let is_over = self.child.try_wait()?.is_some() || Instant::now() > deadline;
             if is_over {
@@ -222,7 +222,7 @@ impl Drop for Started {
             return;
         };
         let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + STEP_TIMEOUT;
         while let Ok(None) = self.child.try_wait() {
             if Instant::now() > deadline {
                 let _ = kill(Pid::from_raw(-pid), Signal::SIGKILL);

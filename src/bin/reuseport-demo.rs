@@ -20,13 +20,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use signal_hook::consts::SIGTERM;
 
 /// The longest request head that is read, in bytes.
-const LONGEST_HEAD: u64 = 8 << 10;
+const MAX_HEAD_LEN: u64 = 8 << 10;
 
 /// So much of a body is passed over, in bytes.
-const LONGEST_BODY: u64 = 1 << 20;
+const MAX_BODY_LEN: u64 = 1 << 20;
 
 /// How long a client may be silent.
-const PATIENCE: Duration = Duration::from_secs(75);
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(75);
 
 fn main() -> ExitCode {
     let address = env::args()
@@ -90,8 +90,8 @@ fn accept(listener: &TcpListener, work: &Arc<Work>) {
 
 /// Answers requests until one side has had enough; none says that it was the client.
 fn converse(stream: &TcpStream, work: &Work) -> Option<()> {
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    stream.set_write_timeout(Some(PATIENCE)).ok()?;
+    stream.set_read_timeout(Some(CLIENT_TIMEOUT)).ok()?;
+    stream.set_write_timeout(Some(CLIENT_TIMEOUT)).ok()?;
     let mut reader = BufReader::new(stream);
     loop {
         let head = head(&mut reader)?;
@@ -109,14 +109,14 @@ fn converse(stream: &TcpStream, work: &Work) -> Option<()> {
 /// Closes so that the client gets the answer: a close with unread bytes would reset it.
 fn linger(stream: &TcpStream, unread: impl Read) -> Option<()> {
     stream.shutdown(Shutdown::Write).ok()?;
-    io::copy(&mut unread.take(LONGEST_BODY), &mut io::sink()).ok()?;
+    io::copy(&mut unread.take(MAX_BODY_LEN), &mut io::sink()).ok()?;
     Some(())
 }
 
 /// A request's bytes up to the empty line; none if the client closed, fell silent, or sent more
 /// than a head may have.
 fn head(reader: &mut impl BufRead) -> Option<Vec<u8>> {
-    let mut reader = reader.take(LONGEST_HEAD);
+    let mut reader = reader.take(MAX_HEAD_LEN);
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let length = reader.read_until(b'\n', &mut head).ok()?;

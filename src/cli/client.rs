@@ -15,11 +15,11 @@ use super::exit::Exit;
 use crate::wire::control::{Reply, Request, parse_reply, request_line};
 
 /// The longest reply line, in bytes: a status of thousands of workers fits.
-const LONGEST_LINE: usize = 16 << 20;
+const MAX_REPLY_LEN: usize = 16 << 20;
 
 /// How long a supervisor may take to accept a connection or to take the request: it has one
 /// thread, which never waits, so longer than this means that it hangs.
-const PATIENCE: Duration = Duration::from_secs(5);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 const CHUNK: usize = 64 << 10;
 
@@ -52,7 +52,7 @@ impl Client {
     pub(crate) fn connect(path: &Path) -> io::Result<Self> {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         // For connect(2) on Unix sockets too: it waits while the other side's queue is full.
-        socket.set_write_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(WRITE_TIMEOUT))?;
         socket.connect(&SockAddr::unix(path)?)?;
         Ok(Self {
             stream: UnixStream::from(OwnedFd::from(socket)),
@@ -80,9 +80,9 @@ impl Client {
             if let Some(line) = self.take_line() {
                 return Ok(line);
             }
-            if self.buffer.len() > LONGEST_LINE {
+            if self.buffer.len() > MAX_REPLY_LEN {
                 return Err(Loss::Garbage(format!(
-                    "the reply is longer than {LONGEST_LINE} bytes"
+                    "the reply is longer than {MAX_REPLY_LEN} bytes"
                 )));
             }
             self.read_more(deadline)?;
@@ -225,7 +225,7 @@ mod tests {
         let (mut client, _other) = pair();
         let deadline = Instant::now() + Duration::from_millis(20);
         assert!(matches!(client.receive(Some(deadline)), Err(Loss::Late)));
-        assert!(Instant::now() < deadline + PATIENCE);
+        assert!(Instant::now() < deadline + WRITE_TIMEOUT);
     }
 
     #[test]
@@ -234,7 +234,7 @@ mod tests {
         let writer = thread::spawn(move || while other.write_all(&[b'x'; CHUNK]).is_ok() {});
         let loss = client.receive(None).unwrap_err();
         assert!(matches!(&loss, Loss::Garbage(reason) if reason.contains("16777216 bytes")));
-        assert!(client.buffer.len() <= LONGEST_LINE + CHUNK);
+        assert!(client.buffer.len() <= MAX_REPLY_LEN + CHUNK);
         drop(client);
         writer.join().unwrap();
     }

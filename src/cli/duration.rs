@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The longest span that can be asked for: a week. Longer ones are typing errors.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const MAX_DURATION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 const ALLOWED: &str = "give a time such as 500ms, 2s or 1m 30s (a bare number is seconds), \
                        at most 7 days";
@@ -18,7 +18,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
         Err(_) => humantime::parse_duration(text).ok(),
     };
-    span.filter(|span| *span <= LONGEST)
+    span.filter(|span| *span <= MAX_DURATION)
         .ok_or_else(|| ALLOWED.to_owned())
 }
 

@@ -17,7 +17,7 @@ use super::options::OPTIONS;
 use super::settings::{Given, Layer};
 
 /// The longest file that is read, in bytes. One that is longer is not a configuration.
-const LONGEST: u64 = 1 << 20;
+const MAX_FILE_LEN: u64 = 1 << 20;
 
 /// Reads the file.
 ///
@@ -32,9 +32,9 @@ pub(crate) fn read(path: &Path) -> Result<Layer, Exit> {
 fn contents(path: &Path) -> Result<String, String> {
     let file = File::open(path).map_err(|error| format!("it cannot be opened: {error}"))?;
     let mut text = String::new();
-    let length = file.take(LONGEST + 1).read_to_string(&mut text);
+    let length = file.take(MAX_FILE_LEN + 1).read_to_string(&mut text);
     match length.map_err(|error| format!("it cannot be read: {error}"))? as u64 {
-        length if length > LONGEST => Err(format!("it is longer than {LONGEST} bytes")),
+        length if length > MAX_FILE_LEN => Err(format!("it is longer than {MAX_FILE_LEN} bytes")),
         _ => Ok(text),
     }
 }

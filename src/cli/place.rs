@@ -16,7 +16,7 @@ use super::run::Environment;
 use crate::config::Config;
 
 /// The longest path of a Unix socket, in bytes: `sun_path` has 108, one for the NUL (unix(7)).
-pub const LONGEST: usize = 107;
+pub const MAX_SOCKET_PATH_LEN: usize = 107;
 
 /// The directory of control sockets: of root, of a user with a runtime directory, of any other.
 pub fn control_directory(euid: u32, xdg_runtime_dir: Option<&Path>, temporary: &Path) -> PathBuf {
@@ -67,8 +67,8 @@ pub(crate) fn named(directory: &Path, name: &str) -> PathBuf {
 /// A clause that says how long it is and may be.
 pub fn fits(path: &Path) -> Result<(), String> {
     match path.as_os_str().as_bytes().len() {
-        length if length > LONGEST => Err(format!(
-            "a socket's path may have {LONGEST} bytes, this one has {length}; give a shorter one"
+        length if length > MAX_SOCKET_PATH_LEN => Err(format!(
+            "a socket's path may have {MAX_SOCKET_PATH_LEN} bytes, this one has {length}; give a shorter one"
         )),
         _ => Ok(()),
     }

@@ -12,10 +12,10 @@ use crate::config::{CrashLoop, Forwarding, MAX_WORKERS, Readiness, Steering};
 use crate::fleet::Endpoint;
 
 /// The longest name, in bytes: it is a file's name with `.sock` behind it, and a column in logs.
-const LONGEST_NAME: usize = 64;
+const MAX_NAME_LEN: usize = 64;
 
 /// The longest path of `--ready http:/PATH`, in bytes.
-const LONGEST_PROBE: usize = 1024;
+const MAX_PROBE_PATH_LEN: usize = 1024;
 
 /// The greatest `--max-restarts`.
 const MOST_RESTARTS: u32 = 1_000_000;
@@ -72,13 +72,13 @@ pub(crate) fn listen(text: &str) -> Result<Endpoint, String> {
 
 /// A supervisor's name, which is also its control socket's file name.
 pub(crate) fn name(text: &str) -> Result<String, String> {
-    let fits = (1..=LONGEST_NAME).contains(&text.len());
+    let fits = (1..=MAX_NAME_LEN).contains(&text.len());
     let is_place = text == "." || text == "..";
     if fits && !is_place && !text.contains(|c: char| c == '/' || c.is_control()) {
         return Ok(text.to_owned());
     }
     Err(format!(
-        "give a name of 1 to {LONGEST_NAME} bytes without '/' and control characters, and not \
+        "give a name of 1 to {MAX_NAME_LEN} bytes without '/' and control characters, and not \
          '.' or '..'"
     ))
 }
@@ -93,7 +93,7 @@ pub(crate) fn readiness(text: &str) -> Result<Readiness, String> {
             Some(path)
                 if path.starts_with('/')
                     && !path.starts_with("//")
-                    && path.len() <= LONGEST_PROBE
+                    && path.len() <= MAX_PROBE_PATH_LEN
                     && path.bytes().all(|byte| byte.is_ascii_graphic()) =>
             {
                 Ok(Readiness::Http(path.to_owned()))

@@ -150,7 +150,7 @@ pub enum Report {
         held: usize,
     },
     /// Threads of the worker may sleep in a read that has its bytes already: interrupt them
-    /// ([`interrupt_threads`](crate::sys::interrupt::interrupt_threads)), and say so.
+    /// ([`StoppedThreads`](crate::sys::interrupt::StoppedThreads)), and say so.
     BlockedReaders {
         /// The worker.
         worker: u64,
@@ -167,7 +167,7 @@ pub enum Report {
         /// The worker.
         worker: u64,
         /// The threads that sleep in reads, which would take along what comes now
-        /// ([`stop_threads`](crate::sys::interrupt::stop_threads)).
+        /// ([`StoppedThreads`](crate::sys::interrupt::StoppedThreads)).
         threads: Vec<i32>,
     },
     /// The answer to [`Order::ReadersStopped`].

@@ -108,7 +108,7 @@ impl Server {
 
     /// Waits until so many have been read: what is sent is not read at once.
     pub fn wait_for_requests(&self, count: u64) {
-        let deadline = Instant::now() + crate::PATIENCE;
+        let deadline = Instant::now() + crate::TEST_TIMEOUT;
         while self.requests() < count {
             assert!(Instant::now() < deadline, "{} requests", self.requests());
             thread::yield_now();

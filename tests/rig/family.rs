@@ -21,7 +21,7 @@ use nix::unistd::Pid;
 const VARIABLE: &str = "RIG_FAMILY";
 
 /// How long the killed may take to be gone.
-const PATIENCE: Duration = Duration::from_secs(5);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The processes that descend from marked commands.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ impl Family {
 
     /// Killed processes are there until the kernel has taken them apart.
     fn wait_gone(&self) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + EXIT_TIMEOUT;
         while !self.members().is_empty() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(2));
         }

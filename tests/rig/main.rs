@@ -22,7 +22,7 @@ use rig::report::Report;
 use script::{ANSWER, request, reset, say, serve};
 
 /// How long a load may take until a test can judge it.
-const PATIENCE: Duration = Duration::from_secs(20);
+const RIG_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Requests, answered or failed, after which a test judges.
 const ENOUGH: u64 = 20;
@@ -37,7 +37,7 @@ fn keep_alive(converse: fn(TcpStream)) -> Outcome {
 
 fn outcome(plan: Plan) -> Outcome {
     let load = Load::start(plan.connections(4)).unwrap();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + RIG_TIMEOUT;
     while load.answered() + load.failed() < ENOUGH {
         assert!(
             Instant::now() < deadline,
@@ -227,7 +227,7 @@ fn a_family_includes_orphans() {
     ]);
     family.adopt(&mut shell);
     let mut child = shell.spawn().unwrap();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + RIG_TIMEOUT;
     while family.members().len() < 3 {
         assert!(Instant::now() < deadline, "not all: {:?}", family.members());
     }

@@ -1,7 +1,7 @@
 //! Answers, however they come.
 #![allow(clippy::unwrap_used, unused_imports)] // a bench without a harness runs no tests
 
-use super::answer::{Answer, LONGEST, Malformed};
+use super::answer::{Answer, MAX_RESPONSE_LEN, Malformed};
 
 const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\nX-Worker: seven\r\nTransfer-Encoding: chunked\r\n\r\n\
     5\r\nhello\r\nA;note=x\r\n0123456789\r\n0\r\nTrailing: yes\r\n\r\n";
@@ -100,7 +100,7 @@ fn what_is_no_good_answer_is_malformed() {
     let mut endless = Answer::default();
     endless.take(b"HTTP/1.1 200 OK\r\n").unwrap();
     let filler = b"X: y\r\n".repeat(8);
-    let mut pieces = 0..LONGEST;
+    let mut pieces = 0..MAX_RESPONSE_LEN;
     assert!(
         pieces.any(|_| endless.take(&filler).is_err()),
         "a head without an end is waited for"

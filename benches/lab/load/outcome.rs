@@ -14,7 +14,7 @@ use super::Usage;
 use super::answer::Name;
 
 /// The longest latency that the histograms tell from a longer one: ten minutes, in microseconds.
-const LONGEST: u64 = 600_000_000;
+const MAX_LATENCY_US: u64 = 600_000_000;
 
 /// In which way a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -262,7 +262,7 @@ impl Timeline {
 }
 
 fn histogram(digits: u8) -> io::Result<Histogram<u64>> {
-    Histogram::new_with_bounds(1, LONGEST, digits).map_err(io::Error::other)
+    Histogram::new_with_bounds(1, MAX_LATENCY_US, digits).map_err(io::Error::other)
 }
 
 fn micros(time: Duration) -> u64 {

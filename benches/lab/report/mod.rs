@@ -3,6 +3,7 @@
 //! ```text
 //!   results      the raw rows, and their JSON
 //!    └─ statistics   medians, ratios, and when a ratio is refused
+//!        ├─ summary      each measure over its rounds, as JSON lines: what is kept of the rows
 //!        └─ unit         numbers as people read them
 //!            ├─ table        Markdown
 //!            │   └─ best         the best of one group against the best of others
@@ -20,5 +21,6 @@ pub mod page;
 pub mod plot;
 pub mod results;
 pub mod statistics;
+pub mod summary;
 pub mod table;
 pub mod unit;

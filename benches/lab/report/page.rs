@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::results::Results;
 use super::statistics::Limits;
+use super::summary::Summary;
 use super::table::{Table, escape};
 use super::unit::Unit;
 
@@ -34,8 +35,8 @@ pub struct Section<'a> {
     pub pictures: Vec<Picture>,
 }
 
-/// Writes `results.json`, `README.md` and the pictures into `directory`, which is made if it is not
-/// there.
+/// Writes `results.json` (every round), `summary.jsonl` (each measure over its rounds), `README.md` and the
+/// pictures into `directory`, which is made if it is not there.
 ///
 /// # Errors
 /// If it cannot be written.
@@ -48,6 +49,7 @@ pub fn publish(
 ) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     results.write(&directory.join("results.json"))?;
+    Summary::of(results).write(&directory.join("summary.jsonl"))?;
     for picture in sections.iter().flat_map(|section| &section.pictures) {
         fs::write(directory.join(&picture.file), &picture.svg)?;
     }

@@ -7,7 +7,7 @@
 //!
 //! How well it is known: each pair's ratio is above the true median or below it, like a coin's
 //! sides, whatever its distribution. So all of five pairs lie on one side only once in 16 times,
-//! and 15 times of 16 the true median is between the least and the most of them. With eight pairs
+//! and 15 times of 16 the true median is between the min and the max of them. With eight pairs
 //! one at either end can be left out, and so on ([`left_out`]). Nothing is assumed about the
 //! noise but that rounds are independent, and nothing is taken from how much p99 itself differs
 //! between rounds: what a round does to both subjects is not in their ratio.
@@ -16,17 +16,19 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use super::results::{Row, measure};
 
 /// A median and what lies around it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Spread {
     /// The middle one, or the mean of the two in the middle.
     pub median: f64,
-    /// The least.
-    pub least: f64,
-    /// The most.
-    pub most: f64,
+    /// The smallest.
+    pub min: f64,
+    /// The largest.
+    pub max: f64,
     /// How many there are.
     pub rounds: usize,
 }
@@ -36,7 +38,7 @@ impl Spread {
     pub fn of(values: &[f64]) -> Option<Self> {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
-        let (least, most) = (*sorted.first()?, *sorted.last()?);
+        let (min, max) = (*sorted.first()?, *sorted.last()?);
         let middle = sorted.len() / 2;
         let median = if sorted.len() % 2 == 1 {
             sorted[middle]
@@ -46,8 +48,8 @@ impl Spread {
         let rounds = sorted.len();
         Some(Self {
             median,
-            least,
-            most,
+            min,
+            max,
             rounds,
         })
     }

@@ -166,7 +166,7 @@ fn value(rows: &[&Row], column: &Column) -> String {
 /// `12.0 (11.2 – 13.1)`; only the number if there was one round or all were alike.
 fn around(spread: &Spread, unit: Unit) -> String {
     let [median, least, most] =
-        [spread.median, spread.least, spread.most].map(|value| unit.write(value));
+        [spread.median, spread.min, spread.max].map(|value| unit.write(value));
     if least == most {
         median
     } else {

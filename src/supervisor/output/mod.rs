@@ -3,7 +3,7 @@
 //! Nothing here ever waits: whoever reads our output may be slow, and the loop that writes it also
 //! answers `bind` and reaps. So what cannot be written is kept, up to a bound; at the bound we stop
 //! reading, and then a worker that writes waits as it would without us. It does not wait for ever:
-//! when nothing could be written for [`PATIENCE`], lines are dropped, and counted, and the count is
+//! when nothing could be written for [`WRITE_TIMEOUT`], lines are dropped, and counted, and the count is
 //! the first thing that is written when the reader is back.
 //!
 //! ```text
@@ -31,7 +31,7 @@ use crate::supervisor::sources::{Source, Sources};
 pub use log::LogQueue;
 use pipe::Pipe;
 pub(crate) use pipe::pipe;
-use sink::{PATIENCE, Sink};
+use sink::{Sink, WRITE_TIMEOUT};
 pub(crate) use stream::{Stream, redirect_to};
 use tail::Tail;
 
@@ -123,9 +123,9 @@ impl Output {
         self.sinks.iter().filter_map(Sink::deadline).min()
     }
 
-    /// Writes everything, but does not wait longer than [`PATIENCE`] for a slow reader.
+    /// Writes everything, but does not wait longer than [`WRITE_TIMEOUT`] for a slow reader.
     pub(crate) fn finish(&mut self, sources: &mut Sources) {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + WRITE_TIMEOUT;
         loop {
             self.flush(sources, Instant::now());
             let left = until.saturating_duration_since(Instant::now());

@@ -12,7 +12,7 @@ use crate::fleet::WorkerId;
 use crate::sys::descriptor;
 
 /// The longest line that is given a prefix as a whole.
-const LONGEST_LINE: usize = 16 * 1024;
+const MAX_LINE_LEN: usize = 16 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Pipe {
@@ -53,7 +53,7 @@ impl Pipe {
         }
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.line.extend_from_slice(piece);
-            if piece.ends_with(b"\n") || self.line.len() >= LONGEST_LINE {
+            if piece.ends_with(b"\n") || self.line.len() >= MAX_LINE_LEN {
                 self.finish(sink);
             }
         }

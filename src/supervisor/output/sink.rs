@@ -11,7 +11,7 @@ use crate::supervisor::sources::{Source, Sources};
 /// How much is kept before workers have to wait.
 const FULL: usize = 256 * 1024;
 /// How long they wait.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct Sink {
@@ -60,7 +60,7 @@ impl Sink {
     /// When those who wait have waited long enough.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let since = self.stuck.filter(|_| !self.paused.is_empty());
-        since.map(|since| since + PATIENCE)
+        since.map(|since| since + WRITE_TIMEOUT)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -73,7 +73,10 @@ impl Sink {
     }
 
     fn is_dropping(&self) -> bool {
-        self.is_closed || self.stuck.is_some_and(|since| since.elapsed() >= PATIENCE)
+        self.is_closed
+            || self
+                .stuck
+                .is_some_and(|since| since.elapsed() >= WRITE_TIMEOUT)
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8]) {

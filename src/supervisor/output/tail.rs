@@ -7,7 +7,7 @@ const TAIL: usize = 2048;
 /// How many lines of it are told.
 const LINES: usize = 5;
 /// How much of a line, in characters.
-const LONGEST: usize = 400;
+const MAX_TAIL_LINE_LEN: usize = 400;
 
 #[derive(Debug, Default)]
 pub(crate) struct Tail(VecDeque<u8>);
@@ -33,7 +33,7 @@ impl Tail {
 /// Without what could confuse a terminal.
 fn printable(line: &str) -> String {
     line.chars()
-        .take(LONGEST)
+        .take(MAX_TAIL_LINE_LEN)
         .map(|char| if char.is_control() { ' ' } else { char })
         .collect()
 }

@@ -25,7 +25,7 @@ pub struct OpenConnection {
 
 /// Who has what.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Census {
+pub struct ConnectionOwners {
     /// How many open connections each worker has; one that has none is not here. A connection that
     /// several have descriptors of counts for each.
     pub open: BTreeMap<WorkerId, u64>,
@@ -33,7 +33,7 @@ pub struct Census {
     pub unattributed: Vec<u64>,
 }
 
-impl Census {
+impl ConnectionOwners {
     /// How many open connections a worker has.
     pub fn open_of(&self, worker: WorkerId) -> u64 {
         self.open.get(&worker).copied().unwrap_or(0)
@@ -43,15 +43,18 @@ impl Census {
 /// Finds the owners of the connections. `owners` are the workers that have a descriptor of the socket
 /// with an inode. The two are read one after the other, so what is accepted in between has no owner yet:
 /// it is unattributed, and never counted for the wrong worker.
-pub fn attribute(connections: &[OpenConnection], owners: &BTreeMap<u64, Vec<WorkerId>>) -> Census {
-    let mut census = Census::default();
+pub fn attribute(
+    connections: &[OpenConnection],
+    owners: &BTreeMap<u64, Vec<WorkerId>>,
+) -> ConnectionOwners {
+    let mut counted = ConnectionOwners::default();
     for connection in connections {
         match workers_of(connection, owners) {
-            [] => census.unattributed.push(connection.cookie),
-            workers => count(&mut census.open, workers),
+            [] => counted.unattributed.push(connection.cookie),
+            workers => count(&mut counted.open, workers),
         }
     }
-    census
+    counted
 }
 
 fn workers_of<'a>(
@@ -84,8 +87,8 @@ impl Suspects {
 
     /// Drops those that have closed, and those that have an owner: one that had one once is out of the
     /// gap for good, and is counted with its owner from then on. What stays is open and unattributed.
-    pub fn observe(&mut self, census: &Census) {
-        let unattributed: BTreeSet<u64> = census.unattributed.iter().copied().collect();
+    pub fn observe(&mut self, counted: &ConnectionOwners) {
+        let unattributed: BTreeSet<u64> = counted.unattributed.iter().copied().collect();
         self.0.retain(|cookie| unattributed.contains(cookie));
     }
 
@@ -117,22 +120,25 @@ mod tests {
     #[test]
     fn each_worker_has_what_it_has_a_descriptor_of() {
         let owners = owners(&[(10, &[A]), (11, &[A]), (12, &[B]), (99, &[B])]);
-        let census = attribute(&open(&[(1, 10), (2, 11), (3, 12), (4, 13)]), &owners);
-        assert_eq!((census.open_of(A), census.open_of(B)), (2, 1));
-        assert_eq!(census.unattributed, [4]);
+        let counted = attribute(&open(&[(1, 10), (2, 11), (3, 12), (4, 13)]), &owners);
+        assert_eq!((counted.open_of(A), counted.open_of(B)), (2, 1));
+        assert_eq!(counted.unattributed, [4]);
     }
 
     #[test]
     fn what_is_shared_counts_for_each_worker_and_once() {
-        let census = attribute(&open(&[(1, 10)]), &owners(&[(10, &[A, B, A])]));
-        assert_eq!((census.open_of(A), census.open_of(B)), (1, 1));
-        assert!(census.unattributed.is_empty());
+        let counted = attribute(&open(&[(1, 10)]), &owners(&[(10, &[A, B, A])]));
+        assert_eq!((counted.open_of(A), counted.open_of(B)), (1, 1));
+        assert!(counted.unattributed.is_empty());
     }
 
     #[test]
     fn what_waits_to_be_accepted_is_nobodys() {
-        let census = attribute(&open(&[(1, 0)]), &owners(&[(0, &[A])]));
-        assert_eq!((census.open_of(A), &census.unattributed[..]), (0, &[1][..]));
+        let counted = attribute(&open(&[(1, 0)]), &owners(&[(0, &[A])]));
+        assert_eq!(
+            (counted.open_of(A), &counted.unattributed[..]),
+            (0, &[1][..])
+        );
     }
 
     #[test]
@@ -156,7 +162,7 @@ mod tests {
     #[test]
     fn a_closed_connection_is_no_suspect() {
         let mut suspects = Suspects::at_settling([1]);
-        suspects.observe(&Census::default());
+        suspects.observe(&ConnectionOwners::default());
         assert!(suspects.is_clear());
     }
 
@@ -173,8 +179,8 @@ mod tests {
     #[test]
     fn a_later_connection_is_not_suspected() {
         let mut suspects = Suspects::at_settling([1]);
-        let census = attribute(&open(&[(2, 0)]), &owners(&[]));
-        suspects.observe(&census);
+        let counted = attribute(&open(&[(2, 0)]), &owners(&[]));
+        suspects.observe(&counted);
         assert!(suspects.is_clear());
     }
 }

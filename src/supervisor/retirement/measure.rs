@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use super::connection_owners::{Census, OpenConnection, Suspects, attribute};
+use super::connection_owners::{ConnectionOwners, OpenConnection, Suspects, attribute};
 use crate::fleet::{ListenerId, WorkerId};
 use crate::supervisor::listeners::Listeners;
 use crate::supervisor::workers::Workers;
@@ -46,9 +46,9 @@ impl Measures {
         match connections(listeners, States::OPEN) {
             Ok(open) if open.is_empty() => all(&mut |worker| can_be_seen(workers, worker)),
             Ok(open) => {
-                let census = attribute(&identities(&open), &workers.socket_owners());
+                let counted = attribute(&identities(&open), &workers.socket_owners());
                 all(&mut |worker| {
-                    can_be_seen(workers, worker) && self.is_quiet(worker, &census, &open)
+                    can_be_seen(workers, worker) && self.is_quiet(worker, &counted, &open)
                 })
             }
             Err(error) => {
@@ -62,14 +62,19 @@ impl Measures {
 
     /// Twice in a row: a server that forks for each connection may pass one on between the looks
     /// at its processes, and then it is in no table that we read.
-    fn is_quiet(&mut self, worker: WorkerId, census: &Census, open: &[Connection]) -> bool {
+    fn is_quiet(
+        &mut self,
+        worker: WorkerId,
+        counted: &ConnectionOwners,
+        open: &[Connection],
+    ) -> bool {
         let cookies = open.iter().map(|connection| connection.cookie);
         let suspects = self
             .suspects
             .entry(worker)
             .or_insert_with(|| Suspects::at_settling(cookies));
-        suspects.observe(census);
-        let is_quiet = suspects.is_clear() && census.open_of(worker) == 0;
+        suspects.observe(counted);
+        let is_quiet = suspects.is_clear() && counted.open_of(worker) == 0;
         let was_quiet = !self.quiet.insert(worker);
         if !is_quiet {
             self.quiet.remove(&worker);

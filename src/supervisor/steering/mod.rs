@@ -6,12 +6,12 @@
 //!                                   unsteered: nothing
 //! ```
 //! A backend is told of every listener: when it joins its group, whether it is live, when it must leave.
-//! The listeners themselves are [`Listeners`]'; a backend asks for a socket where it needs one, and has a
+//! The listeners themselves are those of `Listeners`; a backend asks for a socket where it needs one, and has a
 //! listener closed at the moment when that is safe.
 //!
 //! The hazard: what a group does in between. A listener that joined must get nothing before it is live, a
 //! packet may be under way by the selection before, and a listener that is being closed is met by some
-//! packets for a moment more. So the order is always: select, [`fence`], look, close.
+//! packets for a moment more. So the order is always: select, fence, look, close.
 //!
 //! | file | what it does |
 //! | --- | --- |

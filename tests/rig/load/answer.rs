@@ -12,7 +12,7 @@ use std::str;
 use httparse::{Header, ParserConfig, Response, Status};
 
 /// A head, or a line of a chunk's size, that is longer than this is not waited for.
-pub(super) const LONGEST: usize = 64 * 1024;
+pub(super) const MAX_RESPONSE_LEN: usize = 64 * 1024;
 
 /// Headers of an answer; one with more is malformed.
 const HEADERS: usize = 64;
@@ -142,7 +142,7 @@ impl Answer {
             .is_some_and(|head| head.body == Body::Ended);
         match self.torn.len() {
             1.. if complete => Err(Malformed::Excess),
-            length if length > LONGEST => Err(Malformed::Endless),
+            length if length > MAX_RESPONSE_LEN => Err(Malformed::Endless),
             _ => Ok(complete),
         }
     }

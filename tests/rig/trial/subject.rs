@@ -19,7 +19,7 @@ use super::options::Options;
 use super::{GLANCE, is_full};
 
 /// How long starting, stopping and any change may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const STEP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long after the supervisor's end a process of it may still be seen. A process that was killed
 /// is there until the kernel has taken it apart.
@@ -127,7 +127,7 @@ impl<'a> Subject<'a> {
     }
 
     fn wait_exit(&mut self) -> Result<ExitStatus, Trouble> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + STEP_TIMEOUT;
         while Instant::now() < deadline {
             match self.child.try_wait() {
                 Ok(Some(status)) => return Ok(status),
@@ -135,7 +135,7 @@ impl<'a> Subject<'a> {
                 Err(error) => return Err(format!("cannot wait for the end: {error}")),
             }
         }
-        Err(format!("SIGTERM does not end it within {PATIENCE:?}"))
+        Err(format!("SIGTERM does not end it within {STEP_TIMEOUT:?}"))
     }
 
     fn wait_nobody(&self) -> Result<(), Trouble> {
@@ -157,13 +157,13 @@ impl<'a> Subject<'a> {
         what: &str,
         mut good: impl FnMut(&Self) -> Result<bool, Trouble>,
     ) -> Result<(), Trouble> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + STEP_TIMEOUT;
         while !good(self)? {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return Err(format!("it ended with {status} while waiting for {what}"));
             }
             if Instant::now() > deadline {
-                return Err(format!("waited {PATIENCE:?} in vain for {what}"));
+                return Err(format!("waited {STEP_TIMEOUT:?} in vain for {what}"));
             }
             thread::sleep(GLANCE);
         }

@@ -24,7 +24,7 @@ pub struct Bar {
 const WIDTH: u32 = 920;
 /// From the sheet's edge to where the bars begin, and from where the longest ends.
 const LEFT: i32 = 220;
-const LONGEST: i32 = 500;
+const MAX_BAR_WIDTH: i32 = 500;
 /// From one bar to the next, and how thick it is, in pixels.
 const STEP: i32 = 32;
 const THICK: i32 = 16;
@@ -42,10 +42,10 @@ pub fn bars(
     let ideal_value = ideal.map_or(0.0, |(value, _)| value);
     let most = bars
         .iter()
-        .map(|bar| bar.spread.most)
+        .map(|bar| bar.spread.max)
         .fold(ideal_value, f64::max);
     let scale =
-        |value: f64| LEFT + rounded(value / most.max(f64::MIN_POSITIVE) * f64::from(LONGEST));
+        |value: f64| LEFT + rounded(value / most.max(f64::MIN_POSITIVE) * f64::from(MAX_BAR_WIDTH));
     let count = i32::try_from(bars.len()).unwrap_or(i32::MAX / STEP);
     let height = u32::try_from(count.saturating_mul(STEP)).unwrap_or(0) + 110;
     draw(heading, (WIDTH, height), |area| {
@@ -66,7 +66,7 @@ fn draw_bar(
     scale: impl Fn(f64) -> i32,
 ) -> io::Result<()> {
     let middle = i32::try_from(at).unwrap_or(0) * STEP + STEP / 2;
-    let [least, median, most] = [bar.spread.least, bar.spread.median, bar.spread.most];
+    let [least, median, most] = [bar.spread.min, bar.spread.median, bar.spread.max];
     let fill = if bar.is_marked { colour(0) } else { MUTED };
     let (top, bottom) = (middle - THICK / 2, middle + THICK / 2);
     let body = Rectangle::new(

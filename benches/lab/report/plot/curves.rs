@@ -54,7 +54,7 @@ pub fn latency(heading: Heading, curves: &[Curve]) -> io::Result<String> {
         .collect();
     let spread =
         Spread::of(&values).ok_or_else(|| io::Error::other("there is no latency to be drawn"))?;
-    let y = Axis::decades(spread.least, spread.most, Unit::Time, "");
+    let y = Axis::decades(spread.min, spread.max, Unit::Time, "");
     let lines: Vec<_> = curves
         .iter()
         .map(|curve| places(&curve.points, y.scale))
@@ -98,7 +98,7 @@ pub fn by_number(
 ) -> io::Result<String> {
     let points = || growths.iter().flat_map(|growth| &growth.points);
     let numbers: Vec<f64> = points().map(|(number, _)| f64::from(*number)).collect();
-    let most = points().map(|(_, spread)| spread.most).fold(0.0, f64::max);
+    let most = points().map(|(_, spread)| spread.max).fold(0.0, f64::max);
     let (x, y) = (
         Axis::doublings(&numbers, what),
         Axis::from_zero(most, unit, ""),
@@ -120,7 +120,7 @@ fn grow(chart: &mut Chart, at: usize, growth: &Growth) -> io::Result<Option<(f64
         points.map(|(number, spread)| (Scale::Doublings.place(f64::from(*number)), spread));
     let mut medians = points.clone().map(|(x, spread)| (x, spread.median));
     let whiskers = points
-        .map(|(x, spread)| PathElement::new(vec![(x, spread.least), (x, spread.most)], thin(at)));
+        .map(|(x, spread)| PathElement::new(vec![(x, spread.min), (x, spread.max)], thin(at)));
     chart.draw_series(whiskers).map_err(failed)?;
     let dots = medians
         .clone()

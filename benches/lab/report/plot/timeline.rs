@@ -89,14 +89,11 @@ fn axes(strips: &[Strip]) -> io::Result<(Axis, Axis)> {
     let nothing = || io::Error::other("there is no timeline to be drawn: nothing was answered");
     let latency = Spread::of(&latencies).ok_or_else(nothing)?;
     let time = Spread::of(&times).ok_or_else(nothing)?;
-    let mut x = Axis::from_zero(time.most, Unit::Count, "seconds since the reload began");
-    x.range = time.least..time.most;
+    let mut x = Axis::from_zero(time.max, Unit::Count, "seconds since the reload began");
+    x.range = time.min..time.max;
     x.ticks.extend((1..=4_u8).map(|second| -f64::from(second)));
     x.ticks.retain(|tick| x.range.contains(tick));
-    Ok((
-        x,
-        Axis::decades(latency.least, latency.most, Unit::Time, ""),
-    ))
+    Ok((x, Axis::decades(latency.min, latency.max, Unit::Time, "")))
 }
 
 fn draw_strip(

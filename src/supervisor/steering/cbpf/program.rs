@@ -7,7 +7,8 @@
 //! A probe is a SYN from this host ([`PROBE_HOPS`]) whose source port names an index: it reaches a given
 //! listener through the shared port, also one that gets no connections yet. The rule is part of every
 //! program, so a probe needs no program of its own, and there can be any number at a time. No other
-//! client is mistaken for a probe: the kernel accepts a loopback address as a source from this host only,
+//! client is mistaken for a probe: the kernel drops a SYN with a loopback source that comes from elsewhere
+//! (with `route_localnet=1` it does not, but then the answer stays here, and no connection comes of it),
 //! and nobody limits a connection to his own host to one hop by accident.
 //!
 //! The hazard: when an instruction cannot be executed, a program answers 0, and 0 may be a listener that

@@ -3,7 +3,7 @@
 
 use reuseport_run::fleet::WorkerId;
 use reuseport_run::supervisor::retirement::connection_owners::{
-    Census, OpenConnection, Suspects, attribute,
+    ConnectionOwners, OpenConnection, Suspects, attribute,
 };
 use reuseport_run::sys::{diag, procfs};
 use reuseport_run::wire::diag::States;
@@ -89,8 +89,8 @@ fn open(port: u16) -> Vec<OpenConnection> {
     found.iter().map(open).collect()
 }
 
-/// A census, taken again until there are this many open connections.
-fn census(server: &Server, port: u16, count: usize) -> Census {
+/// Who owns each connection, taken again until there are this many open connections.
+fn owners(server: &Server, port: u16, count: usize) -> ConnectionOwners {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let open = open(port);
@@ -120,7 +120,7 @@ fn connections_are_found_with_the_process_that_accepted_them() {
     let mut server = Server::start(listener);
     let clients = [(); 3].map(|()| TcpStream::connect(address).unwrap());
 
-    let queued = census(&server, address.port(), clients.len());
+    let queued = owners(&server, address.port(), clients.len());
     assert_eq!((queued.open_of(WORKER), queued.unattributed.len()), (0, 3));
     let mut suspects = Suspects::at_settling(queued.unattributed.clone());
     suspects.observe(&queued);
@@ -128,14 +128,14 @@ fn connections_are_found_with_the_process_that_accepted_them() {
 
     server.perform("accept");
     server.perform("accept");
-    let two = census(&server, address.port(), clients.len());
+    let two = owners(&server, address.port(), clients.len());
     assert_eq!((two.open_of(WORKER), two.unattributed.len()), (2, 1));
     suspects.observe(&two);
     assert!(!suspects.is_clear());
 
     server.perform("accept");
     server.perform("close");
-    let last = census(&server, address.port(), clients.len() - 1);
+    let last = owners(&server, address.port(), clients.len() - 1);
     assert_eq!((last.open_of(WORKER), last.unattributed.len()), (2, 0));
     suspects.observe(&last);
     assert!(suspects.is_clear());
