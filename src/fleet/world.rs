@@ -711,10 +711,10 @@ impl World {
                 Some(after) => {
                     self.schedule(Duration::from_millis(after), Happening::Quiets(*id));
                 }
-                // A rescuer that fails says so; one that waits for ever does not.
+                // A rescuer that fails says so; one that waits for ever does not. It fails after these
+                // effects: with no quiet time-out the fleet orders the preparation with them.
                 None if id.0 % 2 == 0 => {
-                    process.is_let_go = true;
-                    events.push(Event::RescueLost { worker: *id });
+                    self.schedule(Duration::ZERO, Happening::RescuerDies(*id));
                 }
                 None => {}
             }
