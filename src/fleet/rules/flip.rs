@@ -44,7 +44,11 @@ impl Fleet {
             self.report_serving(now, &rollout);
         }
         let drain_only = self.keep_only_to_drain(now, &rollout);
-        let retiring = [&drain_only[..], &outgoing[..]].concat();
+        // One that an earlier flip left to drain is counted there until it has gone: taken over by this
+        // retirement, it would be missed there for ever, and the earlier client never answered.
+        let is_new = |id: &&WorkerId| self.retirements.of(**id).is_none();
+        let newly_left = drain_only.iter().filter(is_new).copied();
+        let retiring: Vec<WorkerId> = newly_left.chain(outgoing.iter().copied()).collect();
         let course = if is_last {
             Course::Flipped
         } else {
