@@ -782,6 +782,27 @@ fn what_such_a_replacement_leaves_when_it_dies_is_handed_over() {
 }
 
 #[test]
+fn a_replacement_that_only_empties_the_queue_is_counted_by_the_reload_that_left_it() {
+    let mut stage = Stage::serving(Policy {
+        steering: false,
+        ..policy()
+    });
+    stage.on(exited(0));
+    stage.on(RELOAD);
+    stage.on(listened_on(3, 0, 80));
+    assert_eq!(stage.on(listened_on(4, 1, 80)), ["signal 1"]);
+    stage.on(exited(1));
+    assert_eq!(stage.after(60_000), ["kill 2"]);
+    // It is still here when the next reload flips.
+    assert_eq!(stage.on(RELOAD), ["spawn 5 on 0", "spawn 6 on 1"]);
+    stage.on(listened_on(5, 0, 80));
+    assert_eq!(stage.on(listened_on(6, 1, 80)), ["signal 3", "signal 4"]);
+    assert_eq!(stage.on(exited(2)), ["reload done"], "the first one");
+    stage.on(exited(3));
+    assert_eq!(stage.on(exited(4)), ["reload done"], "the second one");
+}
+
+#[test]
 fn who_only_empties_the_queue_owes_nothing_else() {
     let mut stage = Stage::serving(policy());
     stage.on(RELOAD);
