@@ -24,7 +24,7 @@ use reuseport_run::wire::control::{
 use tempfile::TempDir;
 
 /// Nothing here takes longer, on a busy machine either.
-const LIMIT: Duration = Duration::from_secs(60);
+const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A supervisor that answers each request with the bytes that a test gives for it, and hangs up.
 struct Fake {
@@ -53,7 +53,7 @@ impl Fake {
     }
 
     fn request(&self) -> Request {
-        self.requests.recv_timeout(LIMIT).unwrap()
+        self.requests.recv_timeout(TEST_TIMEOUT).unwrap()
     }
 }
 
@@ -108,7 +108,7 @@ fn ctl_in(directory: &Path, line: &str) -> (String, Result<(), Exit>) {
             .unwrap();
     });
     outcome
-        .recv_timeout(LIMIT)
+        .recv_timeout(TEST_TIMEOUT)
         .expect("reuseport-ctl does not end")
 }
 
@@ -507,7 +507,7 @@ impl Demo {
 
     fn send(&self, bytes: &[u8]) -> BufReader<TcpStream> {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
         stream.write_all(bytes).unwrap();
         BufReader::new(stream)
     }
@@ -596,7 +596,7 @@ fn the_demo_closes_where_it_cannot_go_on() {
     }
     // Too long a head is not answered, and not kept.
     let stream = TcpStream::connect(&demo.address).unwrap();
-    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
     let _ = (&stream).write_all(&b"GET / HTTP/1.1\r\n".repeat(2_000));
     let end = (&stream).read(&mut [0]);
     assert!(matches!(end, Ok(0)) || end.is_err_and(|e| e.kind() == io::ErrorKind::ConnectionReset));
@@ -630,7 +630,7 @@ fn the_demo_finishes_what_it_has_begun() {
 /// The kernel does not tell (`/proc/PID/task/TID/syscall`, proc(5)).
 fn wait_until_one_sleeps(pid: u32) -> io::Result<()> {
     let sleeps = [libc::SYS_clock_nanosleep, libc::SYS_nanosleep].map(|call| format!("{call} "));
-    let deadline = Instant::now() + LIMIT;
+    let deadline = Instant::now() + TEST_TIMEOUT;
     loop {
         for task in fs::read_dir(format!("/proc/{pid}/task"))? {
             // A thread may end between the two reads.

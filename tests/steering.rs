@@ -26,12 +26,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 const INSIDE: &str = "STEERING_TEST_INSIDE";
-const TIME_OUT: Duration = Duration::from_secs(120);
+const TEST_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Runs `body` in a network namespace that holds nothing but a loopback interface.
 fn in_own_network(name: &str, body: fn()) {
     if std::env::var_os(INSIDE).is_some() {
-        return within(TIME_OUT, body);
+        return within(TEST_TIMEOUT, body);
     }
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
@@ -625,7 +625,7 @@ fn a_probe_reaches_a_listener_of_any_address_of_this_host() {
                 let own = SocketAddr::new(from, probe_ports(0).next().unwrap());
                 client.bind(&own.into()).unwrap();
                 client
-                    .connect_timeout(&SocketAddr::new(address, port).into(), TIME_OUT)
+                    .connect_timeout(&SocketAddr::new(address, port).into(), TEST_TIMEOUT)
                     .unwrap();
                 assert_eq!(first.accept().unwrap().1, own);
             }

@@ -20,8 +20,8 @@ use crate::wire::control::{Reply, Request, Scale, Status};
 /// How long a status may take.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a supervisor that hung up on `stop` is given to show that it is alive.
-const LAST_SIGN: Duration = Duration::from_secs(2);
+/// How long a supervisor that closed the connection on `stop` has to answer, if it is alive.
+const STOP_CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 const SECTIONS: &[Section] = &[
     Section {
@@ -241,7 +241,7 @@ fn shown(status: &Status, verb: Verb) -> Result<String, Exit> {
 
 /// The connection ended on `stop`. That is success if the supervisor is gone, and only then.
 fn stopped(path: &Path, out: &mut dyn Write) -> Result<(), Exit> {
-    match answers(path, LAST_SIGN) {
+    match answers(path, STOP_CHECK_TIMEOUT) {
         true => Err(Loss::Gone.into_exit(path)),
         false => put(out, "stopped: the supervisor is gone, without a last word"),
     }

@@ -18,7 +18,7 @@ const MAX_NAME_LEN: usize = 64;
 const MAX_PROBE_PATH_LEN: usize = 1024;
 
 /// The greatest `--max-restarts`.
-const MOST_RESTARTS: u32 = 1_000_000;
+const MAX_RESTARTS: u32 = 1_000_000;
 
 /// A number of workers.
 pub(crate) fn workers(text: &str) -> Result<u32, String> {
@@ -37,7 +37,7 @@ pub(crate) fn connections(text: &str) -> Result<u32, String> {
 
 /// A number of restarts.
 pub(crate) fn restarts(text: &str) -> Result<u32, String> {
-    number(text, 0, MOST_RESTARTS)
+    number(text, 0, MAX_RESTARTS)
 }
 
 fn number(text: &str, least: u32, most: u32) -> Result<u32, String> {

@@ -31,13 +31,13 @@ use plan::{Plan, Script, Start, Wish, plans};
 use process::{Process, State, endpoint, extra};
 
 /// When connections cease, after the last wish.
-const TRAFFIC_ENDS: Duration = Duration::from_millis(1500);
+const TRAFFIC_ENDS_AFTER: Duration = Duration::from_millis(1500);
 /// When everything must be in order, after the last wish.
-const CALM: Duration = Duration::from_secs(6);
+const FINAL_CHECK_AFTER: Duration = Duration::from_secs(6);
 /// When everything must be over, after the last wish.
-const END: Duration = Duration::from_secs(9);
+const END_AFTER: Duration = Duration::from_secs(9);
 /// A straggler arrives this much after the steering changed.
-const STRAGGLES: Duration = Duration::from_millis(80);
+const STRAGGLER_DELAY: Duration = Duration::from_millis(80);
 
 /// What will happen.
 #[derive(Clone, Debug)]
@@ -59,7 +59,7 @@ enum Happening {
     RescuerDies(WorkerId),
     RescuersEnd,
     Comes(Wish),
-    Calm,
+    FinalCheck,
 }
 
 /// A request and what was heard of it.
@@ -130,9 +130,9 @@ impl World {
             at += Duration::from_millis(pause);
             self.schedule(at, Happening::Comes(wish));
         }
-        self.traffic_ends = Time(at + TRAFFIC_ENDS);
-        self.end = Time(at + END);
-        self.schedule(at + CALM, Happening::Calm);
+        self.traffic_ends = Time(at + TRAFFIC_ENDS_AFTER);
+        self.end = Time(at + END_AFTER);
+        self.schedule(at + FINAL_CHECK_AFTER, Happening::FinalCheck);
         if self.plan.traffic.is_some() {
             self.schedule(Duration::ZERO, Happening::Arrives);
         }
@@ -250,8 +250,8 @@ impl World {
             Happening::RescuerDies(id) => self.rescuer_dies(id),
             Happening::RescuersEnd => self.feed(Event::RescuersEnded),
             Happening::Comes(wish) => self.comes(wish),
-            Happening::Calm => {
-                self.check_calm()?;
+            Happening::FinalCheck => {
+                self.check_final()?;
                 self.comes(Wish::Stop { signal: false })
             }
         }
@@ -643,7 +643,7 @@ impl World {
         }
         self.kernel.steer(live);
         for id in self.kernel.unfenced.clone() {
-            self.schedule(STRAGGLES, Happening::Straggles(id));
+            self.schedule(STRAGGLER_DELAY, Happening::Straggles(id));
         }
     }
 

@@ -208,15 +208,15 @@ pub fn interrupt_group(group: i32) -> io::Result<()> {
     ignore_ended(killpg(Pid::from_raw(group), Signal::SIGCONT))
 }
 
-/// Waits for a child to end, and kills it when that takes longer than `patience`; then reaps it.
+/// Waits for a child to end, and kills it when that takes longer than `timeout`; then reaps it.
 ///
 /// # Errors
 /// Those of pidfd_open(2), poll(2), kill(2) and waitpid(2).
-pub fn wait_or_kill(pid: i32, patience: Duration) -> io::Result<()> {
+pub fn wait_or_kill(pid: i32, timeout: Duration) -> io::Result<()> {
     let process = super::pidfd::pidfd_open(pid)?;
     let mut polled = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
-    let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
-    if poll(&mut polled, timeout)? == 0 {
+    let poll_timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
+    if poll(&mut polled, poll_timeout)? == 0 {
         kill_group(pid)?;
     }
     waitpid(Pid::from_raw(pid), None)?;

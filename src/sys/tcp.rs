@@ -253,9 +253,9 @@ mod tests {
         (near, listener.accept().unwrap().0)
     }
 
-    fn is_readable(socket: &TcpStream, patience: PollTimeout) -> bool {
+    fn is_readable(socket: &TcpStream, timeout: PollTimeout) -> bool {
         let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
-        poll(&mut fds, patience).unwrap() > 0
+        poll(&mut fds, timeout).unwrap() > 0
     }
 
     fn unread_comes_to(socket: &TcpStream, count: u32) {

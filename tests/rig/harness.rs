@@ -39,10 +39,10 @@ use crate::rig::port::Reservation;
 use crate::rig::voice::Voice;
 
 /// The time that one test may take in all, unless it asks for another.
-const TIME: Duration = Duration::from_secs(60);
+const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How often a condition is looked at.
-const GLANCE: Duration = Duration::from_millis(5);
+/// How often a condition is checked.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The project's binaries.
 pub fn supervisor_program() -> PathBuf {
@@ -228,7 +228,7 @@ impl Supervisor {
             wrapper: Vec::new(),
             directory: TempDir::new().unwrap(),
             reservation: Reservation::new().unwrap(),
-            time: TIME,
+            time: TEST_TIMEOUT,
         }
     }
 
@@ -360,7 +360,7 @@ impl Supervisor {
                         .code()
                         .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
                 });
-                thread::sleep(GLANCE);
+                thread::sleep(POLL_INTERVAL);
             }
             self.exit.replace(code);
         }
@@ -388,7 +388,7 @@ impl Supervisor {
                 return found;
             }
             self.check_time(what);
-            thread::sleep(GLANCE);
+            thread::sleep(POLL_INTERVAL);
         }
     }
 

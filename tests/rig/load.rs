@@ -127,10 +127,10 @@ impl Load {
     }
 
     /// Waits until `more` further requests are answered: progress, not time. False after
-    /// `patience`.
-    pub fn wait_answered(&self, more: u64, patience: Duration) -> bool {
+    /// `timeout`.
+    pub fn wait_answered(&self, more: u64, timeout: Duration) -> bool {
         let goal = self.answered() + more;
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         while self.answered() < goal {
             if Instant::now() > deadline {
                 return false;
@@ -211,7 +211,7 @@ impl Lane {
             self.ground.stopping = self.shared.stop.load(Ordering::Relaxed);
             self.wake_due();
             self.publish();
-            if let Err(error) = self.poll.poll(&mut events, Some(self.patience())) {
+            if let Err(error) = self.poll.poll(&mut events, Some(self.poll_timeout())) {
                 assert_eq!(
                     error.kind(),
                     io::ErrorKind::Interrupted,
@@ -229,7 +229,7 @@ impl Lane {
         self.ground.tally.outcome()
     }
 
-    /// Advances the clients whose rest or whose patience is over.
+    /// Advances the clients whose pause or whose time-out is over.
     fn wake_due(&mut self) {
         let now = Instant::now();
         for client in &mut self.clients {
@@ -239,8 +239,8 @@ impl Lane {
         }
     }
 
-    /// How long nothing has to be done unless something happens; nothing when all have finished.
-    fn patience(&self) -> Duration {
+    /// How long the poll may wait; zero when all clients have finished.
+    fn poll_timeout(&self) -> Duration {
         let deadlines = self
             .clients
             .iter()

@@ -25,7 +25,7 @@ use script::{ANSWER, request, reset, say, serve};
 const RIG_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Requests, answered or failed, after which a test judges.
-const ENOUGH: u64 = 20;
+const MIN_REQUESTS: u64 = 20;
 
 fn fresh(converse: fn(TcpStream)) -> Outcome {
     outcome(Plan::new(serve(converse)))
@@ -38,7 +38,7 @@ fn keep_alive(converse: fn(TcpStream)) -> Outcome {
 fn outcome(plan: Plan) -> Outcome {
     let load = Load::start(plan.connections(4)).unwrap();
     let deadline = Instant::now() + RIG_TIMEOUT;
-    while load.answered() + load.failed() < ENOUGH {
+    while load.answered() + load.failed() < MIN_REQUESTS {
         assert!(
             Instant::now() < deadline,
             "the load stands still: {:?}",
@@ -60,7 +60,7 @@ fn assert_only(outcome: &Outcome, failure: Failure) {
 #[track_caller]
 fn assert_lossless(outcome: &Outcome) {
     assert_eq!(outcome.failures(), 0, "{outcome:#?}");
-    assert!(outcome.answered >= ENOUGH, "{outcome:#?}");
+    assert!(outcome.answered >= MIN_REQUESTS, "{outcome:#?}");
 }
 
 #[test]

@@ -16,11 +16,11 @@ use crate::support::*;
 const WORKERS: usize = 300;
 
 /// For start, reload and stop, on a machine that has other things to do.
-const TIME: Duration = Duration::from_secs(240);
+const TEST_TIMEOUT: Duration = Duration::from_secs(240);
 
 /// The most that a reload may cost for each worker: several times what it does, in a debug build.
-const MOST_TIME: Duration = Duration::from_millis(50);
-const MOST_WAKEUPS: u64 = 20;
+const MAX_CPU_TIME: Duration = Duration::from_millis(50);
+const MAX_WAKEUPS: u64 = 20;
 
 /// What the supervisor has used so far.
 struct Cost {
@@ -61,7 +61,7 @@ fn is_here(pid: &i32) -> bool {
 fn many_are_reloaded_without_loss_and_each_costs_little() {
     let number = WORKERS.to_string();
     let options = ["-n", &number, "--start-timeout", "120s"];
-    let mut supervisor = scripted(&options, &[]).within(TIME).start();
+    let mut supervisor = scripted(&options, &[]).within(TEST_TIMEOUT).start();
     supervisor.wait_line("start: done");
     let first: BTreeSet<i32> = pids(&supervisor.wait_serving(WORKERS))
         .into_iter()
@@ -87,8 +87,8 @@ fn many_are_reloaded_without_loss_and_each_costs_little() {
 
     let processor = (after.processor - before.processor) / WORKERS as u32;
     let wakeups = (after.wakeups - before.wakeups) / WORKERS as u64;
-    assert!(processor < MOST_TIME, "{processor:?} for each worker");
-    assert!(wakeups < MOST_WAKEUPS, "{wakeups} wake-ups for each worker");
+    assert!(processor < MAX_CPU_TIME, "{processor:?} for each worker");
+    assert!(wakeups < MAX_WAKEUPS, "{wakeups} wake-ups for each worker");
 
     supervisor.signal(Signal::SIGTERM);
     assert_ends(&mut supervisor, 0);

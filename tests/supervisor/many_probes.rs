@@ -11,17 +11,18 @@ use crate::support::*;
 /// More than rules for single probes would fit into a steering program.
 const WORKERS: usize = 100;
 
-/// The slot whose worker is not ready before it is told to be.
-const LATE: u32 = 80;
+/// The slot of the worker that is ready only when the test says so.
+const LATE_SLOT: u32 = 80;
 
 /// For a hundred starts on a machine that has other things to do.
-const TIME: Duration = Duration::from_secs(180);
+const TEST_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// A hundred of these, which run another script in one slot.
 fn hundred(options: &[&str], usual: &str, late: &str) -> Builder {
     let server = fixture("misbehave").display().to_string();
-    let script =
-        format!("if [ \"$REUSEPORT_WORKER\" = {LATE} ]; then {late}; fi; exec '{server}' {usual}");
+    let script = format!(
+        "if [ \"$REUSEPORT_WORKER\" = {LATE_SLOT} ]; then {late}; fi; exec '{server}' {usual}"
+    );
     Supervisor::builder()
         .args(["-n", "100", "--start-timeout", "170s"])
         .args(options.iter().copied())
@@ -30,7 +31,7 @@ fn hundred(options: &[&str], usual: &str, late: &str) -> Builder {
             "-c",
             &script.replace("SERVER", &format!("'{server}'")),
         ])
-        .within(TIME)
+        .within(TEST_TIMEOUT)
 }
 
 /// All but one serve, and that one does when it is ready.
@@ -44,7 +45,7 @@ fn one_is_late(supervisor: &Supervisor) {
         .workers
         .iter()
         .find(|worker| worker.phase == "starting");
-    assert_eq!(late.map(|worker| worker.slot), Some(LATE));
+    assert_eq!(late.map(|worker| worker.slot), Some(LATE_SLOT));
     touch(supervisor.directory(), "late");
     supervisor.wait_serving(WORKERS);
 }

@@ -16,7 +16,7 @@ use crate::rig::load::{Load, Outcome, Plan};
 use crate::rig::server::{Kind, Unready, Wanted};
 
 /// How long a load may take to make progress once, on a busy machine.
-const STALL: Duration = Duration::from_secs(30);
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Says past the test harness's capture that a test was skipped, and why.
 pub(crate) fn skipped(needs: &str) {
@@ -109,7 +109,7 @@ pub(crate) fn ask_for(address: SocketAddr, path: &str) -> io::Result<String> {
 /// Connects and sends the request.
 pub(crate) fn begin_asking(address: SocketAddr, path: &str) -> io::Result<TcpStream> {
     let mut connection = TcpStream::connect(address)?;
-    connection.set_read_timeout(Some(STALL))?;
+    connection.set_read_timeout(Some(PROGRESS_TIMEOUT))?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     connection.write_all(request.as_bytes())?;
     Ok(connection)
@@ -131,9 +131,17 @@ pub(crate) fn finish_asking(connection: TcpStream) -> io::Result<String> {
 #[track_caller]
 pub(crate) fn without_loss<T>(plan: Plan, act: impl FnOnce() -> T) -> (T, Outcome) {
     let load = Load::start(plan).unwrap();
-    assert!(load.wait_answered(30, STALL), "{:#?}", load.stop());
+    assert!(
+        load.wait_answered(30, PROGRESS_TIMEOUT),
+        "{:#?}",
+        load.stop()
+    );
     let result = act();
-    assert!(load.wait_answered(30, STALL), "{:#?}", load.stop());
+    assert!(
+        load.wait_answered(30, PROGRESS_TIMEOUT),
+        "{:#?}",
+        load.stop()
+    );
     let outcome = load.stop();
     assert_eq!(outcome.failures(), 0, "{outcome:#?}");
     (result, outcome)

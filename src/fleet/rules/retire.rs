@@ -17,7 +17,7 @@ use crate::fleet::worker::Worker;
 
 /// How long a SYN can be under way in the kernel, where the kernel does not say: far longer than
 /// the grace periods that were seen (78 ms at most).
-const UNFENCED: Duration = Duration::from_millis(100);
+const FENCE_FALLBACK_DELAY: Duration = Duration::from_millis(100);
 
 impl Fleet {
     /// Takes these workers out of service.
@@ -62,7 +62,7 @@ impl Fleet {
                     *fence = if passed {
                         Fence::Passed
                     } else {
-                        Fence::Until(now.plus(UNFENCED))
+                        Fence::Until(now.plus(FENCE_FALLBACK_DELAY))
                     };
                 }
             });

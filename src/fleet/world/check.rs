@@ -13,11 +13,11 @@ use crate::fleet::{
 /// A request that was not answered after this long is forgotten. The longest way: a change that
 /// starts late, behind whose flip a replacement is awaited that has to accept what was left.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
-/// So many steps without time passing are a storm.
-const STORM: usize = 120;
+/// The most steps without time passing: more are an endless loop of events.
+const MAX_STEPS_AT_ONCE: usize = 120;
 /// The longest that a look at a retired worker may be late, with a refused fence that stood for
 /// those of others which were asked for later; and as many slow fences.
-const LATENESS: Duration = Duration::from_millis(260);
+const MAX_FENCE_DELAY: Duration = Duration::from_millis(260);
 
 type Checked = Result<(), String>;
 
@@ -474,7 +474,9 @@ impl World {
         batch: &[Effect],
         is_settled: bool,
     ) -> Checked {
-        ensure(self.steps_now < STORM, || "a storm of events".to_owned())?;
+        ensure(self.steps_now < MAX_STEPS_AT_ONCE, || {
+            "too many steps at one moment".to_owned()
+        })?;
         let deadline = self.fleet.next_deadline();
         ensure(deadline.is_none_or(|at| at > self.now), || {
             format!("the next deadline is not in the future: {deadline:?}")
@@ -550,8 +552,8 @@ impl World {
             let is_late = !process.is_killed
                 && match phase {
                     "starting" => self.now.since(process.started) >= policy.start_timeout,
-                    "settling" => since > policy.settle_timeout + LATENESS + fences,
-                    "quiescing" => since > policy.quiet_timeout + LATENESS,
+                    "settling" => since > policy.settle_timeout + MAX_FENCE_DELAY + fences,
+                    "quiescing" => since > policy.quiet_timeout + MAX_FENCE_DELAY,
                     "draining" => {
                         process.told.map(|at| self.now.since(at)) >= Some(policy.drain_timeout)
                     }
@@ -751,7 +753,7 @@ impl World {
     }
 
     /// Long after the last wish everybody has an answer and no change is under way.
-    pub(super) fn check_calm(&self) -> Checked {
+    pub(super) fn check_final(&self) -> Checked {
         self.check_answered()?;
         let under_way = self.open_change;
         ensure(under_way.is_none(), || {

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use mio::{Interest, Token};
 
-use super::stream::{PIECE, Stream};
+use super::stream::{MAX_WRITE_LEN, Stream};
 use crate::supervisor::sources::{Source, Sources};
 
 /// How much is kept before workers have to wait.
-const FULL: usize = 256 * 1024;
+const MAX_QUEUE_LEN: usize = 256 * 1024;
 /// How long they wait.
 pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -40,7 +40,7 @@ impl Sink {
     }
 
     pub(crate) fn has_room(&self) -> bool {
-        self.queue.len() < FULL || self.is_dropping()
+        self.queue.len() < MAX_QUEUE_LEN || self.is_dropping()
     }
 
     /// Leaves a pipe alone until there is room.
@@ -80,7 +80,7 @@ impl Sink {
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        if self.queue.len() >= FULL && self.is_dropping() {
+        if self.queue.len() >= MAX_QUEUE_LEN && self.is_dropping() {
             self.lost += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
         } else if !self.is_closed {
             self.queue.extend(bytes);
@@ -94,7 +94,7 @@ impl Sink {
                 return self.wait(sources);
             }
             let (front, _) = self.queue.as_slices();
-            let piece = &front[..front.len().min(PIECE)];
+            let piece = &front[..front.len().min(MAX_WRITE_LEN)];
             match nix::unistd::write(self.stream.descriptor(), piece) {
                 Ok(count) => drop(self.queue.drain(..count)),
                 Err(nix::errno::Errno::EINTR | nix::errno::Errno::EAGAIN) => {

@@ -1,7 +1,7 @@
 //! Our standard output and error.
 //!
 //! They are not made nonblocking, as they are shared with who started us. A pipe or terminal that
-//! poll(2) calls writable takes [`PIECE`] bytes without blocking (pipe(7)).
+//! poll(2) calls writable takes [`MAX_WRITE_LEN`] bytes without blocking (pipe(7)).
 
 use std::fs::OpenOptions;
 use std::io;
@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::sys::descriptor;
 
 /// `PIPE_BUF`.
-pub(crate) const PIECE: usize = 4096;
+pub(crate) const MAX_WRITE_LEN: usize = 4096;
 
 /// Our standard output or error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,11 +42,11 @@ impl Stream {
     }
 
     /// Whether it takes something, now or within that time.
-    pub(crate) fn is_writable(self, patience: Duration) -> bool {
+    pub(crate) fn is_writable(self, timeout: Duration) -> bool {
         let mut polled = [PollFd::new(self.descriptor(), PollFlags::POLLOUT)];
-        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO);
+        let poll_timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
         // An error condition counts as writable: the write will say what it is.
-        poll(&mut polled, timeout).is_ok_and(|ready| ready > 0)
+        poll(&mut polled, poll_timeout).is_ok_and(|ready| ready > 0)
     }
 }
 

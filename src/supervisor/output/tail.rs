@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 
 /// How much of a worker's last output is remembered, in bytes.
-const TAIL: usize = 2048;
-/// How many lines of it are told.
-const LINES: usize = 5;
+const MAX_TAIL_LEN: usize = 2048;
+/// How many lines of it are reported.
+const MAX_TAIL_LINES: usize = 5;
 /// How much of a line, in characters.
 const MAX_TAIL_LINE_LEN: usize = 400;
 
@@ -14,8 +14,9 @@ pub(crate) struct Tail(VecDeque<u8>);
 
 impl Tail {
     pub(crate) fn remember(&mut self, bytes: &[u8]) {
-        self.0.extend(&bytes[bytes.len().saturating_sub(TAIL)..]);
-        let excess = self.0.len().saturating_sub(TAIL);
+        self.0
+            .extend(&bytes[bytes.len().saturating_sub(MAX_TAIL_LEN)..]);
+        let excess = self.0.len().saturating_sub(MAX_TAIL_LEN);
         self.0.drain(..excess);
     }
 
@@ -25,8 +26,8 @@ impl Tail {
         let text = String::from_utf8_lossy(&bytes);
         let lines = text.lines().map(str::trim_end);
         let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
-        let told = &lines[lines.len().saturating_sub(LINES)..];
-        told.iter().map(|line| printable(line)).collect()
+        let last = &lines[lines.len().saturating_sub(MAX_TAIL_LINES)..];
+        last.iter().map(|line| printable(line)).collect()
     }
 }
 

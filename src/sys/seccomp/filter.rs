@@ -15,7 +15,7 @@ use crate::sys::pidfd;
 
 /// The least address that is of interest: a `sockaddr_in`. The netlink sockets that every look-up of a
 /// name binds have shorter ones (12), and are not worth a round trip.
-const SHORTEST_ADDRESS: u32 = 16;
+const MIN_ADDRESS_LEN: u32 = 16;
 
 /// The filter that traps `bind` and `listen`, and with `trap_v6only` also the `setsockopt` that makes
 /// an IPv6 socket IPv6-only (wanted where the socket cannot be fetched and must be made anew, like the
@@ -48,7 +48,7 @@ fn rule(shape: Shape) -> Vec<sock_filter> {
         Shape::Listen => vec![trap],
         Shape::Bind => vec![
             load(offset::argument(2)),
-            jump(libc::BPF_JGE, SHORTEST_ADDRESS, 0, 1),
+            jump(libc::BPF_JGE, MIN_ADDRESS_LEN, 0, 1),
             trap,
             allow,
         ],

@@ -22,7 +22,7 @@ use super::interface::{Interface, MTU, open_tun};
 const NAME: &str = "hairpin";
 
 /// This machine's address; the other side, 10.9.0.2, is this machine as well.
-const HERE: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
+const LOCAL_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
 
 /// Where an IPv4 header has source and destination, of 4 bytes each.
 const ADDRESSES: std::ops::Range<usize> = 12..20;
@@ -51,7 +51,7 @@ pub fn start(delay: Duration) -> Result<(), Missing> {
 fn set_up() -> io::Result<()> {
     let interface = Interface::named(NAME)?;
     interface.set_capacity()?;
-    interface.set_address(HERE)?;
+    interface.set_address(LOCAL_ADDRESS)?;
     interface.bring_up()
 }
 

@@ -14,7 +14,7 @@ use super::Missing;
 
 /// Packets that may wait in the kernel for the hairpin. A dropped packet would be sent again by TCP
 /// and look like a loss of the supervisor's.
-const QUEUE: i32 = 100_000;
+const QUEUE_LEN: i32 = 100_000;
 
 pub const MTU: usize = 1500;
 
@@ -54,7 +54,7 @@ impl Interface {
         let mtu = i32::try_from(MTU).unwrap_or(i32::MAX);
         self.set(libc::SIOCSIFMTU, |request| request.ifr_ifru.ifru_mtu = mtu)?;
         self.set(libc::SIOCSIFTXQLEN, |request| {
-            request.ifr_ifru.ifru_metric = QUEUE
+            request.ifr_ifru.ifru_metric = QUEUE_LEN
         })
     }
 

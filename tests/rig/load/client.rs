@@ -21,11 +21,11 @@ use super::answer::Answer;
 use super::outcome::Failure;
 use super::{Ground, Mode};
 
-/// The rest after a failure, so that a refused client does not spin.
-const BREATH: Duration = Duration::from_millis(10);
+/// The pause after a failure, so that a refused client does not spin.
+const RETRY_DELAY: Duration = Duration::from_millis(10);
 
 /// How long the server may take to close after the last answer of a connection.
-const PARTING: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) struct Client {
     token: Token,
@@ -47,7 +47,7 @@ enum Phase {
     Connecting,
     Sending,
     Receiving,
-    Parting,
+    AwaitingClose,
     Finished,
 }
 
@@ -83,7 +83,7 @@ impl Client {
             Phase::Connecting | Phase::Sending | Phase::Receiving => {
                 Some(self.since + ground.plan.timeout)
             }
-            Phase::Parting => Some(self.since + PARTING),
+            Phase::AwaitingClose => Some(self.since + CLOSE_TIMEOUT),
             Phase::Finished => None,
         }
     }
@@ -111,7 +111,7 @@ impl Client {
             Phase::Connecting => self.connect(ground),
             Phase::Sending => self.send(ground),
             Phase::Receiving => self.receive(ground),
-            Phase::Parting => Ok(self.part(ground)),
+            Phase::AwaitingClose => Ok(self.part(ground)),
             Phase::Finished => Ok(Step::Wait),
         }
     }
@@ -125,7 +125,7 @@ impl Client {
     }
 
     fn give_up(&mut self, ground: &mut Ground) {
-        if self.phase == Phase::Parting {
+        if self.phase == Phase::AwaitingClose {
             self.rest_until(Instant::now());
             self.stream = None;
         } else {
@@ -144,7 +144,7 @@ impl Client {
         };
         ground.tally.count_failure(failure, detail);
         self.stream = None;
-        self.rest_until(Instant::now() + BREATH);
+        self.rest_until(Instant::now() + RETRY_DELAY);
     }
 
     fn local_port(&self) -> Option<u16> {
@@ -254,7 +254,7 @@ impl Client {
             self.rest_until(Instant::now() + ground.plan.pause);
         } else {
             self.since = Instant::now();
-            self.phase = Phase::Parting;
+            self.phase = Phase::AwaitingClose;
         }
     }
 

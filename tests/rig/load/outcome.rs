@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::PerWorker;
 
 /// How many failures are kept with their story.
-const STORIES: usize = 10;
+const MAX_FAILURES_KEPT: usize = 10;
 
 /// An answer that takes longer than this hides a lost SYN or SYN-ACK, which is sent again after
 /// one second.
@@ -123,7 +123,7 @@ impl Tally {
     pub(super) fn count_failure(&mut self, failure: Failure, detail: String) {
         self.failed += 1;
         *self.outcome.failed.entry(failure).or_default() += 1;
-        if self.outcome.first.len() < STORIES {
+        if self.outcome.first.len() < MAX_FAILURES_KEPT {
             let after_ms = self.elapsed_ms();
             self.outcome.first.push(Setback {
                 after_ms,

@@ -27,10 +27,10 @@ use options::Options;
 use subject::Subject;
 
 /// How long the load may take to make progress once.
-const STALL: Duration = Duration::from_secs(30);
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often a condition is looked at.
-const GLANCE: Duration = Duration::from_millis(10);
+/// How often a condition is checked.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 pub struct Trial<'a> {
     options: &'a Options,
@@ -90,14 +90,14 @@ impl<'a> Trial<'a> {
         }
         let end = Instant::now() + Duration::from_secs_f64(self.options.seconds);
         while Instant::now() < end {
-            thread::sleep(GLANCE);
+            thread::sleep(POLL_INTERVAL);
         }
         Ok(())
     }
 
     fn progress(&self, load: &Load) -> Result<(), Trouble> {
         let more = (self.options.connections as u64 * 3).max(100);
-        if load.wait_answered(more, STALL) {
+        if load.wait_answered(more, PROGRESS_TIMEOUT) {
             return Ok(());
         }
         let (answered, failed) = (load.answered(), load.failed());

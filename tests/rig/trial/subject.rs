@@ -16,14 +16,14 @@ use crate::rig::family::Family;
 use crate::rig::voice::Voice;
 
 use super::options::Options;
-use super::{GLANCE, is_full};
+use super::{POLL_INTERVAL, is_full};
 
 /// How long starting, stopping and any change may take.
 const STEP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long after the supervisor's end a process of it may still be seen. A process that was killed
 /// is there until the kernel has taken it apart.
-const AFTERMATH: Duration = Duration::from_secs(1);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub struct Subject<'a> {
     /// Where the clients connect to.
@@ -131,7 +131,7 @@ impl<'a> Subject<'a> {
         while Instant::now() < deadline {
             match self.child.try_wait() {
                 Ok(Some(status)) => return Ok(status),
-                Ok(None) => thread::sleep(GLANCE),
+                Ok(None) => thread::sleep(POLL_INTERVAL),
                 Err(error) => return Err(format!("cannot wait for the end: {error}")),
             }
         }
@@ -139,7 +139,7 @@ impl<'a> Subject<'a> {
     }
 
     fn wait_nobody(&self) -> Result<(), Trouble> {
-        let deadline = Instant::now() + AFTERMATH;
+        let deadline = Instant::now() + EXIT_TIMEOUT;
         loop {
             let left = self.family.members();
             if left.is_empty() {
@@ -148,7 +148,7 @@ impl<'a> Subject<'a> {
             if Instant::now() > deadline {
                 return Err(format!("processes are left behind: {left:?}"));
             }
-            thread::sleep(GLANCE);
+            thread::sleep(POLL_INTERVAL);
         }
     }
 
@@ -165,7 +165,7 @@ impl<'a> Subject<'a> {
             if Instant::now() > deadline {
                 return Err(format!("waited {STEP_TIMEOUT:?} in vain for {what}"));
             }
-            thread::sleep(GLANCE);
+            thread::sleep(POLL_INTERVAL);
         }
         Ok(())
     }

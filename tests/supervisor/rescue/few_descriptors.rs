@@ -2,12 +2,15 @@
 
 use super::*;
 
-const LIMIT: u32 = 64;
+const FILE_LIMIT: u32 = 64;
 const CLIENTS: usize = 100;
 
 /// Lowers the limit on open files of a process, and of what it will start.
 fn lower_limit(pid: i32) -> bool {
-    let (pid, limit) = (pid.to_string(), format!("--nofile={LIMIT}:{LIMIT}"));
+    let (pid, limit) = (
+        pid.to_string(),
+        format!("--nofile={FILE_LIMIT}:{FILE_LIMIT}"),
+    );
     let lowered = Command::new("prlimit")
         .args(["--pid", &pid, &limit])
         .status();
@@ -53,7 +56,7 @@ fn what_does_not_fit_is_closed_as_without_a_rescuer() {
 
 #[test]
 fn workers_start_with_few() {
-    let script = format!(r#"ulimit -n {LIMIT}; exec "$@""#);
+    let script = format!(r#"ulimit -n {FILE_LIMIT}; exec "$@""#);
     let inherited = ["-n", "2", "--listen", "127.0.0.1:{port}"];
     for options in [&["-n", "2"][..], &inherited] {
         let supervisor = scripted(options, &["--address", "127.0.0.1"]).through_shell(&script);

@@ -20,7 +20,7 @@ use crate::rig::server::{AtTerm, Kind, Wanted};
 use crate::support::*;
 
 /// How long a client waits for an answer, on a busy machine.
-const STALL: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A client that keeps its connection.
 pub(crate) struct Client(TcpStream);
@@ -53,7 +53,7 @@ impl Answer {
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(STALL)).unwrap();
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT)).unwrap();
         Self(stream)
     }
 

@@ -28,8 +28,8 @@ use crate::supervisor::listeners::{Closed, Listeners};
 use crate::supervisor::steering::fence::Fences;
 use crate::sys::{listener, procfs, steering};
 
-/// One listener leaves alone only where at most so many times as many are about to follow.
-const FOLLOWERS: usize = 2;
+/// A fence is asked for only where at most this many retired listeners are there for each that leaves.
+const MAX_RETIRED_PER_LEAVING: usize = 2;
 
 impl Group {
     /// Whether a listener is about to be closed: it waits for a fence, or for others.
@@ -61,7 +61,7 @@ impl Group {
     /// Whether enough listeners wait for a fence of theirs to look at the whole group for them.
     fn is_worth_a_fence(&self) -> bool {
         let asked = self.leaving.asked();
-        asked > 0 && asked * FOLLOWERS >= self.retired()
+        asked > 0 && asked * MAX_RETIRED_PER_LEAVING >= self.retired()
     }
 
     /// What can be closed now, and how.
