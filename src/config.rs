@@ -21,7 +21,7 @@ pub struct Config {
     pub listen: Vec<Endpoint>,
     /// What this supervisor is called in logs and for `reuseport-ctl --name`.
     pub name: String,
-    /// The control socket; none means the default place for `name`.
+    /// The control socket; none means the default path for `name`.
     pub control: Option<PathBuf>,
     /// When a worker counts as ready.
     pub ready: Readiness,

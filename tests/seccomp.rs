@@ -284,7 +284,7 @@ fn a_server_serves_on_a_socket_that_is_put_in_the_place_of_its_own() {
     let before = procfs::fd_flags(pid, fd).unwrap();
     assert!(before.close_on_exec);
     let listener = server.listener.as_fd();
-    assert!(seccomp::place(listener, bind.id, ours.as_fd(), fd, before.close_on_exec).unwrap());
+    assert!(seccomp::add_fd(listener, bind.id, ours.as_fd(), fd, before.close_on_exec).unwrap());
     assert_eq!(procfs::fd_flags(pid, fd).unwrap(), before);
     assert!(server.answer(&bind, Ok(0)));
     // Its listen, too, is then about our socket.
@@ -358,7 +358,7 @@ fn an_answer_to_a_call_that_is_no_more_is_no_error() {
     assert!(!server.answer(&bind, Ok(0)));
     assert!(!seccomp::pass(listener, bind.id).unwrap());
     let source = io::stdin();
-    assert!(!seccomp::place(listener, bind.id, source.as_fd(), 3, true).unwrap());
+    assert!(!seccomp::add_fd(listener, bind.id, source.as_fd(), 3, true).unwrap());
     // All filtered threads have gone: the listener hangs up, and receiving must not block.
     assert_eq!(seccomp::receive(listener).unwrap(), None);
 }

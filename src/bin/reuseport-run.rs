@@ -4,7 +4,7 @@ use std::env;
 use std::io::Write;
 use std::process::ExitCode;
 
-use reuseport_run::cli::{Exit, place, run};
+use reuseport_run::cli::{Exit, run, runtime_dir};
 use reuseport_run::config::Config;
 use reuseport_run::fleet::ExitReason;
 use reuseport_run::supervisor::{self, LogQueue};
@@ -25,10 +25,10 @@ fn main() -> ExitCode {
 fn supervise(config: Config) -> ExitCode {
     let log = LogQueue::default();
     start_log(log.clone());
-    let control = place::control_path(&config);
+    let control = runtime_dir::control_path(&config);
     if config.control.is_none()
         && let Some(directory) = control.parent()
-        && let Err(sentence) = place::make_directory(directory)
+        && let Err(sentence) = runtime_dir::make_directory(directory)
     {
         return Exit::absent(sentence).report("reuseport-run");
     }

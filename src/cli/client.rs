@@ -154,7 +154,7 @@ impl Loss {
     }
 }
 
-/// Whether a supervisor at this place still answers.
+/// Whether a supervisor still answers at this path.
 pub(crate) fn answers(path: &Path, within: Duration) -> bool {
     let deadline = Instant::now() + within;
     let Ok(mut client) = Client::connect(path) else {

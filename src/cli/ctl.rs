@@ -146,7 +146,7 @@ fn scale(text: &str) -> Result<Scale, String> {
 }
 
 /// Does what `arguments` say (they begin with the program's name) and writes what is answered to
-/// `out`. `directory` is where sockets are, see [`place::own_directory`](super::place::own_directory).
+/// `out`. `directory` is where sockets are, see [`runtime_dir::own_directory`](super::runtime_dir::own_directory).
 ///
 /// # Errors
 /// An [`Exit`]: code 0 for help and the like, 1 failed or denied, 2 usage, 3 no supervisor.

@@ -41,24 +41,24 @@ fn contents(path: &Path) -> Result<String, String> {
 
 /// What the text says; `file` is its name, for complaints.
 fn layer(text: &str, file: &str) -> Result<Layer, Exit> {
-    let place = Place { text, file };
+    let config = ConfigText { text, file };
     let table = DeTable::parse(text).map_err(|error| {
-        place.complain(error.span().unwrap_or_default(), error.message().trim())
+        config.complain(error.span().unwrap_or_default(), error.message().trim())
     })?;
     table
         .into_inner()
         .into_iter()
-        .map(|(key, value)| place.entry(&key, &value))
+        .map(|(key, value)| config.entry(&key, &value))
         .collect()
 }
 
-/// Turns positions into lines.
-struct Place<'a> {
+/// The text of a configuration file, which turns positions into lines.
+struct ConfigText<'a> {
     text: &'a str,
     file: &'a str,
 }
 
-impl Place<'_> {
+impl ConfigText<'_> {
     fn entry(
         &self,
         key: &Spanned<impl AsRef<str>>,
@@ -171,8 +171,8 @@ mod tests {
         ] {
             let exit = layer(text, "/etc/x.toml").unwrap_err();
             assert_eq!(exit.code, 2);
-            let place = format!("/etc/x.toml, line {line}: ");
-            assert!(exit.text.starts_with(&place), "{text:?}: {}", exit.text);
+            let origin = format!("/etc/x.toml, line {line}: ");
+            assert!(exit.text.starts_with(&origin), "{text:?}: {}", exit.text);
             assert!(exit.text.contains(words), "{text:?}: {}", exit.text);
             assert!(!exit.text.contains('\n'), "{:?}", exit.text);
         }

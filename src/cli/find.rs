@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::client::Client;
 use super::exit::Exit;
-use super::place;
+use super::runtime_dir;
 
 /// What was said about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(crate) fn connect(target: &Target, directory: &Path) -> Result<Client, Exit>
         let path = path(target, directory)?;
         return Client::connect(&path).map_err(|error| no_connection(&path, &error));
     }
-    place::check_directory(directory).map_err(Exit::absent)?;
+    runtime_dir::check_directory(directory).map_err(Exit::absent)?;
     let sockets = sockets(directory).map_err(|error| {
         Exit::absent(format!("cannot look in {}: {error}", directory.display()))
     })?;
@@ -36,12 +36,12 @@ fn path(target: &Target, directory: &Path) -> Result<PathBuf, Exit> {
     let path = match target {
         Target::Socket(path) => path.clone(),
         Target::Name(name) => {
-            place::check_directory(directory).map_err(Exit::absent)?;
-            place::named(directory, name)
+            runtime_dir::check_directory(directory).map_err(Exit::absent)?;
+            runtime_dir::named(directory, name)
         }
         Target::TheOnlyOne => directory.to_owned(),
     };
-    match place::fits(&path) {
+    match runtime_dir::fits(&path) {
         Ok(()) => Ok(path),
         Err(reason) => Err(Exit::usage(format!("{}: {reason}", path.display()))),
     }

@@ -5,7 +5,7 @@
 //! text into meaning, and [`run`] puts the [`Config`](crate::config::Config) together.
 //!
 //! `reuseport-ctl`: [`ctl`] knows the verbs, `find` finds the supervisor that is meant,
-//! `client` talks to it, [`table`] prints its status. Both agree on [`place`], where control
+//! `client` talks to it, [`table`] prints its status. Both agree on [`runtime_dir`], where control
 //! sockets are, on [`exit`], how a program ends, and on `generate`, manual pages and completions.
 //!
 //! Rule of this layer: it never ends the process and writes only where it is told to; it returns
@@ -19,8 +19,8 @@ mod file;
 mod find;
 mod generate;
 mod options;
-pub mod place;
 pub mod run;
+pub mod runtime_dir;
 mod settings;
 pub mod table;
 mod value;

@@ -47,7 +47,7 @@ const CRASHES: &str = "Crashes";
 const OUTPUT: &str = "Output";
 const CONTROL: &str = "Control";
 
-/// The options that have a meaning in every place, in the order of the help.
+/// The options that have a meaning in every layer, in the order of the help.
 pub(crate) const OPTIONS: &[Opt] = &[
     Opt {
         name: "workers",

@@ -13,7 +13,7 @@ use super::exit::Exit;
 use super::generate::{Artefact, generate};
 use super::options::{OPTIONS, SECTIONS, command};
 use super::settings::{Given, Layer, Settings};
-use super::{file, place, value};
+use super::{file, runtime_dir, value};
 use crate::config::{Config, MAX_WORKERS};
 use crate::fleet::Endpoint;
 
@@ -195,8 +195,8 @@ fn name_of(command: &[OsString]) -> Result<String, Exit> {
 
 /// A path that the kernel will not take must be found out here, before any worker runs.
 fn check_control(config: &Config, environment: Environment<'_>) -> Result<(), Exit> {
-    let path = place::control_path_in(config, &place::own_directory(environment));
-    place::fits(&path).map_err(|reason| match &config.control {
+    let path = runtime_dir::control_path_in(config, &runtime_dir::own_directory(environment));
+    runtime_dir::fits(&path).map_err(|reason| match &config.control {
         Some(path) => Exit::usage(format!("--control {}: {reason}", path.display())),
         None => Exit::usage(format!(
             "the control socket's default place {}: {reason}, or give --control",
@@ -407,8 +407,8 @@ mod tests {
         for opt in OPTIONS {
             let exit = parsed_in("s", &[(variable(opt.name).as_str(), "\0/")]);
             let exit = exit.expect_err(opt.name);
-            let place = format!("{}=", variable(opt.name));
-            assert!(exit.text.starts_with(&place), "{}", exit.text);
+            let origin = format!("{}=", variable(opt.name));
+            assert!(exit.text.starts_with(&origin), "{}", exit.text);
         }
         let config = parsed_in("s", &[("REUSEPORT_LISTEN", "80,[::]:81")]).unwrap();
         assert_eq!(config.listen.len(), 2);
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn the_strongest_place_wins() {
+    fn the_strongest_source_wins() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(
             &file,
@@ -448,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_can_mend_a_weaker_place() {
+    fn the_command_line_overrides_a_bad_value_of_a_weaker_source() {
         let broken = [
             ("REUSEPORT_WORKERS", "none"),
             ("REUSEPORT_LOG_PREFIX", "true"),

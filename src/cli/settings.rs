@@ -1,9 +1,9 @@
-//! An option's value, from the first place that has one.
+//! An option's value, from the strongest layer that has one.
 //!
 //! Command line, environment, file, default: each is a [`Layer`] of plain text that remembers
-//! where it came from, so that there is one place for precedence and one form of complaint.
-//! A value that a stronger one hides is not looked at: at three in the morning the command line
-//! must be able to mend a broken file.
+//! where it came from, so that precedence is decided once and all errors have one form.
+//! A value that a stronger one hides is not looked at: in an emergency the command line
+//! must be able to override a broken file.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -47,15 +47,15 @@ impl Given {
     }
 }
 
-/// What one place says, by the option's long name.
+/// What one layer says, by the option's long name.
 pub(crate) type Layer = BTreeMap<&'static str, Vec<Given>>;
 
-/// All places, the strongest first.
+/// All layers, the strongest first.
 #[derive(Debug, Default)]
 pub(crate) struct Settings(pub(crate) Vec<Layer>);
 
 impl Settings {
-    /// All values of a list, from the strongest place alone.
+    /// All values of a list, from the strongest layer alone.
     pub(crate) fn all<T>(
         &self,
         name: &str,
@@ -67,7 +67,7 @@ impl Settings {
             .collect()
     }
 
-    /// The value, if any place has it.
+    /// The value, if any layer has it.
     pub(crate) fn one<T>(
         &self,
         name: &str,
@@ -89,7 +89,7 @@ impl Settings {
             .ok_or_else(|| Exit::usage(format!("--{name} is missing")))
     }
 
-    /// A path, if any place has it.
+    /// A path, if any layer has it.
     pub(crate) fn path(&self, name: &str) -> Result<Option<PathBuf>, Exit> {
         self.given(name)
             .first()

@@ -73,8 +73,8 @@ pub(crate) fn listen(text: &str) -> Result<Endpoint, String> {
 /// A supervisor's name, which is also its control socket's file name.
 pub(crate) fn name(text: &str) -> Result<String, String> {
     let fits = (1..=MAX_NAME_LEN).contains(&text.len());
-    let is_place = text == "." || text == "..";
-    if fits && !is_place && !text.contains(|c: char| c == '/' || c.is_control()) {
+    let is_dot = text == "." || text == "..";
+    if fits && !is_dot && !text.contains(|c: char| c == '/' || c.is_control()) {
         return Ok(text.to_owned());
     }
     Err(format!(

@@ -216,15 +216,15 @@ impl Supervisor {
     /// Answers all calls of a worker that wait. The steering hears of a listener before the worker goes on:
     /// until then the listener can get nothing that it must not.
     fn calls_ready(&mut self, worker: WorkerId) {
-        while let Some(served) =
+        while let Some(handled) =
             self.intercepts
-                .serve(&mut self.sources, &mut self.listeners, worker)
+                .handle(&mut self.sources, &mut self.listeners, worker)
         {
-            let change = served.change;
+            let change = handled.change;
             if let Some(joined) = change.and_then(|change| change.joined()) {
                 self.steering.joined(&self.listeners, joined);
             }
-            self.intercepts.answer(served);
+            self.intercepts.answer(handled);
             self.inbox.extend(change.map(|change| change.event(worker)));
         }
     }

@@ -7,7 +7,7 @@
 //! 2. A trapped call stops its thread. The supervisor [receives](receive) the [`Notification`], looks at
 //!    the thread's process, and asks whether the notification is [still valid](still_valid): only then
 //!    was what it looked at really that process, and not one that was given the same pid.
-//! 3. It does the call itself on a duplicate of the socket, or [places](place) another socket, and
+//! 3. It does the call itself on a duplicate of the socket, or [puts another socket there](add_fd), and
 //!    [answers](answer) with the result; or it lets the call [pass] as it is.
 //!
 //! The hazards: a notification may vanish at any moment, because a signal interrupted the call (which
@@ -16,7 +16,7 @@
 //! it is closed, `bind` and `listen` fail with `ENOSYS` in all of them. What is done through io_uring
 //! (`IORING_OP_BIND`, Linux 6.11) passes unseen.
 //!
-//! `SECCOMP_RET_USER_NOTIF` is in Linux since 5.0, passing a call on since 5.5, placing since 5.9.
+//! `SECCOMP_RET_USER_NOTIF` is in Linux since 5.0, passing a call on since 5.5, `SECCOMP_IOCTL_NOTIF_ADDFD` with a number since 5.9.
 
 mod call;
 mod filter;
@@ -24,4 +24,4 @@ mod notification;
 
 pub use call::{Call, decode_socketcall};
 pub use filter::{build_filter, install};
-pub use notification::{Notification, answer, pass, place, receive, still_valid};
+pub use notification::{Notification, add_fd, answer, pass, receive, still_valid};

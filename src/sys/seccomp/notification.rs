@@ -122,12 +122,12 @@ fn send(listener: BorrowedFd<'_>, response: libc::seccomp_notif_resp) -> io::Res
 /// Puts a duplicate of `source` in the place of the descriptor `target_fd` of the process that waits in
 /// this call, which must still be [answered](answer). It works where fetching a descriptor is
 /// forbidden. File status flags such as `O_NONBLOCK` belong to the socket: set them on `source` first.
-/// False: as in [`answer`]; nothing was placed.
+/// False: as in [`answer`]; no descriptor was added.
 ///
 /// # Errors
 /// `EINVAL`: the kernel is older than 5.9. `EMFILE`: `target_fd` is above the process's limit. Else
 /// those of `SECCOMP_IOCTL_NOTIF_ADDFD` in seccomp_unotify(2).
-pub fn place(
+pub fn add_fd(
     listener: BorrowedFd<'_>,
     id: u64,
     source: BorrowedFd<'_>,
@@ -155,7 +155,7 @@ pub fn place(
     ))
 }
 
-/// False for the one error that is part of the game: nobody waits for this any more.
+/// False for `ENOENT`: the call does not wait any more.
 fn arrived(result: io::Result<libc::c_int>) -> io::Result<bool> {
     match result {
         Ok(_) => Ok(true),

@@ -6,7 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use super::Waiting;
+use super::PendingCall;
 use super::state::InterceptState;
 use crate::sys::procfs;
 use crate::sys::seccomp::{self, Call};
@@ -33,7 +33,7 @@ pub(super) fn resolved(pid: i32, call: Call) -> Call {
     }
 }
 
-impl Waiting<'_> {
+impl PendingCall<'_> {
     pub(super) fn read_address(&self, address: u64, length: u32) -> io::Result<Option<SocketAddr>> {
         let mut bytes = [0; 28];
         let wanted = usize::try_from(length)

@@ -6,15 +6,15 @@ use std::os::fd::AsFd as _;
 
 use log::warn;
 
+use super::call_socket::CallSocket;
 use super::state::{InterceptState, Visibility};
-use super::subject::Subject;
-use super::{Answer, Change, Waiting};
+use super::{Answer, Change, PendingCall};
 use crate::fleet::Endpoint;
 use crate::supervisor::listeners::Listeners;
 use crate::supervisor::listeners::port_conflict::{self, cannot_listen};
 use crate::sys::listener::{self, Kind};
 
-impl Waiting<'_> {
+impl PendingCall<'_> {
     pub(super) fn bind(
         &self,
         state: &mut InterceptState,
@@ -28,15 +28,15 @@ impl Waiting<'_> {
             Ok(_) => return (Answer::Pass, None),
             Err(error) => return (self.cannot_see(state, &error), None),
         };
-        let subject = match self.subject(fd) {
-            Ok(Some(subject)) => subject,
+        let call_socket = match self.call_socket(fd) {
+            Ok(Some(call_socket)) => call_socket,
             Ok(None) => return (Answer::Pass, None),
             Err(error) => return (self.cannot_see(state, &error), None),
         };
-        if !self.still_waits() {
+        if !self.is_pending() {
             return (Answer::None, None);
         }
-        match self.bind_socket(state, listeners, fd, address, subject) {
+        match self.bind_socket(state, listeners, fd, address, call_socket) {
             Ok(shared) => (Answer::Result(Ok(())), shared),
             Err(error) => {
                 warn!(
@@ -55,35 +55,35 @@ impl Waiting<'_> {
         listeners: &Listeners,
         fd: i32,
         address: SocketAddr,
-        subject: Subject,
+        call_socket: CallSocket,
     ) -> io::Result<Option<Change>> {
         let endpoint = Endpoint {
             address,
-            v6_only: self.v6_only(state, &subject, fd, &address),
+            v6_only: self.v6_only(state, &call_socket, fd, &address),
         };
-        let own_inode = subject.inode(self.pid, fd);
+        let own_inode = call_socket.inode(self.pid, fd);
         if own_inode.is_some_and(|inode| state.bound.contains(&inode)) {
             return Ok(None);
         }
         if let Some(listener) = state.replacement(listeners, &endpoint) {
-            self.share(state, listeners, fd, listener, &subject)?;
+            self.share(state, listeners, fd, listener, &call_socket)?;
             state.bound.extend(listeners.inode(listener));
             return Ok(Some(Change::Shared { listener, endpoint }));
         }
         port_conflict::refuse(listeners, &endpoint)?;
-        let inode = match subject {
-            Subject::Own(socket) if listener::kind(&socket)? == Kind::Tcp => {
+        let inode = match call_socket {
+            CallSocket::Fetched(socket) if listener::kind(&socket)? == Kind::Tcp => {
                 listener::bind_shared(&socket, &address)?;
                 own_inode
             }
             // A listener of Multipath TCP cannot be steered, and one that we cannot fetch cannot be
             // bound: a plain socket of ours takes its place.
-            subject => {
+            call_socket => {
                 let made = listener::create(&address, endpoint.v6_only)?;
                 listener::bind_shared(&made, &address)?;
-                self.put_in_place(fd, made.as_fd(), &subject)?;
+                self.replace_socket(fd, made.as_fd(), &call_socket)?;
                 let inode = listener::inode(&made)?;
-                if matches!(subject, Subject::Unseen) {
+                if matches!(call_socket, CallSocket::Unfetchable) {
                     state.made.insert(inode, made);
                 }
                 Some(inode)

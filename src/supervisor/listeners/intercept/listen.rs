@@ -3,13 +3,13 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
+use super::call_socket::CallSocket;
 use super::state::InterceptState;
-use super::subject::Subject;
-use super::{Change, Membership, Waiting};
+use super::{Change, Membership, PendingCall};
 use crate::supervisor::listeners::Listeners;
 use crate::sys::{listener, procfs};
 
-impl Waiting<'_> {
+impl PendingCall<'_> {
     /// Makes the socket listen if it is one that we have bound; none if it is not ours to manage.
     pub(super) fn listen(
         &self,
@@ -23,7 +23,7 @@ impl Waiting<'_> {
         };
         let inode = listener::inode(&socket)?;
         let known = listeners.by_inode(inode);
-        if !(state.bound.contains(&inode) || known.is_some()) || !self.still_waits() {
+        if !(state.bound.contains(&inode) || known.is_some()) || !self.is_pending() {
             return Ok(None);
         }
         let Some(endpoint) = listener::endpoint(&socket)? else {
@@ -33,7 +33,7 @@ impl Waiting<'_> {
         let (listener, membership) = match shared {
             Some(id) => {
                 if known.is_none() {
-                    self.share(state, listeners, fd, id, &Subject::Own(socket))?;
+                    self.share(state, listeners, fd, id, &CallSocket::Fetched(socket))?;
                     state.bound.extend(listeners.inode(id));
                 }
                 let membership = match listeners.listen_again(id, backlog)? {
@@ -48,7 +48,7 @@ impl Waiting<'_> {
                 (id, Membership::Joined)
             }
         };
-        state.placed.insert(listener);
+        state.own_listeners.insert(listener);
         listeners.used_by(listener, self.worker, state.generation);
         Ok(Some(Change::Listened {
             listener,
@@ -64,9 +64,9 @@ impl Waiting<'_> {
         listeners: &Listeners,
         fd: i32,
     ) -> io::Result<Option<OwnedFd>> {
-        match self.subject(fd)? {
-            Some(Subject::Own(socket)) => Ok(Some(socket)),
-            Some(Subject::Unseen) => self.socket_of_ours(state, listeners, fd),
+        match self.call_socket(fd)? {
+            Some(CallSocket::Fetched(socket)) => Ok(Some(socket)),
+            Some(CallSocket::Unfetchable) => self.socket_of_ours(state, listeners, fd),
             None => Ok(None),
         }
     }

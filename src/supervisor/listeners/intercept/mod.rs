@@ -20,7 +20,7 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | `argument` | reads what a call points to |
-//! | `subject` | finds the socket that a call is about |
+//! | `call_socket` | finds the socket that a call is about |
 //! | `bind` | binds it, or lets another take its place |
 //! | `listen` | makes it listen |
 //! | `replace` | puts another socket in its place |
@@ -28,10 +28,10 @@
 
 mod argument;
 mod bind;
+mod call_socket;
 mod listen;
 mod replace;
 mod state;
-mod subject;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -61,7 +61,7 @@ struct Intercept {
 
 /// What a call has come to. The worker waits until it is answered.
 #[derive(Debug)]
-pub(crate) struct Served {
+pub(crate) struct HandledCall {
     worker: WorkerId,
     id: u64,
     answer: Answer,
@@ -105,7 +105,7 @@ enum Answer {
 }
 
 /// One call that waits.
-struct Waiting<'a> {
+struct PendingCall<'a> {
     calls: BorrowedFd<'a>,
     id: u64,
     pid: i32,
@@ -171,28 +171,28 @@ impl Intercepts {
             return BTreeSet::new();
         };
         intercept.close(sources);
-        intercept.state.placed
+        intercept.state.own_listeners
     }
 
     /// Deals with the next call of a worker that waits; none: no call waits now.
-    pub(crate) fn serve(
+    pub(crate) fn handle(
         &mut self,
         sources: &mut Sources,
         listeners: &mut Listeners,
         worker: WorkerId,
-    ) -> Option<Served> {
+    ) -> Option<HandledCall> {
         let intercept = self.0.get_mut(&worker)?;
         let (calls, _) = intercept.calls.as_ref()?;
         match seccomp::receive(calls.as_fd()) {
             Ok(notification) => {
                 let Notification { id, thread, call } = notification?;
-                let waiting = Waiting {
+                let pending = PendingCall {
                     calls: calls.as_fd(),
                     id,
                     pid: procfs::tgid(thread).unwrap_or(thread),
                     worker,
                 };
-                Some(waiting.serve(&mut intercept.state, listeners, call))
+                Some(pending.handle(&mut intercept.state, listeners, call))
             }
             Err(error) => {
                 debug!("worker {worker}: no more calls: {error}");
@@ -203,13 +203,13 @@ impl Intercepts {
     }
 
     /// Lets the worker go on.
-    pub(crate) fn answer(&self, served: Served) {
-        let intercept = self.0.get(&served.worker);
+    pub(crate) fn answer(&self, handled: HandledCall) {
+        let intercept = self.0.get(&handled.worker);
         let Some((calls, _)) = intercept.and_then(|intercept| intercept.calls.as_ref()) else {
             return;
         };
-        let (calls, id) = (calls.as_fd(), served.id);
-        let sent = match served.answer {
+        let (calls, id) = (calls.as_fd(), handled.id);
+        let sent = match handled.answer {
             Answer::Result(result) => {
                 let result = result.map(|()| 0);
                 let errno = |error: io::Error| error.raw_os_error().unwrap_or(libc::EIO);
@@ -221,7 +221,7 @@ impl Intercepts {
         if let Err(error) = sent {
             warn!(
                 "worker {}: cannot answer its bind or listen: {error}",
-                served.worker
+                handled.worker
             );
         }
     }
@@ -235,8 +235,13 @@ impl Intercept {
     }
 }
 
-impl Waiting<'_> {
-    fn serve(&self, state: &mut InterceptState, listeners: &mut Listeners, call: Call) -> Served {
+impl PendingCall<'_> {
+    fn handle(
+        &self,
+        state: &mut InterceptState,
+        listeners: &mut Listeners,
+        call: Call,
+    ) -> HandledCall {
         let (answer, change) = match resolved(self.pid, call) {
             Call::Bind {
                 fd,
@@ -256,7 +261,7 @@ impl Waiting<'_> {
             }
             Call::Socketcall { .. } | Call::Other => (Answer::Pass, None),
         };
-        Served {
+        HandledCall {
             worker: self.worker,
             id: self.id,
             answer,
@@ -264,7 +269,7 @@ impl Waiting<'_> {
         }
     }
 
-    fn still_waits(&self) -> bool {
+    fn is_pending(&self) -> bool {
         seccomp::still_valid(self.calls, self.id)
     }
 }

@@ -3,14 +3,14 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use super::Waiting;
+use super::PendingCall;
+use super::call_socket::CallSocket;
 use super::state::InterceptState;
-use super::subject::Subject;
 use crate::fleet::ListenerId;
 use crate::supervisor::listeners::Listeners;
 use crate::sys::{descriptor, procfs, seccomp};
 
-impl Waiting<'_> {
+impl PendingCall<'_> {
     /// Puts a listener of the worker's set in the place of its socket.
     ///
     /// Where another worker of its generation listens on it already, the socket is as their program wants it, and must not be
@@ -19,41 +19,41 @@ impl Waiting<'_> {
     /// another took the connection.
     ///
     /// # Errors
-    /// Those of [`Self::put_in_place`]; `NotFound`: the listener has been closed.
+    /// Those of [`Self::replace_socket`]; `NotFound`: the listener has been closed.
     pub(super) fn share(
         &self,
         state: &InterceptState,
         listeners: &Listeners,
         fd: i32,
         listener: ListenerId,
-        instead_of: &Subject,
+        replaced: &CallSocket,
     ) -> io::Result<()> {
         let socket = listeners.socket(listener).ok_or(io::ErrorKind::NotFound)?;
         if !listeners.is_used_by_others(listener, self.worker, state.generation) {
-            return self.put_in_place(fd, socket, instead_of);
+            return self.replace_socket(fd, socket, replaced);
         }
         let flags = procfs::fd_flags(self.pid, fd);
         self.add_fd(fd, socket, flags.is_ok_and(|flags| flags.close_on_exec))
     }
 
     /// Puts a socket in the place of the worker's, with the worker's flags.
-    pub(super) fn put_in_place(
+    pub(super) fn replace_socket(
         &self,
         fd: i32,
         socket: BorrowedFd<'_>,
-        instead_of: &Subject,
+        replaced: &CallSocket,
     ) -> io::Result<()> {
         let flags = procfs::fd_flags(self.pid, fd);
-        let nonblocking = match instead_of {
-            Subject::Own(own) => descriptor::is_nonblocking(own)?,
-            Subject::Unseen => flags.as_ref().is_ok_and(|flags| flags.nonblocking),
+        let nonblocking = match replaced {
+            CallSocket::Fetched(own) => descriptor::is_nonblocking(own)?,
+            CallSocket::Unfetchable => flags.as_ref().is_ok_and(|flags| flags.nonblocking),
         };
         descriptor::set_nonblocking(&socket, nonblocking)?;
         self.add_fd(fd, socket, flags.is_ok_and(|flags| flags.close_on_exec))
     }
 
     fn add_fd(&self, fd: i32, socket: BorrowedFd<'_>, close_on_exec: bool) -> io::Result<()> {
-        seccomp::place(self.calls, self.id, socket, fd, close_on_exec)?;
+        seccomp::add_fd(self.calls, self.id, socket, fd, close_on_exec)?;
         Ok(())
     }
 }

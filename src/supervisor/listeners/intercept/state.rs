@@ -16,7 +16,7 @@ pub(super) struct InterceptState {
     pub(super) set: ListenerSetId,
     pub(super) generation: Generation,
     /// Those of them that the worker has, or had until it closed its descriptor: we still hold them.
-    pub(super) placed: BTreeSet<ListenerId>,
+    pub(super) own_listeners: BTreeSet<ListenerId>,
     /// Sockets that we have bound for the worker. By inode: descriptors' numbers are reused.
     pub(super) bound: BTreeSet<u64>,
     /// Sockets that we made and put in place; they cannot be fetched again.
@@ -31,7 +31,7 @@ pub(super) struct InterceptState {
 pub(super) enum Visibility {
     /// As far as is known.
     Visible,
-    /// No; the log has been told.
+    /// No; the log says so already.
     Hidden,
 }
 
@@ -41,7 +41,7 @@ impl InterceptState {
             pid,
             set,
             generation,
-            placed: BTreeSet::new(),
+            own_listeners: BTreeSet::new(),
             bound: BTreeSet::new(),
             made: BTreeMap::new(),
             v6_only: BTreeMap::new(),
@@ -59,8 +59,9 @@ impl InterceptState {
         endpoint: &Endpoint,
     ) -> Option<ListenerId> {
         let mut here = listeners.of_set(self.set, endpoint);
-        let id = here.find(|id| !self.placed.contains(id) || self.has_closed(listeners, *id))?;
-        self.placed.insert(id);
+        let id =
+            here.find(|id| !self.own_listeners.contains(id) || self.has_closed(listeners, *id))?;
+        self.own_listeners.insert(id);
         Some(id)
     }
 

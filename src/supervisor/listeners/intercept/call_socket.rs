@@ -4,41 +4,41 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
-use super::Waiting;
+use super::PendingCall;
 use super::state::InterceptState;
 use crate::sys::listener::Kind;
 use crate::sys::procfs::SocketKind;
 use crate::sys::{listener, pidfd, procfs};
 
 /// The socket of a call.
-pub(super) enum Subject {
-    /// Fetched: the worker's own.
-    Own(OwnedFd),
-    /// It cannot be fetched, but /proc says that it is one of TCP.
-    Unseen,
+pub(super) enum CallSocket {
+    /// The worker's own socket, fetched.
+    Fetched(OwnedFd),
+    /// A TCP socket, as /proc says, that cannot be fetched.
+    Unfetchable,
 }
 
-impl Subject {
+impl CallSocket {
     pub(super) fn inode(&self, pid: i32, fd: i32) -> Option<u64> {
         match self {
-            Self::Own(socket) => listener::inode(socket).ok(),
-            Self::Unseen => procfs::socket_inode_of(pid, fd),
+            Self::Fetched(socket) => listener::inode(socket).ok(),
+            Self::Unfetchable => procfs::socket_inode_of(pid, fd),
         }
     }
 }
 
-impl Waiting<'_> {
+impl PendingCall<'_> {
     /// The socket behind a descriptor of the worker; none if it is not one of TCP.
-    pub(super) fn subject(&self, fd: i32) -> io::Result<Option<Subject>> {
+    pub(super) fn call_socket(&self, fd: i32) -> io::Result<Option<CallSocket>> {
         match pidfd::pidfd_open(self.pid).and_then(|process| pidfd::pidfd_getfd(&process, fd)) {
             Ok(socket) => {
                 let kind = listener::kind(&socket).unwrap_or(Kind::Other);
-                Ok((kind != Kind::Other).then_some(Subject::Own(socket)))
+                Ok((kind != Kind::Other).then_some(CallSocket::Fetched(socket)))
             }
             Err(error) if error.raw_os_error() == Some(libc::EBADF) => Ok(None),
             Err(_) => Ok(match procfs::socket_kind(self.pid, fd)? {
                 SocketKind::Other => None,
-                _ => Some(Subject::Unseen),
+                _ => Some(CallSocket::Unfetchable),
             }),
         }
     }
@@ -46,14 +46,14 @@ impl Waiting<'_> {
     pub(super) fn v6_only(
         &self,
         state: &InterceptState,
-        subject: &Subject,
+        call_socket: &CallSocket,
         fd: i32,
         address: &SocketAddr,
     ) -> bool {
-        match subject {
+        match call_socket {
             _ if address.is_ipv4() => false,
-            Subject::Own(socket) => listener::is_v6_only(socket).unwrap_or(false),
-            Subject::Unseen => state
+            CallSocket::Fetched(socket) => listener::is_v6_only(socket).unwrap_or(false),
+            CallSocket::Unfetchable => state
                 .v6_only
                 .get(&(self.pid, fd))
                 .copied()

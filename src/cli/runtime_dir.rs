@@ -2,7 +2,7 @@
 //! looks for it.
 //!
 //! The last resort is under a directory where anybody may make files, so it counts only while it
-//! belongs to us and to nobody else: a stranger who made it first could pose as the supervisor.
+//! belongs to us alone: another user who made it first could pose as the supervisor.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -43,7 +43,7 @@ pub fn own_directory(environment: Environment<'_>) -> PathBuf {
     )
 }
 
-/// The control socket: `--control`, or the default place for the name.
+/// The control socket: `--control`, or the default path for the name.
 pub fn control_path(config: &Config) -> PathBuf {
     control_path_in(config, &own_directory(&|name| std::env::var_os(name)))
 }
