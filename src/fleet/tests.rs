@@ -1,8 +1,8 @@
 //! The rules, one by one. What is done is written in short: `spawn 2`, `steer 0 1`, `signal 0`.
 
 mod batches;
+mod listener_sets;
 mod many;
-mod queues;
 
 use core::time::Duration;
 
@@ -89,11 +89,11 @@ impl Stage {
             .collect()
     }
 
-    /// The old workers' queues are empty and they are quiet.
+    /// The backlogs of the old workers are empty, and the old workers are quiet.
     fn retire(&mut self, workers: &[u64]) {
         self.on(Event::Fenced);
         for id in workers {
-            self.on(queue(*id, 0));
+            self.on(backlog(*id, 0));
             self.on(quiet(*id, true));
         }
     }
@@ -125,7 +125,7 @@ fn exited(worker: u64) -> Event {
     }
 }
 
-fn queue(worker: u64, pending: u64) -> Event {
+fn backlog(worker: u64, pending: u64) -> Event {
     Event::BacklogsMeasured {
         pending: vec![(WorkerId(worker), pending)],
     }
@@ -161,7 +161,7 @@ fn numbers(ids: impl IntoIterator<Item = u64>) -> String {
     ids.into_iter().map(|id| format!(" {id}")).collect()
 }
 
-/// An effect in short; none for what is only said in the log on the way.
+/// An effect in short; none for what only the log gets.
 fn brief(effect: &Effect) -> Option<String> {
     Some(match effect {
         Effect::Spawn(Spawn { worker, adopt, .. }) if adopt.is_empty() => format!("spawn {worker}"),
@@ -171,18 +171,18 @@ fn brief(effect: &Effect) -> Option<String> {
         Effect::Steer { live } => format!("steer{}", numbers(live.keys().map(|id| id.0))),
         Effect::Fence => "fence".to_owned(),
         Effect::MeasureBacklogs { workers } => {
-            format!("queues{}", numbers(workers.iter().map(|(id, _)| id.0)))
+            format!("backlogs{}", numbers(workers.iter().map(|(id, _)| id.0)))
         }
         Effect::MeasureConnections { workers } => {
             format!("connections{}", numbers(workers.iter().map(|id| id.0)))
         }
         Effect::AdoptConnections { workers, .. } => {
-            format!("hold{}", numbers(workers.iter().map(|id| id.0)))
+            format!("adopt{}", numbers(workers.iter().map(|id| id.0)))
         }
         Effect::DrainBacklog {
             worker, listeners, ..
-        } if listeners.is_empty() => format!("hand over nothing of {worker}"),
-        Effect::DrainBacklog { worker, .. } => format!("hand over {worker}"),
+        } if listeners.is_empty() => format!("drain nothing of {worker}"),
+        Effect::DrainBacklog { worker, .. } => format!("drain {worker}"),
         Effect::Probe(probe) => format!("probe {}", probe.worker),
         Effect::PrepareStop { worker } => format!("prepare {worker}"),
         Effect::SendStop { worker } => format!("signal {worker}"),
@@ -216,7 +216,7 @@ fn preparing() -> Stage {
     stage.on(restart(0));
     stage.on(listened(2));
     stage.on(Event::Fenced);
-    assert_eq!(stage.on(queue(0, 0)), ["hold 0"]);
+    assert_eq!(stage.on(backlog(0, 0)), ["adopt 0"]);
     let idle = Event::ConnectionsIdle {
         worker: WorkerId(0),
     };
@@ -226,24 +226,24 @@ fn preparing() -> Stage {
 }
 
 #[test]
-fn a_worker_is_told_when_its_rescuer_is_ready() {
+fn a_worker_gets_the_stop_signal_when_its_rescuer_is_ready() {
     let mut stage = preparing();
     assert!(stage.after(1_999).is_empty());
     let prepared = Event::StopPrepared {
         worker: WorkerId(0),
     };
     assert_eq!(stage.on(prepared.clone()), ["signal 0"]);
-    assert!(stage.on(prepared).is_empty(), "it is told once");
+    assert!(stage.on(prepared).is_empty(), "the signal is sent once");
 }
 
 #[test]
-fn a_worker_is_told_without_its_rescuer_when_that_takes_too_long() {
+fn a_worker_gets_the_stop_signal_at_the_prepare_timeout() {
     let mut stage = preparing();
     assert_eq!(stage.after(2_000), ["signal 0"]);
 }
 
 #[test]
-fn a_worker_that_is_being_prepared_is_told_once_when_all_are() {
+fn a_stop_sends_no_second_signal_to_a_worker_that_is_being_prepared() {
     let mut stage = preparing();
     assert_eq!(stage.on_unanswered(stop(false)), ["signal 1", "signal 2"]);
     assert_eq!(stage.after(2_000), ["signal 0"]);
@@ -252,10 +252,7 @@ fn a_worker_that_is_being_prepared_is_told_once_when_all_are() {
 #[test]
 fn a_worker_that_dies_while_it_is_being_prepared_is_gone() {
     let mut stage = preparing();
-    assert_eq!(
-        stage.on(exited(0)),
-        ["hand over 0", "close 0", "restart done"]
-    );
+    assert_eq!(stage.on(exited(0)), ["drain 0", "close 0", "restart done"]);
     let prepared = Event::StopPrepared {
         worker: WorkerId(0),
     };
@@ -364,12 +361,12 @@ fn a_reload_starts_flips_settles_quiesces_and_drains_in_this_order() {
     assert_eq!(stage.on(RELOAD), ["spawn 2", "spawn 3"]);
     assert!(stage.on(listened(2)).is_empty(), "it waits for the other");
     assert_eq!(stage.on(listened(3)), ["steer 2 3", "fence"]);
-    assert_eq!(stage.on(Event::Fenced), ["queues 0 1"]);
-    assert!(stage.on(queue(0, 1)).is_empty());
-    assert_eq!(stage.on(queue(1, 0)), ["connections 1"]);
-    assert_eq!(stage.after(1), ["queues 0", "connections 1"]);
+    assert_eq!(stage.on(Event::Fenced), ["backlogs 0 1"]);
+    assert!(stage.on(backlog(0, 1)).is_empty());
+    assert_eq!(stage.on(backlog(1, 0)), ["connections 1"]);
+    assert_eq!(stage.after(1), ["backlogs 0", "connections 1"]);
     assert_eq!(stage.on(quiet(1, true)), ["signal 1"]);
-    assert_eq!(stage.on(queue(0, 0)), ["connections 0"]);
+    assert_eq!(stage.on(backlog(0, 0)), ["connections 0"]);
     assert_eq!(stage.on(quiet(0, true)), ["signal 0"]);
     assert_eq!(stage.on(exited(0)), ["close 0"]);
     assert_eq!(stage.on(exited(1)), ["close 1", "reload done"]);
@@ -384,7 +381,7 @@ fn retiring() -> Stage {
     stage.on(RELOAD);
     stage.on(listened(2));
     stage.on(listened(3));
-    assert_eq!(stage.on(Event::Fenced), ["queues 0 1"]);
+    assert_eq!(stage.on(Event::Fenced), ["backlogs 0 1"]);
     stage
 }
 
@@ -395,9 +392,9 @@ fn connections_idle(worker: u64) -> Event {
 }
 
 #[test]
-fn a_worker_whose_connections_are_held_is_told_when_none_has_a_request_in_flight() {
+fn a_worker_whose_connections_are_adopted_gets_the_stop_signal_when_none_has_a_request_in_flight() {
     let mut stage = retiring();
-    assert_eq!(stage.on(queue(0, 0)), ["hold 0"]);
+    assert_eq!(stage.on(backlog(0, 0)), ["adopt 0"]);
     assert_eq!(stage.on(connections_idle(0)), ["signal 0"]);
     assert!(stage.on(connections_idle(0)).is_empty(), "once is enough");
     assert!(
@@ -407,17 +404,17 @@ fn a_worker_whose_connections_are_held_is_told_when_none_has_a_request_in_flight
 }
 
 #[test]
-fn a_worker_that_is_never_quiet_is_told_at_the_quiet_timeout() {
+fn a_worker_that_is_never_quiet_gets_the_stop_signal_at_the_quiet_timeout() {
     let mut stage = retiring();
-    stage.on(queue(0, 0));
+    stage.on(backlog(0, 0));
     assert!(!stage.after(1999).contains(&"signal 0".to_owned()));
     assert!(stage.after(1).contains(&"signal 0".to_owned()));
 }
 
 #[test]
-fn a_worker_whose_connections_are_let_go_is_told_when_it_has_none() {
+fn a_worker_whose_rescue_is_lost_gets_the_stop_signal_when_it_has_no_connections() {
     let mut stage = retiring();
-    stage.on(queue(0, 0));
+    stage.on(backlog(0, 0));
     stage.after(500);
     let rescue_lost = |worker| Event::RescueLost {
         worker: WorkerId(worker),
@@ -439,9 +436,9 @@ fn a_worker_whose_connections_are_let_go_is_told_when_it_has_none() {
 }
 
 #[test]
-fn a_worker_whose_connections_are_let_go_has_no_more_time_than_others() {
+fn a_worker_whose_rescue_is_lost_has_no_more_time_than_others() {
     let mut stage = retiring();
-    stage.on(queue(0, 0));
+    stage.on(backlog(0, 0));
     stage.after(1500);
     stage.on(Event::RescueLost {
         worker: WorkerId(0),
@@ -454,11 +451,11 @@ fn a_worker_whose_connections_are_let_go_has_no_more_time_than_others() {
 }
 
 #[test]
-fn a_queue_that_its_worker_does_not_empty_is_handed_over_in_the_end() {
+fn a_backlog_that_the_worker_does_not_empty_is_drained_at_the_settle_timeout() {
     let mut stage = retiring();
-    stage.on(queue(0, 3));
+    stage.on(backlog(0, 3));
     stage.after(10_000);
-    assert_eq!(stage.on(queue(0, 3)), ["hand over 0", "hold 0"]);
+    assert_eq!(stage.on(backlog(0, 3)), ["drain 0", "adopt 0"]);
 }
 
 #[test]
@@ -479,10 +476,10 @@ fn a_new_worker_has_to_listen_where_its_predecessor_does_and_in_time() {
     stage.on(RELOAD);
     stage.on(listened(2));
     stage.on(listened(3));
-    let said = stage
+    let effects = stage
         .fleet
         .step(Time(Duration::from_secs(60)), Event::TimePassed);
-    let missing = said.iter().find_map(|effect| match effect {
+    let missing = effects.iter().find_map(|effect| match effect {
         Effect::Reply {
             result:
                 ChangeResult::Failed {
@@ -504,18 +501,18 @@ fn a_refused_fence_is_waited_out() {
     stage.on(listened(3));
     assert!(stage.on(Event::FenceRefused).is_empty());
     assert!(stage.after(99).is_empty());
-    assert_eq!(stage.after(1), ["queues 0 1"]);
+    assert_eq!(stage.after(1), ["backlogs 0 1"]);
 }
 
 #[test]
-fn who_does_not_settle_become_quiet_or_exit_is_waited_for_so_long_and_no_longer() {
+fn a_worker_that_does_not_settle_become_quiet_or_exit_is_waited_for_until_each_timeout() {
     let mut stage = Stage::serving(policy());
     stage.on(scale(1));
-    assert_eq!(stage.on(Event::Fenced), ["queues 1"]);
+    assert_eq!(stage.on(Event::Fenced), ["backlogs 1"]);
     stage.after(9_999);
-    assert!(stage.on(queue(1, 1)).is_empty());
+    assert!(stage.on(backlog(1, 1)).is_empty());
     stage.after(1);
-    assert_eq!(stage.on(queue(1, 1)), ["connections 1"]);
+    assert_eq!(stage.on(backlog(1, 1)), ["connections 1"]);
     stage.after(1_999);
     assert!(stage.on(quiet(1, false)).is_empty());
     stage.after(1);
@@ -526,7 +523,7 @@ fn who_does_not_settle_become_quiet_or_exit_is_waited_for_so_long_and_no_longer(
 }
 
 #[test]
-fn without_steering_the_new_workers_share_the_sockets_of_the_old_which_are_told_at_the_flip() {
+fn without_steering_new_workers_share_the_sockets_and_the_old_get_the_stop_signal_at_the_flip() {
     let mut stage = Stage::serving(Policy {
         steering: false,
         ..policy()
@@ -551,7 +548,7 @@ fn a_client_is_denied_while_a_change_is_under_way() {
 }
 
 #[test]
-fn a_client_is_heard_again_when_the_old_workers_have_been_told() {
+fn a_new_request_is_accepted_once_the_old_workers_have_the_stop_signal() {
     let mut stage = Stage::serving(policy());
     stage.on(RELOAD);
     stage.on(listened(2));
@@ -561,7 +558,7 @@ fn a_client_is_heard_again_when_the_old_workers_have_been_told() {
 }
 
 #[test]
-fn what_signals_ask_for_is_done_when_it_can_be_the_number_first() {
+fn pending_signals_are_obeyed_after_the_change_and_the_scale_first() {
     let mut stage = Stage::serving(policy());
     stage.on(RELOAD);
     let signal = Event::ReloadAsked { reply_to: None };
@@ -576,12 +573,12 @@ fn what_signals_ask_for_is_done_when_it_can_be_the_number_first() {
         ["signal 3", "reload failed", "steer 0", "fence"]
     );
     stage.on(Event::Fenced);
-    stage.on(queue(1, 0));
+    stage.on(backlog(1, 0));
     assert_eq!(stage.on(quiet(1, true)), ["signal 1", "spawn 4"]);
 }
 
 #[test]
-fn a_queued_reload_does_not_wait_for_an_event_behind_a_number_that_cannot_be() {
+fn a_pending_reload_runs_at_once_after_a_pending_scale_that_is_denied() {
     let mut stage = Stage::serving(Policy {
         most_workers: 2,
         ..policy()
@@ -617,7 +614,7 @@ fn more_workers_serve_when_all_of_them_are_ready() {
 }
 
 #[test]
-fn a_further_worker_owes_what_all_have_in_common() {
+fn a_further_worker_must_listen_on_the_endpoints_of_all_workers() {
     let mut stage = Stage::serving(policy());
     stage.on(listened_on(0, 4, 443));
     stage.on(listened_on(1, 5, 443));
@@ -755,7 +752,7 @@ fn a_restart_of_an_empty_slot_that_fails_leaves_it_as_it_was() {
 }
 
 #[test]
-fn a_crash_before_the_flip_leaves_a_replacement_that_only_empties_the_queue() {
+fn a_replacement_of_a_worker_that_crashed_before_the_flip_only_drains_the_backlog() {
     let mut stage = Stage::serving(policy());
     stage.on(RELOAD);
     stage.on(exited(0));
@@ -769,7 +766,7 @@ fn a_crash_before_the_flip_leaves_a_replacement_that_only_empties_the_queue() {
 }
 
 #[test]
-fn what_such_a_replacement_leaves_when_it_dies_is_handed_over() {
+fn the_backlog_of_a_drain_only_worker_that_dies_is_drained_by_a_rescuer() {
     let mut stage = Stage::serving(Policy {
         rescue: true,
         ..policy()
@@ -778,11 +775,11 @@ fn what_such_a_replacement_leaves_when_it_dies_is_handed_over() {
     stage.on(exited(0));
     stage.on(listened(2));
     stage.on(listened(3));
-    assert_eq!(stage.on(exited(4)), ["hand over 4", "close 0"]);
+    assert_eq!(stage.on(exited(4)), ["drain 4", "close 0"]);
 }
 
 #[test]
-fn a_replacement_that_only_empties_the_queue_is_counted_by_the_reload_that_left_it() {
+fn a_drain_only_worker_stays_in_the_retirement_of_the_reload_that_left_it() {
     let mut stage = Stage::serving(Policy {
         steering: false,
         ..policy()
@@ -803,7 +800,7 @@ fn a_replacement_that_only_empties_the_queue_is_counted_by_the_reload_that_left_
 }
 
 #[test]
-fn who_only_empties_the_queue_owes_nothing_else() {
+fn a_drain_only_worker_needs_no_other_endpoint() {
     let mut stage = Stage::serving(policy());
     stage.on(RELOAD);
     stage.on(exited(0));
@@ -816,7 +813,7 @@ fn who_only_empties_the_queue_owes_nothing_else() {
 }
 
 #[test]
-fn a_new_worker_owes_what_was_kept_for_a_replacement_too() {
+fn a_new_worker_must_also_listen_on_what_was_kept_for_a_replacement() {
     let mut stage = Stage::serving(policy());
     stage.on(RELOAD);
     stage.on(exited(0));
@@ -826,7 +823,7 @@ fn a_new_worker_owes_what_was_kept_for_a_replacement_too() {
 }
 
 #[test]
-fn a_reload_of_a_given_up_slot_owes_what_all_have_in_common() {
+fn a_reload_of_a_given_up_slot_must_listen_on_the_endpoints_of_all_workers() {
     let mut stage = Stage::serving(Policy {
         max_restarts: 0,
         ..policy()
@@ -847,11 +844,11 @@ fn a_reload_of_a_given_up_slot_owes_what_all_have_in_common() {
 // ---- stop --------------------------------------------------------------------------------------
 
 #[test]
-fn a_stop_tells_all_and_ends_when_all_have_exited() {
+fn a_stop_signals_all_workers_and_ends_when_all_have_exited() {
     let mut stage = Stage::serving(policy());
     assert_eq!(stage.on(stop(false)), ["signal 0", "signal 1"]);
     assert_eq!(stage.on(RELOAD), ["denied: stopping"]);
-    // Steering to nobody leaves everything as it is: a queue that waits beats a reset.
+    // Steering to nobody leaves everything as it is: a connection that waits is better than a reset.
     assert_eq!(stage.on(exited(0)), ["steer", "close 0"]);
     assert_eq!(
         stage.on(exited(1)),
@@ -913,7 +910,7 @@ fn a_stop_during_a_reload_fails_it() {
 }
 
 #[test]
-fn with_no_time_to_drain_who_is_told_is_killed_at_once() {
+fn without_a_drain_timeout_a_worker_is_killed_at_once_after_the_stop_signal() {
     let mut stage = Stage::serving(Policy {
         drain_timeout: Duration::ZERO,
         pre_stop: Duration::from_secs(1),

@@ -25,17 +25,17 @@ pub enum Event {
         /// A clause: what failed and why.
         reason: String,
     },
-    /// A listener was made for a worker's queue, or was found there, before the worker was started
+    /// A listener was made for a worker's set, or was found in it, before the worker was started
     /// (`--listen`).
     Prepared {
-        /// Whose it is.
+        /// The worker.
         worker: WorkerId,
         /// The listener.
         listener: ListenerId,
         /// Where it listens.
         endpoint: Endpoint,
     },
-    /// A worker bound a socket, and got a listener of its queue in the place of it.
+    /// A worker bound a socket, and got a listener of its set in its place.
     Shared {
         /// The worker.
         worker: WorkerId,
@@ -44,7 +44,7 @@ pub enum Event {
         /// Where it listens.
         endpoint: Endpoint,
     },
-    /// A worker listens: on a new listener, or on one that its queue has.
+    /// A worker listens: on a new listener, or on one of its set.
     Listened {
         /// The worker.
         worker: WorkerId,
@@ -89,12 +89,12 @@ pub enum Event {
         /// For each worker, whether it has none left.
         quiet: Vec<(WorkerId, bool)>,
     },
-    /// No connection of a worker whose connections are held has a request in flight.
+    /// No connection of a worker whose connections a rescuer has adopted has a request in flight.
     ConnectionsIdle {
         /// The worker.
         worker: WorkerId,
     },
-    /// The connections of a worker cannot be held, or not any more.
+    /// No rescuer can adopt the connections of a worker, or the rescuer that had them is gone.
     RescueLost {
         /// The worker.
         worker: WorkerId,
@@ -218,7 +218,7 @@ pub enum Effect {
     /// Start a process.
     Spawn(Spawn),
     /// Give new connections to these listeners, by weight, and to no other of their groups. A
-    /// group with none of them stays as it is: a queue that waits beats a reset.
+    /// group with none of them stays as it is: a connection that waits is better than a reset.
     Steer {
         /// The live listeners.
         live: BTreeMap<ListenerId, u32>,
@@ -236,10 +236,10 @@ pub enum Effect {
         /// The workers.
         workers: Vec<WorkerId>,
     },
-    /// Hold the connections of these workers, so that what arrives on them is answered whatever
+    /// Have a rescuer adopt the connections of these workers, so that what arrives on them is answered whatever
     /// the workers do: [`Event::ConnectionsIdle`] or [`Event::RescueLost`] follows for each, at once or later.
     AdoptConnections {
-        /// Workers that retire together are held together.
+        /// Workers that retire together have one rescuer.
         retirement: RetirementId,
         /// The workers.
         workers: Vec<WorkerId>,
@@ -317,7 +317,7 @@ pub enum WorkerEvent {
     Crashed {
         /// The worker.
         worker: WorkerId,
-        /// Its place.
+        /// Its slot.
         slot: Slot,
         /// How it ended.
         exit: Exit,
@@ -328,7 +328,7 @@ pub enum WorkerEvent {
     GivenUp {
         /// The worker.
         worker: WorkerId,
-        /// Its place.
+        /// Its slot.
         slot: Slot,
         /// How it ended.
         exit: Exit,
@@ -362,19 +362,28 @@ pub enum WorkerEvent {
         /// The worker.
         worker: WorkerId,
     },
-    /// It has ended, as it was told to, or while it was being retired.
+    /// A worker that was leaving has ended.
     Gone {
         /// The worker.
         worker: WorkerId,
         /// How it ended.
         exit: Exit,
-        /// Whether it had been told to stop.
-        told: bool,
+        /// Whether the stop signal came first.
+        ending: Ending,
     },
 }
 
+/// Whether a worker that was leaving ended before or after its stop signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The worker was told to stop, or killed, and ended.
+    AfterStop,
+    /// The worker ended by itself, before it was told to stop.
+    BeforeStop,
+}
+
 impl WorkerEvent {
-    /// Whom it is about.
+    /// The worker that the event is about.
     pub fn worker(&self) -> WorkerId {
         match self {
             Self::Ready { worker }
@@ -453,7 +462,7 @@ pub enum Failure {
     Exited {
         /// The worker.
         worker: WorkerId,
-        /// Its place.
+        /// Its slot.
         slot: Slot,
         /// How.
         exit: Exit,
@@ -462,7 +471,7 @@ pub enum Failure {
     NotReady {
         /// The worker.
         worker: WorkerId,
-        /// Its place.
+        /// Its slot.
         slot: Slot,
         /// The endpoints that it should listen on and does not.
         missing: Vec<Endpoint>,

@@ -86,8 +86,8 @@ struct World {
     open_change: Option<ChangeKind>,
     /// Who listened where when the last change began.
     listened_before: BTreeSet<(WorkerId, Endpoint)>,
-    /// Replacements of workers that had been replaced meanwhile.
-    superseded: BTreeSet<WorkerId>,
+    /// Replacements of workers that were replaced meanwhile: they only drain the backlog.
+    drain_only: BTreeSet<WorkerId>,
     has_started: bool,
     was_told_to_stop_now: bool,
     is_finished: bool,
@@ -110,7 +110,7 @@ impl World {
             requests: BTreeMap::new(),
             open_change: None,
             listened_before: BTreeSet::new(),
-            superseded: BTreeSet::new(),
+            drain_only: BTreeSet::new(),
             has_started: false,
             was_told_to_stop_now: false,
             is_finished: false,
@@ -288,7 +288,7 @@ impl World {
         let Some(process) = self.processes.get_mut(&id).filter(|it| it.is_alive()) else {
             return Ok(());
         };
-        process.is_let_go = true;
+        process.is_rescue_lost = true;
         self.feed(Event::RescueLost { worker: id })
     }
 
@@ -308,12 +308,12 @@ impl World {
         Ok(())
     }
 
-    /// It gets what its queue has, if it has not got that yet.
+    /// The worker gets the listener that its set has, unless it has that already.
     fn binds_on(&mut self, id: WorkerId, endpoint: Endpoint) -> Result<(), String> {
         let Some(process) = self.processes.get_mut(&id).filter(|it| it.is_alive()) else {
             return Ok(());
         };
-        let Some(listener) = self.kernel.of_queue(process.queue, endpoint) else {
+        let Some(listener) = self.kernel.of_set(process.set, endpoint) else {
             return Ok(());
         };
         if process.listens_on.contains(&listener) || !process.given.insert(listener) {
@@ -352,13 +352,13 @@ impl World {
             return Ok(());
         };
         // At the latest now: who binds before its sibling listens has a socket of its own so far.
-        let found = self.kernel.of_queue(process.queue, endpoint);
-        let queue = process.queue;
+        let found = self.kernel.of_set(process.set, endpoint);
+        let set = process.set;
         // Most that are passed a socket just accept from it: nobody hears of that.
         let is_silent = self.passed().contains(&endpoint) && process.script.start != Start::Twice;
         let listener = match found {
             Some(listener) => listener,
-            None => self.kernel.open(endpoint, queue),
+            None => self.kernel.open(endpoint, set),
         };
         self.uses(id, listener);
         if is_silent {
@@ -424,7 +424,7 @@ impl World {
         }
     }
 
-    /// The worker that gets the next connection of a queue: one that accepts, if any does.
+    /// The worker that accepts the next connection of a listener, if any does.
     fn acceptor(&self, listener: ListenerId) -> Option<WorkerId> {
         let mut workers = self.kernel.open.get(&listener)?.listeners.iter().copied();
         let accepts = |id| {
@@ -546,7 +546,7 @@ impl World {
             Effect::MeasureConnections { workers } => {
                 return vec![self.measure_connections(workers)];
             }
-            Effect::AdoptConnections { workers, .. } => return self.hold(workers),
+            Effect::AdoptConnections { workers, .. } => return self.adopt_connections(workers),
             Effect::DrainBacklog { listeners, .. } => {
                 for listener in listeners {
                     if let Some(socket) = self.kernel.open.get_mut(listener) {
@@ -594,7 +594,7 @@ impl World {
         process.given.extend(&spawn.adopt);
         let mut events = Vec::new();
         for endpoint in self.passed() {
-            let shared = self.kernel.of_queue(set, endpoint);
+            let shared = self.kernel.of_set(set, endpoint);
             let listener = shared.unwrap_or_else(|| self.kernel.open(endpoint, set));
             process.given.insert(listener);
             events.push(Event::Prepared {
@@ -696,8 +696,8 @@ impl World {
         Event::ConnectionsMeasured { quiet }
     }
 
-    /// Those without a request in flight are quiet at once.
-    fn hold(&mut self, workers: &[WorkerId]) -> Vec<Event> {
+    /// Connections without a request in flight are idle at once.
+    fn adopt_connections(&mut self, workers: &[WorkerId]) -> Vec<Event> {
         let mut events = Vec::new();
         for id in workers {
             let Some(process) = self.processes.get_mut(id) else {
@@ -767,7 +767,7 @@ impl World {
         let Some(process) = self.processes.get_mut(&id).filter(|it| it.is_alive()) else {
             return;
         };
-        process.told = Some(self.now);
+        process.stop_sent_at = Some(self.now);
         if let Some(after) = process.script.stops_after {
             let exits = Happening::Exits(id, Exit::Code(0));
             self.schedule(Duration::from_millis(after), exits);
@@ -818,7 +818,7 @@ proptest! {
     #![proptest_config(worlds(256))]
 
     #[test]
-    fn in_no_world_does_anything_go_wrong(plan in plans()) {
+    fn no_world_breaks_an_invariant(plan in plans()) {
         World::new(plan).run().map_err(TestCaseError::fail)?;
     }
 }

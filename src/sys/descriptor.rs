@@ -28,9 +28,9 @@ pub fn duplicate_above(descriptor: &impl AsFd, lowest: RawFd) -> io::Result<Owne
 /// Those of dup2(2).
 pub fn replace(descriptor: OwnedFd, number: RawFd) -> io::Result<()> {
     // SAFETY: nothing in an launcher owns the low numbers, which are the worker's.
-    let placed = unsafe { dup2_raw(&descriptor, number) }?;
+    let duplicate = unsafe { dup2_raw(&descriptor, number) }?;
     // It is the worker's, so it must not be closed here.
-    let _ = ManuallyDrop::new(placed);
+    let _ = ManuallyDrop::new(duplicate);
     Ok(())
 }
 

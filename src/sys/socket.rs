@@ -22,24 +22,24 @@ pub const MAX_PATH_LEN: usize = 107;
 pub struct Bound<T> {
     /// The socket.
     pub socket: T,
-    place: Place,
+    path_guard: BoundPath,
 }
 
 impl<T> Bound<T> {
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.place.path
+        &self.path_guard.path
     }
 }
 
-/// A file that is removed on drop, if it is still ours: somebody may have put another there.
+/// A file that is removed on drop, if it is still ours: somebody may have put another file there.
 #[derive(Debug)]
-struct Place {
+struct BoundPath {
     path: PathBuf,
     inode: u64,
 }
 
-impl Drop for Place {
+impl Drop for BoundPath {
     fn drop(&mut self) {
         let is_ours = fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode);
         if is_ours && let Err(error) = fs::remove_file(&self.path) {
@@ -78,7 +78,7 @@ pub enum BindError {
 /// # Errors
 /// See [`BindError`].
 pub fn bind_control(path: &Path) -> Result<Bound<UnixListener>, BindError> {
-    let (socket, place) = bind(path, Type::STREAM)?;
+    let (socket, path_guard) = bind(path, Type::STREAM)?;
     socket.listen(128).map_err(|source| BindError::Os {
         operation: "listen on",
         path: path.to_owned(),
@@ -86,7 +86,7 @@ pub fn bind_control(path: &Path) -> Result<Bound<UnixListener>, BindError> {
     })?;
     Ok(Bound {
         socket: std::os::fd::OwnedFd::from(socket).into(),
-        place,
+        path_guard,
     })
 }
 
@@ -95,20 +95,20 @@ pub fn bind_control(path: &Path) -> Result<Bound<UnixListener>, BindError> {
 /// # Errors
 /// See [`BindError`].
 pub fn bind_notify(path: &Path) -> Result<Bound<UnixDatagram>, BindError> {
-    let (socket, place) = bind(path, Type::DGRAM)?;
-    let asked = setsockopt(&socket, sockopt::PassCred, &true);
-    asked.map_err(|errno| BindError::Os {
+    let (socket, path_guard) = bind(path, Type::DGRAM)?;
+    let result = setsockopt(&socket, sockopt::PassCred, &true);
+    result.map_err(|errno| BindError::Os {
         operation: "set SO_PASSCRED on",
         path: path.to_owned(),
         source: errno.into(),
     })?;
     Ok(Bound {
         socket: std::os::fd::OwnedFd::from(socket).into(),
-        place,
+        path_guard,
     })
 }
 
-fn bind(path: &Path, kind: Type) -> Result<(Socket, Place), BindError> {
+fn bind(path: &Path, kind: Type) -> Result<(Socket, BoundPath), BindError> {
     if path.as_os_str().as_bytes().len() > MAX_PATH_LEN {
         return Err(BindError::TooLong(path.to_owned()));
     }
@@ -140,7 +140,7 @@ fn bind(path: &Path, kind: Type) -> Result<(Socket, Place), BindError> {
     let inode = fs::symlink_metadata(path).map_err(fail("look at"))?.ino();
     Ok((
         socket,
-        Place {
+        BoundPath {
             path: path.to_owned(),
             inode,
         },

@@ -18,9 +18,9 @@ pub(super) enum Consequence {
     ChangeFails,
     /// It has crashed: its slot gets another worker, which gets its listeners.
     Crashed,
-    /// It has ended before its time, and nobody comes after it: a rescuer accepts what it leaves.
+    /// It has ended before its stop signal, and gets no replacement: a rescuer accepts what it leaves.
     GoneEarly,
-    /// It has ended as it was told to.
+    /// It has ended after its stop signal.
     Gone,
 }
 
@@ -44,7 +44,7 @@ impl Consequence {
     ///
     /// A worker of a start serves before the others do, and is still incoming: its end is a crash like any
     /// other, for its change goes on. And a worker that was killed because it was not ready in time has not
-    /// done what it was told: its slot would stay empty for ever.
+    /// left on request: without a replacement its slot would stay empty for ever.
     pub(super) fn of(phase: Phase, part: Part, role: Role) -> Self {
         match (phase, part, role) {
             (Phase::Starting { .. } | Phase::Ready, Part::Incoming, _) => Self::ChangeFails,
@@ -98,8 +98,8 @@ impl Fleet {
         match Consequence::of(worker.phase, part, worker.role) {
             Consequence::ChangeFails => self.incoming_exited(now, id, exit),
             Consequence::Crashed => self.crashed(now, id, exit),
-            Consequence::GoneEarly => self.gone(id, exit, false),
-            Consequence::Gone => self.gone(id, exit, true),
+            Consequence::GoneEarly => self.gone(id, exit, Ending::BeforeStop),
+            Consequence::Gone => self.gone(id, exit, Ending::AfterStop),
         }
         // Last, so that what the end has caused is still known to be of its retirement.
         self.retirements.ended(id);
@@ -120,7 +120,7 @@ impl Fleet {
             self.log(WorkerEvent::Gone {
                 worker: id,
                 exit,
-                told: false,
+                ending: Ending::BeforeStop,
             });
             return self.release(worker.listeners.into_keys());
         }
@@ -189,11 +189,11 @@ impl Fleet {
     }
 
     /// Drops a worker that has ended, and the listeners that nobody else has.
-    fn gone(&mut self, id: WorkerId, exit: Exit, told: bool) {
+    fn gone(&mut self, id: WorkerId, exit: Exit, ending: Ending) {
         let Some(worker) = self.workers.remove(id) else {
             return;
         };
-        if !told && worker.empties_listeners() {
+        if ending == Ending::BeforeStop && worker.empties_listeners() {
             // Nobody comes after it to accept what it leaves. (What was left when the settle time-out passed
             // is drained already.)
             let left = self.unserved_listeners(worker.listeners.keys().copied());
@@ -202,7 +202,7 @@ impl Fleet {
         self.log(WorkerEvent::Gone {
             worker: id,
             exit,
-            told,
+            ending,
         });
         // Before the close: a program must not name a listener that leaves.
         self.steer();

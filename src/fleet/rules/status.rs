@@ -103,7 +103,7 @@ impl Fleet {
 
     /// How many retirements are open, and the most crashes that are remembered of a slot: both must stay few.
     #[cfg(test)]
-    pub(in crate::fleet) fn piles(&self) -> (usize, usize) {
+    pub(in crate::fleet) fn retained_counts(&self) -> (usize, usize) {
         (self.retirements.len(), self.restarts.longest())
     }
 }

@@ -43,7 +43,7 @@ fn reload(count: u32) -> (usize, usize) {
 }
 
 #[test]
-fn what_a_reload_has_done_grows_with_the_workers_and_not_faster() {
+fn the_effects_of_a_reload_grow_no_faster_than_the_workers() {
     let (few, named_by_few) = reload(100);
     let (many, named_by_many) = reload(1_000);
     assert!(many <= few * 10, "{few}, {many}");

@@ -108,14 +108,14 @@ impl World {
                 ensure(slot.0 < self.plan.policy.most_workers, || {
                     format!("slot {slot} is beyond the most workers")
                 })?;
-                self.check_adoption(*set, adopt)
+                self.check_adopted_listeners(*set, adopt)
             }
             Effect::Steer { live } => live.keys().try_for_each(|id| {
                 ensure(self.kernel.open.contains_key(id), || {
                     format!("new connections go to {id:?}, which is closed")
                 })
             }),
-            Effect::SendStop { worker } => self.check_signal(*worker, batch),
+            Effect::SendStop { worker } => self.check_send_stop(*worker, batch),
             Effect::Kill { worker } => self.check_kill(*worker),
             Effect::Close { listener } => self.check_close(*listener, batch, before),
             Effect::Report(Progress {
@@ -133,19 +133,19 @@ impl World {
                 self.check_report(*reply_to, *milestone, *kind, leaving)
             }
             Effect::Reply { reply_to, result } => {
-                self.check_verdict(*reply_to, result, batch, before)
+                self.check_result(*reply_to, result, batch, before)
             }
             Effect::Finish { .. } => self.check_finish(),
             Effect::Probe(probe) => self.process_of(probe.worker).map(drop),
-            Effect::PrepareStop { worker } => self.check_preparation(*worker),
-            Effect::Log(note) => self.check_note(note),
+            Effect::PrepareStop { worker } => self.check_prepare_stop(*worker),
+            Effect::Log(note) => self.check_log(note),
             Effect::DrainBacklog { listeners, .. } => listeners
                 .iter()
-                .try_for_each(|id| self.check_hand_over(*id)),
+                .try_for_each(|id| self.check_drain_backlog(*id)),
             Effect::AdoptConnections { workers, .. } => workers.iter().try_for_each(|id| {
                 let process = self.process_of(*id)?;
                 ensure(process.is_busy.is_none(), || {
-                    format!("worker {id} is held twice")
+                    format!("worker {id} is adopted twice")
                 })
             }),
             Effect::Fence | Effect::MeasureBacklogs { .. } | Effect::MeasureConnections { .. } => {
@@ -154,19 +154,19 @@ impl World {
             Effect::EndRescuers => {
                 let mut alive = self.processes.values().filter(|it| it.is_alive());
                 ensure(alive.next().is_none(), || {
-                    "rescuers are told to end while workers are here".to_owned()
+                    "rescuers are told to end while workers are alive".to_owned()
                 })
             }
         }
     }
 
     /// A rescuer gets a worker ready once, and only one whose connections it has.
-    fn check_preparation(&self, id: WorkerId) -> Checked {
+    fn check_prepare_stop(&self, id: WorkerId) -> Checked {
         let process = self.process_of(id)?;
         ensure(!process.is_prepared, || {
             format!("worker {id} is prepared twice")
         })?;
-        ensure(process.is_busy.is_some() && !process.is_let_go, || {
+        ensure(process.is_busy.is_some() && !process.is_rescue_lost, || {
             format!("worker {id} is prepared, and no rescuer has its connections")
         })
     }
@@ -179,8 +179,8 @@ impl World {
             .ok_or_else(|| format!("worker {id} has ended, and something is done to it"))
     }
 
-    /// What the log says of time-outs is so.
-    fn check_note(&self, event: &WorkerEvent) -> Checked {
+    /// A time-out in the log has really passed.
+    fn check_log(&self, event: &WorkerEvent) -> Checked {
         let policy = &self.plan.policy;
         let (worker, phase, timeout) = match event {
             WorkerEvent::SettleTimedOut { worker, .. } => {
@@ -197,70 +197,71 @@ impl World {
         })
     }
 
-    /// A replacement has the queue that its predecessor had, and no other.
-    fn check_adoption(&self, queue: ListenerSetId, adopt: &[ListenerId]) -> Checked {
+    /// A replacement adopts listeners of its own set only.
+    fn check_adopted_listeners(&self, set: ListenerSetId, adopt: &[ListenerId]) -> Checked {
         for id in adopt {
             let Some(socket) = self.kernel.open.get(id) else {
                 return Err(format!("{id:?} is given to a new worker, and is closed"));
             };
-            ensure(socket.queue == queue, || {
-                format!(
-                    "{id:?} of {:?} is given to a worker of {queue:?}",
-                    socket.queue
-                )
+            ensure(socket.set == set, || {
+                format!("{id:?} of {:?} is given to a worker of {set:?}", socket.set)
             })?;
         }
         Ok(())
     }
 
-    /// A queue goes to a rescuer once, and only when no worker has time left to empty it.
-    fn check_hand_over(&self, id: ListenerId) -> Checked {
+    /// A rescuer drains a backlog once, and only if no worker has time left to empty it.
+    fn check_drain_backlog(&self, id: ListenerId) -> Checked {
         let Some(socket) = self.kernel.open.get(&id) else {
-            return Err(format!("{id:?} is handed over, and is closed"));
+            return Err(format!("{id:?} is drained by a rescuer, and is closed"));
         };
         ensure(!socket.is_rescued, || {
-            format!("{id:?} is handed over twice")
+            format!("{id:?} is drained by a rescuer twice")
         })?;
         let has_time = |id: &&WorkerId| {
             let process = self.processes.get(id);
-            process.is_some_and(|it| it.told.is_none() && !it.settle_timed_out && !it.is_killed)
+            process.is_some_and(|it| {
+                it.stop_sent_at.is_none() && !it.settle_timed_out && !it.is_killed
+            })
         };
         let able = socket.listeners.iter().find(has_time);
         ensure(able.is_none(), || {
-            format!("{id:?} is handed over, and worker {able:?} serves from it")
+            format!("{id:?} is drained by a rescuer, and worker {able:?} serves from it")
         })
     }
 
-    fn check_signal(&self, id: WorkerId, batch: &[Effect]) -> Checked {
+    fn check_send_stop(&self, id: WorkerId, batch: &[Effect]) -> Checked {
         let process = self.process_of(id)?;
-        ensure(process.told.is_none(), || format!("{id} is told twice"))?;
+        ensure(process.stop_sent_at.is_none(), || {
+            format!("{id} gets the stop signal twice")
+        })?;
         // With the end everything ends; with shared sockets nothing is lost.
         if self.is_stopping() || !self.plan.policy.steering {
             return Ok(());
         }
         let sockets = &process.listens_on;
         ensure(sockets.is_disjoint(&self.kernel.live), || {
-            format!("worker {id} is told to stop while it gets new connections")
+            format!("worker {id} gets the stop signal while it gets new connections")
         })?;
         if batch.iter().any(is_failure) {
             return ensure(!process.was_live, || {
-                format!("a change failed, and worker {id}, which served, is told to stop")
+                format!("a change failed, and worker {id}, which served, gets the stop signal")
             });
         }
         ensure(sockets.is_disjoint(&self.kernel.unfenced), || {
-            format!("worker {id} is told while a connection may be on the way to it")
+            format!("worker {id} gets the stop signal while a connection may be on the way to it")
         })?;
         ensure(process.measured.0 || process.settle_timed_out, || {
-            format!("worker {id} is told before its queues were seen empty")
+            format!("worker {id} gets the stop signal before its backlogs were seen empty")
         })?;
         // A rescuer that dies while it prepares has seen it quiet.
-        let is_rescued = !process.is_let_go || process.is_prepared;
+        let is_rescued = !process.is_rescue_lost || process.is_prepared;
         let rescue = self.plan.policy.rescue && is_rescued;
         ensure(!rescue || process.is_prepared, || {
-            format!("worker {id} is told before its rescuer was")
+            format!("worker {id} gets the stop signal before its rescuer has prepared it")
         })?;
         ensure(!rescue || process.is_busy.is_some(), || {
-            format!("worker {id} is told before its connections are held")
+            format!("worker {id} gets the stop signal before its connections are adopted")
         })?;
         let is_quiet = if rescue {
             process.is_busy == Some(false)
@@ -268,17 +269,17 @@ impl World {
             process.measured.1
         };
         ensure(is_quiet || process.quiet_timed_out, || {
-            format!("worker {id} is told before it was seen quiet")
+            format!("worker {id} gets the stop signal before it was seen quiet")
         })?;
         let mut open = sockets.iter().filter_map(|id| self.kernel.open.get(id));
         let is_excused = process.settle_timed_out || open.any(|socket| socket.is_last_resort);
         let pending: u64 = self.pending(sockets);
         ensure(is_excused || pending == 0, || {
-            format!("worker {id} is told while {pending} connections wait for it")
+            format!("worker {id} gets the stop signal while {pending} connections wait for it")
         })?;
         let is_excused = rescue || process.quiet_timed_out;
         ensure(is_excused || process.connections == 0, || {
-            format!("worker {id} is told while it has connections")
+            format!("worker {id} gets the stop signal while it has connections")
         })
     }
 
@@ -291,7 +292,7 @@ impl World {
         let process = self.process_of(id)?;
         let policy = &self.plan.policy;
         let has_drained = process
-            .told
+            .stop_sent_at
             .is_some_and(|at| self.now.since(at) >= policy.drain_timeout);
         let has_started = self.now.since(process.started) >= policy.start_timeout;
         let is_late =
@@ -343,25 +344,25 @@ impl World {
         let Some((phase, _)) = before.phases.get(&id) else {
             return false;
         };
-        // It came to a group that the present workers do not serve.
-        let is_orphan = process.told.is_some() && is_last_resort;
+        // The connection came to a group that no present worker serves.
+        let is_last_resort_left = process.stop_sent_at.is_some() && is_last_resort;
         let has_crashed_late = matches!(*phase, "settling" | "quiescing");
-        let is_superseded = self.superseded.contains(&id);
-        let is_forsaken = process.settle_timed_out || has_crashed_late || is_superseded;
+        let is_drain_only = self.drain_only.contains(&id);
+        let is_unserved = process.settle_timed_out || has_crashed_late || is_drain_only;
         // These are what a rescuer is for.
-        is_orphan || is_forsaken && !self.plan.policy.rescue
+        is_last_resort_left || is_unserved && !self.plan.policy.rescue
     }
 
-    /// Who is starting in a slot that has just got another worker, or is not wanted any more:
-    /// there is nobody to take its place if it fails.
-    fn note_superseded(&mut self) {
+    /// The workers that start in a slot which has another worker by now, or which is not wanted any more. Such a
+    /// worker only drains the backlog, and no other worker does that if it fails.
+    fn note_drain_only(&mut self) {
         let view = self.fleet.view(self.now);
         let wanted = self.fleet.workers_wanted();
         let serving = view.iter().filter(|line| line.phase == "serving");
         let taken: BTreeSet<_> = serving.map(|line| line.slot).collect();
         let starting = view.iter().filter(|line| line.phase == "starting");
-        let superseded = starting.filter(|it| it.slot.0 >= wanted || taken.contains(&it.slot));
-        self.superseded.extend(superseded.map(|line| line.worker));
+        let drain_only = starting.filter(|it| it.slot.0 >= wanted || taken.contains(&it.slot));
+        self.drain_only.extend(drain_only.map(|line| line.worker));
     }
 
     fn check_report(
@@ -380,7 +381,11 @@ impl World {
                 let deferred_replies = |phase: &str| matches!(phase, "settling" | "quiescing");
                 ensure(
                     !view.iter().any(|line| deferred_replies(line.phase)),
-                    || format!("a {kind} begins while workers of another change are not told yet"),
+                    || {
+                        format!(
+                            "a {kind} begins while workers of another change have no stop signal yet"
+                        )
+                    },
                 )?;
                 self.open_change = Some(kind);
                 self.listened_before = self.kernel.listeners();
@@ -388,7 +393,7 @@ impl World {
             Milestone::Serving => {
                 self.open_change = None;
                 self.has_started = true;
-                self.note_superseded();
+                self.note_drain_only();
             }
             _ => {}
         }
@@ -409,7 +414,7 @@ impl World {
         Ok(())
     }
 
-    fn check_verdict(
+    fn check_result(
         &mut self,
         reply_to: Option<ClientId>,
         result: &ChangeResult,
@@ -485,16 +490,16 @@ impl World {
             return ensure(deadline.is_none(), || "a deadline after the end".to_owned());
         }
         self.check_capacity(before)?;
-        self.check_timely()?;
+        self.check_deadlines()?;
         if !self.is_stopping() {
             self.check_steering()?;
-            self.check_queues()?;
+            self.check_sets()?;
             self.check_crash(batch, before)?;
             self.check_ready(before)?;
             self.check_generation(batch, before)?;
         }
         if is_settled {
-            self.check_books()?;
+            self.check_no_leak()?;
         }
         Ok(())
     }
@@ -528,8 +533,8 @@ impl World {
         })
     }
 
-    /// What is timed is done in its time.
-    fn check_timely(&mut self) -> Checked {
+    /// No worker stays in a phase longer than its time-out allows.
+    fn check_deadlines(&mut self) -> Checked {
         let policy = self.plan.policy.clone();
         let phases: Vec<_> = self
             .fleet
@@ -555,7 +560,8 @@ impl World {
                     "settling" => since > policy.settle_timeout + MAX_FENCE_DELAY + fences,
                     "quiescing" => since > policy.quiet_timeout + MAX_FENCE_DELAY,
                     "draining" => {
-                        process.told.map(|at| self.now.since(at)) >= Some(policy.drain_timeout)
+                        process.stop_sent_at.map(|at| self.now.since(at))
+                            >= Some(policy.drain_timeout)
                     }
                     _ => false,
                 };
@@ -575,8 +581,8 @@ impl World {
             let Some(process) = process.filter(|process| process.is_alive()) else {
                 return Err(format!("worker {id} serves and has no process"));
             };
-            ensure(!process.is_killed && process.told.is_none(), || {
-                format!("worker {id} serves and was told to stop")
+            ensure(!process.is_killed && process.stop_sent_at.is_none(), || {
+                format!("worker {id} serves and has the stop signal")
             })?;
             expected.extend(&process.listens_on);
         }
@@ -596,29 +602,32 @@ impl World {
         })
     }
 
-    /// Workers share a queue if they are in the same place of the same generation, and never else.
-    fn check_queues(&self) -> Checked {
+    /// Workers are in the same listener set exactly if their slots are, modulo the number of sets.
+    fn check_sets(&self) -> Checked {
         let count = self.plan.policy.queues;
-        let place = |slot: Slot| count.map_or(slot.0, |count| slot.0 % count);
+        let set_of = |slot: Slot| count.map_or(slot.0, |count| slot.0 % count);
         let view = self.fleet.view(self.now);
         let serving = || view.iter().filter(|line| line.phase == "serving");
         for line in serving() {
             for other in serving() {
                 let is_shared = line.set == other.set;
-                ensure(is_shared == (place(line.slot) == place(other.slot)), || {
-                    format!("workers {} and {}: {is_shared}", line.worker, other.worker)
-                })?;
+                ensure(
+                    is_shared == (set_of(line.slot) == set_of(other.slot)),
+                    || format!("workers {} and {}: {is_shared}", line.worker, other.worker),
+                )?;
             }
         }
         let mut all = view.iter().flat_map(|line| {
             let sockets = line.listeners.iter();
             sockets.filter_map(move |(id, _)| Some((line, self.kernel.open.get(id)?)))
         });
-        let moved = all.find(|(line, socket)| line.set != socket.queue);
-        ensure(moved.is_none(), || format!("a queue has moved: {moved:?}"))
+        let moved = all.find(|(line, socket)| line.set != socket.set);
+        ensure(moved.is_none(), || {
+            format!("a listener has changed its set: {moved:?}")
+        })
     }
 
-    /// Who dies while others serve from its queue changes nothing for new connections.
+    /// A worker that dies while others serve its listeners changes nothing for new connections.
     fn check_crash(&self, batch: &[Effect], before: &Before) -> Checked {
         let ended = before.ended.filter(|id| before.serving.contains(id));
         let Some(process) = ended.and_then(|id| self.processes.get(&id)) else {
@@ -634,7 +643,7 @@ impl World {
         let is_more = batch.iter().any(is_flip) || self.plan.passed;
         let steers = |effect: &Effect| matches!(effect, Effect::Steer { .. });
         ensure(!is_served || is_more || !batch.iter().any(steers), || {
-            format!("worker {ended:?} died, its queue is served, and the steering changes")
+            format!("worker {ended:?} died, its listeners are served, and the steering changes")
         })
     }
 
@@ -689,8 +698,8 @@ impl World {
         })
     }
 
-    /// Everything that is, is somebody's; nothing piles up.
-    fn check_books(&self) -> Checked {
+    /// Every open listener and live process belongs to a worker; nothing accumulates.
+    fn check_no_leak(&self) -> Checked {
         let view = self.fleet.view(self.now);
         let shown: BTreeSet<WorkerId> = view.iter().map(|line| line.worker).collect();
         let owned: BTreeSet<ListenerId> = view
@@ -699,7 +708,7 @@ impl World {
             .collect();
         let leaked = self.kernel.open.keys().find(|id| !owned.contains(id));
         ensure(leaked.is_none(), || {
-            format!("{leaked:?} is open and nobody's")
+            format!("{leaked:?} is open and belongs to no worker")
         })?;
         let alive = self.processes.iter().filter(|(_, it)| it.is_alive());
         let mut forgotten = alive.map(|(id, _)| id).filter(|id| !shown.contains(id));
@@ -707,9 +716,9 @@ impl World {
         ensure(forgotten.is_none(), || {
             format!("worker {forgotten:?} is forgotten")
         })?;
-        let (pile, crashes) = self.fleet.piles();
+        let (pile, crashes) = self.fleet.retained_counts();
         ensure(pile <= shown.len() + 1, || {
-            format!("{pile} retirements pile up")
+            format!("{pile} retirements accumulate")
         })?;
         let most = self.plan.policy.max_restarts as usize + 1;
         ensure(crashes <= most, || {
@@ -759,7 +768,7 @@ impl World {
         ensure(under_way.is_none(), || {
             format!("a {under_way:?} never ends")
         })?;
-        let (left, _) = self.fleet.piles();
+        let (left, _) = self.fleet.retained_counts();
         ensure(left == 0, || format!("{left} retirements never end"))?;
         let due = self.fleet.next_deadline();
         ensure(due != Some(Time::NEVER), || {

@@ -12,7 +12,7 @@ use crate::fleet::{Endpoint, ListenerId, ListenerSetId, WorkerId};
 #[derive(Clone, Debug)]
 pub(super) struct Socket {
     pub(super) endpoint: Endpoint,
-    pub(super) queue: ListenerSetId,
+    pub(super) set: ListenerSetId,
     /// The workers that listen on it and are alive.
     pub(super) listeners: BTreeSet<WorkerId>,
     /// Connections that nobody has accepted.
@@ -40,12 +40,12 @@ pub(super) struct Kernel {
 }
 
 impl Kernel {
-    pub(super) fn open(&mut self, endpoint: Endpoint, queue: ListenerSetId) -> ListenerId {
+    pub(super) fn open(&mut self, endpoint: Endpoint, set: ListenerSetId) -> ListenerId {
         let id = ListenerId(self.next);
         self.next += 1;
         let socket = Socket {
             endpoint,
-            queue,
+            set,
             listeners: BTreeSet::new(),
             pending: 0,
             was_live: false,
@@ -63,10 +63,10 @@ impl Kernel {
         pairs.collect()
     }
 
-    /// What a queue has on an endpoint.
-    pub(super) fn of_queue(&self, queue: ListenerSetId, endpoint: Endpoint) -> Option<ListenerId> {
+    /// The listener of a set on an endpoint.
+    pub(super) fn of_set(&self, set: ListenerSetId, endpoint: Endpoint) -> Option<ListenerId> {
         let mut open = self.open.iter();
-        open.find(|(_, socket)| socket.queue == queue && socket.endpoint == endpoint)
+        open.find(|(_, socket)| socket.set == set && socket.endpoint == endpoint)
             .map(|(id, _)| *id)
     }
 
@@ -111,12 +111,12 @@ impl Kernel {
         });
         let chosen = choice.iter().nth(self.arrivals % choice.len().max(1))?;
         self.arrivals += 1;
-        self.queue(*chosen);
+        self.arrive(*chosen);
         Some(*chosen)
     }
 
     /// A connection arrives at this socket.
-    pub(super) fn queue(&mut self, id: ListenerId) {
+    pub(super) fn arrive(&mut self, id: ListenerId) {
         let is_live = self.live.contains(&id);
         if let Some(socket) = self.open.get_mut(&id) {
             socket.pending += 1;

@@ -73,15 +73,15 @@ pub(super) struct Script {
     /// When it opens one more endpoint, after its start.
     pub(super) extra_after: Option<u64>,
     pub(super) crashes_after: Option<u64>,
-    /// How long it runs on when told to stop; none: for ever.
+    /// How long it runs on after the stop signal; none: for ever.
     pub(super) stops_after: Option<u64>,
     /// How long it runs on when killed.
     pub(super) dies_after: u64,
-    /// How long a connection waits in its queue; none: for ever.
+    /// How long a connection waits to be accepted; none: for ever.
     pub(super) accepts_after: Option<u64>,
     /// How long a connection stays; none: for ever.
     pub(super) connection_lasts: Option<u64>,
-    /// How long its held connections have requests in flight; none: for ever.
+    /// How long its adopted connections have requests in flight; none: for ever.
     pub(super) quiets_after: Option<u64>,
     /// How long its rescuer takes to get it ready for the stop signal; none: for ever.
     pub(super) prepared_after: Option<u64>,

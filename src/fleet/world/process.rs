@@ -8,7 +8,7 @@ use crate::fleet::{Endpoint, Generation, ListenerId, ListenerSetId, Slot, Time};
 #[derive(Clone, Debug)]
 pub(super) struct Process {
     pub(super) slot: Slot,
-    pub(super) queue: ListenerSetId,
+    pub(super) set: ListenerSetId,
     pub(super) generation: Generation,
     pub(super) script: Script,
     pub(super) started: Time,
@@ -20,15 +20,15 @@ pub(super) struct Process {
     pub(super) listens_on: BTreeSet<ListenerId>,
     /// Connections that it has accepted and that have not ended.
     pub(super) connections: u64,
-    /// When it was told to stop.
-    pub(super) told: Option<Time>,
+    /// When it got the stop signal.
+    pub(super) stop_sent_at: Option<Time>,
     pub(super) is_killed: bool,
     /// It has said that it is ready, or answered a probe.
     pub(super) has_declared: bool,
-    /// Since it is held: whether a request is in flight still.
+    /// Since a rescuer adopted its connections: whether a request is in flight still.
     pub(super) is_busy: Option<bool>,
-    /// Its connections could not be held.
-    pub(super) is_let_go: bool,
+    /// No rescuer has its connections: it could not adopt them, or it died.
+    pub(super) is_rescue_lost: bool,
     /// What the log said of it.
     pub(super) is_ready: bool,
     pub(super) settle_timed_out: bool,
@@ -40,7 +40,7 @@ pub(super) struct Process {
     pub(super) is_prepared: bool,
     /// New connections were steered to it once.
     pub(super) was_live: bool,
-    /// What was measured last: its queues empty, itself quiet.
+    /// What was measured last: its backlogs empty, itself quiet.
     pub(super) measured: (bool, bool),
     /// Since when it settles, or quiesces.
     pub(super) phase: (&'static str, Time),
@@ -57,7 +57,7 @@ pub(super) enum State {
 impl Process {
     pub(super) fn new(
         slot: Slot,
-        queue: ListenerSetId,
+        set: ListenerSetId,
         generation: Generation,
         script: Script,
         now: Time,
@@ -65,7 +65,7 @@ impl Process {
         let is_born = script.start != Start::SpawnFails;
         Self {
             slot,
-            queue,
+            set,
             generation,
             script,
             started: now,
@@ -74,11 +74,11 @@ impl Process {
             given_late: BTreeSet::new(),
             listens_on: BTreeSet::new(),
             connections: 0,
-            told: None,
+            stop_sent_at: None,
             is_killed: false,
             has_declared: false,
             is_busy: None,
-            is_let_go: false,
+            is_rescue_lost: false,
             is_ready: false,
             settle_timed_out: false,
             quiet_timed_out: false,

@@ -6,7 +6,7 @@ use log::Level;
 
 use super::Reporter;
 use super::phrase::{connections, ended, list, seconds};
-use crate::fleet::{Exit, Slot, WorkerEvent};
+use crate::fleet::{Ending, Exit, Slot, WorkerEvent};
 
 impl Reporter<'_> {
     pub(crate) fn log(&self, event: &WorkerEvent) {
@@ -59,12 +59,14 @@ impl Reporter<'_> {
                 )
             }
             WorkerEvent::Gone {
-                exit, told: true, ..
+                exit,
+                ending: Ending::AfterStop,
+                ..
             } => (Level::Info, format!("gone, {}", ended(exit))),
             WorkerEvent::Gone {
                 worker,
                 exit,
-                told: false,
+                ending: Ending::BeforeStop,
             } => {
                 let words = self.last_words(*worker);
                 let exit = ended(exit);

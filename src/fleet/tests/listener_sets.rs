@@ -1,4 +1,4 @@
-//! Queues that several workers share.
+//! Listener sets that several workers share.
 
 use super::*;
 
@@ -10,8 +10,8 @@ fn shared(worker: u64, listener: u64) -> Event {
     }
 }
 
-/// Which worker has which queue: `0:0 1:1 2:0`.
-fn queues(stage: &Stage) -> String {
+/// Which worker is in which set: `0:0 1:1 2:0`.
+fn listener_sets(stage: &Stage) -> String {
     let view = stage.fleet.view(stage.now);
     let pairs = view
         .iter()
@@ -20,7 +20,7 @@ fn queues(stage: &Stage) -> String {
 }
 
 /// Workers of slots 0 and 2 serve listener 0, that of slot 1 serves listener 1.
-fn two_queues(policy: Policy) -> Stage {
+fn two_sets(policy: Policy) -> Stage {
     let mut stage = Stage::new(Policy {
         workers: 3,
         queues: Some(2),
@@ -30,36 +30,36 @@ fn two_queues(policy: Policy) -> Stage {
     stage.on(listened(1));
     assert!(stage.on(shared(2, 0)).is_empty());
     assert_eq!(stage.on(listened_on(2, 0, 80)), ["start done"]);
-    assert_eq!(queues(&stage), "0:0 1:1 2:0");
+    assert_eq!(listener_sets(&stage), "0:0 1:1 2:0");
     stage
 }
 
 #[test]
-fn without_a_number_each_worker_has_its_own_queue() {
+fn without_the_option_each_worker_has_its_own_set() {
     let mut stage = Stage::serving(policy());
     stage.on(scale(3));
-    assert_eq!(queues(&stage), "0:0 1:1 2:2");
+    assert_eq!(listener_sets(&stage), "0:0 1:1 2:2");
 }
 
 #[test]
-fn a_crash_of_one_of_several_steers_nothing_and_its_replacement_gets_the_same_queue() {
-    let mut stage = two_queues(policy());
+fn a_crash_of_one_worker_of_a_set_steers_nothing_and_its_replacement_joins_the_set() {
+    let mut stage = two_sets(policy());
     assert_eq!(stage.on(exited(0)), ["spawn 3 on 0"]);
-    assert_eq!(queues(&stage), "3:0 1:1 2:0");
+    assert_eq!(listener_sets(&stage), "3:0 1:1 2:0");
     assert!(stage.on(listened_on(3, 0, 80)).is_empty());
 }
 
 #[test]
-fn a_crash_of_the_last_of_a_queue_steers_away_from_it() {
-    let mut stage = two_queues(policy());
+fn a_crash_of_the_last_worker_of_a_set_steers_away_from_the_set() {
+    let mut stage = two_sets(policy());
     stage.on(exited(0));
     assert_eq!(stage.on(exited(2)), ["steer 1", "spawn 4 on 0"]);
     assert_eq!(stage.on(listened_on(3, 0, 80)), ["steer 0 1"]);
 }
 
 #[test]
-fn a_shared_queue_that_settles_closes_with_its_last_worker() {
-    let mut stage = two_queues(policy());
+fn a_shared_listener_that_settles_closes_with_its_last_worker() {
+    let mut stage = two_sets(policy());
     stage.on(RELOAD);
     stage.on(listened_on(3, 3, 80));
     stage.on(listened_on(4, 4, 80));
@@ -71,8 +71,8 @@ fn a_shared_queue_that_settles_closes_with_its_last_worker() {
 }
 
 #[test]
-fn a_shared_queue_is_handed_over_once_and_only_when_none_of_its_workers_can_empty_it() {
-    let mut stage = two_queues(Policy {
+fn a_shared_backlog_is_drained_once_and_only_when_no_worker_of_the_set_can_empty_it() {
+    let mut stage = two_sets(Policy {
         rescue: true,
         ..policy()
     });
@@ -82,27 +82,27 @@ fn a_shared_queue_is_handed_over_once_and_only_when_none_of_its_workers_can_empt
     stage.on(listened_on(5, 3, 80));
     stage.on(Event::Fenced);
     assert!(stage.on(exited(0)).is_empty(), "the other will empty it");
-    assert_eq!(stage.on(exited(2)), ["hand over 2", "close 0"]);
-    stage.on(queue(1, 1));
+    assert_eq!(stage.on(exited(2)), ["drain 2", "close 0"]);
+    stage.on(backlog(1, 1));
     stage.after(10_000);
-    assert_eq!(stage.on(queue(1, 1)), ["hand over 1", "hold 1"]);
+    assert_eq!(stage.on(backlog(1, 1)), ["drain 1", "adopt 1"]);
     assert_eq!(stage.on(exited(1)), ["close 1", "reload done"], "once");
 }
 
 #[test]
-fn a_restart_replaces_the_whole_queue() {
-    let mut stage = two_queues(policy());
+fn a_restart_replaces_the_whole_set() {
+    let mut stage = two_sets(policy());
     assert_eq!(stage.on(restart(2)), ["spawn 3", "spawn 4"]);
-    assert_eq!(queues(&stage), "0:0 3:2 1:1 2:0 4:2");
+    assert_eq!(listener_sets(&stage), "0:0 3:2 1:1 2:0 4:2");
     stage.on(listened_on(3, 2, 80));
     assert_eq!(stage.on(listened_on(4, 2, 80)), ["steer 1 2", "fence"]);
 }
 
 #[test]
-fn a_scale_replaces_the_queues_that_get_or_lose_a_worker() {
-    let mut stage = two_queues(policy());
+fn a_scale_replaces_the_sets_that_get_or_lose_a_worker() {
+    let mut stage = two_sets(policy());
     assert_eq!(stage.on(scale(4)), ["spawn 3", "spawn 4"]);
-    assert_eq!(queues(&stage), "0:0 1:1 3:2 2:0 4:2");
+    assert_eq!(listener_sets(&stage), "0:0 1:1 3:2 2:0 4:2");
     stage.on(listened_on(3, 2, 80));
     assert_eq!(stage.on(listened_on(4, 2, 80)), ["steer 0 2", "fence"]);
     stage.retire(&[1]);
@@ -112,7 +112,7 @@ fn a_scale_replaces_the_queues_that_get_or_lose_a_worker() {
 }
 
 #[test]
-fn a_scale_that_touches_no_shared_queue_starts_nobody() {
+fn a_scale_that_changes_no_shared_set_starts_no_worker() {
     let mut stage = Stage::new(Policy {
         workers: 2,
         queues: Some(2),
@@ -124,7 +124,7 @@ fn a_scale_that_touches_no_shared_queue_starts_nobody() {
 }
 
 #[test]
-fn of_a_queue_without_workers_one_replacement_is_enough_to_empty_it() {
+fn a_set_without_workers_needs_only_one_replacement_to_drain_it() {
     let mut stage = Stage::new(Policy {
         queues: Some(1),
         ..policy()
@@ -134,7 +134,7 @@ fn of_a_queue_without_workers_one_replacement_is_enough_to_empty_it() {
     stage.on(RELOAD);
     stage.on(exited(0));
     stage.on(exited(1));
-    assert_eq!(queues(&stage), "2:1 4:0 3:1 5:0");
+    assert_eq!(listener_sets(&stage), "2:1 4:0 3:1 5:0");
     stage.on(exited(4));
     stage.on(exited(5));
     stage.on(listened_on(2, 2, 80));
@@ -143,8 +143,8 @@ fn of_a_queue_without_workers_one_replacement_is_enough_to_empty_it() {
 }
 
 #[test]
-fn without_steering_a_new_generation_has_the_queues_of_the_old() {
-    let mut stage = two_queues(Policy {
+fn without_steering_a_new_generation_has_the_sets_of_the_old() {
+    let mut stage = two_sets(Policy {
         steering: false,
         ..policy()
     });
@@ -152,12 +152,12 @@ fn without_steering_a_new_generation_has_the_queues_of_the_old() {
         stage.on(RELOAD),
         ["spawn 3 on 0", "spawn 4 on 1", "spawn 5 on 0"]
     );
-    assert_eq!(queues(&stage), "0:0 3:0 1:1 4:1 2:0 5:0");
+    assert_eq!(listener_sets(&stage), "0:0 3:0 1:1 4:1 2:0 5:0");
 }
 
-/// A spawn fails before it is heard of the second worker that it was passed the same listener.
+/// The first worker exits before the event says that the second worker was passed the same listener.
 #[test]
-fn a_passed_listener_stays_while_a_sibling_has_it_that_is_not_heard_of_yet() {
+fn a_passed_listener_stays_open_while_a_starting_sibling_has_it() {
     let mut stage = Stage::new(Policy {
         queues: Some(1),
         ..policy()
@@ -176,7 +176,7 @@ fn a_passed_listener_stays_while_a_sibling_has_it_that_is_not_heard_of_yet() {
 /// All spawns of a change are done before anything is heard of them, and the failure of the first
 /// tells the others to stop.
 #[test]
-fn a_passed_listener_stays_while_a_sibling_has_it_that_was_told_to_stop_meanwhile() {
+fn a_passed_listener_stays_open_while_a_stopping_sibling_has_it() {
     let mut stage = Stage::new(Policy {
         workers: 4,
         queues: Some(2),
@@ -188,8 +188,8 @@ fn a_passed_listener_stays_while_a_sibling_has_it_that_was_told_to_stop_meanwhil
         endpoint: endpoint(80),
     };
     stage.on(prepared(0));
-    let told = ["signal 1", "signal 2", "signal 3", "start failed"];
-    assert_eq!(stage.on(exited(0)), told);
+    let stopped = ["signal 1", "signal 2", "signal 3", "start failed"];
+    assert_eq!(stage.on(exited(0)), stopped);
     stage.on(prepared(1));
     assert!(stage.on(exited(1)).is_empty(), "worker 3 has its listener");
     stage.on(prepared(2));
