@@ -1,9 +1,9 @@
-//! Who has which connection, asked of the kernel about a server that is another process.
+//! Which worker owns which connection, according to the kernel about a server that is another process.
 #![allow(clippy::unwrap_used)]
 
 use reuseport_run::fleet::WorkerId;
 use reuseport_run::supervisor::retirement::connection_owners::{
-    ConnectionOwners, OpenConnection, Suspects, attribute,
+    ConnectionOwners, OpenConnection, Unaccounted, attribute,
 };
 use reuseport_run::sys::{diag, procfs};
 use reuseport_run::wire::diag::States;
@@ -122,21 +122,21 @@ fn connections_are_found_with_the_process_that_accepted_them() {
 
     let queued = owners(&server, address.port(), clients.len());
     assert_eq!((queued.open_of(WORKER), queued.unattributed.len()), (0, 3));
-    let mut suspects = Suspects::at_settling(queued.unattributed.clone());
-    suspects.observe(&queued);
-    assert!(!suspects.is_clear());
+    let mut unaccounted = Unaccounted::open_at_settling(queued.unattributed.clone());
+    unaccounted.observe(&queued);
+    assert!(!unaccounted.is_empty());
 
     server.perform("accept");
     server.perform("accept");
     let two = owners(&server, address.port(), clients.len());
     assert_eq!((two.open_of(WORKER), two.unattributed.len()), (2, 1));
-    suspects.observe(&two);
-    assert!(!suspects.is_clear());
+    unaccounted.observe(&two);
+    assert!(!unaccounted.is_empty());
 
     server.perform("accept");
     server.perform("close");
     let last = owners(&server, address.port(), clients.len() - 1);
     assert_eq!((last.open_of(WORKER), last.unattributed.len()), (2, 0));
-    suspects.observe(&last);
-    assert!(suspects.is_clear());
+    unaccounted.observe(&last);
+    assert!(unaccounted.is_empty());
 }

@@ -137,24 +137,24 @@ fn quiet(worker: u64, is_quiet: bool) -> Event {
     }
 }
 
-const RELOAD: Event = Event::ReloadAsked { reply_to: ME };
+const RELOAD: Event = Event::ReloadRequested { reply_to: ME };
 
 fn scale(to: u32) -> Event {
-    Event::ScaleAsked {
+    Event::ScaleRequested {
         reply_to: ME,
         to: ScaleTo::Exactly(to),
     }
 }
 
 fn restart(worker: u64) -> Event {
-    Event::RestartAsked {
+    Event::RestartRequested {
         reply_to: ME,
         worker: WorkerId(worker),
     }
 }
 
 fn stop(now: bool) -> Event {
-    Event::StopAsked { reply_to: ME, now }
+    Event::StopRequested { reply_to: ME, now }
 }
 
 fn numbers(ids: impl IntoIterator<Item = u64>) -> String {
@@ -561,9 +561,9 @@ fn a_new_request_is_accepted_once_the_old_workers_have_the_stop_signal() {
 fn pending_signals_are_obeyed_after_the_change_and_the_scale_first() {
     let mut stage = Stage::serving(policy());
     stage.on(RELOAD);
-    let signal = Event::ReloadAsked { reply_to: None };
+    let signal = Event::ReloadRequested { reply_to: None };
     assert_eq!(stage.on(signal), ["denied: reload"]);
-    let fewer = Event::ScaleAsked {
+    let fewer = Event::ScaleRequested {
         reply_to: None,
         to: ScaleTo::By(-1),
     };
@@ -584,8 +584,8 @@ fn a_pending_reload_runs_at_once_after_a_pending_scale_that_is_denied() {
         ..policy()
     });
     stage.on(RELOAD);
-    stage.on(Event::ReloadAsked { reply_to: None });
-    stage.on(Event::ScaleAsked {
+    stage.on(Event::ReloadRequested { reply_to: None });
+    stage.on(Event::ScaleRequested {
         reply_to: None,
         to: ScaleTo::By(1),
     });

@@ -107,26 +107,26 @@ pub enum Event {
     /// No rescuer is left.
     RescuersEnded,
     /// A reload was asked for.
-    ReloadAsked {
+    ReloadRequested {
         /// The client that waits; none for a signal.
         reply_to: Option<ClientId>,
     },
     /// Another number of workers was asked for.
-    ScaleAsked {
+    ScaleRequested {
         /// The client that waits; none for a signal.
         reply_to: Option<ClientId>,
         /// The new number or the difference.
         to: ScaleTo,
     },
     /// The replacement of one worker was asked for.
-    RestartAsked {
+    RestartRequested {
         /// The client that waits.
         reply_to: Option<ClientId>,
         /// Which worker.
         worker: WorkerId,
     },
     /// The end was asked for.
-    StopAsked {
+    StopRequested {
         /// The client that waits.
         reply_to: Option<ClientId>,
         /// Kill, do not drain.

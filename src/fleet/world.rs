@@ -461,32 +461,32 @@ impl World {
 
     fn comes(&mut self, wish: Wish) -> Result<(), String> {
         let event = match wish {
-            Wish::Reload { signal } => Event::ReloadAsked {
+            Wish::Reload { signal } => Event::ReloadRequested {
                 reply_to: self.reply_to(signal),
             },
-            Wish::ScaleTo(count) => Event::ScaleAsked {
+            Wish::ScaleTo(count) => Event::ScaleRequested {
                 reply_to: self.reply_to(false),
                 to: ScaleTo::Exactly(count),
             },
-            Wish::ScaleBy { by, signal } => Event::ScaleAsked {
+            Wish::ScaleBy { by, signal } => Event::ScaleRequested {
                 reply_to: self.reply_to(signal),
                 to: ScaleTo::By(by),
             },
-            Wish::Restart(nth) => Event::RestartAsked {
+            Wish::Restart(nth) => Event::RestartRequested {
                 reply_to: self.reply_to(false),
                 worker: self.nth_shown(nth),
             },
-            Wish::RestartUnknown => Event::RestartAsked {
+            Wish::RestartUnknown => Event::RestartRequested {
                 reply_to: self.reply_to(false),
                 worker: WorkerId(1 << 40),
             },
-            Wish::Stop { signal } => Event::StopAsked {
+            Wish::Stop { signal } => Event::StopRequested {
                 reply_to: self.reply_to(signal),
                 now: false,
             },
             Wish::StopNow => {
                 self.was_told_to_stop_now = true;
-                Event::StopAsked {
+                Event::StopRequested {
                     reply_to: self.reply_to(false),
                     now: true,
                 }

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-/// A worker is told to stop when no client has asked for so long,
+/// A worker is told to stop when no client has sent a request for so long,
 const IDLE_BEFORE_STOP: Duration = Duration::from_millis(50);
 /// or when clients have gone on asking for so long.
 const MAX_STOP_DELAY: Duration = Duration::from_millis(500);
@@ -48,8 +48,8 @@ mod tests {
         }
         activity.saw_request(now);
         assert!(activity.permits_stop(now), "they have gone on for long");
-        let mut asked_once = ClientActivity::default();
-        asked_once.saw_request(start);
-        assert!(asked_once.permits_stop(start + IDLE_BEFORE_STOP));
+        let mut after_one_request = ClientActivity::default();
+        after_one_request.saw_request(start);
+        assert!(after_one_request.permits_stop(start + IDLE_BEFORE_STOP));
     }
 }

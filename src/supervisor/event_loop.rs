@@ -22,7 +22,7 @@ use log::{debug, info};
 use mio::{Events, Token};
 
 use super::Supervisor;
-use super::operators::control::Asked;
+use super::operators::control::ClientAction;
 use super::output::redirect_to;
 use super::signals::Meaning;
 use super::sources::Source;
@@ -259,14 +259,14 @@ impl Supervisor {
         }
     }
 
-    /// Takes in everybody who wants to be a client.
+    /// Accepts all clients that wait.
     ///
-    /// Many may come at once, each with its request sent already; so before anybody is hung up on
-    /// to make room, all are heard and answered.
+    /// Many may come at once, each with its request sent already; so before a client is disconnected
+    /// to make room, all requests are read and answered.
     fn control_ready(&mut self) {
         while let Some(stream) = self.control.next_client() {
-            if self.control.is_crowded() {
-                for token in self.control.asking() {
+            if self.control.is_full() {
+                for token in self.control.sending() {
                     self.client_ready(token);
                 }
             }
@@ -275,15 +275,15 @@ impl Supervisor {
     }
 
     fn client_ready(&mut self, token: Token) {
-        if let Some((client, what)) = self.control.client_ready(&mut self.sources, token) {
-            self.asked(client, what);
+        if let Some((client, action)) = self.control.client_ready(&mut self.sources, token) {
+            self.perform_client_action(client, action);
         }
     }
 
-    fn asked(&mut self, client: ClientId, what: Asked) {
-        match what {
-            Asked::Event(event) => self.inbox.push_back(event),
-            Asked::Status => {
+    fn perform_client_action(&mut self, client: ClientId, action: ClientAction) {
+        match action {
+            ClientAction::Event(event) => self.inbox.push_back(event),
+            ClientAction::Status => {
                 let status = Reply::Status(Box::new(self.inspection().status()));
                 self.control.reply(&mut self.sources, client, &status);
             }

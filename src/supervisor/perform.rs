@@ -23,7 +23,7 @@ impl Supervisor {
         match effect {
             Effect::Spawn(spawn) => return self.spawn(&spawn),
             Effect::Steer { live } => self.steering.select(&self.listeners, &live),
-            Effect::Fence => self.awaited_fence = Some(self.fences.ask()),
+            Effect::Fence => self.awaited_fence = Some(self.fences.request()),
             Effect::MeasureBacklogs { workers } => {
                 let pending = measure::backlogs(&self.workers, &self.listeners, &workers);
                 return vec![Event::BacklogsMeasured { pending }];
@@ -213,7 +213,7 @@ impl Supervisor {
                 && let Reply::Failed { message } = &reply
             {
                 self.notify
-                    .tell_manager(&[("READY", "1"), ("STATUS", message)]);
+                    .notify_manager(&[("READY", "1"), ("STATUS", message)]);
             }
             if let Failure::Exited { worker, .. } = failure {
                 self.forget_worker(*worker);
@@ -229,7 +229,7 @@ impl Supervisor {
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
-        self.notify.tell_manager(&notices);
+        self.notify.notify_manager(&notices);
         self.reply(progress.reply_to, &report::progress_reply(progress));
     }
 

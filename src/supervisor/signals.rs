@@ -49,20 +49,20 @@ impl Signals {
 fn meaning(signal: i32) -> Option<Meaning> {
     let reply_to = None;
     Some(Meaning::Event(match signal {
-        SIGHUP | SIGUSR2 => Event::ReloadAsked { reply_to },
-        SIGTERM | SIGINT => Event::StopAsked {
+        SIGHUP | SIGUSR2 => Event::ReloadRequested { reply_to },
+        SIGTERM | SIGINT => Event::StopRequested {
             reply_to,
             now: false,
         },
-        SIGQUIT => Event::StopAsked {
+        SIGQUIT => Event::StopRequested {
             reply_to,
             now: true,
         },
-        SIGTTIN => Event::ScaleAsked {
+        SIGTTIN => Event::ScaleRequested {
             reply_to,
             to: ScaleTo::By(1),
         },
-        SIGTTOU => Event::ScaleAsked {
+        SIGTTOU => Event::ScaleRequested {
             reply_to,
             to: ScaleTo::By(-1),
         },

@@ -65,8 +65,8 @@ pub fn connection(local: SocketAddr, remote: SocketAddr) -> Result<Option<Connec
     } else {
         Family::V6
     };
-    let asked = ask_one(&socket, &request_one(family, local, remote, 1), 1);
-    let found = match asked {
+    let reply = ask_one(&socket, &request_one(family, local, remote, 1), 1);
+    let found = match reply {
         Err(DiagError::Os(error)) if error.raw_os_error() == Some(libc::ENOENT) => None,
         found => found?,
     };

@@ -151,7 +151,7 @@ pub fn become_subreaper() -> io::Result<()> {
 }
 
 /// Asks for a signal when the parent dies (`PR_SET_PDEATHSIG`), and says whether the parent is
-/// still `parent`: if not, it died before we asked.
+/// still `parent`: if not, it died before this call.
 ///
 /// # Errors
 /// Those of prctl(2).

@@ -1,7 +1,7 @@
 //! The control protocol: one JSON object a line, both ways, over a Unix stream socket.
 //!
 //! A client sends one [`Request`] and reads [`Reply`] lines until one that is
-//! [final](Reply::is_final). The supervisor sends nothing unasked.
+//! [final](Reply::is_final). The supervisor sends nothing without a request.
 
 use std::collections::BTreeMap;
 
@@ -54,7 +54,7 @@ pub enum Scale {
 pub enum Reply {
     /// A change has come to a new phase; more lines follow.
     Phase {
-        /// Milliseconds since the change was asked for.
+        /// Milliseconds since the change was requested.
         after_ms: u64,
         /// The phase's name: `starting`, `serving`, `settling`, `quiescing`, `draining`, `gone`.
         phase: String,

@@ -175,10 +175,12 @@ impl Fleet {
             Event::RescueLost { worker } => self.rescue_lost(now, worker),
             Event::StopPrepared { worker } => self.stop_prepared(now, worker),
             Event::RescuersEnded => self.rescuers_ended(),
-            Event::ReloadAsked { reply_to } => self.reload_asked(now, reply_to),
-            Event::ScaleAsked { reply_to, to } => self.scale_asked(now, reply_to, to),
-            Event::RestartAsked { reply_to, worker } => self.restart_asked(now, reply_to, worker),
-            Event::StopAsked {
+            Event::ReloadRequested { reply_to } => self.reload_asked(now, reply_to),
+            Event::ScaleRequested { reply_to, to } => self.scale_asked(now, reply_to, to),
+            Event::RestartRequested { reply_to, worker } => {
+                self.restart_asked(now, reply_to, worker)
+            }
+            Event::StopRequested {
                 reply_to,
                 now: at_once,
             } => self.stop_asked(now, reply_to, at_once),

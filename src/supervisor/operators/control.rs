@@ -1,7 +1,7 @@
 //! The clients of the control socket: many at once, each bounded, none able to harm another.
 //!
-//! A client sends one line and reads until a final reply; then it is hung up on. One that sends
-//! garbage is told so; one that sends too much, or does not read what it asked for, is hung up on.
+//! A client sends one line and reads until a final reply; then it is disconnected. One that sends
+//! garbage gets an error; one that sends too much, or does not read its reply, is disconnected.
 //! When there are too many, the one that has said nothing for longest goes.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use crate::wire::control::{MAX_REQUEST, Reply, Request, Scale, parse_request, re
 /// The most clients at once.
 const MAX_CLIENTS: usize = 128;
 /// The most that is kept for a client that does not read; a status of 4,096 workers fits.
-const MAX_UNREAD: usize = 4 << 20;
+const MAX_UNREAD_LEN: usize = 4 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Control {
@@ -42,10 +42,10 @@ struct Client {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Its request is not complete.
-    Asking,
-    /// It waits for the end of what it asked for.
+    Sending,
+    /// It waits for the final reply.
     Waiting,
-    /// It has its final reply, or will have when it has read it.
+    /// Its final reply is sent, or is kept until the client reads it.
     Answered,
 }
 
@@ -68,7 +68,7 @@ impl Control {
         self.listener.path()
     }
 
-    /// The next who wants to be a client.
+    /// The next client that connects.
     pub(crate) fn next_client(&mut self) -> Option<std::os::unix::net::UnixStream> {
         loop {
             match self.listener.socket.accept() {
@@ -83,16 +83,16 @@ impl Control {
         }
     }
 
-    pub(crate) fn is_crowded(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.clients.len() >= MAX_CLIENTS
     }
 
-    pub(crate) fn asking(&self) -> Vec<Token> {
-        let asking = self
+    pub(crate) fn sending(&self) -> Vec<Token> {
+        let sending = self
             .clients
             .iter()
-            .filter(|(_, client)| client.state == State::Asking);
-        asking.map(|(token, _)| *token).collect()
+            .filter(|(_, client)| client.state == State::Sending);
+        sending.map(|(token, _)| *token).collect()
     }
 
     pub(crate) fn admit(&mut self, sources: &mut Sources, stream: std::os::unix::net::UnixStream) {
@@ -126,14 +126,14 @@ impl Control {
             id,
             request: Vec::new(),
             unread: Vec::new(),
-            state: State::Asking,
+            state: State::Sending,
         };
         self.clients.insert(token, client);
     }
 
-    /// Tokens are given in order, so the first client that is still asking has been for longest.
+    /// Tokens are given in order, so the first client that is still sending its request has been for longest.
     fn make_room(&mut self, sources: &mut Sources) {
-        if !self.is_crowded() {
+        if !self.is_full() {
             return;
         }
         let idle = self
@@ -142,12 +142,12 @@ impl Control {
             .find(|(_, client)| client.state != State::Waiting)
             .map(|(token, _)| *token);
         if let Some(token) = idle.or_else(|| self.clients.keys().next().copied()) {
-            debug!("too many clients of the control socket; the oldest is hung up on");
-            self.hang_up(sources, token);
+            debug!("too many clients of the control socket; the oldest is disconnected");
+            self.disconnect(sources, token);
         }
     }
 
-    fn hang_up(&mut self, sources: &mut Sources, token: Token) {
+    fn disconnect(&mut self, sources: &mut Sources, token: Token) {
         if let Some(client) = self.clients.remove(&token) {
             sources.remove(&client.stream, token);
         }
@@ -164,20 +164,20 @@ impl Control {
         if reply.is_final() {
             client.state = State::Answered;
         }
-        if !client.flush() || client.unread.len() > MAX_UNREAD {
-            self.hang_up(sources, token);
+        if !client.flush() || client.unread.len() > MAX_UNREAD_LEN {
+            self.disconnect(sources, token);
         }
     }
 }
 
 impl Client {
-    /// Reads what there is; a whole request line, if one has come. An error: hang up.
+    /// Reads what there is; a whole request line, if one has come. An error: disconnect.
     fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut buffer = [0; MAX_REQUEST];
         loop {
             match self.stream.read(&mut buffer) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(_) if self.state != State::Asking => {} // one request is all that is answered
+                Ok(_) if self.state != State::Sending => {} // one request is all that is answered
                 Ok(count) => self.request.extend_from_slice(&buffer[..count]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -194,7 +194,7 @@ impl Client {
         }
     }
 
-    /// Writes what can be written; false when the client is done with, one way or another.
+    /// Writes what can be written; false when the client is to be disconnected.
     fn flush(&mut self) -> bool {
         while !self.unread.is_empty() {
             match self.stream.write(&self.unread) {
@@ -208,9 +208,9 @@ impl Client {
     }
 }
 
-/// What a client asks for.
+/// What a request of a client leads to.
 #[derive(Debug)]
-pub(crate) enum Asked {
+pub(crate) enum ClientAction {
     /// To be answered at once.
     Status,
     /// Something for the fleet to decide.
@@ -218,30 +218,30 @@ pub(crate) enum Asked {
 }
 
 impl Control {
-    /// What a client asks for that has said something, or can be written to.
+    /// The request of a client that has sent something, or can be written to.
     pub(crate) fn client_ready(
         &mut self,
         sources: &mut Sources,
         token: Token,
-    ) -> Option<(ClientId, Asked)> {
+    ) -> Option<(ClientId, ClientAction)> {
         let client = self.clients.get_mut(&token)?;
         if !client.flush() {
-            self.hang_up(sources, token);
+            self.disconnect(sources, token);
             return None;
         }
         let id = client.id;
         match client.read() {
             Ok(line) => Some((id, self.parse(sources, id, &line?)?)),
-            // A client that has asked and gone will not hear the end, but what it asked for goes on.
+            // A client that has left gets no reply, but its request goes on.
             Err(_) => {
-                self.hang_up(sources, token);
+                self.disconnect(sources, token);
                 None
             }
         }
     }
 
-    /// What a request line asks for; one that is not understood is denied at once.
-    fn parse(&mut self, sources: &mut Sources, id: ClientId, line: &[u8]) -> Option<Asked> {
+    /// The action of a request line; a line that is not understood is denied at once.
+    fn parse(&mut self, sources: &mut Sources, id: ClientId, line: &[u8]) -> Option<ClientAction> {
         let request = match parse_request(line) {
             Ok(request) => request,
             Err(message) => {
@@ -253,15 +253,15 @@ impl Control {
             info!("asked for: {}", String::from_utf8_lossy(line));
         }
         let reply_to = Some(id);
-        Some(Asked::Event(match request {
-            Request::Status => return Some(Asked::Status),
-            Request::Reload => Event::ReloadAsked { reply_to },
-            Request::Stop { now } => Event::StopAsked { reply_to, now },
-            Request::Restart { worker } => Event::RestartAsked {
+        Some(ClientAction::Event(match request {
+            Request::Status => return Some(ClientAction::Status),
+            Request::Reload => Event::ReloadRequested { reply_to },
+            Request::Stop { now } => Event::StopRequested { reply_to, now },
+            Request::Restart { worker } => Event::RestartRequested {
                 reply_to,
                 worker: WorkerId(worker),
             },
-            Request::Scale { to } => Event::ScaleAsked {
+            Request::Scale { to } => Event::ScaleRequested {
                 reply_to,
                 to: scale(to),
             },

@@ -1,5 +1,5 @@
 //! The people who operate the supervisor: clients of the control socket, `status`, and what the log and
-//! the clients are told.
+//! the clients get.
 //!
 //! | file | what it does |
 //! | --- | --- |

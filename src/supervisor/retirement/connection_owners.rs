@@ -4,10 +4,10 @@
 //! inodes that the processes of each worker have descriptors of. [`attribute`] puts the two together.
 //!
 //! The hazard: for a moment, between leaving the accept queue and getting its descriptor, a connection
-//! is in nobody's table. A worker that is told to stop in that moment, because it seemed to have
+//! is in no table. A worker that is told to stop in that moment, because it seemed to have
 //! nothing, takes that connection with it. So a worker is *quiet* only when it owns no connection and
-//! its [`Suspects`] are clear: those that were open when its listeners had settled, and that have since
-//! neither closed nor been seen with an owner. Later connections cannot be its own: its listeners were
+//! no connection is [`Unaccounted`]: open when its listeners had settled, and since then
+//! neither closed nor seen with an owner. Later connections cannot be its own: its listeners were
 //! empty and got nothing new.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,7 @@ pub struct OpenConnection {
     pub inode: u64,
 }
 
-/// Who has what.
+/// The connections of each worker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionOwners {
     /// How many open connections each worker has; one that has none is not here. A connection that
@@ -61,7 +61,7 @@ fn workers_of<'a>(
     connection: &OpenConnection,
     owners: &'a BTreeMap<u64, Vec<WorkerId>>,
 ) -> &'a [WorkerId] {
-    // Inode 0 is none: whoever had it among the owners' would get all that wait to be accepted.
+    // Inode 0 means no inode: an owner of it would get all connections that wait to be accepted.
     let known = owners
         .get(&connection.inode)
         .filter(|_| connection.inode != 0);
@@ -77,23 +77,23 @@ fn count(open: &mut BTreeMap<WorkerId, u64>, workers: &[WorkerId]) {
 
 /// The connections that may be a settled worker's although no table shows them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Suspects(BTreeSet<u64>);
+pub struct Unaccounted(BTreeSet<u64>);
 
-impl Suspects {
+impl Unaccounted {
     /// All connections that are open when the worker's listeners have become empty after the flip.
-    pub fn at_settling(cookies: impl IntoIterator<Item = u64>) -> Self {
+    pub fn open_at_settling(cookies: impl IntoIterator<Item = u64>) -> Self {
         Self(cookies.into_iter().collect())
     }
 
-    /// Drops those that have closed, and those that have an owner: one that had one once is out of the
+    /// Drops those that have closed, and those that have an owner: one that had one once has left the
     /// gap for good, and is counted with its owner from then on. What stays is open and unattributed.
     pub fn observe(&mut self, counted: &ConnectionOwners) {
         let unattributed: BTreeSet<u64> = counted.unattributed.iter().copied().collect();
         self.0.retain(|cookie| unattributed.contains(cookie));
     }
 
-    /// Whether every connection of that time has been seen to be somebody's, or to be closed.
-    pub fn is_clear(&self) -> bool {
+    /// Whether every connection of that time has been seen with an owner, or closed.
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn each_worker_has_what_it_has_a_descriptor_of() {
+    fn a_worker_owns_the_connections_it_has_descriptors_of() {
         let owners = owners(&[(10, &[A]), (11, &[A]), (12, &[B]), (99, &[B])]);
         let counted = attribute(&open(&[(1, 10), (2, 11), (3, 12), (4, 13)]), &owners);
         assert_eq!((counted.open_of(A), counted.open_of(B)), (2, 1));
@@ -126,14 +126,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shared_counts_for_each_worker_and_once() {
+    fn a_shared_connection_counts_once_for_each_worker() {
         let counted = attribute(&open(&[(1, 10)]), &owners(&[(10, &[A, B, A])]));
         assert_eq!((counted.open_of(A), counted.open_of(B)), (1, 1));
         assert!(counted.unattributed.is_empty());
     }
 
     #[test]
-    fn what_waits_to_be_accepted_is_nobodys() {
+    fn a_connection_that_waits_to_be_accepted_has_no_owner() {
         let counted = attribute(&open(&[(1, 0)]), &owners(&[(0, &[A])]));
         assert_eq!(
             (counted.open_of(A), &counted.unattributed[..]),
@@ -142,45 +142,45 @@ mod tests {
     }
 
     #[test]
-    fn without_connections_there_is_nothing_to_suspect() {
-        assert!(Suspects::at_settling([]).is_clear());
+    fn without_connections_none_is_unaccounted() {
+        assert!(Unaccounted::open_at_settling([]).is_empty());
     }
 
     /// The gap that this exists for: 2 was taken from the queue and is in no table yet.
     #[test]
     fn a_connection_between_queue_and_descriptor_keeps_a_worker_from_being_quiet() {
-        let mut suspects = Suspects::at_settling([1, 2]);
-        let in_the_gap = attribute(&open(&[(1, 10), (2, 0)]), &owners(&[(10, &[B])]));
-        suspects.observe(&in_the_gap);
-        assert_eq!(in_the_gap.open_of(A), 0);
-        assert!(!suspects.is_clear());
-        let out_of_it = attribute(&open(&[(2, 11)]), &owners(&[(11, &[A])]));
-        suspects.observe(&out_of_it);
-        assert!(suspects.is_clear());
+        let mut unaccounted = Unaccounted::open_at_settling([1, 2]);
+        let between = attribute(&open(&[(1, 10), (2, 0)]), &owners(&[(10, &[B])]));
+        unaccounted.observe(&between);
+        assert_eq!(between.open_of(A), 0);
+        assert!(!unaccounted.is_empty());
+        let accepted = attribute(&open(&[(2, 11)]), &owners(&[(11, &[A])]));
+        unaccounted.observe(&accepted);
+        assert!(unaccounted.is_empty());
     }
 
     #[test]
-    fn a_closed_connection_is_no_suspect() {
-        let mut suspects = Suspects::at_settling([1]);
-        suspects.observe(&ConnectionOwners::default());
-        assert!(suspects.is_clear());
+    fn a_closed_connection_is_accounted_for() {
+        let mut unaccounted = Unaccounted::open_at_settling([1]);
+        unaccounted.observe(&ConnectionOwners::default());
+        assert!(unaccounted.is_empty());
     }
 
     #[test]
-    fn one_that_had_an_owner_once_does_not_come_back() {
-        let mut suspects = Suspects::at_settling([1]);
+    fn a_connection_that_had_an_owner_stays_accounted_for() {
+        let mut unaccounted = Unaccounted::open_at_settling([1]);
         let owned = attribute(&open(&[(1, 10)]), &owners(&[(10, &[A])]));
-        suspects.observe(&owned);
+        unaccounted.observe(&owned);
         let disowned = attribute(&open(&[(1, 10)]), &owners(&[]));
-        suspects.observe(&disowned);
-        assert!(suspects.is_clear());
+        unaccounted.observe(&disowned);
+        assert!(unaccounted.is_empty());
     }
 
     #[test]
-    fn a_later_connection_is_not_suspected() {
-        let mut suspects = Suspects::at_settling([1]);
+    fn a_later_connection_is_not_unaccounted() {
+        let mut unaccounted = Unaccounted::open_at_settling([1]);
         let counted = attribute(&open(&[(2, 0)]), &owners(&[]));
-        suspects.observe(&counted);
-        assert!(suspects.is_clear());
+        unaccounted.observe(&counted);
+        assert!(unaccounted.is_empty());
     }
 }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use super::connection_owners::{ConnectionOwners, OpenConnection, Suspects, attribute};
+use super::connection_owners::{ConnectionOwners, OpenConnection, Unaccounted, attribute};
 use crate::fleet::{ListenerId, WorkerId};
 use crate::supervisor::listeners::Listeners;
 use crate::supervisor::workers::Workers;
@@ -19,14 +19,14 @@ use crate::wire::diag::{Connection, States, TcpState};
 /// What is remembered between looks.
 #[derive(Debug, Default)]
 pub(crate) struct Measures {
-    suspects: BTreeMap<WorkerId, Suspects>,
+    unaccounted: BTreeMap<WorkerId, Unaccounted>,
     /// Workers that had no connection when they were last looked at.
     quiet: BTreeSet<WorkerId>,
 }
 
 impl Measures {
     pub(crate) fn forget(&mut self, worker: WorkerId) {
-        self.suspects.remove(&worker);
+        self.unaccounted.remove(&worker);
         self.quiet.remove(&worker);
     }
 
@@ -69,12 +69,12 @@ impl Measures {
         open: &[Connection],
     ) -> bool {
         let cookies = open.iter().map(|connection| connection.cookie);
-        let suspects = self
-            .suspects
+        let unaccounted = self
+            .unaccounted
             .entry(worker)
-            .or_insert_with(|| Suspects::at_settling(cookies));
-        suspects.observe(counted);
-        let is_quiet = suspects.is_clear() && counted.open_of(worker) == 0;
+            .or_insert_with(|| Unaccounted::open_at_settling(cookies));
+        unaccounted.observe(counted);
+        let is_quiet = unaccounted.is_empty() && counted.open_of(worker) == 0;
         let was_quiet = !self.quiet.insert(worker);
         if !is_quiet {
             self.quiet.remove(&worker);

@@ -2,8 +2,8 @@
 //! on a machine that has too much to do, and meanwhile workers wait in bind and clients on frozen
 //! connections.
 //!
-//! A fence is good for what was done before it *began*. So whoever asks while one is under way
-//! gets the next one, which serves all that ask until it begins.
+//! A fence is good for what was done before it *began*. So a request while one is under way
+//! gets the next one, which serves all requests until it begins.
 
 use std::io;
 use std::sync::Arc;
@@ -15,18 +15,18 @@ use mio::Waker;
 
 use crate::sys::steering;
 
-/// Stands for a fence that was asked for.
+/// A requested fence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(u64);
 
 #[derive(Debug)]
 pub(crate) struct Fences {
     waker: Arc<Waker>,
-    asked: u64,
+    requested: u64,
     /// The last ticket that the fence under way is good for.
     under_way: Option<(u64, Receiver<io::Result<()>>)>,
     passed: u64,
-    /// The kernel does not make fences: time must do.
+    /// The kernel does not make fences: a delay must do.
     is_refused: bool,
 }
 
@@ -35,23 +35,23 @@ impl Fences {
     pub(crate) fn new(waker: Arc<Waker>) -> Self {
         Self {
             waker,
-            asked: 0,
+            requested: 0,
             under_way: None,
             passed: 0,
             is_refused: false,
         }
     }
 
-    /// Asks for a fence; the loop is woken when it has passed.
-    pub(crate) fn ask(&mut self) -> Ticket {
-        self.asked += 1;
+    /// Requests a fence; the loop is woken when it has passed.
+    pub(crate) fn request(&mut self) -> Ticket {
+        self.requested += 1;
         if self.under_way.is_none() {
             self.begin();
         }
-        Ticket(self.asked)
+        Ticket(self.requested)
     }
 
-    /// Whether a fence has passed, or there are none here.
+    /// Whether a fence has passed, or the kernel makes none.
     pub(crate) fn has_passed(&self, ticket: Ticket) -> bool {
         ticket.0 <= self.passed
     }
@@ -74,16 +74,16 @@ impl Fences {
         let ticket = *ticket;
         self.under_way = None;
         self.ended(ticket, result);
-        if self.asked > self.passed {
+        if self.requested > self.passed {
             self.begin();
         }
     }
 
     fn begin(&mut self) {
-        let (ticket, waker) = (self.asked, Arc::clone(&self.waker));
+        let (ticket, waker) = (self.requested, Arc::clone(&self.waker));
         let (report, reported) = sync_channel(1);
         let wait = move || {
-            // Nobody may want to know any more.
+            // The receiver may be gone.
             let _ = report.send(steering::fence());
             if let Err(error) = waker.wake() {
                 log::error!("cannot wake the event loop: {error}");
@@ -94,7 +94,7 @@ impl Fences {
             Err(error) => {
                 debug!("cannot start a thread ({error}); waiting for a fence here");
                 self.ended(ticket, steering::fence());
-                // Nobody looks before the loop is told.
+                // The loop looks only when it is woken.
                 if let Err(error) = self.waker.wake() {
                     log::error!("cannot wake the event loop: {error}");
                 }

@@ -25,7 +25,7 @@ pub(crate) struct Notify {
     watchdog: Option<Watchdog>,
 }
 
-/// The service manager wants a sign of life every so often (`WATCHDOG_USEC`).
+/// The service manager expects a WATCHDOG=1 at each interval (`WATCHDOG_USEC`).
 #[derive(Debug)]
 struct Watchdog {
     every: Duration,
@@ -44,7 +44,7 @@ impl Notify {
             source,
         })?;
         let manager = std::env::var_os("NOTIFY_SOCKET").map(PathBuf::from);
-        let watchdog = manager.as_ref().and_then(|_| Watchdog::asked_for());
+        let watchdog = manager.as_ref().and_then(|_| Watchdog::from_environment());
         Ok(Self {
             workers,
             manager,
@@ -56,12 +56,12 @@ impl Notify {
         self.workers.path()
     }
 
-    /// When the next sign of life is due.
+    /// When the next WATCHDOG=1 is due.
     pub(crate) fn watchdog(&self) -> Option<Instant> {
         self.watchdog.as_ref().map(|watchdog| watchdog.next)
     }
 
-    pub(crate) fn tell_manager(&self, notices: &[(&str, &str)]) {
+    pub(crate) fn notify_manager(&self, notices: &[(&str, &str)]) {
         let Some(manager) = &self.manager else { return };
         if let Err(error) = socket::send_notification(manager, &compose(notices)) {
             warn!(
@@ -79,13 +79,13 @@ impl Notify {
             .filter(|watchdog| watchdog.next <= now)
         {
             watchdog.next = now + watchdog.every;
-            self.tell_manager(&[("WATCHDOG", "1")]);
+            self.notify_manager(&[("WATCHDOG", "1")]);
         }
     }
 }
 
 impl Watchdog {
-    fn asked_for() -> Option<Self> {
+    fn from_environment() -> Option<Self> {
         let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
         let is_ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
         let every = Duration::from_micros(number("WATCHDOG_USEC")? / 2);
@@ -97,7 +97,7 @@ impl Watchdog {
 }
 
 impl Notify {
-    /// What workers have said, and the pid of the process that said it.
+    /// The notifications of the workers, each with the pid of its sender.
     pub(crate) fn receive(&self) -> Vec<(Option<i32>, Vec<Notice>)> {
         let mut bytes = [0; MAX_DATAGRAM_LEN];
         let mut received = Vec::new();

@@ -12,7 +12,7 @@ use crate::supervisor::retirement::measure::unheard_listener;
 use crate::wire::control::Reply;
 
 impl Reporter<'_> {
-    /// What the log and a client that waits are told.
+    /// The sentence for the log and for the client that waits.
     pub(crate) fn result(&self, result: &ChangeResult) -> Reply {
         let reply = match result {
             ChangeResult::Done {

@@ -1,4 +1,4 @@
-//! What people are told: one line an event in the log, one sentence to a client that waits.
+//! The messages for people: one line an event in the log, one sentence to a client that waits.
 //!
 //! | file | what it tells of |
 //! | --- | --- |

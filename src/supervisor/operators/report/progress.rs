@@ -47,7 +47,7 @@ fn detail(progress: &Progress) -> String {
     }
 }
 
-/// What the service manager is told of it (sd_notify(3)).
+/// The notification for the service manager (sd_notify(3)).
 pub(crate) fn progress_notices(progress: &Progress) -> Vec<(&'static str, String)> {
     let status = format!(
         "{}: {} (generation {})",

@@ -105,7 +105,7 @@ impl Group {
     pub(super) fn remove(&mut self, id: ListenerId) {
         self.live.remove(&id);
         self.retired.remove(&id);
-        self.leaving.ask(id);
+        self.leaving.add(id);
         self.is_blocked = false;
     }
 

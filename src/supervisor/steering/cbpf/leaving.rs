@@ -6,15 +6,15 @@ use crate::fleet::ListenerId;
 use crate::supervisor::steering::fence::{Fences, Ticket};
 
 /// ```text
-///  asked ── hidden ──► hidden ── its fence has passed ──► may be closed
-///    └──── cannot be hidden ──► exposed ────────────────► may be closed
+///  pending ── hidden ──► hidden ── its fence has passed ──► may be closed
+///    └────── cannot be hidden ──► exposed ────────────────► may be closed
 /// ```
-/// Kept by state: it is asked at every event, and there may be a thousand.
+/// The listeners are kept by state, because every event looks at them and there may be a thousand.
 #[derive(Debug, Default)]
 pub(super) struct Leaving {
     all: BTreeSet<ListenerId>,
     /// Nothing has been done yet.
-    asked: BTreeSet<ListenerId>,
+    pending: BTreeSet<ListenerId>,
     /// No look-up finds them any more that begins after their fence.
     hidden: BTreeMap<Ticket, BTreeSet<ListenerId>>,
     /// They cannot be hidden, or there is nobody to hide them for.
@@ -30,26 +30,29 @@ impl Leaving {
         self.all.contains(&id)
     }
 
-    pub(super) fn ask(&mut self, id: ListenerId) {
+    pub(super) fn add(&mut self, id: ListenerId) {
         if self.all.insert(id) {
-            self.asked.insert(id);
+            self.pending.insert(id);
         }
     }
 
-    /// How many wait for a fence of theirs.
-    pub(super) fn asked(&self) -> usize {
-        self.asked.len()
+    /// How many listeners are not hidden yet.
+    pub(super) fn pending_count(&self) -> usize {
+        self.pending.len()
     }
 
-    /// Hides all for which that was asked: `hide` says whether one could be. Those that could wait for one
+    /// Hides all pending listeners; `hide` says whether it could hide one. Those that are hidden wait for one
     /// fence together.
     pub(super) fn hide_all(&mut self, fences: &mut Fences, hide: impl Fn(ListenerId) -> bool) {
-        let asked = std::mem::take(&mut self.asked);
+        let pending = std::mem::take(&mut self.pending);
         let (hidden, exposed): (BTreeSet<_>, BTreeSet<_>) =
-            asked.into_iter().partition(|id| hide(*id));
+            pending.into_iter().partition(|id| hide(*id));
         self.exposed.extend(exposed);
         if !hidden.is_empty() {
-            self.hidden.entry(fences.ask()).or_default().extend(hidden);
+            self.hidden
+                .entry(fences.request())
+                .or_default()
+                .extend(hidden);
         }
     }
 
@@ -66,7 +69,7 @@ impl Leaving {
 
     pub(super) fn closed(&mut self, id: ListenerId) {
         self.all.remove(&id);
-        self.asked.remove(&id);
+        self.pending.remove(&id);
         self.exposed.remove(&id);
         self.hidden.retain(|_, ids| {
             ids.remove(&id);

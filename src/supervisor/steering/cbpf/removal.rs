@@ -28,7 +28,7 @@ use crate::supervisor::listeners::{Closed, Listeners};
 use crate::supervisor::steering::fence::Fences;
 use crate::sys::{listener, procfs, steering};
 
-/// A fence is asked for only where at most this many retired listeners are there for each that leaves.
+/// A fence is pending for only where at most this many retired listeners are there for each that leaves.
 const MAX_RETIRED_PER_LEAVING: usize = 2;
 
 impl Group {
@@ -60,8 +60,8 @@ impl Group {
 
     /// Whether enough listeners wait for a fence of theirs to look at the whole group for them.
     fn is_worth_a_fence(&self) -> bool {
-        let asked = self.leaving.asked();
-        asked > 0 && asked * MAX_RETIRED_PER_LEAVING >= self.retired()
+        let pending = self.leaving.pending_count();
+        pending > 0 && pending * MAX_RETIRED_PER_LEAVING >= self.retired()
     }
 
     /// What can be closed now, and how.
