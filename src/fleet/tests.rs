@@ -614,7 +614,7 @@ fn more_workers_serve_when_all_of_them_are_ready() {
 }
 
 #[test]
-fn a_further_worker_must_listen_on_the_endpoints_of_all_workers() {
+fn a_further_worker_must_listen_on_the_common_endpoints() {
     let mut stage = Stage::serving(policy());
     stage.on(listened_on(0, 4, 443));
     stage.on(listened_on(1, 5, 443));
@@ -823,7 +823,7 @@ fn a_new_worker_must_also_listen_on_what_was_kept_for_a_replacement() {
 }
 
 #[test]
-fn a_reload_of_a_given_up_slot_must_listen_on_the_endpoints_of_all_workers() {
+fn a_reload_of_a_given_up_slot_must_listen_on_the_common_endpoints() {
     let mut stage = Stage::serving(Policy {
         max_restarts: 0,
         ..policy()

@@ -1,4 +1,4 @@
-//! Descriptors over a Unix socket: how an launcher gets listeners and sends its notifications.
+//! Descriptors over a Unix socket: how a launcher gets listeners and sends its notifications.
 
 use std::io::{self, IoSlice};
 use std::mem::{size_of, size_of_val};
@@ -17,9 +17,6 @@ pub const MAX_DESCRIPTORS: usize = 253;
 /// Space for the control message that [`MAX_DESCRIPTORS`] descriptors come in, in words; the header is shorter
 /// than three.
 const CONTROL_WORDS: usize = 3 + (MAX_DESCRIPTORS * size_of::<RawFd>()).div_ceil(size_of::<u64>());
-
-/// How long to wait before sending descriptors again that are too many.
-const RETRY_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Sends bytes, of which there must be at least one, and descriptors.
 ///
@@ -56,37 +53,6 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     )?;
     super::descriptor::set_nonblocking(&ours, true)?;
     Ok((ours, theirs))
-}
-
-/// [`send`] on a nonblocking socket, which waits for room, but not longer than `timeout` in all.
-///
-/// # Errors
-/// Those of sendmsg(2); `TimedOut`: nobody reads.
-pub fn send_with_timeout(
-    socket: &OwnedFd,
-    bytes: &[u8],
-    descriptors: &[RawFd],
-    timeout: Duration,
-) -> io::Result<()> {
-    let deadline = Instant::now() + timeout;
-    loop {
-        let is_crowded = match send(socket, bytes, descriptors) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
-            // So many descriptors are under way that the receiver has to take some first. There is
-            // room all the same, so poll(2) would not wait.
-            Err(error) if error.raw_os_error() == Some(libc::ETOOMANYREFS) => true,
-            result => return result,
-        };
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        if is_crowded {
-            std::thread::sleep(left.min(RETRY_INTERVAL));
-        } else {
-            wait(socket, PollFlags::POLLOUT, left)?;
-        }
-    }
 }
 
 /// Whether there is something to receive, or the other side has closed, within `timeout`.

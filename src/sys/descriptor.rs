@@ -1,4 +1,4 @@
-//! Descriptors by number: what only an launcher needs, which prepares what a worker inherits.
+//! Descriptors by number: what only a launcher needs, which prepares what a worker inherits.
 
 use std::io;
 use std::mem::ManuallyDrop;
@@ -27,7 +27,7 @@ pub fn duplicate_above(descriptor: &impl AsFd, lowest: RawFd) -> io::Result<Owne
 /// # Errors
 /// Those of dup2(2).
 pub fn replace(descriptor: OwnedFd, number: RawFd) -> io::Result<()> {
-    // SAFETY: nothing in an launcher owns the low numbers, which are the worker's.
+    // SAFETY: nothing in a launcher owns the low numbers, which are the worker's.
     let duplicate = unsafe { dup2_raw(&descriptor, number) }?;
     // It is the worker's, so it must not be closed here.
     let _ = ManuallyDrop::new(duplicate);

@@ -21,7 +21,9 @@ use nix::unistd::Pid;
 
 /// How long to wait for all to stop; one that waits for a disk may not, for a while.
 const STOP_TIMEOUT: Duration = Duration::from_millis(300);
-/// How often to look.
+/// How often to look whether a thread has stopped. A ptrace stop can only be waited for by waitpid(2), which
+/// has no time-out: blocked in it, the tracer would hold those that it stopped for as long as one waits for a
+/// disk. (A pidfd tells an exit, not a stop; SIGCHLD goes to the whole process, whose main loop takes it.)
 const LOOK_INTERVAL: Duration = Duration::from_micros(100);
 
 /// Threads of another process that are being stopped, and then stand still until this is dropped. System

@@ -2,13 +2,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, waitpid};
@@ -206,19 +204,4 @@ pub fn monotonic_microseconds() -> i64 {
 pub fn interrupt_group(group: i32) -> io::Result<()> {
     ignore_ended(killpg(Pid::from_raw(group), Signal::SIGSTOP))?;
     ignore_ended(killpg(Pid::from_raw(group), Signal::SIGCONT))
-}
-
-/// Waits for a child to end, and kills it when that takes longer than `timeout`; then reaps it.
-///
-/// # Errors
-/// Those of pidfd_open(2), poll(2), kill(2) and waitpid(2).
-pub fn wait_or_kill(pid: i32, timeout: Duration) -> io::Result<()> {
-    let process = super::pidfd::pidfd_open(pid)?;
-    let mut polled = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
-    let poll_timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
-    if poll(&mut polled, poll_timeout)? == 0 {
-        kill_group(pid)?;
-    }
-    waitpid(Pid::from_raw(pid), None)?;
-    Ok(())
 }
