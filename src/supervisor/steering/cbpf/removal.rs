@@ -28,7 +28,7 @@ use crate::supervisor::listeners::{Closed, Listeners};
 use crate::supervisor::steering::fence::Fences;
 use crate::sys::{listener, procfs, steering};
 
-/// A fence is pending for only where at most this many retired listeners are there for each that leaves.
+/// A fence is requested only where at most this many retired listeners are there for each that leaves.
 const MAX_RETIRED_PER_LEAVING: usize = 2;
 
 impl Group {
