@@ -6,7 +6,7 @@ use log::Level;
 
 use super::Reporter;
 use super::phrase::{connections, ended, list, seconds};
-use crate::fleet::{Ending, Exit, Slot, WorkerEvent};
+use crate::fleet::{Ending, Exit, Slot, WorkerEvent, WorkerId};
 
 impl Reporter<'_> {
     pub(crate) fn log(&self, event: &WorkerEvent) {
@@ -59,21 +59,22 @@ impl Reporter<'_> {
                 )
             }
             WorkerEvent::Gone {
-                exit,
-                ending: Ending::AfterStop,
-                ..
-            } => (Level::Info, format!("gone, {}", ended(exit))),
-            WorkerEvent::Gone {
                 worker,
                 exit,
-                ending: Ending::BeforeStop,
-            } => {
-                let words = self.last_words(*worker);
-                let exit = ended(exit);
-                (
-                    Level::Warn,
-                    format!("{exit} while it was being retired{words}"),
-                )
+                ending,
+            } => self.gone(*worker, exit, *ending),
+        }
+    }
+
+    /// Nobody asked a worker to end that ends before it is sent a stop: its last words say why.
+    fn gone(&self, worker: WorkerId, exit: &Exit, ending: Ending) -> (Level, String) {
+        let exit = ended(exit);
+        match ending {
+            Ending::AfterStop => (Level::Info, format!("gone, {exit}")),
+            Ending::BeforeStop => {
+                let words = self.last_words(worker);
+                let sentence = format!("{exit} while it was being retired{words}");
+                (Level::Warn, sentence)
             }
         }
     }
