@@ -14,6 +14,8 @@ pub struct Report {
     pub reloads_ms: Vec<u64>,
     /// From a worker's death to the full number serving again, for each kill.
     pub kills_ms: Vec<u64>,
+    /// How many connections the killed workers had accepted and not closed, all kills together.
+    pub killed_connections: u64,
     /// From the scale command's start to that number serving and none other, for each scaling.
     pub scales_ms: Vec<u64>,
     /// How the requests went.

@@ -12,12 +12,11 @@
 
 pub mod options;
 pub mod subject;
+pub mod victim;
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use reuseport_run::wire::control::Status;
 
 use crate::rig::control::Trouble;
@@ -25,6 +24,7 @@ use crate::rig::load::{Load, Plan};
 use crate::rig::report::Report;
 use options::Options;
 use subject::Subject;
+use victim::Victim;
 
 /// How long the load may take to make progress once.
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
@@ -79,8 +79,7 @@ impl<'a> Trial<'a> {
             self.progress(load)?;
         }
         for turn in 0..self.options.kills {
-            let took = self.kill(turn)?;
-            self.report.kills_ms.push(took);
+            self.kill(turn)?;
             self.progress(load)?;
         }
         for &number in &self.options.scale {
@@ -115,7 +114,7 @@ impl<'a> Trial<'a> {
     }
 
     /// Kills a worker; which one goes round, so that each slot has its turn.
-    fn kill(&mut self, turn: u32) -> Result<u64, Trouble> {
+    fn kill(&mut self, turn: u32) -> Result<(), Trouble> {
         let status = self.subject.status()?;
         let pids: Vec<u32> = status
             .workers
@@ -124,10 +123,14 @@ impl<'a> Trial<'a> {
             .collect();
         let choice = turn as usize % pids.len().max(1);
         let &victim = pids.get(choice).ok_or("there is no worker to kill")?;
-        let began = Instant::now();
         let pid = i32::try_from(victim).map_err(|error| format!("pid {victim}: {error}"))?;
-        kill(Pid::from_raw(pid), Signal::SIGKILL)
-            .map_err(|error| format!("cannot kill worker {victim}: {error}"))?;
+        let cannot = |what, error| format!("cannot {what} worker {victim}: {error}");
+        let stopped = Victim::stop(pid).map_err(|error| cannot("stop", error))?;
+        let accepted = stopped.accepted(self.subject.address.port());
+        let accepted = accepted.map_err(|error| cannot("count the connections of", error))?;
+        self.report.killed_connections += accepted;
+        let began = Instant::now();
+        stopped.kill().map_err(|error| cannot("kill", error))?;
         let wanted = self.subject.workers;
         self.subject
             .wait_status("a new worker in place of the killed", |status| {
@@ -137,7 +140,8 @@ impl<'a> Trial<'a> {
                     .any(|worker| worker.pid == Some(victim));
                 !lives && is_full(status, wanted)
             })?;
-        Ok(milliseconds(began))
+        self.report.kills_ms.push(milliseconds(began));
+        Ok(())
     }
 
     fn scale(&mut self, number: usize) -> Result<u64, Trouble> {
