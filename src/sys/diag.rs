@@ -219,7 +219,8 @@ mod tests {
         // It may still be reading: not an orphan.
         assert_eq!(of(&client, States::OPEN)[0].inode, accepted.inode);
         drop(server);
-        assert_eq!(of(&client, States::OPEN), []);
+        // A child that another test has just forked has it too until it executes its program.
+        eventually(|| of(&client, States::OPEN).is_empty().then_some(()));
     }
 
     #[test]

@@ -42,7 +42,6 @@ use crate::fleet::{Event, ListenerId, RetirementId, WorkerId};
 use crate::wire::control::RescueStatus;
 use crate::wire::rescue::{Order, Report};
 use interruption::Interruptions;
-use rescue_stats::sentence;
 use rescuer::connections_of;
 use rescuers::Rescuers;
 use stop_handshake::{Next, StopHandshakes};
@@ -85,7 +84,8 @@ impl Retirements {
 
     /// When [`Self::proceed`] is due at the latest.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.rescuers.deadline()
+        let now = self.handshakes.is_look_due().then(Instant::now);
+        now.or_else(|| self.rescuers.deadline())
     }
 
     pub(super) fn statuses(&self) -> Vec<RescueStatus> {
@@ -117,8 +117,9 @@ impl Retirements {
                 }
                 Err(error) => self.cannot_rescue(around, worker, &error),
             }
+            // Before the look at the next worker: its rescuer has something to do meanwhile.
+            self.flush(around, retirement);
         }
-        self.flush(around, retirement);
     }
 
     fn cannot_rescue(&mut self, around: &Surroundings<'_>, worker: WorkerId, error: &io::Error) {
@@ -151,27 +152,38 @@ impl Retirements {
     }
 
     /// Gets a worker ready for its stop signal, if a rescuer has connections of the worker.
-    pub(super) fn prepare_stop(&mut self, around: &mut Surroundings<'_>, worker: WorkerId) {
-        let found = self.rescuers.of(worker).zip(around.workers.pid(worker));
-        let Some((retirement, pid)) = found else {
-            return self.events.push(Event::StopPrepared { worker });
-        };
+    pub(super) fn prepare_stop(&mut self, worker: WorkerId) {
+        if self.rescuers.of(worker).is_some() {
+            self.handshakes.begin(worker);
+        } else {
+            self.events.push(Event::StopPrepared { worker });
+        }
+    }
+
+    /// Gives the rescuers what the workers that are to stop have accepted of late.
+    fn prepare_stops(&mut self, around: &mut Surroundings<'_>) {
+        if !self.handshakes.is_look_due() {
+            return;
+        }
         let open = measure::established(around.listeners);
-        let late = connections_of(pid, &open);
-        self.rescuers.take(retirement, worker, pid, late);
-        let order = Order::PrepareStop { worker: worker.0 };
-        self.rescuers.order(retirement, order, Vec::new());
-        self.handshakes.begin(worker);
-        self.flush(around, retirement);
+        for worker in self.handshakes.look() {
+            match self.rescuers.prepare_stop(around, worker, &open) {
+                // Before the look at the next worker: its rescuer has something to do meanwhile.
+                Some(retirement) => self.flush(around, retirement),
+                None => {
+                    self.handshakes.end(worker);
+                    self.events.push(Event::StopPrepared { worker });
+                }
+            }
+        }
     }
 
     /// The stop signal of a worker has gone out: what stood still goes on. A rescuer that has not answered
     /// by then hangs.
     pub(super) fn stop_sent(&mut self, around: &mut Surroundings<'_>, worker: WorkerId) {
-        if self.handshakes.end(worker) != Some(false) {
-            return;
-        }
-        if let Some(retirement) = self.rescuers.of(worker) {
+        if self.handshakes.end(worker)
+            && let Some(retirement) = self.rescuers.of(worker)
+        {
             self.rescuers.kill(retirement);
             self.lose_rescuer(around, retirement);
         }
@@ -184,28 +196,24 @@ impl Retirements {
     }
 
     /// A rescuer has said something, or takes something again.
-    pub(super) fn rescuer_ready(
-        &mut self,
-        around: &mut Surroundings<'_>,
-        retirement: RetirementId,
-    ) {
+    pub(super) fn rescuer_ready(&mut self, around: &mut Surroundings<'_>, id: RetirementId) {
         loop {
-            match self.rescuers.receive(retirement) {
-                Ok(Some(report)) => self.received(retirement, report),
-                Ok(None) => return self.flush(around, retirement),
-                Err(_) => return self.lose_rescuer(around, retirement),
+            match self.rescuers.receive(id) {
+                Ok(Some(report)) => self.received(id, report),
+                Ok(None) => return self.flush(around, id),
+                Err(_) => return self.lose_rescuer(around, id),
             }
         }
     }
 
     /// Goes on with what rescuers did not take, and with what threads of ours have done.
     pub(super) fn proceed(&mut self, around: &mut Surroundings<'_>) {
+        self.prepare_stops(around);
         for (worker, next) in self.handshakes.stopped() {
             self.go_on(worker, next);
         }
         for (retirement, worker) in self.interruptions.ended() {
-            let order = Order::ReadersInterrupted { worker: worker.0 };
-            self.rescuers.order(retirement, order, Vec::new());
+            self.rescuers.readers_interrupted(retirement, worker.0);
         }
         for retirement in self.rescuers.ids() {
             self.flush(around, retirement);
@@ -217,21 +225,18 @@ impl Retirements {
             Report::Holding { worker, held } => {
                 debug!("worker {worker}: {held} of its connections are held");
             }
-            Report::Idle { worker } => self.events.push(Event::ConnectionsIdle {
-                worker: WorkerId(worker),
-            }),
+            Report::Idle { worker } => {
+                let worker = WorkerId(worker);
+                self.events.push(Event::ConnectionsIdle { worker });
+            }
             Report::BlockedReaders { worker, threads } => {
                 let id = WorkerId(worker);
                 if !self.interruptions.begin(retirement, id, threads) {
-                    let order = Order::ReadersInterrupted { worker };
-                    self.rescuers.order(retirement, order, Vec::new());
+                    self.rescuers.readers_interrupted(retirement, worker);
                 }
             }
-            Report::Readers {
-                worker,
-                threads: readers,
-            } => {
-                let next = self.handshakes.readers(WorkerId(worker), readers);
+            Report::Readers { worker, threads } => {
+                let next = self.handshakes.readers(WorkerId(worker), threads);
                 self.go_on(WorkerId(worker), next);
             }
             Report::StopChecked { worker, may_stop } => {
@@ -239,10 +244,7 @@ impl Retirements {
                 self.go_on(WorkerId(worker), next);
             }
             Report::Progress { worker, tally } => self.rescuers.progress(retirement, worker, tally),
-            Report::Finished { worker, tally } => {
-                info!("worker {worker}: {}", sentence(&tally));
-                self.rescuers.report(retirement, worker, tally);
-            }
+            Report::Finished { worker, tally } => self.rescuers.finished(retirement, worker, tally),
         }
     }
 
@@ -254,15 +256,13 @@ impl Retirements {
             Next::AskReaders => Order::PrepareStop { worker: worker.0 },
             Next::AskCheck => Order::ReadersStopped { worker: worker.0 },
         };
-        if let Some(retirement) = self.rescuers.of(worker) {
-            self.rescuers.order(retirement, order, Vec::new());
-        }
+        self.rescuers.order_for(worker, order);
     }
 
     fn flush(&mut self, around: &mut Surroundings<'_>, retirement: RetirementId) {
         let losses = self.rescuers.flush(around, retirement);
-        for (worker, error) in losses.unfetchable {
-            self.cannot_rescue(around, worker, &error);
+        for (worker, error) in &losses.unfetchable {
+            self.cannot_rescue(around, *worker, error);
         }
         self.abandoned(losses.abandoned);
     }

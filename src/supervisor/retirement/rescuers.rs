@@ -1,17 +1,16 @@
 //! All rescuers: starting them, sending to them, and what follows when one is lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use log::{debug, warn};
+use log::{debug, info, warn};
 
 use super::Surroundings;
 use super::outbox;
-use super::rescue_stats::RescueStats;
-use super::rescuer::Rescuer;
+use super::rescue_stats::{RescueStats, sentence};
+use super::rescuer::{Rescuer, connections_of};
 use crate::fleet::{Endpoint, ListenerId, RetirementId, WorkerId};
 use crate::sys::process;
 use crate::wire::control::RescueStatus;
@@ -100,14 +99,36 @@ impl Rescuers {
         rescuer.map_or(0, |rescuer| rescuer.take(worker, pid, found))
     }
 
-    pub(super) fn order(
+    /// Gives a worker's rescuer those of the connections `open` that the worker has accepted of late, and
+    /// has it get ready for the worker's stop; none if there is no rescuer or no worker.
+    pub(super) fn prepare_stop(
         &mut self,
-        retirement: RetirementId,
-        order: Order,
-        descriptors: Vec<OwnedFd>,
-    ) {
+        around: &Surroundings<'_>,
+        worker: WorkerId,
+        open: &BTreeSet<u64>,
+    ) -> Option<RetirementId> {
+        let retirement = self.of(worker)?;
+        let pid = around.workers.pid(worker)?;
+        self.take(retirement, worker, pid, connections_of(pid, open));
+        self.order(retirement, Order::PrepareStop { worker: worker.0 });
+        Some(retirement)
+    }
+
+    /// Threads of a worker that were in a read have been interrupted.
+    pub(super) fn readers_interrupted(&mut self, retirement: RetirementId, worker: u64) {
+        self.order(retirement, Order::ReadersInterrupted { worker });
+    }
+
+    /// Sends an order about a worker to its rescuer, if there is one.
+    pub(super) fn order_for(&mut self, worker: WorkerId, order: Order) {
+        if let Some(retirement) = self.of(worker) {
+            self.order(retirement, order);
+        }
+    }
+
+    fn order(&mut self, retirement: RetirementId, order: Order) {
         if let Some(rescuer) = self.rescuers.get_mut(&retirement) {
-            rescuer.order(order, descriptors);
+            rescuer.order(order, Vec::new());
         }
     }
 
@@ -129,7 +150,9 @@ impl Rescuers {
         self.include(around, retirement, worker)?;
         let worker = worker.0;
         let order = Order::DrainBacklog { worker, address };
-        self.order(retirement, order, vec![socket]);
+        if let Some(rescuer) = self.rescuers.get_mut(&retirement) {
+            rescuer.order(order, vec![socket]);
+        }
         around.listeners.drained_by_rescuer(listener);
         Ok(address)
     }
@@ -158,7 +181,8 @@ impl Rescuers {
     }
 
     /// A rescuer has nothing left of a worker.
-    pub(super) fn report(&mut self, retirement: RetirementId, worker: u64, tally: Tally) {
+    pub(super) fn finished(&mut self, retirement: RetirementId, worker: u64, tally: Tally) {
+        info!("worker {worker}: {}", sentence(&tally));
         self.stats.note(retirement, worker, tally, true);
         if let Some(rescuer) = self.rescuers.get_mut(&retirement) {
             rescuer.unreported.remove(&WorkerId(worker));

@@ -2,12 +2,15 @@
 //! still.
 //!
 //! ```text
-//!            Told               readers, if any           they stand still      nothing was taken
-//!  begin ──────────► ReadersAsked ──────────► Stopping ──────────► CheckAsked ──────────► Prepared
+//!           the look             readers, if any           they stand still      nothing was taken
+//!  LookDue ──────────► ReadersAsked ──────────► Stopping ──────────► CheckAsked ──────────► Prepared
 //!                         │  ▲  no readers        │ no right to trace   │  ▲
 //!                         ▼  └────────────────────┼─────────────────────┘ something was
 //!                      Prepared ◄─────────────────┘
 //! ```
+//! The look finds the connections that the worker has accepted since its rescuer was given them. It lists
+//! all connections of the port, so workers whose turn comes together share one.
+//!
 //! A thread that dies in a read takes along what is there. So the rescuer copies that first, then the
 //! threads are stopped, and it looks whether anything was taken in between. If so, they go on and answer
 //! it, and all begins again. The threads stand still until the stop signal has gone out.
@@ -33,6 +36,7 @@ pub(super) struct StopHandshakes {
 
 #[derive(Debug)]
 enum Handshake {
+    LookDue,
     ReadersAsked,
     Stopping(StoppedThreads),
     CheckAsked(StoppedThreads),
@@ -64,7 +68,25 @@ impl StopHandshakes {
     }
 
     pub(super) fn begin(&mut self, worker: WorkerId) {
-        self.handshakes.insert(worker, Handshake::ReadersAsked);
+        self.handshakes.insert(worker, Handshake::LookDue);
+    }
+
+    /// Whether workers wait for the look at their connections.
+    pub(super) fn is_look_due(&self) -> bool {
+        let mut handshakes = self.handshakes.values();
+        handshakes.any(|handshake| matches!(handshake, Handshake::LookDue))
+    }
+
+    /// The workers that wait for a look, which is taken now; their rescuers are asked for readers next.
+    pub(super) fn look(&mut self) -> Vec<WorkerId> {
+        let mut looked_at = Vec::new();
+        for (worker, handshake) in &mut self.handshakes {
+            if matches!(handshake, Handshake::LookDue) {
+                *handshake = Handshake::ReadersAsked;
+                looked_at.push(*worker);
+            }
+        }
+        looked_at
     }
 
     /// The rescuer has named the readers.
@@ -135,9 +157,13 @@ impl StopHandshakes {
         }
     }
 
-    /// Ends a handshake: readers that stand still go on. Whether it was done.
-    pub(super) fn end(&mut self, worker: WorkerId) -> Option<bool> {
-        let handshake = self.handshakes.remove(&worker)?;
-        Some(matches!(handshake, Handshake::Prepared { .. }))
+    /// Ends a handshake: readers that stand still go on. Whether the rescuer owes an answer.
+    pub(super) fn end(&mut self, worker: WorkerId) -> bool {
+        match self.handshakes.remove(&worker) {
+            Some(Handshake::ReadersAsked | Handshake::Stopping(_) | Handshake::CheckAsked(_)) => {
+                true
+            }
+            Some(Handshake::LookDue | Handshake::Prepared { .. }) | None => false,
+        }
     }
 }
