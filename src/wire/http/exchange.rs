@@ -43,19 +43,40 @@ const MAX_BUFFERED: usize = 64 * 1024;
 pub struct Exchange {
     /// Header lines that are added to each request.
     additional: Vec<u8>,
-    from_client: Vec<u8>,
+    from_client: Inbound,
     /// So much of a head has been searched for its end.
     searched: usize,
-    client_closed: bool,
     to_server: Pipe,
-    from_server: Vec<u8>,
-    server_closed: bool,
+    from_server: Inbound,
     to_client: Pipe,
     /// The number of the connection to a server, and whether there is one.
     attempt: u32,
-    retried: bool,
+    tries: Tries,
     phase: Phase,
     answered: u64,
+}
+
+/// What came from one side and was not passed on yet.
+#[derive(Debug, Default)]
+struct Inbound {
+    bytes: Vec<u8>,
+    stream: Stream,
+}
+
+/// What a side may still send.
+#[derive(Clone, Copy, Debug, Default)]
+enum Stream {
+    #[default]
+    Open,
+    Ended,
+}
+
+/// How often the request at hand was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tries {
+    First,
+    /// Over another connection than the first time; there is no third.
+    Second,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -89,15 +110,13 @@ impl Exchange {
     pub fn new(additional: Vec<u8>) -> Self {
         Self {
             additional,
-            from_client: Vec::new(),
+            from_client: Inbound::default(),
             searched: 0,
-            client_closed: false,
             to_server: Pipe::default(),
-            from_server: Vec::new(),
-            server_closed: false,
+            from_server: Inbound::default(),
             to_client: Pipe::default(),
             attempt: 0,
-            retried: false,
+            tries: Tries::First,
             phase: Phase::Head,
             answered: 0,
         }
@@ -138,14 +157,14 @@ impl Exchange {
 
     /// How many bytes may be read from the client now.
     pub fn room_from_client(&self) -> usize {
-        let is_open = !self.client_closed && self.ending().is_none();
-        room(is_open, &self.from_client, &self.to_server)
+        let is_open = !self.from_client.has_ended() && self.ending().is_none();
+        room(is_open, &self.from_client.bytes, &self.to_server)
     }
 
     /// How many bytes may be read from the server now.
     pub fn room_from_server(&self) -> usize {
-        let is_open = !self.server_closed && self.attempt().is_some();
-        room(is_open, &self.from_server, &self.to_client)
+        let is_open = !self.from_server.has_ended() && self.attempt().is_some();
+        room(is_open, &self.from_server.bytes, &self.to_client)
     }
 
     /// What is to be written to the client.
@@ -160,7 +179,7 @@ impl Exchange {
 
     /// Whether nothing will ever follow what is to be written to the server.
     pub fn is_server_input_over(&self) -> bool {
-        self.is_tunnel() && self.client_closed && self.from_client.is_empty()
+        self.is_tunnel() && self.from_client.has_ended() && self.from_client.bytes.is_empty()
     }
 
     /// So many bytes were written to the client.
@@ -177,25 +196,25 @@ impl Exchange {
 
     /// The client sent this.
     pub fn client_sent(&mut self, bytes: &[u8]) {
-        self.from_client.extend_from_slice(bytes);
+        self.from_client.bytes.extend_from_slice(bytes);
         self.advance();
     }
 
     /// The client will send no more.
     pub fn client_closed(&mut self) {
-        self.client_closed = true;
+        self.from_client.stream = Stream::Ended;
         self.advance();
     }
 
     /// The server sent this.
     pub fn server_sent(&mut self, bytes: &[u8]) {
-        self.from_server.extend_from_slice(bytes);
+        self.from_server.bytes.extend_from_slice(bytes);
         self.advance();
     }
 
     /// The server will send no more.
     pub fn server_closed(&mut self) {
-        self.server_closed = true;
+        self.from_server.stream = Stream::Ended;
         self.advance();
     }
 
@@ -215,8 +234,8 @@ impl Exchange {
 
     fn end(&mut self, ending: Ending) {
         self.phase = Phase::Over(ending);
-        self.from_client = Vec::new();
-        self.from_server = Vec::new();
+        self.from_client.bytes = Vec::new();
+        self.from_server.bytes = Vec::new();
         self.to_server.clear();
     }
 
@@ -235,6 +254,15 @@ impl Exchange {
             | Phase::Over(_) => Sent::Nothing,
         };
         Ending::Broken { flaw, sent }
+    }
+}
+
+impl Inbound {
+    fn has_ended(&self) -> bool {
+        match self.stream {
+            Stream::Open => false,
+            Stream::Ended => true,
+        }
     }
 }
 

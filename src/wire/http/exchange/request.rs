@@ -3,7 +3,7 @@
 //! The hazard is a request that is done twice. It is sent once more only if nothing of an answer
 //! has come, and the request may be repeated or never left.
 
-use super::{Ending, Exchange, Flaw, MAX_BUFFERED, MAX_HEAD_LEN, Phase, Response};
+use super::{Ending, Exchange, Flaw, MAX_BUFFERED, MAX_HEAD_LEN, Phase, Response, Stream, Tries};
 use crate::wire::http::beginning::{Beginning, beginning, skip_empty_lines};
 use crate::wire::http::body::Body;
 use crate::wire::http::head::{Connection, HeadError, RequestHead, head_length, rewrite};
@@ -18,12 +18,13 @@ impl Exchange {
                 self.broken(Flaw::ServerClosed)
             });
         };
-        let nothing_came = matches!(response, Response::Awaited) && self.from_server.is_empty();
+        let nothing_came =
+            matches!(response, Response::Awaited) && self.from_server.bytes.is_empty();
         let may_repeat = !reached || head.is_idempotent;
-        if nothing_came && may_repeat && !self.retried && self.to_server.keeps() {
-            self.retried = true;
+        if nothing_came && may_repeat && self.tries == Tries::First && self.to_server.keeps() {
+            self.tries = Tries::Second;
             self.attempt = self.attempt.wrapping_add(1);
-            self.server_closed = false;
+            self.from_server.stream = Stream::Open;
             self.to_server.rewind();
         } else {
             let flaw = if reached {
@@ -36,17 +37,17 @@ impl Exchange {
     }
 
     pub(super) fn advance_head(&mut self) -> bool {
-        let empty = self.from_client.len() - skip_empty_lines(&self.from_client).len();
-        self.from_client.drain(..empty);
-        let Some(length) = head_length(&self.from_client, self.searched) else {
-            self.searched = self.from_client.len();
+        let empty = self.from_client.bytes.len() - skip_empty_lines(&self.from_client.bytes).len();
+        self.from_client.bytes.drain(..empty);
+        let Some(length) = head_length(&self.from_client.bytes, self.searched) else {
+            self.searched = self.from_client.bytes.len();
             if let Some(ending) = self.head_failure() {
                 self.end(ending);
             }
             return false;
         };
         self.searched = 0;
-        match self.from_client.get(..length).map(RequestHead::parse) {
+        match self.from_client.bytes.get(..length).map(RequestHead::parse) {
             Some(Ok(head)) => self.begin(head, length),
             Some(Err(HeadError::Framing)) => self.end(self.broken(Flaw::Framing)),
             _ => self.end(self.broken(Flaw::NotHttp)),
@@ -56,12 +57,12 @@ impl Exchange {
 
     /// Why the bytes at hand will never be a head.
     fn head_failure(&self) -> Option<Ending> {
-        if beginning(&self.from_client) == Beginning::Other {
+        if beginning(&self.from_client.bytes) == Beginning::Other {
             Some(self.broken(Flaw::NotHttp))
-        } else if self.from_client.len() >= MAX_HEAD_LEN {
+        } else if self.from_client.bytes.len() >= MAX_HEAD_LEN {
             Some(self.broken(Flaw::LongHead))
         } else {
-            self.client_closed.then_some(Ending::ClientLeft)
+            self.from_client.has_ended().then_some(Ending::ClientLeft)
         }
     }
 
@@ -71,7 +72,7 @@ impl Exchange {
         } else {
             Connection::Close
         };
-        let bytes = self.from_client.drain(..length);
+        let bytes = self.from_client.bytes.drain(..length);
         self.to_server.clear();
         self.to_server.keep();
         rewrite(
@@ -82,9 +83,9 @@ impl Exchange {
         );
         drop(bytes);
         self.attempt = self.attempt.wrapping_add(1);
-        self.retried = false;
-        self.server_closed = false;
-        self.from_server.clear();
+        self.tries = Tries::First;
+        self.from_server.stream = Stream::Open;
+        self.from_server.bytes.clear();
         self.phase = Phase::Request {
             head,
             body: Body::new(head.framing),
@@ -98,7 +99,7 @@ impl Exchange {
         mut body: Body,
         response: Response,
     ) -> bool {
-        match body.advance(&self.from_client) {
+        match body.advance(&self.from_client.bytes) {
             Ok(used) => self.pass_to_server(used),
             Err(_) => {
                 self.end(self.broken(Flaw::Framing));
@@ -110,7 +111,7 @@ impl Exchange {
             body,
             response,
         };
-        if self.client_closed && !body.is_done() {
+        if self.from_client.has_ended() && !body.is_done() {
             self.end(Ending::ClientLeft);
             return true;
         }
@@ -125,8 +126,8 @@ impl Exchange {
 
     fn pass_to_server(&mut self, count: usize) {
         self.to_server
-            .push(self.from_client.get(..count).unwrap_or_default());
-        self.from_client.drain(..count);
+            .push(self.from_client.bytes.get(..count).unwrap_or_default());
+        self.from_client.bytes.drain(..count);
         // More than this is not kept only for the case that it must be sent again.
         if self.to_server.held() > MAX_BUFFERED {
             self.to_server.stop_keeping();

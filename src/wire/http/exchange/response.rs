@@ -11,16 +11,17 @@ use crate::wire::http::head::{Connection, RequestHead, ResponseHead, head_length
 
 impl Exchange {
     pub(super) fn advance_response_head(&mut self, head: RequestHead, body: Body) -> bool {
-        let Some(length) = head_length(&self.from_server, 0) else {
-            if self.from_server.len() >= MAX_HEAD_LEN {
+        let Some(length) = head_length(&self.from_server.bytes, 0) else {
+            if self.from_server.bytes.len() >= MAX_HEAD_LEN {
                 self.end(self.broken(Flaw::BadResponse));
-            } else if self.server_closed {
+            } else if self.from_server.has_ended() {
                 self.server_failed(true);
             }
             return false;
         };
         let response = self
             .from_server
+            .bytes
             .get(..length)
             .map(|bytes| ResponseHead::parse(bytes, &head));
         let Some(Ok(response)) = response else {
@@ -48,16 +49,16 @@ impl Exchange {
     ) {
         let passed = Body::new(response.framing);
         // Anything else would be taken for the rest of a body that ends with our close.
-        let has_more = body.is_done() && !skip_empty_lines(&self.from_client).is_empty();
+        let has_more = body.is_done() && !skip_empty_lines(&self.from_client.bytes).is_empty();
         let is_last = !(has_more && head.persists && !passed.is_ended_by_close());
         let connection = if is_last {
             Connection::Close
         } else {
             Connection::KeepAlive
         };
-        let bytes = self.from_server.get(..length).unwrap_or_default();
+        let bytes = self.from_server.bytes.get(..length).unwrap_or_default();
         rewrite(bytes, connection, b"", self.to_client.end());
-        self.from_server.drain(..length);
+        self.from_server.bytes.drain(..length);
         self.phase = Phase::Request {
             head,
             body,
@@ -75,12 +76,13 @@ impl Exchange {
         mut response: Body,
         is_last: bool,
     ) -> bool {
-        let Ok(used) = response.advance(&self.from_server) else {
+        let Ok(used) = response.advance(&self.from_server.bytes) else {
             self.end(self.broken(Flaw::BadResponse));
             return true;
         };
         self.pass_to_client(used);
-        let is_whole = response.is_done() || (response.is_ended_by_close() && self.server_closed);
+        let is_whole =
+            response.is_done() || (response.is_ended_by_close() && self.from_server.has_ended());
         self.phase = Phase::Request {
             head,
             body,
@@ -95,7 +97,7 @@ impl Exchange {
             if is_last {
                 self.end(Ending::Answered);
             }
-        } else if self.server_closed {
+        } else if self.from_server.has_ended() {
             self.end(self.broken(Flaw::ServerClosed));
         }
         is_whole
@@ -103,7 +105,7 @@ impl Exchange {
 
     pub(super) fn pass_to_client(&mut self, count: usize) {
         self.to_client
-            .push(self.from_server.get(..count).unwrap_or_default());
-        self.from_server.drain(..count);
+            .push(self.from_server.bytes.get(..count).unwrap_or_default());
+        self.from_server.bytes.drain(..count);
     }
 }

@@ -16,10 +16,10 @@ impl Exchange {
     }
 
     pub(super) fn advance_tunnel(&mut self) -> bool {
-        self.to_server.push(&self.from_client);
-        self.from_client.clear();
-        self.pass_to_client(self.from_server.len());
-        if self.server_closed {
+        self.to_server.push(&self.from_client.bytes);
+        self.from_client.bytes.clear();
+        self.pass_to_client(self.from_server.bytes.len());
+        if self.from_server.has_ended() {
             self.end(Ending::Answered);
         }
         false
