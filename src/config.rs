@@ -79,15 +79,27 @@ pub enum Readiness {
 /// How new connections are kept from workers that shall get none (`--steering`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Steering {
-    /// [`Self::Cbpf`] where the kernel can replace programs under load without harm
-    /// ([`replaces_programs_safely`](crate::sys::kernel::replaces_programs_safely)), else
+    /// [`Self::Ebpf`] where it is permitted; else [`Self::Cbpf`] where the kernel can replace programs under
+    /// load without harm ([`replaces_programs_safely`](crate::sys::kernel::replaces_programs_safely)); else
     /// [`Self::None`], with a warning.
     Auto,
+    /// One eBPF program on each endpoint's group, which reads maps; needs `CAP_BPF`.
+    Ebpf,
     /// A classic BPF program on each endpoint's group; needs no privilege. Replacing it can crash
     /// kernels that have CVE-2026-52910.
     Cbpf,
     /// Every generation gets the same sockets.
     None,
+}
+
+impl Steering {
+    /// Whether new connections can be kept from a listener.
+    pub fn is_steered(self) -> bool {
+        match self {
+            Self::Auto | Self::Ebpf | Self::Cbpf => true,
+            Self::None => false,
+        }
+    }
 }
 
 /// The header line that says who the client of a rescued request was (`--rescue-forwarded`).

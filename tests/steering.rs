@@ -8,9 +8,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::fstat;
 use reuseport_run::fleet::ListenerId;
-use reuseport_run::supervisor::steering::cbpf::{
-    Layout, PROBE_HOPS, Removal, Target, choose, compile, probe_ports,
-};
+use reuseport_run::supervisor::steering::cbpf::{Layout, Removal, compile};
+use reuseport_run::supervisor::steering::probe_rule::{PROBE_HOPS, probe_ports};
+use reuseport_run::supervisor::steering::spread::{Target, choose};
 use reuseport_run::sys::steering::{AttachError, attach, fence, hide};
 use socket2::{Domain, SockRef, Socket, Type};
 use std::collections::{BTreeMap, BTreeSet};

@@ -116,9 +116,12 @@ pub(crate) const OPTIONS: &[Opt] = &[
         value: "HOW",
         group: SOCKETS,
         default: Some("auto"),
-        choices: &["auto", "cbpf", "none"],
-        help: "How new connections are kept from old workers: auto, cbpf or none",
-        more: "auto: cbpf where the kernel is safe with it, else none and a warning.\n\
+        choices: &["auto", "ebpf", "cbpf", "none"],
+        help: "How new connections are kept from old workers: auto, ebpf, cbpf or none",
+        more: "auto: ebpf where it is permitted, else cbpf where the kernel is safe with it, else \
+               none and a warning.\n\
+               ebpf: an eBPF program that reads maps; nothing is replaced under load. Needs CAP_BPF, \
+               which the supervisor keeps to itself.\n\
                cbpf: a classic BPF program on the sockets; needs no privilege. A kernel without \
                the fix of CVE-2026-52910 can crash when a program is replaced under load.\n\
                none: all generations share the sockets, and old workers take connections until \

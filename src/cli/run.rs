@@ -350,8 +350,8 @@ mod tests {
                 "--ready soon: give listen, notify or http:/PATH",
             ),
             (
-                "--steering ebpf s",
-                "--steering ebpf: give auto, cbpf or none",
+                "--steering xdp s",
+                "--steering xdp: give auto, ebpf, cbpf or none",
             ),
             (
                 "--start-timeout 0 s",

@@ -107,13 +107,14 @@ pub(crate) fn readiness(text: &str) -> Result<Readiness, String> {
     }
 }
 
-/// `auto`, `cbpf` or `none`.
+/// `auto`, `ebpf`, `cbpf` or `none`.
 pub(crate) fn steering(text: &str) -> Result<Steering, String> {
     match text {
         "auto" => Ok(Steering::Auto),
+        "ebpf" => Ok(Steering::Ebpf),
         "cbpf" => Ok(Steering::Cbpf),
         "none" => Ok(Steering::None),
-        _ => Err("give auto, cbpf or none".to_owned()),
+        _ => Err("give auto, ebpf, cbpf or none".to_owned()),
     }
 }
 

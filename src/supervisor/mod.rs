@@ -41,8 +41,9 @@ use std::time::{Duration, Instant};
 
 use mio::{Poll, Waker};
 
-use crate::config::{Config, CrashLoop, MAX_WORKERS, Readiness, Steering};
+use crate::config::{Config, CrashLoop, MAX_WORKERS, Readiness};
 use crate::fleet::{ChangeResult, ClientId, Event, ExitReason, Fleet, Policy, ReadyWhen, Time};
+use crate::sys::bpf::LoadError;
 use crate::sys::{pidfd, process, socket};
 use listeners::Listeners;
 use listeners::intercept::Intercepts;
@@ -76,6 +77,12 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// `--steering ebpf` cannot be.
+    #[error(
+        "--steering ebpf: {0}; run as root, or give the supervisor CAP_BPF (AmbientCapabilities=CAP_BPF in its \
+         systemd unit), or leave it to --steering auto"
+    )]
+    Ebpf(#[from] LoadError),
     /// The system refused something that we cannot do without.
     #[error("cannot {operation}: {source}")]
     System {
@@ -131,7 +138,7 @@ struct Supervisor {
 /// See [`StartError`]; once workers run, nothing is an error any more but an event.
 pub fn run(config: Config, control: &Path, log: LogQueue) -> Result<ExitReason, StartError> {
     let config = Config {
-        steering: choice::chosen(config.steering),
+        steering: choice::chosen(config.steering)?,
         ..config
     };
     let mut supervisor = Supervisor::new(config, control, log)?;
@@ -248,8 +255,8 @@ fn policy(config: &Config) -> Policy {
             Readiness::Notify => ReadyWhen::Notified,
             Readiness::Http(_) => ReadyWhen::Probed,
         },
-        steering: config.steering == Steering::Cbpf,
-        rescue: config.rescue && config.steering == Steering::Cbpf,
+        steering: config.steering.is_steered(),
+        rescue: config.rescue && config.steering.is_steered(),
         start_timeout: config.start_timeout,
         settle_timeout: config.settle_timeout,
         quiet_timeout: config.quiet_timeout,

@@ -10,7 +10,7 @@ use super::listeners::port_conflict;
 use super::operators::report;
 use super::retirement::measure;
 use super::workers::SpawnSpec;
-use crate::config::{Readiness, Steering};
+use crate::config::Readiness;
 use crate::fleet::{
     ChangeKind, ChangeResult, ClientId, Effect, Endpoint, Event, ExitReason, Failure, ListenerId,
     ListenerSetId, Probe, Progress, Spawn, WorkerEvent, WorkerId,
@@ -182,7 +182,7 @@ impl Supervisor {
             .socket(listener)
             .and_then(|socket| listener::accept_queue_len(&socket).ok());
         let (pending, _) = queue.unwrap_or_default();
-        if pending > 0 && self.config.steering == Steering::Cbpf && !self.config.rescue {
+        if pending > 0 && self.config.steering.is_steered() && !self.config.rescue {
             let endpoint = self.listeners.endpoint(listener);
             let endpoint = endpoint.map_or_else(String::new, |endpoint| endpoint.to_string());
             warn!(

@@ -1,36 +1,56 @@
-//! Whether this kernel can be steered without harm.
+//! Which backend this kernel allows without harm.
 //!
-//! The hazard: a kernel with CVE-2026-52910 panics when a steering program is replaced while connections
-//! arrive, as every reload does; it was seen within 3 to 15 reloads. Losing some requests in a reload is
-//! better than losing the host, so a kernel that is not known to be safe is not steered unasked.
+//! The hazard: a kernel with CVE-2026-52910 panics when a classic steering program is replaced while
+//! connections arrive, as every reload does; it was seen within 3 to 15 reloads. eBPF replaces nothing, but
+//! not everybody may use it. Losing some requests in a reload is better than losing the host, so a kernel
+//! that is not known to be safe is not steered by classic programs unasked.
 
 use std::io;
 
-use log::warn;
+use log::{info, warn};
 
+use super::ebpf;
 use crate::config::Steering;
+use crate::sys::bpf::LoadError;
 use crate::sys::kernel;
 
 /// What `--steering` comes to on this kernel; says why where that is not what it could be.
-pub(crate) fn chosen(wanted: Steering) -> Steering {
-    let doubt = match wanted {
-        Steering::None => None,
-        Steering::Auto | Steering::Cbpf => doubt(kernel::replaces_programs_safely()),
+///
+/// # Errors
+/// `--steering ebpf` was asked for, and cannot be.
+pub(crate) fn chosen(wanted: Steering) -> Result<Steering, LoadError> {
+    match wanted {
+        Steering::Auto => Ok(best()),
+        Steering::Ebpf => ebpf::attempt().map(|()| wanted),
+        Steering::Cbpf => {
+            if let Some(doubt) = doubt(kernel::replaces_programs_safely()) {
+                warn!("--steering cbpf: {doubt}; {REMEDY}");
+            }
+            Ok(wanted)
+        }
+        Steering::None => Ok(wanted),
+    }
+}
+
+fn best() -> Steering {
+    let refused = match ebpf::attempt() {
+        Ok(()) => return Steering::Ebpf,
+        Err(error) => error,
     };
-    match (wanted, doubt) {
-        (Steering::Auto, None) => Steering::Cbpf,
-        (Steering::Auto, Some(doubt)) => {
+    match doubt(kernel::replaces_programs_safely()) {
+        None => {
+            info!("new connections are steered by classic BPF (--steering cbpf): {refused}");
+            Steering::Cbpf
+        }
+        Some(doubt) => {
             warn!(
-                "new connections are not steered (--steering none): {doubt}; old workers accept connections until they \
-                 are told to stop, and a reload can lose requests; {REMEDY}, or give --steering none to accept this"
+                "new connections are not steered (--steering none): {doubt}, and {refused}; old workers accept \
+                 connections until they are told to stop, and a reload can lose requests; {REMEDY}, or give the \
+                 supervisor CAP_BPF (AmbientCapabilities=CAP_BPF in its systemd unit), or give --steering none to \
+                 accept this"
             );
             Steering::None
         }
-        (Steering::Cbpf, Some(doubt)) => {
-            warn!("--steering cbpf: {doubt}; {REMEDY}");
-            wanted
-        }
-        (Steering::Cbpf | Steering::None, _) => wanted,
     }
 }
 

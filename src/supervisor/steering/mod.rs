@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  the fleet ── live listeners ──► a backend ── what the kernel understands ──► the group
+//!                                   ebpf: maps that a program reads
 //!                                   cbpf: a program that names indexes
 //!                                   unsteered: nothing
 //! ```
@@ -16,13 +17,22 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | `choice` | which backend this kernel allows |
+//! | `ebpf` | eBPF: keys, maps, one program |
 //! | `cbpf` | classic BPF: layout, programs, removals |
 //! | `unsteered` | no selection |
+//! | `spread` | the choice among the live listeners, the same in both programs |
+//! | `probe_rule` | how a probe reaches the listener that it is for |
+//! | `leaving`, `closing` | the listeners that leave, and what closing one takes |
 //! | `fence` | waits until no packet is under way by a former selection |
 
 pub mod cbpf;
 pub(super) mod choice;
+mod closing;
+mod ebpf;
 pub(super) mod fence;
+mod leaving;
+pub mod probe_rule;
+pub mod spread;
 mod unsteered;
 
 use std::collections::BTreeMap;
@@ -31,7 +41,6 @@ use std::net::SocketAddr;
 
 use super::listeners::Listeners;
 use crate::fleet::{Endpoint, ListenerId};
-pub(super) use cbpf::PROBE_HOPS;
 use fence::Fences;
 
 /// The listeners that new connections go to, each with its weight.
@@ -59,7 +68,7 @@ pub(super) trait Backend: Debug {
     /// The listener that a connection from this source is given now; none where that is not known.
     fn chosen(&self, endpoint: &Endpoint, source: SocketAddr) -> Option<ListenerId>;
 
-    /// The source ports of this host from which a [probe](super::workers::probe) with [`PROBE_HOPS`]
+    /// The source ports of this host from which a [probe](super::workers::probe) with [`PROBE_HOPS`](probe_rule::PROBE_HOPS)
     /// reaches this listener, live or not; 0 stands for any. None where the listener cannot be told from
     /// the others of its group.
     fn probe_ports(&self, listeners: &Listeners, id: ListenerId) -> Vec<u16>;
@@ -69,6 +78,7 @@ pub(super) trait Backend: Debug {
 pub(super) fn backend(steering: crate::config::Steering) -> Box<dyn Backend> {
     use crate::config::Steering;
     match steering {
+        Steering::Ebpf => Box::<ebpf::Ebpf>::default(),
         Steering::Auto | Steering::Cbpf => Box::<cbpf::Cbpf>::default(),
         Steering::None => Box::<unsteered::Unsteered>::default(),
     }

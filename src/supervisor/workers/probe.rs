@@ -23,7 +23,8 @@ use super::http_question::Question;
 use crate::fleet::{Endpoint, Event, ListenerId, Probe, ProbeKind, WorkerId};
 use crate::supervisor::listeners::Listeners;
 use crate::supervisor::sources::Sources;
-use crate::supervisor::steering::{Backend, PROBE_HOPS};
+use crate::supervisor::steering::Backend;
+use crate::supervisor::steering::probe_rule::PROBE_HOPS;
 use crate::sys::{diag, listener, procfs, usage};
 use crate::wire::diag::TcpState;
 

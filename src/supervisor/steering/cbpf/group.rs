@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use log::{debug, error, warn};
+use log::{debug, error};
 
 use super::layout::Layout;
-use super::leaving::Leaving;
 use super::program::{NoTarget, compile};
-use super::spread::{Target, choose};
 use crate::fleet::{Endpoint, ListenerId};
 use crate::supervisor::listeners::Listeners;
 use crate::supervisor::steering::Live;
-use crate::sys::{diag, listener, steering};
-use crate::wire::diag::States;
+use crate::supervisor::steering::closing::listening_at;
+use crate::supervisor::steering::leaving::Leaving;
+use crate::supervisor::steering::spread::{Target, choose};
+use crate::sys::{listener, steering};
 
 /// The listener that gets everything before any is live.
 const FIRST: Target = Target {
@@ -176,17 +176,6 @@ impl Group {
         for id in left {
             self.live.remove(id);
             self.retired.remove(id);
-        }
-    }
-}
-
-/// The inodes of all that listens on the endpoint's port.
-pub(super) fn listening_at(endpoint: &Endpoint) -> BTreeSet<u64> {
-    match diag::connections(endpoint.address.port(), States::LISTENING) {
-        Ok(listening) => listening.iter().map(|socket| socket.inode).collect(),
-        Err(error) => {
-            warn!("{endpoint}: cannot list its listeners: {error}");
-            BTreeSet::new()
         }
     }
 }

@@ -28,8 +28,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Target;
 use crate::fleet::ListenerId;
+use crate::supervisor::steering::spread::Target;
 
 /// The listeners that are live, each with its weight. A listener without a weight (0) is not live.
 type Live = BTreeMap<ListenerId, u32>;

@@ -14,31 +14,29 @@
 //! and an index out of range sends them to any member. So a program names an index only if it is right
 //! in every state that the group may be in.
 //!
-//! `layout`, `program`, `spread` and `instruction` are pure. [`compile`] and [`choose`] are two forms of
-//! one decision; an interpreter of the program, and the kernel itself, are held against it by the tests.
-//! `group`, `leaving` and `removal` perform.
+//! `layout`, `program` and `instruction` are pure. [`compile`] and [`choose`](super::spread::choose) are two
+//! forms of one decision; an interpreter of the program, and the kernel itself, are held against it by the
+//! tests. `group` and `removal` perform.
 
 mod group;
 mod instruction;
 #[cfg(test)]
 mod interpreter;
 mod layout;
-mod leaving;
 mod program;
 mod removal;
-mod spread;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::fence::Fences;
+use super::probe_rule::probe_ports;
 use super::{Backend, Live};
 use crate::fleet::{Endpoint, ListenerId};
 use crate::supervisor::listeners::Listeners;
 use group::Group;
 pub use layout::{Layout, Removal};
-pub use program::{NoTarget, PROBE_HOPS, Program, compile, probe_ports};
-pub use spread::{Target, choose};
+pub use program::{NoTarget, Program, compile};
 
 /// A program on each endpoint's group.
 #[derive(Debug, Default)]

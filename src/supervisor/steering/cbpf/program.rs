@@ -4,12 +4,8 @@
 //! taken apart (`X` becomes the hash of all but the last 32 bits of the address); the hash; the choice
 //! among the runs.
 //!
-//! A probe is a SYN from this host ([`PROBE_HOPS`]) whose source port names an index: it reaches a given
-//! listener through the shared port, also one that gets no connections yet. The rule is part of every
-//! program, so a probe needs no program of its own, and there can be any number at a time. No other
-//! client is mistaken for a probe: the kernel drops a SYN with a loopback source that comes from elsewhere
-//! (with `route_localnet=1` it does not, but then the answer stays here, and no connection comes of it),
-//! and nobody limits a connection to his own host to one hop by accident.
+//! The rule for probes is that of [`probe_rule`](crate::supervisor::steering::probe_rule), with indexes for
+//! numbers.
 //!
 //! The hazard: when an instruction cannot be executed, a program answers 0, and 0 may be a listener that
 //! nobody accepts from. What could abort it is a load outside of the packet: the data of a reuseport
@@ -18,7 +14,8 @@
 //! IP packet with a TCP header has bytes.
 
 use super::instruction::{self as op, NETWORK_HEADER};
-use super::spread::{MULTIPLIER, Run, SHIFT, Spread, Target};
+use crate::supervisor::steering::probe_rule::{PROBE_HOPS, PROBED};
+use crate::supervisor::steering::spread::{MULTIPLIER, Run, SHIFT, Spread, Target};
 use crate::sys::steering::Instruction;
 
 /// A program for a group of listeners; its answer is an index of the group.
@@ -35,25 +32,6 @@ impl Program {
 /// Why there is no program: no target has a weight. The program that is attached stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NoTarget;
-
-/// The time to live (`IP_TTL`, ip(7)) or hop limit (`IPV6_UNICAST_HOPS`, ipv6(7)) of a probe, whose source
-/// is a loopback address: 127.0.0.0/8 or `::1`.
-pub const PROBE_HOPS: u32 = 1;
-
-/// So many indexes can be probed: those of two generations of the most workers that there can be.
-const PROBED_INDEXES: u32 = 1 << 13;
-
-/// Ports below are not for everybody to bind (`net.ipv4.ip_unprivileged_port_start`).
-const LOWEST_PORT: u32 = 1024;
-
-/// The source ports from which a probe reaches the listener at an index; none for one that is too high.
-pub fn probe_ports(index: u32) -> impl Iterator<Item = u16> {
-    let all = (0..8).map(move |turn| index.checked_add(turn * PROBED_INDEXES));
-    all.filter_map(move |port| {
-        let port = port.filter(|port| index < PROBED_INDEXES && *port >= LOWEST_PORT)?;
-        u16::try_from(port).ok()
-    })
-}
 
 const IPV4_TIME_TO_LIVE: u32 = NETWORK_HEADER + 8;
 const IPV6_HOP_LIMIT: u32 = NETWORK_HEADER + 7;
@@ -161,7 +139,7 @@ fn absorb() -> [Instruction; 6] {
 fn probe(conditions: &[(u16, u32, u32)], port: u32) -> Vec<Instruction> {
     let mut block = vec![
         op::plain(op::LOAD_HALF, port),
-        op::plain(op::AND, PROBED_INDEXES - 1),
+        op::plain(op::AND, PROBED - 1),
         op::plain(op::RETURN_A, 0),
     ];
     for (load, offset, value) in conditions.iter().rev() {
@@ -217,7 +195,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::super::interpreter::{run, validate};
     use super::*;
-    use crate::supervisor::steering::cbpf::choose;
+    use crate::supervisor::steering::probe_rule::probe_ports;
+    use crate::supervisor::steering::spread::choose;
     use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
     use proptest::prelude::*;
 
@@ -272,7 +251,7 @@ mod tests {
 
         #[test]
         fn a_probe_reaches_the_index_that_its_port_names(
-            targets in targets(), source in loopback(), index in 0..PROBED_INDEXES, hops: u8,
+            targets in targets(), source in loopback(), index in 0..PROBED, hops: u8,
         ) {
             prop_assume!(targets.iter().any(|target| target.weight > 0));
             let program = compile(&targets).unwrap();
@@ -286,12 +265,6 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn an_index_that_no_port_names_cannot_be_probed() {
-        assert_eq!(probe_ports(PROBED_INDEXES).count(), 0);
-        assert_eq!(probe_ports(u32::MAX).count(), 0);
     }
 
     #[test]

@@ -6,9 +6,7 @@
 //! last index, and several that must go); then those that leave wait, empty and without new connections,
 //! until another listener has joined.
 //!
-//! A listener that is being closed leaves its group a moment before it leaves the kernel's table of
-//! listeners. A SYN that meets it in between is answered by a socket that is about to go. So it is hidden
-//! first, from every look-up, and a fence makes sure that none is still under way that began before.
+//! A listener is hidden before it is closed ([`closing`](crate::supervisor::steering::closing)).
 //!
 //! All that leave together leave under one list, one plan and as few programs as there can be. When a
 //! thousand workers exit one by one, each listener alone would cost a look at the whole group; so a
@@ -19,14 +17,12 @@
 
 use std::collections::BTreeSet;
 
-use log::{debug, warn};
-
-use super::group::{Group, listening_at};
+use super::group::Group;
 use super::layout::Removal;
 use crate::fleet::ListenerId;
 use crate::supervisor::listeners::{Closed, Listeners};
+use crate::supervisor::steering::closing::{hide, leaked, report_leak};
 use crate::supervisor::steering::fence::Fences;
-use crate::sys::{listener, procfs, steering};
 
 /// A fence is requested only where at most this many retired listeners are there for each that leaves.
 const MAX_RETIRED_PER_LEAVING: usize = 2;
@@ -107,39 +103,6 @@ impl Group {
         if self.live.is_empty() {
             return Vec::new();
         }
-        let present = listening_at(&self.endpoint);
-        let is_there = |closed: &&Closed| present.contains(&closed.inode);
-        closed.iter().filter(is_there).copied().collect()
+        leaked(&self.endpoint, closed)
     }
-}
-
-/// Hides a listener from look-ups. A hidden listener cannot answer: one that still has handshakes stays
-/// as it is.
-fn hide(listeners: &Listeners, id: ListenerId) -> bool {
-    let Some(socket) = listeners.socket(id) else {
-        return false;
-    };
-    let is_empty = listener::accept_queue_len(&socket).is_ok_and(|(waiting, _)| waiting == 0);
-    if !is_empty {
-        return false;
-    }
-    let hidden = steering::hide(&socket);
-    if let Err(error) = &hidden {
-        debug!("cannot hide a listener before it is closed: {error}");
-    }
-    hidden.is_ok()
-}
-
-fn report_leak(closed: &Closed) {
-    if closed.is_drained_by_rescuer {
-        return;
-    }
-    let holder = procfs::holder_of(closed.inode).map_or_else(
-        || "another process".to_owned(),
-        |(pid, name)| format!("{name} (pid {pid})"),
-    );
-    warn!(
-        "{}: a listener that was closed is still held by {holder}; it gets no connections",
-        closed.endpoint
-    );
 }

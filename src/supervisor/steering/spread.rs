@@ -119,6 +119,26 @@ fn longest(mut runs: Vec<Run>) -> Vec<Run> {
     runs
 }
 
+/// A table of indexes, each as often as its share is, at most `most` in all: what the remainder of a hash
+/// by the table's length falls on is what [`choose`] says, as long as the weights themselves fit.
+pub(super) fn shares(targets: &[Target], most: usize) -> Vec<u32> {
+    let sorted = capped(targets);
+    let total: u64 = sorted.iter().map(|target| u64::from(target.weight)).sum();
+    let most = u64::try_from(most).unwrap_or(u64::MAX);
+    // In relation to the most that fit, but none gets nothing.
+    let share = |weight: u32| match total <= most {
+        true => u64::from(weight),
+        false => (u64::from(weight) * most / total).max(1),
+    };
+    let repeated = sorted.iter().flat_map(|target| {
+        let times = usize::try_from(share(target.weight)).unwrap_or(usize::MAX);
+        std::iter::repeat_n(target.index, times)
+    });
+    repeated
+        .take(usize::try_from(most).unwrap_or(usize::MAX))
+        .collect()
+}
+
 /// Adds 32 bits to a hash. `compile` emits the same steps.
 fn absorb(hash: u32, word: u32) -> u32 {
     let product = (hash ^ word).wrapping_mul(MULTIPLIER);
@@ -126,7 +146,7 @@ fn absorb(hash: u32, word: u32) -> u32 {
 }
 
 /// A word more at the end (0) mixes the port as well as what came before it.
-fn hash(address: IpAddr, port: u16) -> u32 {
+pub(super) fn hash(address: IpAddr, port: u16) -> u32 {
     let addressed = match address.to_canonical() {
         IpAddr::V4(v4) => absorb(0, v4.to_bits()),
         IpAddr::V6(v6) => words(v6.to_bits()).into_iter().fold(0, absorb),

@@ -1,0 +1,208 @@
+//! The program: it is the same for every group and never changes; what it reads from maps does.
+//!
+//! It runs for each SYN, in this order: the source's address and port are taken apart; a probe is answered;
+//! the hash; the choice. The rule for probes and the hash are those of the classic program
+//! ([`cbpf`](crate::supervisor::steering::cbpf)), with keys in place of indexes: a key is a listener's own
+//! for as long as it lives, whoever leaves the group.
+//!
+//! The hazard: a key whose listener is gone leads to nobody, and the kernel would then choose among all
+//! members of the group, those that must get nothing among them. So the program goes on to the next of the
+//! keys that it may choose, for [`TRIES`] keys.
+
+use super::assembler::{
+    Assembler, Label, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Register, STACK, When, Width,
+};
+use crate::supervisor::steering::probe_rule::{PROBE_HOPS, PROBED};
+use crate::supervisor::steering::spread::{MULTIPLIER, SHIFT};
+use crate::sys::bpf::Instruction;
+
+/// How many keys a bank has room for.
+pub(super) const MAX_CHOICES: u32 = 8192;
+
+/// How many keys are tried, one after the other, before the choice is left to the kernel.
+pub(super) const TRIES: u32 = 16;
+
+/// The maps, by their descriptors.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Maps {
+    /// Listeners by key.
+    pub(super) sockets: i32,
+    /// One value: the number of the bank to choose from.
+    pub(super) current: i32,
+    /// Banks: a count, and as many keys as there is room for.
+    pub(super) banks: i32,
+}
+
+/// Functions of the kernel, as `linux/bpf.h` numbers them.
+pub(super) const MAP_LOOKUP: i32 = 1;
+pub(super) const LOAD_BYTES_RELATIVE: i32 = 68;
+pub(super) const SELECT_REUSEPORT: i32 = 82;
+
+/// `BPF_HDR_START_NET`: offsets count from the network header.
+const FROM_NETWORK_HEADER: i32 = 1;
+/// `SK_PASS`: the socket that was selected gets the connection; if none was, the kernel chooses.
+const PASS: i32 = 1;
+
+// What is where on the stack.
+const HEADER: i16 = -64;
+const KEY: i16 = -8;
+
+/// As much of a packet as is looked at. Every IPv4 packet with a TCP header has as many bytes, and every
+/// IPv6 packet.
+const IPV4_LEN: i32 = 24;
+const IPV6_LEN: i32 = 44;
+
+/// The program for these maps.
+pub(super) fn program(maps: Maps) -> Vec<Instruction> {
+    let mut out = Assembler::default();
+    let (choice, pass) = (out.label(), out.label());
+    out.copy(R6, R1);
+    // The hash of nothing, where there is nothing to read.
+    out.set(R7, 0);
+    source(&mut out, maps, choice, pass);
+    out.place(choice);
+    choose(&mut out, maps, pass);
+    out.place(pass);
+    out.set(R0, PASS);
+    out.exit();
+    out.finish()
+}
+
+/// `R7` becomes the hash of the source. The version is asked of each packet, because a group on `[::]` for
+/// both families sees the headers of both.
+fn source(out: &mut Assembler, maps: Maps, choice: Label, pass: Label) {
+    let v6 = out.label();
+    read_header(out, IPV4_LEN, choice);
+    out.load(Width::Byte, R1, STACK, HEADER);
+    out.shift_right(R1, 4);
+    out.jump_if(R1, When::Equal, 6, v6);
+    let conditions = [(Width::Byte, 8, PROBE_HOPS), (Width::Byte, 12, 127)];
+    probe(out, maps, &conditions, 20, choice, pass);
+    absorb_header(out, &[12], 20);
+    out.jump(choice);
+    out.place(v6);
+    read_header(out, IPV6_LEN, choice);
+    let conditions = [
+        (Width::Byte, 7, PROBE_HOPS),
+        (Width::Word, 8, 0),
+        (Width::Word, 12, 0),
+        (Width::Word, 16, 0),
+        (Width::Word, 20, 1),
+    ];
+    probe(out, maps, &conditions, 40, choice, pass);
+    absorb_header(out, &[8, 12, 16, 20], 40);
+}
+
+/// Copies so many bytes from the network header on to the stack.
+fn read_header(out: &mut Assembler, len: i32, otherwise: Label) {
+    out.copy(R1, R6);
+    out.set(R2, 0);
+    out.copy(R3, STACK);
+    out.add(R3, i32::from(HEADER));
+    out.set(R4, len);
+    out.set(R5, FROM_NETWORK_HEADER);
+    out.call(LOAD_BYTES_RELATIVE);
+    out.jump_if(R0, When::NotEqual, 0, otherwise);
+}
+
+/// `R1` becomes a number of the header.
+fn read(out: &mut Assembler, width: Width, offset: i16) {
+    out.load(width, R1, STACK, HEADER + offset);
+    match width {
+        Width::Byte => {}
+        Width::Half => out.from_network(R1, 16),
+        Width::Word => out.from_network(R1, 32),
+    }
+}
+
+/// Gives a packet that meets all conditions (a width, an offset, the value) to the listener whose key its
+/// source port names. Where there is none, it is a connection like any other.
+fn probe(
+    out: &mut Assembler,
+    maps: Maps,
+    conditions: &[(Width, i16, u32)],
+    port: i16,
+    choice: Label,
+    pass: Label,
+) {
+    let no_probe = out.label();
+    for &(width, offset, value) in conditions {
+        read(out, width, offset);
+        out.jump_if(R1, When::NotEqual, value.cast_signed(), no_probe);
+    }
+    read(out, Width::Half, port);
+    out.and(R1, PROBED.cast_signed() - 1);
+    out.store_word(STACK, KEY, R1);
+    select(out, maps, pass);
+    out.jump(choice);
+    out.place(no_probe);
+}
+
+/// Adds words of the header, the port and a word more to the hash.
+fn absorb_header(out: &mut Assembler, words: &[i16], port: i16) {
+    for &offset in words {
+        read(out, Width::Word, offset);
+        absorb(out, R1);
+    }
+    read(out, Width::Half, port);
+    absorb(out, R1);
+    out.set(R1, 0);
+    absorb(out, R1);
+}
+
+/// Adds 32 bits to the hash in `R7`.
+fn absorb(out: &mut Assembler, word: Register) {
+    out.xor_register(R7, word);
+    out.multiply(R7, MULTIPLIER);
+    out.copy_low(R2, R7);
+    out.shift_right(R2, SHIFT.cast_signed());
+    out.xor_register(R7, R2);
+}
+
+/// Selects the listener with the key that is on the stack; goes on where there is none.
+fn select(out: &mut Assembler, maps: Maps, selected: Label) {
+    out.copy(R1, R6);
+    out.map(R2, maps.sockets);
+    out.copy(R3, STACK);
+    out.add(R3, i32::from(KEY));
+    out.set(R4, 0);
+    out.call(SELECT_REUSEPORT);
+    out.jump_if(R0, When::Equal, 0, selected);
+}
+
+/// `R0` becomes the address of a map's value whose key is on the stack.
+fn look_up(out: &mut Assembler, map: i32, otherwise: Label) {
+    out.map(R1, map);
+    out.copy(R2, STACK);
+    out.add(R2, i32::from(KEY));
+    out.call(MAP_LOOKUP);
+    out.jump_if(R0, When::Equal, 0, otherwise);
+}
+
+/// Selects the listener that the hash in `R7` falls on, or one of those that follow it.
+fn choose(out: &mut Assembler, maps: Maps, pass: Label) {
+    out.store_word_constant(STACK, KEY, 0);
+    look_up(out, maps.current, pass);
+    out.load(Width::Word, R1, R0, 0);
+    out.store_word(STACK, KEY, R1);
+    look_up(out, maps.banks, pass);
+    out.copy(R8, R0);
+    out.load(Width::Word, R9, R8, 0);
+    out.jump_if(R9, When::Equal, 0, pass);
+    out.remainder_register(R7, R9);
+    for _ in 0..TRIES {
+        let in_range = out.label();
+        // Never so; but the kernel's verifier wants to see it.
+        out.jump_if(R7, When::AtLeast, MAX_CHOICES.cast_signed(), pass);
+        out.copy(R1, R7);
+        out.shift_left(R1, 2);
+        out.add_register(R1, R8);
+        out.load(Width::Word, R1, R1, 4);
+        out.store_word(STACK, KEY, R1);
+        select(out, maps, pass);
+        out.add(R7, 1);
+        out.jump_if_register(R7, When::Below, R9, in_range);
+        out.set(R7, 0);
+        out.place(in_range);
+    }
+}
