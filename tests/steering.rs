@@ -9,8 +9,9 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::fstat;
 use reuseport_run::fleet::ListenerId;
 use reuseport_run::supervisor::steering::cbpf::{Layout, Removal, compile};
+use reuseport_run::supervisor::steering::ebpf::{GroupMaps, Keys, MAX_CHOICES, MAX_LISTENERS};
 use reuseport_run::supervisor::steering::probe_rule::{PROBE_HOPS, probe_ports};
-use reuseport_run::supervisor::steering::spread::{Target, choose};
+use reuseport_run::supervisor::steering::spread::{Target, choose, shares};
 use reuseport_run::sys::steering::{AttachError, attach, fence, hide};
 use socket2::{Domain, SockRef, Socket, Type};
 use std::collections::{BTreeMap, BTreeSet};
@@ -274,27 +275,143 @@ impl Load {
     }
 }
 
+/// Each way of steering that this machine has.
+fn ways() -> Vec<Way> {
+    let mut ways = vec![Way::Cbpf];
+    match GroupMaps::create() {
+        Ok(_) => ways.push(Way::Ebpf),
+        Err(error) => _ = writeln!(io::stderr(), "skipped: the part with eBPF: {error}"),
+    }
+    ways
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Cbpf,
+    Ebpf,
+}
+
+/// What a backend believes of a group.
+enum Belief {
+    /// Indexes.
+    Cbpf(Layout),
+    /// Keys.
+    Ebpf(Keys, Box<GroupMaps>),
+}
+
+impl Belief {
+    fn new(way: Way) -> Self {
+        match way {
+            Way::Cbpf => Self::Cbpf(Layout::default()),
+            Way::Ebpf => {
+                let maps = GroupMaps::create().unwrap();
+                Self::Ebpf(Keys::new(MAX_LISTENERS), Box::new(maps))
+            }
+        }
+    }
+
+    fn joined(&mut self, id: ListenerId, listener: &TcpListener) {
+        match self {
+            Self::Cbpf(layout) => layout.joined(id),
+            Self::Ebpf(keys, maps) => {
+                if keys.is_empty() {
+                    maps.attach(listener).unwrap();
+                }
+                maps.put(keys.add(id).unwrap(), listener).unwrap();
+            }
+        }
+    }
+
+    fn members(&self) -> Vec<ListenerId> {
+        match self {
+            Self::Cbpf(layout) => layout.members().collect(),
+            Self::Ebpf(keys, _) => keys.listeners().collect(),
+        }
+    }
+
+    /// The number by which the program knows a listener.
+    fn number_of(&self, id: ListenerId) -> Option<u32> {
+        match self {
+            Self::Cbpf(layout) => layout.index_of(id),
+            Self::Ebpf(keys, _) => keys.of(id),
+        }
+    }
+
+    fn listener_at(&self, number: u32) -> Option<ListenerId> {
+        match self {
+            Self::Cbpf(layout) => layout.listener_at(number),
+            Self::Ebpf(keys, _) => keys.listener(number),
+        }
+    }
+
+    fn targets(&self, live: &BTreeMap<ListenerId, u32>) -> Vec<Target> {
+        match self {
+            Self::Cbpf(layout) => layout.targets(live),
+            Self::Ebpf(keys, _) => live
+                .iter()
+                .filter_map(|(id, weight)| {
+                    let index = keys.of(*id)?;
+                    Some(Target {
+                        index,
+                        weight: *weight,
+                    })
+                })
+                .collect(),
+        }
+    }
+
+    fn choose_from(&mut self, targets: &[Target], member: &TcpListener) {
+        match self {
+            Self::Cbpf(_) => attach(member, compile(targets).unwrap().instructions()).unwrap(),
+            Self::Ebpf(_, maps) => {
+                let most = usize::try_from(MAX_CHOICES).unwrap();
+                maps.choose_from(&shares(targets, most)).unwrap();
+            }
+        }
+    }
+
+    fn removal(&self, ids: &BTreeSet<ListenerId>, live: &BTreeMap<ListenerId, u32>) -> Removal {
+        match self {
+            Self::Cbpf(layout) => layout.removal(ids, live).unwrap(),
+            Self::Ebpf(..) => Removal {
+                listeners: ids.iter().copied().collect(),
+                before: self.targets(live),
+            },
+        }
+    }
+
+    fn left(&mut self, ids: &[ListenerId]) {
+        match self {
+            Self::Cbpf(layout) => layout.left(ids),
+            Self::Ebpf(keys, maps) => {
+                for key in ids.iter().filter_map(|id| keys.remove(*id)) {
+                    maps.take_out(key).unwrap();
+                }
+            }
+        }
+    }
+}
+
 /// A group, what is believed of it, and who is live.
 struct Rig {
     family: Family,
     port: u16,
     next: u64,
-    layout: Layout,
+    belief: Belief,
     live: BTreeMap<ListenerId, u32>,
     members: BTreeMap<ListenerId, Member>,
 }
 
 impl Rig {
-    /// With `n` listeners, all live; the program is attached from the first on.
-    fn new(family: Family, n: usize) -> Self {
-        let (layout, live, members) = (Layout::default(), BTreeMap::new(), BTreeMap::new());
+    /// With `n` listeners, all live; they are chosen from as soon as the first is there.
+    fn new(way: Way, family: Family, n: usize) -> Self {
         let mut rig = Self {
             family,
             port: 0,
             next: 0,
-            layout,
-            live,
-            members,
+            belief: Belief::new(way),
+            live: BTreeMap::new(),
+            members: BTreeMap::new(),
         };
         let first = rig.join();
         rig.flip(&[first]);
@@ -309,27 +426,24 @@ impl Rig {
         self.next += 1;
         let listener = listen(self.family, self.port);
         self.port = listener.local_addr().unwrap().port();
-        self.layout.joined(id);
+        self.belief.joined(id, &listener);
         self.members.insert(id, Member::new(listener, id));
         id
     }
 
     fn targets(&self) -> Vec<Target> {
-        self.layout.targets(&self.live)
+        self.belief.targets(&self.live)
     }
 
-    fn attach(&self, targets: &[Target]) {
-        let member = self
-            .layout
-            .members()
-            .find_map(|id| self.members.get(&id))
-            .unwrap();
-        attach(&member.listener, compile(targets).unwrap().instructions()).unwrap();
+    fn choose_from(&mut self, targets: &[Target]) {
+        let members = self.belief.members();
+        let member = members.iter().find_map(|id| self.members.get(id)).unwrap();
+        self.belief.choose_from(targets, &member.listener);
     }
 
     fn flip(&mut self, live: &[ListenerId]) {
         self.live = live.iter().map(|id| (*id, 1)).collect();
-        self.attach(&self.targets());
+        self.choose_from(&self.targets());
         fence().unwrap();
     }
 
@@ -343,7 +457,7 @@ impl Rig {
         for from in (0..rounds).flat_map(|_| self.family.clients()) {
             let (id, source) = ask(from, self.port).unwrap();
             let index = choose(&self.targets(), source.ip(), source.port()).unwrap();
-            if let Some(expected) = self.layout.listener_at(index) {
+            if let Some(expected) = self.belief.listener_at(index) {
                 assert_eq!(id, expected, "{source} at {index}");
             }
             assert!(self.live.contains_key(&id), "{id:?} of {:?}", self.live);
@@ -386,15 +500,15 @@ impl Rig {
             hide(listener).unwrap();
         }
         fence().unwrap();
-        let Removal { listeners, before } = self.layout.removal(&ids, &self.live).unwrap();
-        self.attach(&before);
+        let Removal { listeners, before } = self.belief.removal(&ids, &self.live);
+        self.choose_from(&before);
         for id in listeners {
             let listener = leaving.remove(&id).unwrap();
             assert_eq!(references(&listener), 1, "{id:?} got a connection");
             drop(listener);
-            self.layout.left(&[id]);
+            self.belief.left(&[id]);
         }
-        self.attach(&self.targets());
+        self.choose_from(&self.targets());
         leaving
     }
 }
@@ -433,9 +547,9 @@ fn orders(of: &[ListenerId]) -> Vec<Vec<ListenerId>> {
 }
 
 /// 24 reloads of four workers under load, the old ones leaving in another order each time, or together.
-fn reload_in_every_order(family: Family) {
+fn reload_in_every_order(way: Way, family: Family) {
     let started = Instant::now();
-    let mut rig = Rig::new(family, 4);
+    let mut rig = Rig::new(way, family, 4);
     let load = Load::new(family, rig.port);
     for turn in 0..24_usize {
         let old: Vec<_> = rig.members.keys().copied().collect();
@@ -455,7 +569,7 @@ fn reload_in_every_order(family: Family) {
     }
     let answers = load.end_without_failure();
     println!(
-        "{family:?}: {answers} connections in {:?}",
+        "{way:?}, {family:?}: {answers} connections in {:?}",
         started.elapsed()
     );
 }
@@ -463,27 +577,33 @@ fn reload_in_every_order(family: Family) {
 #[test]
 fn reloads_lose_nothing_over_ipv4() {
     in_own_network("reloads_lose_nothing_over_ipv4", || {
-        reload_in_every_order(Family::V4)
+        for way in ways() {
+            reload_in_every_order(way, Family::V4);
+        }
     });
 }
 
 #[test]
 fn reloads_lose_nothing_over_ipv6() {
     in_own_network("reloads_lose_nothing_over_ipv6", || {
-        reload_in_every_order(Family::V6)
+        for way in ways() {
+            reload_in_every_order(way, Family::V6);
+        }
     });
 }
 
 #[test]
 fn reloads_lose_nothing_over_both() {
     in_own_network("reloads_lose_nothing_over_both", || {
-        reload_in_every_order(Family::Both)
+        for way in ways() {
+            reload_in_every_order(way, Family::Both);
+        }
     });
 }
 
 /// Each close is that of the listener which a SYN's search finds first, over IPv6.
-fn replace_a_single_worker(family: Family) {
-    let mut rig = Rig::new(family, 1);
+fn replace_a_single_worker(way: Way, family: Family) {
+    let mut rig = Rig::new(way, family, 1);
     let load = Load::new(family, rig.port);
     for _ in 0..60 {
         let old: Vec<_> = rig.members.keys().copied().collect();
@@ -498,14 +618,18 @@ fn replace_a_single_worker(family: Family) {
 #[test]
 fn a_single_worker_is_replaced_without_loss_over_ipv4() {
     in_own_network("a_single_worker_is_replaced_without_loss_over_ipv4", || {
-        replace_a_single_worker(Family::V4);
+        for way in ways() {
+            replace_a_single_worker(way, Family::V4);
+        }
     });
 }
 
 #[test]
 fn a_single_worker_is_replaced_without_loss_over_both() {
     in_own_network("a_single_worker_is_replaced_without_loss_over_both", || {
-        replace_a_single_worker(Family::Both);
+        for way in ways() {
+            replace_a_single_worker(way, Family::Both);
+        }
     });
 }
 
@@ -513,25 +637,29 @@ fn a_single_worker_is_replaced_without_loss_over_both() {
 #[test]
 fn a_new_worker_is_taken_back_without_loss() {
     in_own_network("a_new_worker_is_taken_back_without_loss", || {
-        let mut rig = Rig::new(Family::V4, 2);
-        let load = Load::new(Family::V4, rig.port);
-        for _ in 0..200 {
-            let new = rig.join();
-            rig.take_out(&[new]);
-            load.answer(5);
+        for way in ways() {
+            let mut rig = Rig::new(way, Family::V4, 2);
+            let load = Load::new(Family::V4, rig.port);
+            for _ in 0..200 {
+                let new = rig.join();
+                rig.take_out(&[new]);
+                load.answer(5);
+            }
+            load.end_without_failure();
         }
-        load.end_without_failure();
     });
 }
 
 #[test]
 fn the_kernel_chooses_as_choose_does() {
     in_own_network("the_kernel_chooses_as_choose_does", || {
-        for family in [Family::V4, Family::V6, Family::Both] {
-            let mut rig = Rig::new(family, 7);
-            assert_eq!(rig.assert_chosen(60).len(), 7);
-            rig.flip(&[1, 2, 5].map(ListenerId));
-            assert_eq!(rig.assert_chosen(30).len(), 3);
+        for way in ways() {
+            for family in [Family::V4, Family::V6, Family::Both] {
+                let mut rig = Rig::new(way, family, 7);
+                assert_eq!(rig.assert_chosen(60).len(), 7);
+                rig.flip(&[1, 2, 5].map(ListenerId));
+                assert_eq!(rig.assert_chosen(30).len(), 3);
+            }
         }
     });
 }
@@ -539,30 +667,34 @@ fn the_kernel_chooses_as_choose_does() {
 #[test]
 fn weights_are_shares_of_the_connections() {
     in_own_network("weights_are_shares_of_the_connections", || {
-        let mut rig = Rig::new(Family::V4, 2);
-        rig.live = [(ListenerId(0), 1), (ListenerId(1), 3)].into();
-        rig.attach(&rig.targets());
-        fence().unwrap();
-        let counts = rig.assert_chosen(100);
-        // 800 connections: 600 and six standard deviations of 12.
-        assert!((527..=673).contains(&counts[&ListenerId(1)]), "{counts:?}");
+        for way in ways() {
+            let mut rig = Rig::new(way, Family::V4, 2);
+            rig.live = [(ListenerId(0), 1), (ListenerId(1), 3)].into();
+            rig.choose_from(&rig.targets());
+            fence().unwrap();
+            let counts = rig.assert_chosen(100);
+            // 800 connections: 600 and six standard deviations of 12.
+            assert!((527..=673).contains(&counts[&ListenerId(1)]), "{counts:?}");
+        }
     });
 }
 
 #[test]
 fn a_probe_reaches_one_worker_before_the_flip() {
     in_own_network("a_probe_reaches_one_worker_before_the_flip", || {
-        for family in [Family::V4, Family::V6, Family::Both] {
-            let mut rig = Rig::new(family, 3);
-            let new: Vec<_> = (0..3).map(|_| rig.join()).collect();
-            for id in new {
-                for from in family.clients() {
-                    assert_eq!(probe(&rig, from, id, PROBE_HOPS), id);
-                    // A client that happens to have this port is no probe.
-                    assert!(rig.live.contains_key(&probe(&rig, from, id, 64)));
+        for way in ways() {
+            for family in [Family::V4, Family::V6, Family::Both] {
+                let mut rig = Rig::new(way, family, 3);
+                let new: Vec<_> = (0..3).map(|_| rig.join()).collect();
+                for id in new {
+                    for from in family.clients() {
+                        assert_eq!(probe(&rig, from, id, PROBE_HOPS), id);
+                        // A client that happens to have this port is no probe.
+                        assert!(rig.live.contains_key(&probe(&rig, from, id, 64)));
+                    }
                 }
+                rig.assert_chosen(5);
             }
-            rig.assert_chosen(5);
         }
     });
 }
@@ -575,7 +707,7 @@ fn probe(rig: &Rig, from: IpAddr, id: ListenerId, hops: u32) -> ListenerId {
         IpAddr::V4(_) => socket.set_ttl_v4(hops).unwrap(),
         IpAddr::V6(_) => socket.set_unicast_hops_v6(hops).unwrap(),
     }
-    let mut ports = probe_ports(rig.layout.index_of(id).unwrap());
+    let mut ports = probe_ports(rig.belief.number_of(id).unwrap());
     let is_free = |port: &u16| socket.bind(&SocketAddr::new(from, *port).into()).is_ok();
     ports.find(is_free).unwrap();
     ask_with(socket, rig.port).unwrap().0
@@ -636,14 +768,16 @@ fn a_probe_reaches_a_listener_of_any_address_of_this_host() {
 #[test]
 fn a_stranger_in_the_group_gets_nothing() {
     in_own_network("a_stranger_in_the_group_gets_nothing", || {
-        let rig = Rig::new(Family::V4, 2);
-        let stranger = listen(Family::V4, rig.port);
-        rig.assert_chosen(50);
-        assert_eq!(references(&stranger), 1);
-        assert_eq!(
-            stranger.accept().unwrap_err().kind(),
-            io::ErrorKind::WouldBlock
-        );
+        for way in ways() {
+            let rig = Rig::new(way, Family::V4, 2);
+            let stranger = listen(Family::V4, rig.port);
+            rig.assert_chosen(50);
+            assert_eq!(references(&stranger), 1);
+            assert_eq!(
+                stranger.accept().unwrap_err().kind(),
+                io::ErrorKind::WouldBlock
+            );
+        }
     });
 }
 
@@ -651,7 +785,7 @@ fn a_stranger_in_the_group_gets_nothing() {
 fn listeners_that_left_unseen_are_made_up_for() {
     in_own_network("listeners_that_left_unseen_are_made_up_for", || {
         for gone in orders(&[0, 2].map(ListenerId)) {
-            let mut rig = Rig::new(Family::Both, 8);
+            let mut rig = Rig::new(Way::Cbpf, Family::Both, 8);
             rig.flip(&[4, 5, 6, 7].map(ListenerId));
             for id in &gone {
                 let listener = &rig.members[id].listener;
@@ -660,7 +794,7 @@ fn listeners_that_left_unseen_are_made_up_for() {
                     .unwrap();
             }
             // Said in one order, whatever the order was.
-            rig.layout.left(&[0, 2].map(ListenerId));
+            rig.belief.left(&[0, 2].map(ListenerId));
             rig.flip(&[4, 5, 6, 7].map(ListenerId));
             assert_eq!(rig.assert_chosen(20).len(), 4);
             rig.flip(&[4, 5, 6].map(ListenerId));
@@ -676,17 +810,52 @@ fn listeners_that_left_unseen_are_made_up_for() {
     });
 }
 
+/// Nobody has taken its key back yet: the program itself must not leave the choice to the kernel.
+#[test]
+fn a_key_without_a_listener_leads_to_another_live_one() {
+    in_own_network("a_key_without_a_listener_leads_to_another_live_one", || {
+        for way in ways() {
+            if matches!(way, Way::Cbpf) {
+                continue;
+            }
+            for family in [Family::V4, Family::V6, Family::Both] {
+                let mut rig = Rig::new(way, family, 8);
+                rig.flip(&[1, 3, 4, 6].map(ListenerId));
+                for id in [3, 4].map(ListenerId) {
+                    let listener = SockRef::from(&rig.members[&id].listener);
+                    listener.shutdown(std::net::Shutdown::Read).unwrap();
+                }
+                let live = [1, 6].map(ListenerId);
+                for from in (0..30).flat_map(|_| family.clients()) {
+                    let (id, source) = ask(from, rig.port).unwrap();
+                    assert!(live.contains(&id), "{family:?} {source}: {id:?}");
+                }
+                // One that listens again is in its group again, at its key.
+                let again = &rig.members[&ListenerId(3)].listener;
+                SockRef::from(again).listen(64).unwrap();
+                rig.belief.joined(ListenerId(3), again);
+                rig.live.remove(&ListenerId(4));
+                rig.choose_from(&rig.targets());
+                fence().unwrap();
+                assert_eq!(rig.assert_chosen(40).len(), 3);
+            }
+        }
+    });
+}
+
 #[test]
 fn a_hidden_listener_keeps_its_seat() {
     in_own_network("a_hidden_listener_keeps_its_seat", || {
-        for family in [Family::V4, Family::V6, Family::Both] {
-            let mut rig = Rig::new(family, 4);
-            rig.flip(&[0, 3].map(ListenerId));
-            hide(&rig.members[&ListenerId(1)].listener).unwrap();
-            assert_eq!(rig.assert_chosen(20).len(), 2);
-            let new = rig.join();
-            rig.flip(&[3, new.0].map(ListenerId));
-            assert_eq!(rig.assert_chosen(20).len(), 2);
+        for way in ways() {
+            for family in [Family::V4, Family::V6, Family::Both] {
+                let mut rig = Rig::new(way, family, 4);
+                rig.flip(&[0, 3].map(ListenerId));
+                hide(&rig.members[&ListenerId(1)].listener).unwrap();
+                assert_eq!(rig.assert_chosen(20).len(), 2);
+                let new = rig.join();
+                rig.flip(&[3, new.0].map(ListenerId));
+                assert_eq!(rig.assert_chosen(20).len(), 2);
+            }
         }
     });
 }
@@ -694,12 +863,12 @@ fn a_hidden_listener_keeps_its_seat() {
 #[test]
 fn the_longest_program_is_taken() {
     in_own_network("the_longest_program_is_taken", || {
-        let rig = Rig::new(Family::V4, 1);
+        let mut rig = Rig::new(Way::Cbpf, Family::V4, 1);
         let scattered = (0..600).map(|i| Target {
             index: i * 2,
             weight: 1 << 20,
         });
-        rig.attach(&scattered.collect::<Vec<_>>());
+        rig.choose_from(&scattered.collect::<Vec<_>>());
     });
 }
 

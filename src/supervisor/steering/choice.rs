@@ -7,11 +7,11 @@
 
 use std::io;
 
-use log::{info, warn};
+use log::{debug, info, warn};
 
 use super::ebpf;
 use crate::config::Steering;
-use crate::sys::bpf::LoadError;
+use crate::sys::bpf::{self, LoadError};
 use crate::sys::kernel;
 
 /// What `--steering` comes to on this kernel; says why where that is not what it could be.
@@ -19,6 +19,9 @@ use crate::sys::kernel;
 /// # Errors
 /// `--steering ebpf` was asked for, and cannot be.
 pub(crate) fn chosen(wanted: Steering) -> Result<Steering, LoadError> {
+    if let Err(error) = bpf::keep_from_children() {
+        debug!("CAP_BPF is nothing that could be kept from workers: {error}");
+    }
     match wanted {
         Steering::Auto => Ok(best()),
         Steering::Ebpf => ebpf::attempt().map(|()| wanted),

@@ -28,7 +28,7 @@
 pub mod cbpf;
 pub(super) mod choice;
 mod closing;
-mod ebpf;
+pub mod ebpf;
 pub(super) mod fence;
 mod leaving;
 pub mod probe_rule;

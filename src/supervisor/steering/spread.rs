@@ -121,7 +121,7 @@ fn longest(mut runs: Vec<Run>) -> Vec<Run> {
 
 /// A table of indexes, each as often as its share is, at most `most` in all: what the remainder of a hash
 /// by the table's length falls on is what [`choose`] says, as long as the weights themselves fit.
-pub(super) fn shares(targets: &[Target], most: usize) -> Vec<u32> {
+pub fn shares(targets: &[Target], most: usize) -> Vec<u32> {
     let sorted = capped(targets);
     let total: u64 = sorted.iter().map(|target| u64::from(target.weight)).sum();
     let most = u64::try_from(most).unwrap_or(u64::MAX);

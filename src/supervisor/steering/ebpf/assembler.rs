@@ -45,7 +45,6 @@ impl Width {
 pub(super) enum When {
     Equal,
     NotEqual,
-    AtLeast,
     Below,
 }
 
@@ -54,7 +53,6 @@ impl When {
     fn bits(self) -> u8 {
         match self {
             Self::Equal => 0x10,
-            Self::AtLeast => 0x30,
             Self::NotEqual => 0x50,
             Self::Below => 0xa0,
         }
@@ -143,10 +141,6 @@ impl Assembler {
         self.push(ALU64 | 0x50, to.0, 0, value);
     }
 
-    pub(super) fn shift_left(&mut self, to: Register, bits: i32) {
-        self.push(ALU64 | 0x60, to.0, 0, bits);
-    }
-
     /// 32 bits.
     pub(super) fn shift_right(&mut self, to: Register, bits: i32) {
         self.push(ALU | 0x70, to.0, 0, bits);
@@ -168,7 +162,7 @@ impl Assembler {
     }
 
     /// From the order of the network to that of the machine; the rest of the register becomes 0.
-    pub(super) fn from_network(&mut self, register: Register, bits: i32) {
+    pub(super) fn host_order(&mut self, register: Register, bits: i32) {
         self.push(ALU | 0xd0 | FROM_REGISTER, register.0, 0, bits);
     }
 

@@ -7,7 +7,7 @@ use crate::fleet::ListenerId;
 /// The keys of one group's listeners. A key is not given again until all others have been: what still uses
 /// it by mistake meets nobody.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Keys {
+pub struct Keys {
     /// How many keys there are.
     capacity: u32,
     by_id: BTreeMap<ListenerId, u32>,
@@ -16,7 +16,8 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn new(capacity: u32) -> Self {
+    /// The keys from 0 on, all of them free.
+    pub fn new(capacity: u32) -> Self {
         Self {
             capacity,
             by_id: BTreeMap::new(),
@@ -26,7 +27,7 @@ impl Keys {
     }
 
     /// The key of a listener, a free one if it has none yet; none if all are taken.
-    pub(super) fn add(&mut self, id: ListenerId) -> Option<u32> {
+    pub fn add(&mut self, id: ListenerId) -> Option<u32> {
         if let Some(key) = self.of(id) {
             return Some(key);
         }
@@ -41,26 +42,29 @@ impl Keys {
     }
 
     /// Takes a listener's key back.
-    pub(super) fn remove(&mut self, id: ListenerId) -> Option<u32> {
+    pub fn remove(&mut self, id: ListenerId) -> Option<u32> {
         let key = self.by_id.remove(&id)?;
         self.by_key.remove(&key);
         Some(key)
     }
 
-    pub(super) fn of(&self, id: ListenerId) -> Option<u32> {
+    /// The key of a listener.
+    pub fn of(&self, id: ListenerId) -> Option<u32> {
         self.by_id.get(&id).copied()
     }
 
-    pub(super) fn listener(&self, key: u32) -> Option<ListenerId> {
+    /// The listener that has a key.
+    pub fn listener(&self, key: u32) -> Option<ListenerId> {
         self.by_key.get(&key).copied()
     }
 
     /// All listeners, in the order of their ids.
-    pub(super) fn listeners(&self) -> impl Iterator<Item = ListenerId> {
+    pub fn listeners(&self) -> impl Iterator<Item = ListenerId> {
         self.by_id.keys().copied()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether no key is taken.
+    pub fn is_empty(&self) -> bool {
         self.by_id.is_empty()
     }
 }

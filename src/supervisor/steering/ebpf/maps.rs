@@ -1,13 +1,13 @@
 //! The maps of one group, and the program that reads them.
 //!
 //! ```text
-//!  current ──► bank 0 │ bank 1 │ … bank 7        a count, and the keys to choose from
+//!  current ──► bank 0 │ bank 1 │ bank 2 │ bank 3      a count, and the keys to choose from
 //!                            │
-//!                            └──► sockets        the listeners, by key
+//!                            └──► sockets             the listeners, by key
 //! ```
-//! A flip writes a bank that is not read, and then its number into `current`: one word, so a packet meets the
-//! choice before or the choice after, and no mixture. A bank is written again after seven flips more; a
-//! packet takes microseconds.
+//! A flip writes a bank that is not read, and then where it begins into `current`: one word, so a packet
+//! meets the choice before or the choice after, and no mixture. A bank is written again after three flips
+//! more; a packet takes microseconds.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,18 +17,20 @@ use crate::supervisor::steering::probe_rule::PROBED;
 use crate::sys::bpf::{self, LoadError, Map};
 use crate::sys::steering::AttachError;
 
-const BANKS: u32 = 8;
+const BANKS: u32 = 4;
+const BANK_LEN: u32 = 1 + MAX_CHOICES;
 
 /// How many listeners a group can have at a time.
-pub(super) const MAX_LISTENERS: u32 = PROBED;
+pub const MAX_LISTENERS: u32 = PROBED;
 
+/// The maps and the program of one group. They go when this is dropped and the group has no member left.
 #[derive(Debug)]
-pub(super) struct GroupMaps {
+pub struct GroupMaps {
     sockets: Map,
     current: Map,
     banks: Map,
     program: OwnedFd,
-    /// The number in `current`.
+    /// Which bank is chosen from.
     bank: u32,
 }
 
@@ -37,10 +39,10 @@ impl GroupMaps {
     ///
     /// # Errors
     /// Those of bpf(2).
-    pub(super) fn create() -> Result<Self, LoadError> {
+    pub fn create() -> Result<Self, LoadError> {
         let sockets = Map::sockets(MAX_LISTENERS)?;
         let current = Map::array(4, 1)?;
-        let banks = Map::array(4 + 4 * MAX_CHOICES, BANKS)?;
+        let banks = Map::array(4, BANKS * BANK_LEN)?;
         let program = bpf::load(&program(Maps {
             sockets: sockets.number(),
             current: current.number(),
@@ -59,7 +61,7 @@ impl GroupMaps {
     ///
     /// # Errors
     /// See [`AttachError`].
-    pub(super) fn attach(&self, listener: &impl AsFd) -> Result<(), AttachError> {
+    pub fn attach(&self, listener: &impl AsFd) -> Result<(), AttachError> {
         bpf::attach(listener, &self.program)
     }
 
@@ -67,7 +69,7 @@ impl GroupMaps {
     ///
     /// # Errors
     /// Those of [`Map::store_socket`]; none if it has the key already.
-    pub(super) fn put(&self, key: u32, listener: &impl AsFd) -> io::Result<()> {
+    pub fn put(&self, key: u32, listener: &impl AsFd) -> io::Result<()> {
         // A listener that was shut down has left by itself. One that is still there cannot be put there again.
         self.sockets.remove(key)?;
         self.sockets.store_socket(key, listener)
@@ -77,28 +79,24 @@ impl GroupMaps {
     ///
     /// # Errors
     /// Those of [`Map::remove`].
-    pub(super) fn take_out(&self, key: u32) -> io::Result<()> {
+    pub fn take_out(&self, key: u32) -> io::Result<()> {
         self.sockets.remove(key)
     }
 
     /// Gives new connections to the listeners with these keys, at most [`MAX_CHOICES`].
     ///
     /// # Errors
-    /// Those of [`Map::store`]; then all stays as it was.
-    pub(super) fn choose_from(&mut self, keys: &[u32]) -> io::Result<()> {
+    /// Those of [`Map::store_words`]; then all stays as it was.
+    pub fn choose_from(&mut self, keys: &[u32]) -> io::Result<()> {
         let count = u32::try_from(keys.len())
             .unwrap_or(u32::MAX)
             .min(MAX_CHOICES);
-        let mut value = count.to_ne_bytes().to_vec();
-        value.extend(
-            keys.iter()
-                .take(count as usize)
-                .flat_map(|key| key.to_ne_bytes()),
-        );
-        value.resize(4 + 4 * MAX_CHOICES as usize, 0);
+        let words = [count].into_iter().chain(keys.iter().copied());
+        let words: Vec<u32> = words.take(1 + count as usize).collect();
         let bank = (self.bank + 1) % BANKS;
-        self.banks.store(bank, &value)?;
-        self.current.store(0, &bank.to_ne_bytes())?;
+        let first = bank * BANK_LEN;
+        self.banks.store_words(first, &words)?;
+        self.current.store_words(0, &[first])?;
         self.bank = bank;
         Ok(())
     }

@@ -19,6 +19,7 @@ mod maps;
 mod program;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::SocketAddr;
 
 use log::error;
@@ -29,8 +30,11 @@ use super::{Backend, Live};
 use crate::fleet::{Endpoint, ListenerId};
 use crate::supervisor::listeners::Listeners;
 use crate::sys::bpf::LoadError;
+pub use keys::Keys;
+pub use maps::{GroupMaps, MAX_LISTENERS};
+pub use program::{MAX_CHOICES, Maps, TRIES, program};
+
 use group::Group;
-use maps::GroupMaps;
 
 /// A program and its maps for each endpoint's group.
 #[derive(Debug, Default)]
@@ -50,18 +54,19 @@ pub(super) fn attempt() -> Result<(), LoadError> {
 
 impl Ebpf {
     fn group(&mut self, endpoint: Endpoint) -> Option<&mut Group> {
-        if !self.groups.contains_key(&endpoint) {
-            match Group::new(endpoint) {
-                Ok(group) => {
-                    self.groups.insert(endpoint, group);
+        match self.groups.entry(endpoint) {
+            Entry::Occupied(found) => Some(found.into_mut()),
+            Entry::Vacant(place) => match Group::new(endpoint) {
+                Ok(group) => Some(place.insert(group)),
+                Err(error) => {
+                    error!(
+                        "{endpoint}: {error}; new connections may reach workers that are being replaced (--steering \
+                         none avoids programs)"
+                    );
+                    None
                 }
-                Err(error) => error!(
-                    "{endpoint}: {error}; new connections may reach workers that are being replaced (--steering none \
-                     avoids programs)"
-                ),
-            }
+            },
         }
-        self.groups.get_mut(&endpoint)
     }
 
     fn group_of(&self, listeners: &Listeners, id: ListenerId) -> Option<&Group> {

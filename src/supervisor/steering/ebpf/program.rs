@@ -17,20 +17,20 @@ use crate::supervisor::steering::spread::{MULTIPLIER, SHIFT};
 use crate::sys::bpf::Instruction;
 
 /// How many keys a bank has room for.
-pub(super) const MAX_CHOICES: u32 = 8192;
+pub const MAX_CHOICES: u32 = 4096;
 
 /// How many keys are tried, one after the other, before the choice is left to the kernel.
-pub(super) const TRIES: u32 = 16;
+pub const TRIES: u32 = 16;
 
 /// The maps, by their descriptors.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Maps {
+pub struct Maps {
     /// Listeners by key.
-    pub(super) sockets: i32,
-    /// One value: the number of the bank to choose from.
-    pub(super) current: i32,
-    /// Banks: a count, and as many keys as there is room for.
-    pub(super) banks: i32,
+    pub sockets: i32,
+    /// One value: where the bank begins that is to be chosen from.
+    pub current: i32,
+    /// The banks one after the other. Each is a count, and as many keys as there is room for.
+    pub banks: i32,
 }
 
 /// Functions of the kernel, as `linux/bpf.h` numbers them.
@@ -53,7 +53,7 @@ const IPV4_LEN: i32 = 24;
 const IPV6_LEN: i32 = 44;
 
 /// The program for these maps.
-pub(super) fn program(maps: Maps) -> Vec<Instruction> {
+pub fn program(maps: Maps) -> Vec<Instruction> {
     let mut out = Assembler::default();
     let (choice, pass) = (out.label(), out.label());
     out.copy(R6, R1);
@@ -110,8 +110,8 @@ fn read(out: &mut Assembler, width: Width, offset: i16) {
     out.load(width, R1, STACK, HEADER + offset);
     match width {
         Width::Byte => {}
-        Width::Half => out.from_network(R1, 16),
-        Width::Word => out.from_network(R1, 32),
+        Width::Half => out.host_order(R1, 16),
+        Width::Word => out.host_order(R1, 32),
     }
 }
 
@@ -170,34 +170,34 @@ fn select(out: &mut Assembler, maps: Maps, selected: Label) {
     out.jump_if(R0, When::Equal, 0, selected);
 }
 
-/// `R0` becomes the address of a map's value whose key is on the stack.
-fn look_up(out: &mut Assembler, map: i32, otherwise: Label) {
+/// A register becomes the word in a map whose key is on the stack.
+fn look_up(out: &mut Assembler, map: i32, to: Register, otherwise: Label) {
     out.map(R1, map);
     out.copy(R2, STACK);
     out.add(R2, i32::from(KEY));
     out.call(MAP_LOOKUP);
     out.jump_if(R0, When::Equal, 0, otherwise);
+    out.load(Width::Word, to, R0, 0);
 }
 
 /// Selects the listener that the hash in `R7` falls on, or one of those that follow it.
+///
+/// Each key is looked up by itself: without `CAP_PERFMON` the kernel's verifier does not accept an address
+/// that is computed within a value.
 fn choose(out: &mut Assembler, maps: Maps, pass: Label) {
     out.store_word_constant(STACK, KEY, 0);
-    look_up(out, maps.current, pass);
-    out.load(Width::Word, R1, R0, 0);
-    out.store_word(STACK, KEY, R1);
-    look_up(out, maps.banks, pass);
-    out.copy(R8, R0);
-    out.load(Width::Word, R9, R8, 0);
+    look_up(out, maps.current, R8, pass);
+    out.store_word(STACK, KEY, R8);
+    look_up(out, maps.banks, R9, pass);
     out.jump_if(R9, When::Equal, 0, pass);
     out.remainder_register(R7, R9);
     for _ in 0..TRIES {
         let in_range = out.label();
-        // Never so; but the kernel's verifier wants to see it.
-        out.jump_if(R7, When::AtLeast, MAX_CHOICES.cast_signed(), pass);
-        out.copy(R1, R7);
-        out.shift_left(R1, 2);
-        out.add_register(R1, R8);
-        out.load(Width::Word, R1, R1, 4);
+        out.copy(R1, R8);
+        out.add_register(R1, R7);
+        out.add(R1, 1);
+        out.store_word(STACK, KEY, R1);
+        look_up(out, maps.banks, R1, pass);
         out.store_word(STACK, KEY, R1);
         select(out, maps, pass);
         out.add(R7, 1);
