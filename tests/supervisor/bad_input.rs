@@ -1,21 +1,9 @@
 //! What cannot work is said in one sentence, with a code that scripts can rely on.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
-use crate::harness::{Builder, Supervisor};
+use crate::harness::Supervisor;
 use crate::support::*;
-
-/// How it ended, and the one line that it said.
-#[track_caller]
-fn complaint(builder: Builder) -> (i32, String) {
-    let mut supervisor = builder.start();
-    let code = supervisor.wait_exit();
-    supervisor.wait_nobody();
-    let line = supervisor.wait_line("");
-    assert_eq!(supervisor.lines().len(), 1, "{:#?}", supervisor.lines());
-    (code, line)
-}
 
 #[test]
 fn options_that_make_no_sense() {
@@ -54,18 +42,6 @@ fn a_control_socket_that_cannot_be_had() {
         assert_eq!(code, expected, "{line}");
         assert!(line.contains(words) && line.contains("--control"), "{line}");
     }
-}
-
-/// Runs as nobody, who may write to the test's directory.
-fn as_nobody(builder: Builder, mode: u32, more: &[&str]) -> Builder {
-    fs::set_permissions(builder.directory(), fs::Permissions::from_mode(mode)).unwrap();
-    let user = [
-        "setpriv",
-        "--reuid=65534",
-        "--regid=65534",
-        "--clear-groups",
-    ];
-    builder.through(user.iter().chain(more).copied())
 }
 
 #[test]

@@ -3,11 +3,19 @@
 use std::process::Command;
 
 use crate::harness::{Builder, Supervisor};
-use crate::support::{listeners, scripted, skipped};
+use crate::support::*;
+
+/// Whether a supervisor may use eBPF.
+#[derive(Clone, Copy)]
+enum Ebpf {
+    Permitted,
+    /// Root's capabilities, less those.
+    Denied,
+}
 
 /// A supervisor that finds these symbols in the kernel; none, after saying so, where the file cannot
 /// be replaced.
-fn on_kernel_with(symbols: &str, options: &[&str]) -> Option<Builder> {
+fn on_kernel_with(symbols: &str, ebpf: Ebpf, options: &[&str]) -> Option<Builder> {
     let can_mount = Command::new("unshare")
         .args(["--mount", "mount", "--bind", "/dev/null", "/proc/kallsyms"])
         .output()
@@ -17,8 +25,12 @@ fn on_kernel_with(symbols: &str, options: &[&str]) -> Option<Builder> {
         return None;
     }
     let builder = scripted(options, &[]).file("symbols", symbols);
+    let denied = match ebpf {
+        Ebpf::Permitted => "",
+        Ebpf::Denied => "setpriv --bounding-set=-bpf,-sys_admin",
+    };
     let mount = format!(
-        "mount --bind '{}/symbols' /proc/kallsyms && exec \"$@\"",
+        "mount --bind '{}/symbols' /proc/kallsyms && exec {denied} \"$@\"",
         builder.directory().display()
     );
     Some(builder.through(["unshare", "--mount", "sh", "-c", &mount, "sh"]))
@@ -38,7 +50,7 @@ const FIXED: &str = "0000000000000000 t sk_reuseport_prog_free_rcu\n";
 
 #[test]
 fn a_kernel_without_the_fix_is_not_steered_and_the_log_says_why() {
-    let Some(builder) = on_kernel_with(UNFIXED, &["-n", "2"]) else {
+    let Some(builder) = on_kernel_with(UNFIXED, Ebpf::Denied, &["-n", "2"]) else {
         return;
     };
     let supervisor = builder.start();
@@ -48,7 +60,7 @@ fn a_kernel_without_the_fix_is_not_steered_and_the_log_says_why() {
 
 #[test]
 fn a_kernel_that_hides_its_symbols_is_not_steered() {
-    let Some(builder) = on_kernel_with("", &["-n", "2"]) else {
+    let Some(builder) = on_kernel_with("", Ebpf::Denied, &["-n", "2"]) else {
         return;
     };
     let supervisor = builder.start();
@@ -58,7 +70,8 @@ fn a_kernel_that_hides_its_symbols_is_not_steered() {
 
 #[test]
 fn a_kernel_without_the_fix_is_steered_when_that_is_asked_for() {
-    let Some(builder) = on_kernel_with(UNFIXED, &["-n", "2", "--steering", "cbpf"]) else {
+    let Some(builder) = on_kernel_with(UNFIXED, Ebpf::Denied, &["-n", "2", "--steering", "cbpf"])
+    else {
         return;
     };
     let supervisor = builder.start();
@@ -68,8 +81,61 @@ fn a_kernel_without_the_fix_is_steered_when_that_is_asked_for() {
 
 #[test]
 fn a_kernel_with_the_fix_is_steered() {
-    let Some(builder) = on_kernel_with(FIXED, &["-n", "2"]) else {
+    let Some(builder) = on_kernel_with(FIXED, Ebpf::Denied, &["-n", "2"]) else {
         return;
     };
     assert!(reload_brings_listeners(&builder.start()));
+}
+
+#[test]
+fn a_kernel_without_the_fix_is_steered_by_ebpf() {
+    let Some(builder) = on_kernel_with(UNFIXED, Ebpf::Permitted, &["-n", "2"]) else {
+        return;
+    };
+    let supervisor = builder.start();
+    assert!(reload_brings_listeners(&supervisor));
+    assert!(
+        !supervisor
+            .lines()
+            .iter()
+            .any(|line| line.contains("CVE-2026-52910"))
+    );
+}
+
+#[test]
+fn ebpf_that_is_asked_for_and_denied_ends_the_start() {
+    let options = ["-n", "2", "--steering", "ebpf"];
+    let Some(builder) = on_kernel_with(FIXED, Ebpf::Denied, &options) else {
+        return;
+    };
+    let (code, line) = complaint(builder);
+    assert_eq!(code, 3, "{line}");
+    assert!(
+        line.contains("--steering ebpf: cannot load an eBPF program"),
+        "{line}"
+    );
+    assert!(line.contains("CAP_BPF"), "{line}");
+}
+
+/// As a systemd unit with `AmbientCapabilities=CAP_BPF` starts it.
+#[test]
+fn the_capability_for_ebpf_is_not_handed_to_workers() {
+    const CAP_BPF: u32 = 39;
+    if !is_root() {
+        return;
+    }
+    let options = ["-n", "2", "--steering", "ebpf"];
+    let more = ["--inh-caps=+bpf", "--ambient-caps=+bpf"];
+    let supervisor = as_nobody(scripted(&options, &[]), 0o777, &more).start();
+    let status = supervisor.wait_serving(2);
+    let has_it = |pid: i32| {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let sets = ["CapEff", "CapPrm", "CapAmb"].map(|set| field(&text, set).unwrap());
+        sets.map(|set| u64::from_str_radix(&set, 16).unwrap() >> CAP_BPF & 1)
+    };
+    assert_eq!(has_it(supervisor.pid()), [1, 1, 0]);
+    for worker in pids(&status) {
+        assert_eq!(has_it(worker), [0, 0, 0]);
+    }
+    assert!(reload_brings_listeners(&supervisor));
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -250,4 +251,27 @@ pub(crate) fn refusal(mut supervisor: Supervisor) -> String {
 
 pub(crate) fn touch(directory: &Path, name: &str) {
     fs::write(directory.join(name), "").unwrap();
+}
+
+/// How it ended, and the one line that it said.
+#[track_caller]
+pub(crate) fn complaint(builder: Builder) -> (i32, String) {
+    let mut supervisor = builder.start();
+    let code = supervisor.wait_exit();
+    supervisor.wait_nobody();
+    let line = supervisor.wait_line("");
+    assert_eq!(supervisor.lines().len(), 1, "{:#?}", supervisor.lines());
+    (code, line)
+}
+
+/// Runs as nobody, who may write to the test's directory.
+pub(crate) fn as_nobody(builder: Builder, mode: u32, more: &[&str]) -> Builder {
+    fs::set_permissions(builder.directory(), fs::Permissions::from_mode(mode)).unwrap();
+    let user = [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+    ];
+    builder.through(user.iter().chain(more).copied())
 }
