@@ -4,7 +4,7 @@
 //! | --- | --- | --- | --- | --- |
 //! | `Handover` | `AwaitingIdle` | - | `Stopping` | `Exited` |
 //! | `AwaitingIdle` | - | `Idle`, once it is reported | `Stopping` | `Exited` |
-//! | `Idle` | - | - | `Stopping` | `Exited` |
+//! | `Idle` | `AwaitingIdle` | - | `Stopping` | `Exited` |
 //! | `Stopping` | - | - | - | `Exited` |
 //! | `Exited` | - | - | - | - |
 //!
@@ -36,11 +36,8 @@ pub(super) enum Phase {
 impl Phase {
     pub(super) fn all_sent(&mut self) {
         match self {
-            Self::Handover => *self = Self::AwaitingIdle { idle_since: None },
-            Self::AwaitingIdle { .. }
-            | Self::Idle
-            | Self::Stopping { .. }
-            | Self::Exited { .. } => {}
+            Self::Handover | Self::Idle => *self = Self::AwaitingIdle { idle_since: None },
+            Self::AwaitingIdle { .. } | Self::Stopping { .. } | Self::Exited { .. } => {}
         }
     }
 
@@ -113,9 +110,9 @@ mod tests {
         assert_eq!(phase.note_idle(after(6), false), None);
         assert_eq!(phase.note_idle(after(7), true), Some(Duration::ZERO));
         phase.idle_reported();
-        phase.all_sent();
-        assert_eq!(phase, Phase::Idle);
         assert_eq!(phase.note_idle(after(9), true), None);
+        phase.all_sent();
+        assert_eq!(phase.note_idle(after(9), true), Some(Duration::ZERO));
     }
 
     #[test]

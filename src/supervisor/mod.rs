@@ -256,7 +256,7 @@ fn policy(config: &Config) -> Policy {
             Readiness::Http(_) => ReadyWhen::Probed,
         },
         steering: config.steering.is_steered(),
-        rescue: config.rescue && config.steering.is_steered(),
+        rescue: config.rescue,
         start_timeout: config.start_timeout,
         settle_timeout: config.settle_timeout,
         quiet_timeout: config.quiet_timeout,

@@ -49,7 +49,10 @@ impl Supervisor {
                 retirements.drain_backlog(&mut around, retirement, worker, &listeners);
             }
             Effect::Probe(probe) => return self.probe(&probe).into_iter().collect(),
-            Effect::PrepareStop { worker } => self.retirements.prepare_stop(worker),
+            Effect::PrepareStop { worker } => {
+                let (retirements, around) = self.with_retirements();
+                retirements.prepare_stop(&around, worker);
+            }
             Effect::SendStop { worker } => self.send_stop(worker),
             Effect::Kill { worker } => self.kill(worker),
             Effect::Close { listener } => self.close(listener),

@@ -10,13 +10,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ptr;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::ptrace;
-use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 /// How long to wait for all to stop; one that waits for a disk may not, for a while.
@@ -68,6 +68,11 @@ impl StoppedThreads {
     }
 }
 
+/// The signal that a thread was about to get when it stopped, which must not be lost; 0: none. A number, for
+/// it may be a real-time signal.
+#[derive(Clone, Copy, Debug)]
+struct StopSignal(i32);
+
 fn trace(
     threads: &[i32],
     report: &SyncSender<io::Result<usize>>,
@@ -84,13 +89,12 @@ fn trace(
     // It ends when the other side is dropped.
     let _ = released.recv();
     for (thread, signal) in stopped {
-        // One that has died meanwhile needs nothing.
-        let _ = ptrace::detach(thread, signal);
+        detach(thread, signal);
     }
 }
 
 /// Stops what can be stopped; with the signals that came first, which must not be lost.
-fn stop(threads: &[i32]) -> io::Result<BTreeMap<Pid, Option<Signal>>> {
+fn stop(threads: &[i32]) -> io::Result<BTreeMap<Pid, StopSignal>> {
     let deadline = Instant::now() + STOP_TIMEOUT;
     let (mut seized, mut refused) = (Vec::new(), None);
     for thread in threads {
@@ -112,18 +116,47 @@ fn stop(threads: &[i32]) -> io::Result<BTreeMap<Pid, Option<Signal>>> {
     }
 }
 
-/// None: it has ended, or does not stop in time.
-fn wait_for_stop(thread: Pid, deadline: Instant) -> Option<Option<Signal>> {
-    let flags = WaitPidFlag::__WALL | WaitPidFlag::WNOHANG;
+/// None: it has ended, or does not stop in time. A process that has ended is not reaped: that is for whoever
+/// waits for it as its parent.
+fn wait_for_stop(thread: Pid, deadline: Instant) -> Option<StopSignal> {
     while Instant::now() < deadline {
-        match waitpid(thread, Some(flags)) {
-            Ok(WaitStatus::StillAlive) => thread::sleep(LOOK_INTERVAL),
-            Ok(WaitStatus::Stopped(_, signal)) => return Some(Some(signal)),
-            Ok(WaitStatus::PtraceEvent(..)) => return Some(None),
-            Ok(_) | Err(_) => return None,
+        match stop_of(thread) {
+            Ok(Some(signal)) => return Some(signal),
+            Ok(None) => thread::sleep(LOOK_INTERVAL),
+            Err(_) => return None,
         }
     }
     None
+}
+
+/// The stop of a thread that we trace; none as long as it runs.
+fn stop_of(thread: Pid) -> io::Result<Option<StopSignal>> {
+    let flags = libc::WSTOPPED | libc::WNOHANG | libc::__WALL;
+    // SAFETY: a siginfo_t is plain data, for which all zeroes is a value.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let id = thread.as_raw().unsigned_abs();
+    // SAFETY: the kernel fills in the one structure that it is given.
+    Errno::result(unsafe { libc::waitid(libc::P_PID, id, &raw mut info, flags) })?;
+    // SAFETY: waitid fills these in for a child; they stay zero when there is none.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    Ok((pid != 0).then_some(match status >> 8 {
+        // A signal that was about to be delivered.
+        0 => StopSignal(status),
+        _ => StopSignal(0),
+    }))
+}
+
+/// Lets a thread go on, with the signal that came before it stopped. One that has died needs nothing.
+fn detach(thread: Pid, signal: StopSignal) {
+    // SAFETY: this request takes no address: the fourth argument is a number.
+    let _ = unsafe {
+        libc::ptrace(
+            libc::PTRACE_DETACH,
+            thread.as_raw(),
+            ptr::null_mut::<libc::c_void>(),
+            ptr::without_provenance_mut::<libc::c_void>(signal.0.unsigned_abs() as usize),
+        )
+    };
 }
 
 #[cfg(test)]
@@ -131,6 +164,7 @@ fn wait_for_stop(thread: Pid, deadline: Instant) -> Option<Option<Signal>> {
 mod tests {
     use super::*;
     use crate::sys::{procfs, tcp};
+    use nix::sys::signal::Signal;
     use std::io::Write;
     use std::net::{TcpListener, TcpStream};
     use std::process::{Command, Stdio};

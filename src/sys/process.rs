@@ -12,6 +12,8 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
+use super::procfs;
+
 /// What a new process is made of.
 #[derive(Debug)]
 pub struct Spawn<'a> {
@@ -103,26 +105,50 @@ pub enum Ended {
 /// A child that has ended and is not reaped yet, so that its pid still names it.
 ///
 /// Not by nix's `waitid`: a child that a real-time signal ended is an error there, and would stay
-/// in the way of all that end after it.
+/// in the way of all that end after it. So would one that a thread of ours has stopped
+/// ([`interrupt`](super::interrupt)): the kernel shows its stop to whoever waits for any child.
 ///
 /// # Errors
 /// Those of waitid(2).
 pub fn next_ended() -> io::Result<Option<(i32, Ended)>> {
+    match wait(libc::P_ALL, 0)? {
+        Waited::Nothing => Ok(None),
+        Waited::Ended(pid, ended) => Ok(Some((pid, ended))),
+        Waited::Stopped => {
+            for pid in procfs::children(std::process::id().cast_signed()) {
+                if let Waited::Ended(pid, ended) = wait(libc::P_PID, pid.unsigned_abs())? {
+                    return Ok(Some((pid, ended)));
+                }
+            }
+            Ok(None)
+        }
+    }
+}
+
+enum Waited {
+    Nothing,
+    Ended(i32, Ended),
+    /// By a tracer of ours.
+    Stopped,
+}
+
+fn wait(kind: libc::idtype_t, id: libc::id_t) -> io::Result<Waited> {
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     // SAFETY: a siginfo_t is plain data, for which all zeroes is a value.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: the kernel fills in the one structure that it is given.
-    match Errno::result(unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, flags) }) {
-        Err(Errno::ECHILD) => return Ok(None),
+    match Errno::result(unsafe { libc::waitid(kind, id, &raw mut info, flags) }) {
+        Err(Errno::ECHILD) => return Ok(Waited::Nothing),
         result => result?,
     };
     // SAFETY: waitid fills these in for a child; they stay zero when there is none.
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
-    let ended = match info.si_code {
-        libc::CLD_EXITED => Ended::Code(status),
-        _ => Ended::Signal(status),
-    };
-    Ok((pid != 0).then_some((pid, ended)))
+    Ok(match info.si_code {
+        _ if pid == 0 => Waited::Nothing,
+        libc::CLD_EXITED => Waited::Ended(pid, Ended::Code(status)),
+        libc::CLD_KILLED | libc::CLD_DUMPED => Waited::Ended(pid, Ended::Signal(status)),
+        _ => Waited::Stopped,
+    })
 }
 
 /// Reaps a child that [`next_ended`] named.

@@ -25,10 +25,12 @@ pub use descriptors::{
     FdFlags, SocketKind, fd_flags, holder_of, socket_descriptors, socket_inode_of, socket_inodes,
     socket_kind,
 };
-pub use family::{descendants, members_of_group, process_group, tgid};
+pub use family::{children, descendants, members_of_group, process_group, tgid};
 pub use listeners::listeners;
 pub use memory::read_memory;
-pub use threads::{is_asleep, is_being_killed, is_dead, may_hold, readers};
+pub use threads::{
+    handles_signal, is_asleep, is_being_killed, is_dead, may_hold, readers, tree_threads,
+};
 pub use tree::{SocketAt, tree_sockets};
 
 use std::fs;

@@ -26,11 +26,7 @@ impl Fleet {
             return;
         }
         if !self.policy.steering {
-            // The next generation accepts from the same listeners: nothing to settle, and new
-            // connections go on arriving, so the worker would never be quiet.
-            return workers
-                .iter()
-                .for_each(|id| self.stop(now, *id, StopReason::Retired));
+            return self.retire_unsteered(now, workers);
         }
         for id in workers {
             let settling = Phase::Settling {
@@ -43,6 +39,20 @@ impl Fleet {
         }
         self.steer();
         self.effects.push(Effect::Fence);
+    }
+
+    /// The next generation accepts from the same listeners, so there is nothing to settle. New connections
+    /// go on arriving, so a worker would never be quiet: it is told to stop as soon as those that a rescuer
+    /// has adopted are idle.
+    fn retire_unsteered(&mut self, now: Time, workers: &[WorkerId]) {
+        if !self.policy.rescue {
+            return workers
+                .iter()
+                .for_each(|id| self.stop(now, *id, StopReason::Retired));
+        }
+        let settled: Vec<_> = workers.iter().map(|id| (*id, Settled::Empty)).collect();
+        self.quiesce(now, &settled);
+        self.adopt_connections(&settled);
     }
 
     pub(super) fn fenced(&mut self, now: Time, passed: bool) {

@@ -35,7 +35,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use log::{debug, info, warn};
+use log::{debug, warn};
 use mio::Waker;
 
 use crate::fleet::{Event, ListenerId, RetirementId, WorkerId};
@@ -84,8 +84,9 @@ impl Retirements {
 
     /// When [`Self::proceed`] is due at the latest.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let now = self.handshakes.is_look_due().then(Instant::now);
-        now.or_else(|| self.rescuers.deadline())
+        self.handshakes
+            .deadline()
+            .or_else(|| self.rescuers.deadline())
     }
 
     pub(super) fn statuses(&self) -> Vec<RescueStatus> {
@@ -105,16 +106,14 @@ impl Retirements {
                 continue;
             };
             let found = connections_of(pid, &open);
-            if found.is_empty() {
+            // A worker that goes on accepting has a rescuer for what comes until its stop.
+            if found.is_empty() && around.config.steering.is_steered() {
                 self.events.push(Event::ConnectionsIdle { worker });
                 continue;
             }
             match self.rescuers.include(around, retirement, worker) {
-                Ok(()) => {
-                    if self.rescuers.take(retirement, worker, pid, found) == 0 {
-                        self.events.push(Event::ConnectionsIdle { worker });
-                    }
-                }
+                Ok(()) if self.rescuers.take(retirement, worker, pid, found) > 0 => {}
+                Ok(()) => self.events.push(Event::ConnectionsIdle { worker }),
                 Err(error) => self.cannot_rescue(around, worker, &error),
             }
             // Before the look at the next worker: its rescuer has something to do meanwhile.
@@ -137,13 +136,7 @@ impl Retirements {
         listeners: &[ListenerId],
     ) {
         for listener in listeners {
-            if measure::backlog_of(around.listeners, *listener) == 0 {
-                continue;
-            }
-            match self.rescuers.drain(around, retirement, worker, *listener) {
-                Ok(address) => info!("{address}: a rescuer accepts what waits for worker {worker}"),
-                Err(error) => warn!("what waits for worker {worker} cannot be rescued: {error}"),
-            }
+            self.rescuers.drain(around, retirement, worker, *listener);
         }
         if around.workers.has_ended(worker) {
             self.worker_ended(worker);
@@ -152,11 +145,14 @@ impl Retirements {
     }
 
     /// Gets a worker ready for its stop signal, if a rescuer has connections of the worker.
-    pub(super) fn prepare_stop(&mut self, worker: WorkerId) {
-        if self.rescuers.of(worker).is_some() {
-            self.handshakes.begin(worker);
-        } else {
-            self.events.push(Event::StopPrepared { worker });
+    pub(super) fn prepare_stop(&mut self, around: &Surroundings<'_>, worker: WorkerId) {
+        match self.rescuers.of(worker) {
+            None => self.events.push(Event::StopPrepared { worker }),
+            Some(_) if around.must_be_paused(worker) => {
+                let threads = || around.workers.threads(worker);
+                self.handshakes.begin_paused(worker, threads);
+            }
+            Some(_) => self.handshakes.begin(worker),
         }
     }
 
@@ -199,7 +195,7 @@ impl Retirements {
     pub(super) fn rescuer_ready(&mut self, around: &mut Surroundings<'_>, id: RetirementId) {
         loop {
             match self.rescuers.receive(id) {
-                Ok(Some(report)) => self.received(id, report),
+                Ok(Some(report)) => self.received(around, id, report),
                 Ok(None) => return self.flush(around, id),
                 Err(_) => return self.lose_rescuer(around, id),
             }
@@ -208,6 +204,8 @@ impl Retirements {
 
     /// Goes on with what rescuers did not take, and with what threads of ours have done.
     pub(super) fn proceed(&mut self, around: &mut Surroundings<'_>) {
+        self.handshakes
+            .proceed_pausing(|worker| around.workers.threads(worker));
         self.prepare_stops(around);
         for (worker, next) in self.handshakes.stopped() {
             self.go_on(worker, next);
@@ -220,14 +218,16 @@ impl Retirements {
         }
     }
 
-    fn received(&mut self, retirement: RetirementId, report: Report) {
+    fn received(&mut self, around: &Surroundings<'_>, retirement: RetirementId, report: Report) {
         match report {
             Report::Holding { worker, held } => {
-                debug!("worker {worker}: {held} of its connections are held");
+                debug!("worker {worker}: {held} connections are held")
             }
             Report::Idle { worker } => {
                 let worker = WorkerId(worker);
-                self.events.push(Event::ConnectionsIdle { worker });
+                if !self.rescuers.adopt_late(around, worker) {
+                    self.events.push(Event::ConnectionsIdle { worker });
+                }
             }
             Report::BlockedReaders { worker, threads } => {
                 let id = WorkerId(worker);

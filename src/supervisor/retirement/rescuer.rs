@@ -1,10 +1,11 @@
 //! One rescuer process, as the supervisor has it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use log::warn;
 use mio::{Interest, Token};
 
 use super::fetch::fetch;
@@ -18,6 +19,10 @@ use crate::wire::rescue::{
     decode, encode,
 };
 
+/// How often a worker that goes on accepting is looked at again before it counts as idle: clients that ask
+/// on one connection are with the rescuer soon, but others come as long as it accepts.
+const MAX_LATE_LOOKS: u32 = 3;
+
 #[derive(Debug)]
 pub(super) struct Rescuer {
     pub(super) pid: i32,
@@ -28,6 +33,8 @@ pub(super) struct Rescuer {
     pub(super) workers: BTreeSet<WorkerId>,
     /// Sockets that it has, by inode.
     taken: BTreeSet<u64>,
+    /// How often connections of a worker came late.
+    late_looks: BTreeMap<WorkerId, u32>,
     /// The workers of which something may be left.
     pub(super) unreported: BTreeSet<WorkerId>,
 }
@@ -58,6 +65,7 @@ impl Rescuer {
             outbox: Outbox::default(),
             workers: BTreeSet::new(),
             taken: BTreeSet::new(),
+            late_looks: BTreeMap::new(),
             unreported: BTreeSet::new(),
         })
     }
@@ -85,6 +93,22 @@ impl Rescuer {
         self.outbox
             .order(Order::AllSent { worker: worker.0 }, Vec::new());
         fresh.len()
+    }
+
+    /// Takes connections that are new to it, at most so often for a worker; whether there were any.
+    pub(super) fn take_late(
+        &mut self,
+        worker: WorkerId,
+        pid: i32,
+        mut found: Vec<Descriptor>,
+    ) -> bool {
+        found.retain(|found| !self.taken.contains(&found.inode));
+        let looks = self.late_looks.entry(worker).or_insert(0);
+        if found.is_empty() || *looks == MAX_LATE_LOOKS {
+            return false;
+        }
+        *looks += 1;
+        self.take(worker, pid, found) > 0
     }
 
     /// Sends it what it takes now.
@@ -115,8 +139,25 @@ impl Rescuer {
             };
             match decode(&bytes[..count]) {
                 Some(report) => return Ok(Some(report)),
-                None => log::warn!("a rescuer said something that is not understood"),
+                None => warn!("a rescuer said something that is not understood"),
             }
+        }
+    }
+
+    pub(super) fn kill(&self) {
+        let pid = self.pid;
+        if let Err(error) = process::kill_group(pid) {
+            warn!("rescuer (pid {pid}): cannot kill it: {error}");
+        }
+    }
+
+    /// Gives a worker back what was frozen of it, when the rescuer has died and cannot do so itself.
+    pub(super) fn give_back(&self, worker: WorkerId, pid: i32) {
+        let thawed = self
+            .thaw_for(pid)
+            .and_then(|()| process::interrupt_group(pid));
+        if let Err(error) = thawed {
+            warn!("worker {worker}: cannot give its connections back to it: {error}");
         }
     }
 
@@ -124,7 +165,7 @@ impl Rescuer {
     ///
     /// # Errors
     /// Those of fetching sockets, and of setsockopt(2).
-    pub(super) fn thaw_for(&self, pid: i32) -> io::Result<()> {
+    fn thaw_for(&self, pid: i32) -> io::Result<()> {
         let mut had = sockets_of(pid);
         had.retain(|found| self.taken.contains(&found.inode));
         for some in had.chunks(MAX_CONNECTIONS) {

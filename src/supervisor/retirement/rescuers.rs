@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use log::{debug, info, warn};
 
 use super::Surroundings;
+use super::measure;
 use super::outbox;
 use super::rescue_stats::{RescueStats, sentence};
 use super::rescuer::{Rescuer, connections_of};
 use crate::fleet::{Endpoint, ListenerId, RetirementId, WorkerId};
-use crate::sys::process;
 use crate::wire::control::RescueStatus;
 use crate::wire::rescue::{Descriptor, Order, Report, Tally};
 
@@ -114,6 +114,21 @@ impl Rescuers {
         Some(retirement)
     }
 
+    /// Has a rescuer adopt what a worker that goes on accepting has accepted meanwhile; whether that was
+    /// anything.
+    pub(super) fn adopt_late(&mut self, around: &Surroundings<'_>, worker: WorkerId) -> bool {
+        if around.config.steering.is_steered() {
+            return false;
+        }
+        let found = self.of(worker).zip(around.workers.pid(worker));
+        let Some((retirement, pid)) = found else {
+            return false;
+        };
+        let open = measure::established(around.listeners);
+        let rescuer = self.rescuers.get_mut(&retirement);
+        rescuer.is_some_and(|rescuer| rescuer.take_late(worker, pid, connections_of(pid, &open)))
+    }
+
     /// Threads of a worker that were in a read have been interrupted.
     pub(super) fn readers_interrupted(&mut self, retirement: RetirementId, worker: u64) {
         self.order(retirement, Order::ReadersInterrupted { worker });
@@ -132,11 +147,24 @@ impl Rescuers {
         }
     }
 
-    /// Has a rescuer accept what waits in a listener, whose address is returned.
-    ///
-    /// # Errors
-    /// Those of fcntl(2) and of starting a process.
+    /// Has a rescuer accept what waits in a listener, if anything does.
     pub(super) fn drain(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        retirement: RetirementId,
+        worker: WorkerId,
+        listener: ListenerId,
+    ) {
+        if measure::backlog_of(around.listeners, listener) == 0 {
+            return;
+        }
+        match self.hand_over(around, retirement, worker, listener) {
+            Ok(address) => info!("{address}: a rescuer accepts what waits for worker {worker}"),
+            Err(error) => warn!("what waits for worker {worker} cannot be rescued: {error}"),
+        }
+    }
+
+    fn hand_over(
         &mut self,
         around: &mut Surroundings<'_>,
         retirement: RetirementId,
@@ -231,7 +259,7 @@ impl Rescuers {
         }
         for worker in &rescuer.workers {
             if let Some(pid) = around.workers.pid(*worker) {
-                thaw(&rescuer, *worker, pid);
+                rescuer.give_back(*worker, pid);
             }
         }
         rescuer.workers.into_iter().collect()
@@ -239,11 +267,10 @@ impl Rescuers {
 
     /// Kills a rescuer that hangs.
     pub(super) fn kill(&mut self, retirement: RetirementId) {
-        let Some(pid) = self.rescuers.get(&retirement).map(|rescuer| rescuer.pid) else {
-            return;
-        };
-        warn!("rescuer (pid {pid}) does not answer; killing it");
-        kill(pid);
+        if let Some(rescuer) = self.rescuers.get(&retirement) {
+            warn!("rescuer (pid {}) does not answer; killing it", rescuer.pid);
+            rescuer.kill();
+        }
     }
 
     /// Tells all to end: nobody is left to pass a request on to.
@@ -258,23 +285,7 @@ impl Rescuers {
     pub(super) fn kill_all(&mut self, around: &mut Surroundings<'_>) {
         for (_, rescuer) in std::mem::take(&mut self.rescuers) {
             rescuer.close(around.sources);
-            kill(rescuer.pid);
+            rescuer.kill();
         }
-    }
-}
-
-fn kill(pid: i32) {
-    if let Err(error) = process::kill_group(pid) {
-        warn!("rescuer (pid {pid}): cannot kill it: {error}");
-    }
-}
-
-/// Gives a worker back what its dead rescuer had frozen.
-fn thaw(rescuer: &Rescuer, worker: WorkerId, pid: i32) {
-    let thawed = rescuer
-        .thaw_for(pid)
-        .and_then(|()| process::interrupt_group(pid));
-    if let Err(error) = thawed {
-        warn!("worker {worker}: cannot give its connections back to it: {error}");
     }
 }

@@ -2,14 +2,18 @@
 //! still.
 //!
 //! ```text
-//!           the look             readers, if any           they stand still      nothing was taken
-//!  LookDue ──────────► ReadersAsked ──────────► Stopping ──────────► CheckAsked ──────────► Prepared
-//!                         │  ▲  no readers        │ no right to trace   │  ▲
-//!                         ▼  └────────────────────┼─────────────────────┘ something was
-//!                      Prepared ◄─────────────────┘
+//!            the look             readers, if any           they stand still      nothing was taken
+//!   LookDue ──────────► ReadersAsked ──────────► Stopping ──────────► CheckAsked ──────────► Prepared
+//!     ▲                    │  ▲  no readers        │ no right to trace   │  ▲
+//!     │                    ▼  └────────────────────┼─────────────────────┘ something was
+//!  Pausing              Prepared ◄─────────────────┘
 //! ```
 //! The look finds the connections that the worker has accepted since its rescuer was given them. It lists
 //! all connections of the port, so workers whose turn comes together share one.
+//!
+//! A worker whose new connections cannot be kept from it (`--steering none`) accepts until it is stopped. So it
+//! is paused first: all its threads stand still from before the look until the stop signal has gone out, and
+//! nothing is accepted that its rescuer does not have. Then there is nothing to check either.
 //!
 //! A thread that dies in a read takes along what is there. So the rescuer copies that first, then the
 //! threads are stopped, and it looks whether anything was taken in between. If so, they go on and answer
@@ -18,8 +22,9 @@
 //! Nobody waits for a rescuer for ever: the fleet sets a deadline, and then the signal goes out all the
 //! same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use mio::Waker;
 
@@ -36,14 +41,28 @@ pub(super) struct StopHandshakes {
 
 #[derive(Debug)]
 enum Handshake {
-    LookDue,
-    ReadersAsked,
+    Pausing(Pause),
+    LookDue(Option<Pause>),
+    ReadersAsked(Option<Pause>),
     Stopping(StoppedThreads),
     CheckAsked(StoppedThreads),
-    /// Readers that stand still are let go when this is dropped.
-    Prepared {
-        _stopped: Option<StoppedThreads>,
-    },
+    /// What stands still is let go when this is dropped.
+    Prepared(#[expect(dead_code, reason = "it is kept")] Still),
+}
+
+/// What stands still until the stop signal has gone out.
+#[derive(Debug)]
+enum Still {
+    Nothing,
+    Readers(#[expect(dead_code, reason = "it is kept")] StoppedThreads),
+    All(#[expect(dead_code, reason = "it is kept")] Pause),
+}
+
+/// A worker all of whose threads are stopped. More are found as long as some run, so it takes turns.
+#[derive(Debug)]
+struct Pause {
+    threads: BTreeSet<i32>,
+    turns: Vec<StoppedThreads>,
 }
 
 /// What a step of a handshake asks for.
@@ -68,21 +87,85 @@ impl StopHandshakes {
     }
 
     pub(super) fn begin(&mut self, worker: WorkerId) {
-        self.handshakes.insert(worker, Handshake::LookDue);
+        self.handshakes.insert(worker, Handshake::LookDue(None));
+    }
+
+    /// Begins by stopping all threads of a worker; `threads` says which there are.
+    pub(super) fn begin_paused(&mut self, worker: WorkerId, threads: impl Fn() -> Vec<i32>) {
+        let none = Pause {
+            threads: BTreeSet::new(),
+            turns: Vec::new(),
+        };
+        let pausing = self.pause(worker, none, threads);
+        self.handshakes.insert(worker, pausing);
+    }
+
+    /// Stops the threads that are not stopped yet. When there are none, the worker is paused.
+    fn pause(
+        &self,
+        worker: WorkerId,
+        mut pause: Pause,
+        threads: impl Fn() -> Vec<i32>,
+    ) -> Handshake {
+        let mut more = threads();
+        more.retain(|thread| pause.threads.insert(*thread));
+        if more.is_empty() {
+            return Handshake::LookDue(Some(pause));
+        }
+        match StoppedThreads::begin(more, wake(&self.waker)) {
+            Ok(stopped) => {
+                pause.turns.push(stopped);
+                Handshake::Pausing(pause)
+            }
+            Err(error) => {
+                log::debug!("worker {worker}: cannot pause it: {error}");
+                Handshake::LookDue(Some(pause))
+            }
+        }
+    }
+
+    /// Goes on with the pauses whose threads have come to stand still.
+    pub(super) fn proceed_pausing(&mut self, threads: impl Fn(WorkerId) -> Vec<i32>) {
+        let ids: Vec<WorkerId> = self.handshakes.keys().copied().collect();
+        for worker in ids {
+            let Some(Handshake::Pausing(pause)) = self.handshakes.get_mut(&worker) else {
+                continue;
+            };
+            let last = pause.turns.last_mut();
+            let Some(answer) = last.map_or(Some(Ok(0)), StoppedThreads::poll) else {
+                continue;
+            };
+            let Some(Handshake::Pausing(pause)) = self.handshakes.remove(&worker) else {
+                continue;
+            };
+            let next = match answer {
+                Ok(_) => self.pause(worker, pause, || threads(worker)),
+                Err(error) => {
+                    log::debug!("worker {worker}: cannot pause it: {error}");
+                    Handshake::LookDue(None)
+                }
+            };
+            self.handshakes.insert(worker, next);
+        }
+    }
+
+    /// When to go on although nobody has woken the loop: at once, if a look is due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.is_look_due().then(Instant::now)
     }
 
     /// Whether workers wait for the look at their connections.
     pub(super) fn is_look_due(&self) -> bool {
         let mut handshakes = self.handshakes.values();
-        handshakes.any(|handshake| matches!(handshake, Handshake::LookDue))
+        handshakes.any(|handshake| matches!(handshake, Handshake::LookDue(_)))
     }
 
     /// The workers that wait for a look, which is taken now; their rescuers are asked for readers next.
     pub(super) fn look(&mut self) -> Vec<WorkerId> {
         let mut looked_at = Vec::new();
         for (worker, handshake) in &mut self.handshakes {
-            if matches!(handshake, Handshake::LookDue) {
-                *handshake = Handshake::ReadersAsked;
+            if let Handshake::LookDue(pause) = handshake {
+                *handshake = Handshake::ReadersAsked(pause.take());
                 looked_at.push(*worker);
             }
         }
@@ -92,11 +175,17 @@ impl StopHandshakes {
     /// The rescuer has named the readers.
     pub(super) fn readers(&mut self, worker: WorkerId, readers: Vec<i32>) -> Next {
         let wake = wake(&self.waker);
-        let Some(handshake @ Handshake::ReadersAsked) = self.handshakes.get_mut(&worker) else {
+        let Some(handshake @ Handshake::ReadersAsked(_)) = self.handshakes.get_mut(&worker) else {
             return Next::Wait;
         };
+        if let Handshake::ReadersAsked(pause) = handshake
+            && let Some(pause) = pause.take()
+        {
+            *handshake = Handshake::Prepared(Still::All(pause));
+            return Next::Prepared;
+        }
         if readers.is_empty() {
-            *handshake = Handshake::Prepared { _stopped: None };
+            *handshake = Handshake::Prepared(Still::Nothing);
             return Next::Prepared;
         }
         match StoppedThreads::begin(readers, wake) {
@@ -106,7 +195,7 @@ impl StopHandshakes {
             }
             Err(error) => {
                 log::debug!("worker {worker}: cannot stop its readers: {error}");
-                *handshake = Handshake::Prepared { _stopped: None };
+                *handshake = Handshake::Prepared(Still::Nothing);
                 Next::Prepared
             }
         }
@@ -122,7 +211,7 @@ impl StopHandshakes {
             let Some(answer) = stopped.poll() else {
                 continue;
             };
-            let former = std::mem::replace(handshake, Handshake::Prepared { _stopped: None });
+            let former = std::mem::replace(handshake, Handshake::Prepared(Still::Nothing));
             let next = match (answer, former) {
                 (Ok(_), Handshake::Stopping(stopped)) => {
                     *handshake = Handshake::CheckAsked(stopped);
@@ -140,13 +229,13 @@ impl StopHandshakes {
     pub(super) fn checked(&mut self, worker: WorkerId, nothing_was_taken: bool) -> Next {
         match self.handshakes.remove(&worker) {
             Some(Handshake::CheckAsked(stopped)) if nothing_was_taken => {
-                let _stopped = Some(stopped);
-                self.handshakes
-                    .insert(worker, Handshake::Prepared { _stopped });
+                let still = Still::Readers(stopped);
+                self.handshakes.insert(worker, Handshake::Prepared(still));
                 Next::Prepared
             }
             Some(Handshake::CheckAsked(_)) => {
-                self.handshakes.insert(worker, Handshake::ReadersAsked);
+                self.handshakes
+                    .insert(worker, Handshake::ReadersAsked(None));
                 Next::AskReaders
             }
             Some(other) => {
@@ -160,10 +249,12 @@ impl StopHandshakes {
     /// Ends a handshake: readers that stand still go on. Whether the rescuer owes an answer.
     pub(super) fn end(&mut self, worker: WorkerId) -> bool {
         match self.handshakes.remove(&worker) {
-            Some(Handshake::ReadersAsked | Handshake::Stopping(_) | Handshake::CheckAsked(_)) => {
-                true
+            Some(
+                Handshake::ReadersAsked(_) | Handshake::Stopping(_) | Handshake::CheckAsked(_),
+            ) => true,
+            Some(Handshake::Pausing(_) | Handshake::LookDue(_) | Handshake::Prepared(_)) | None => {
+                false
             }
-            Some(Handshake::LookDue | Handshake::Prepared { .. }) | None => false,
         }
     }
 }

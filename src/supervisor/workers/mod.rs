@@ -124,6 +124,19 @@ impl Workers {
         found.map(|process| process.facts.pid)
     }
 
+    /// Whether a worker does something of its own when it is told to stop. Else it dies of the signal.
+    pub(super) fn handles(&self, worker: WorkerId, signal: i32) -> bool {
+        self.pid(worker)
+            .is_some_and(|pid| procfs::handles_signal(pid, signal))
+    }
+
+    /// The threads of all processes of a worker.
+    pub(super) fn threads(&self, worker: WorkerId) -> Vec<i32> {
+        self.pid(worker)
+            .map(procfs::tree_threads)
+            .unwrap_or_default()
+    }
+
     /// All workers and the pids of their first processes.
     pub(super) fn pids(&self) -> impl Iterator<Item = (WorkerId, i32)> {
         let all = self.processes.iter();

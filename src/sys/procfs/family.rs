@@ -24,19 +24,26 @@ pub fn tgid(tid: i32) -> io::Result<i32> {
 /// Process `pid` and all its descendants, parents before their children. A process whose parent has
 /// ended is not among them; one that is started or ends meanwhile may or may not be.
 pub fn descendants(pid: i32) -> Vec<i32> {
-    // Only where the kernel has CONFIG_PROC_CHILDREN (since Linux 4.2; most have it).
-    if Path::new("/proc/thread-self/children").exists() {
-        closure(pid, children)
+    if children_are_listed() {
+        closure(pid, listed_children)
     } else {
         let parents = parents();
-        closure(pid, |of| {
-            parents
-                .iter()
-                .filter(|(_, parent)| *parent == of)
-                .map(|(pid, _)| *pid)
-                .collect()
-        })
+        closure(pid, |of| children_by(&parents, of))
     }
+}
+
+/// The children of process `pid`, those that have ended and are not reaped among them.
+pub fn children(pid: i32) -> Vec<i32> {
+    if children_are_listed() {
+        listed_children(pid)
+    } else {
+        children_by(&parents(), pid)
+    }
+}
+
+/// Only where the kernel has CONFIG_PROC_CHILDREN (since Linux 4.2; most have it).
+fn children_are_listed() -> bool {
+    Path::new("/proc/thread-self/children").exists()
 }
 
 /// Everything that is reached from `root` by going to the children, and each once.
@@ -56,7 +63,7 @@ fn closure(root: i32, children: impl Fn(i32) -> Vec<i32>) -> Vec<i32> {
 }
 
 /// The children of all threads of a process; a child belongs to the thread that started it.
-fn children(pid: i32) -> Vec<i32> {
+fn listed_children(pid: i32) -> Vec<i32> {
     let threads: Vec<i32> = entries(&format!("/proc/{pid}/task")).collect();
     let mut found = children_of_threads(pid, &threads);
     if threads.len() > 1 {
@@ -84,6 +91,11 @@ fn parents() -> Vec<(i32, i32)> {
     entries("/proc")
         .filter_map(|pid| Some((pid, parent(pid)?)))
         .collect()
+}
+
+fn children_by(parents: &[(i32, i32)], of: i32) -> Vec<i32> {
+    let children = parents.iter().filter(|(_, parent)| *parent == of);
+    children.map(|(pid, _)| *pid).collect()
 }
 
 fn parent(pid: i32) -> Option<i32> {

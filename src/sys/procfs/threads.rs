@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 
-use super::{entries, socket_inode_of};
+use super::{descendants, entries, socket_inode_of};
 
 /// Whether descriptor `fd` of process `pid` may be the socket `inode`: false only if it is known not
 /// to be.
@@ -34,6 +34,20 @@ pub fn is_being_killed(pid: i32) -> bool {
     let pending = lines.find_map(|line| line.strip_prefix("SigPnd:"));
     let pending = pending.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
     pending.is_some_and(|set| set >> (libc::SIGKILL - 1) & 1 == 1) || is_ending(pid)
+}
+
+/// Whether process `pid` catches or ignores a signal, or blocks it (as one does that asks a signalfd); else it
+/// dies of it, for a signal that kills.
+pub fn handles_signal(pid: i32, signal: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mut sets = status.lines().filter_map(|line| {
+        let (name, set) = line.split_once(':')?;
+        let is_wanted = matches!(name, "SigCgt" | "SigIgn" | "SigBlk");
+        u64::from_str_radix(set.trim(), 16)
+            .ok()
+            .filter(|_| is_wanted)
+    });
+    sets.any(|set| set >> (signal - 1) & 1 == 1)
 }
 
 /// Whether the first thread of a process ends. Its signals are taken by then, and whoever is not
@@ -75,6 +89,12 @@ pub fn is_asleep(pid: i32) -> bool {
         !matches!(state, Some(b'R' | b'D'))
     };
     entries(&format!("/proc/{pid}/task")).all(sleeps)
+}
+
+/// All threads of process `pid` and its descendants; one that begins or ends meanwhile may be missing.
+pub fn tree_threads(pid: i32) -> Vec<i32> {
+    let threads = |pid: &i32| entries(&format!("/proc/{pid}/task")).collect::<Vec<i32>>();
+    descendants(pid).iter().flat_map(threads).collect()
 }
 
 /// The sockets that threads of process `pid` sleep in a read of, and one such thread each: by the
