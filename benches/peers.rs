@@ -23,9 +23,9 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use lab::peer::experiment::experiments::Experiment;
 use lab::peer::experiment::extent::Extent;
+use lab::peer::page::{self, columns, methods};
 use lab::peer::run::Run;
-use lab::peer::story::{self, columns, methods};
-use lab::report::page;
+use lab::report::page as report_page;
 
 /// Measures reuseport-run and its peers, in turn.
 #[derive(Parser, Debug)]
@@ -114,7 +114,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> io::Result<()> {
     let mut run = Run::new(options.extent(), &options.peers)?;
-    println!("{}", page::setting(&run.results));
+    println!("{}", report_page::setting(&run.results));
     for (what, why) in &run.results.skipped {
         println!("skipped: {what}: {why}");
     }
@@ -129,9 +129,9 @@ fn run(options: &Options) -> io::Result<()> {
             println!("\n{}\n\n{text}", methods::title(table));
         }
         // After each: who loses the machine in the next keeps what there is.
-        story::publish(&run, &options.output)?;
+        page::publish(&run, &options.output)?;
     }
-    println!("{}", page::skipped(&run.results));
+    println!("{}", report_page::skipped(&run.results));
     let report = options.output.join("README.md");
     println!("The report is {}", report.display());
     Ok(())

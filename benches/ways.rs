@@ -13,7 +13,7 @@
 //! | `dispatch-free` | a master accepts and hands over to who has nothing to do |
 //!
 //! What is asked of them is in [`experiments`], how they take turns in [`run`], and what is made of
-//! the numbers in [`story`]. Each setting's table is printed when its last round is over; the report
+//! the numbers in [`page`]. Each setting's table is printed when its last round is over; the report
 //! is written at the end, or at ^C with what there is. `--quick` asks less, and is for trying this
 //! out: its numbers are not for quoting.
 #![allow(missing_docs, clippy::unwrap_used)]
@@ -21,10 +21,10 @@
 #[path = "ways/experiments.rs"]
 mod experiments;
 mod lab;
+#[path = "ways/page.rs"]
+mod page;
 #[path = "ways/run.rs"]
 mod run;
-#[path = "ways/story.rs"]
-mod story;
 
 use std::io;
 use std::path::PathBuf;
@@ -85,5 +85,5 @@ fn measure(options: &Options) -> io::Result<()> {
     for experiment in &chosen {
         run.ask(experiment);
     }
-    story::publish(&options.output, &run.results, &chosen)
+    page::publish(&options.output, &run.results, &chosen)
 }

@@ -29,9 +29,9 @@ pub struct Orders {
     /// How many to start.
     #[arg(long)]
     pub workers: usize,
-    /// The workers' knobs, less where their connections come from.
+    /// The workers' options, less where their connections come from.
     #[arg(last = true)]
-    pub knobs: Vec<OsString>,
+    pub options: Vec<OsString>,
 }
 
 impl Orders {

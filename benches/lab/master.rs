@@ -195,9 +195,9 @@ fn hire(options: &Options, crew: &mut Crew, poll: &Poll, place: usize) -> io::Re
         Tell::Taken => "taken",
         Tell::Free => "free",
     };
-    let mut knobs = options.orders.knobs.clone();
-    knobs.extend(["--receive-fd", "0", "--tell", tell].map(OsString::from));
-    crew.start(theirs, &knobs)?;
+    let mut options = options.orders.options.clone();
+    options.extend(["--receive-fd", "0", "--tell", tell].map(OsString::from));
+    crew.start(theirs, &options)?;
     Ok(ours)
 }
 

@@ -30,10 +30,10 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
     let Options { mut orders } = Options::parse_from(arguments);
     let mut signals = Signals::new([SIGTERM])?;
     let listener = orders.listen()?;
-    orders.knobs.extend(["--listen-fd".into(), "0".into()]);
+    orders.options.extend(["--listen-fd".into(), "0".into()]);
     let mut crew = Crew::default();
     for _ in 0..orders.workers {
-        crew.start(listener.as_fd().try_clone_to_owned()?, &orders.knobs)?;
+        crew.start(listener.as_fd().try_clone_to_owned()?, &orders.options)?;
     }
     // The workers' now: it has to close when the last of them closes it.
     drop(listener);

@@ -72,12 +72,12 @@ impl Way {
         }
     }
 
-    /// Starts so many workers with these knobs, and waits until they answer. `supervisor` is the
+    /// Starts so many workers with these options, and waits until they answer. `supervisor` is the
     /// reuseport-run to use, and reuseport-ctl stands beside it.
     ///
     /// # Errors
     /// A sentence, with what the programs said.
-    pub fn start(self, supervisor: &Path, workers: u32, knobs: &[String]) -> io::Result<Started> {
+    pub fn start(self, supervisor: &Path, workers: u32, options: &[String]) -> io::Result<Started> {
         let directory = tempfile::tempdir()?;
         let port = Reservation::new()?;
         let control = directory.path().join("control.sock");
@@ -85,7 +85,7 @@ impl Way {
             _ if self.opponent().is_some() => Command::new(env::current_exe()?),
             _ => supervised(supervisor, &control),
         };
-        command.args(self.arguments(workers, port.port(), knobs)?);
+        command.args(self.arguments(workers, port.port(), options)?);
         let said = directory.path().join("said");
         let child = command
             // ^C is for the bench, which then ends what it has started.
@@ -109,7 +109,7 @@ impl Way {
         Ok(started)
     }
 
-    fn arguments(self, workers: u32, port: u16, knobs: &[String]) -> io::Result<Vec<OsString>> {
+    fn arguments(self, workers: u32, port: u16, options: &[String]) -> io::Result<Vec<OsString>> {
         let count = ["--workers".into(), workers.to_string().into()];
         let place = ["--port".into(), port.to_string().into()];
         let mut words: Vec<OsString> = Vec::new();
@@ -124,7 +124,7 @@ impl Way {
             words.extend(place);
             words.extend(self.trait_of_workers().map(OsString::from));
         }
-        words.extend(knobs.iter().map(OsString::from));
+        words.extend(options.iter().map(OsString::from));
         Ok(words)
     }
 

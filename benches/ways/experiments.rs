@@ -43,7 +43,7 @@ pub(crate) struct Setting {
     pub(crate) connections: usize,
     pub(crate) demand: Demand,
     /// The worker's.
-    pub(crate) knobs: Vec<String>,
+    pub(crate) options: Vec<String>,
     /// Names what differs, for the tables.
     parameters: Vec<(&'static str, String)>,
 }
@@ -135,8 +135,8 @@ fn latency(quick: bool) -> Experiment {
 /// The mean is 4 ms of waiting, and the workers are what limits, however few the cores are.
 fn blocking(quick: bool) -> Experiment {
     let workers = 8;
-    let knobs = ["--work", "wait", "--one-at-a-time"];
-    let base = |service: &Service| Setting::new(workers, Reuse::Fresh).service(service, &knobs);
+    let options = ["--work", "wait", "--one-at-a-time"];
+    let base = |service: &Service| Setting::new(workers, Reuse::Fresh).service(service, &options);
     let most = f64::from(workers) / 4e-3;
     let all = [
         base(&EXPONENTIAL_WAIT).load(MODERATE, most),
@@ -177,7 +177,7 @@ impl Setting {
             reuse,
             connections: 32,
             demand: Demand::All,
-            knobs: Vec::new(),
+            options: Vec::new(),
             parameters: vec![
                 ("workers", workers.to_string()),
                 ("connections", name.to_owned()),
@@ -194,11 +194,11 @@ impl Setting {
         }
     }
 
-    fn service(mut self, (name, service): &Service, knobs: &[&str]) -> Self {
-        let knobs = ["--service", service]
+    fn service(mut self, (name, service): &Service, options: &[&str]) -> Self {
+        let options = ["--service", service]
             .into_iter()
-            .chain(knobs.iter().copied());
-        self.knobs.extend(knobs.map(str::to_owned));
+            .chain(options.iter().copied());
+        self.options.extend(options.map(str::to_owned));
         self.with("service", (*name).to_owned())
     }
 
@@ -225,7 +225,7 @@ impl Setting {
     /// workers serve one at a time; an event loop of which a connection is always busy is never free.
     pub(crate) fn ways(&self) -> impl Iterator<Item = Way> {
         let workers = self.workers;
-        let is_single = self.knobs.iter().any(|knob| knob == "--one-at-a-time");
+        let is_single = self.options.iter().any(|knob| knob == "--one-at-a-time");
         let takes_part = move |way: &Way| match way {
             Way::DispatchFree => is_single,
             Way::TwoQueues => workers > 2,

@@ -15,11 +15,11 @@ use signal_hook::consts::SIGINT;
 
 use super::experiments::{Demand, Experiment, Setting};
 use super::lab::load::{Pace, Plan, Spacing};
-use super::lab::report::page;
+use super::lab::report::page as report_page;
 use super::lab::report::results::{Results, Row};
 use super::lab::trial;
 use super::lab::way::Way;
-use super::story;
+use super::page;
 
 /// What was found so far, and how to go on.
 pub(crate) struct Run {
@@ -51,7 +51,7 @@ impl Run {
     pub(crate) fn preface(&self, experiments: &[Experiment]) -> String {
         let once: Duration = experiments.iter().map(Experiment::time_of_a_round).sum();
         let minutes = (once * self.rounds).as_secs_f64() / 60.0;
-        let place = page::setting(&self.results);
+        let place = report_page::setting(&self.results);
         format!(
             "{place}\n{} rounds; about {minutes:.1} minutes\n",
             self.rounds
@@ -82,7 +82,7 @@ impl Run {
             let what = format!("{}, {name}", experiment.name);
             self.results.skip(what, error.to_string());
         }
-        let table = story::table(experiment.name);
+        let table = page::table(experiment.name);
         println!("{}", table.of_setting(&self.results, &name));
     }
 
@@ -106,9 +106,9 @@ impl Run {
         length: Duration,
         row: Row,
     ) -> io::Result<Option<Row>> {
-        let mut knobs = setting.knobs.clone();
-        knobs.extend(["--seed".to_owned(), self.results.seed.to_string()]);
-        let started = way.start(supervisor(), setting.workers, &knobs)?;
+        let mut options = setting.options.clone();
+        options.extend(["--seed".to_owned(), self.results.seed.to_string()]);
+        let started = way.start(supervisor(), setting.workers, &options)?;
         let plan = Plan {
             connections: setting.connections,
             reuse: setting.reuse,

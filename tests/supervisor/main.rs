@@ -17,7 +17,7 @@ mod bad_input;
 mod container;
 mod control;
 mod crash;
-mod crowd;
+mod many_workers;
 mod environment;
 mod inherit;
 mod intercept;

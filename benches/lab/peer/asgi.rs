@@ -5,7 +5,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use super::herd::Herd;
+use super::process_tree::ProcessTree;
 use super::tool::{GRANIAN, UVICORN};
 use super::{Peer, Place, Profile, Work, bare, command};
 
@@ -39,15 +39,15 @@ impl Peer for Asgi {
         }
     }
 
-    fn start(&self, place: &Place) -> io::Result<Herd> {
+    fn start(&self, place: &Place) -> io::Result<ProcessTree> {
         let mut server = command(&bare::server(self.profile().work, place)?)?;
         // granian's words name a number already: the later one counts.
         server.arg("--workers").arg(place.workers.to_string());
-        Herd::of(place, &mut server)
+        ProcessTree::of(place, &mut server)
     }
 
-    fn reload(&self, herd: &mut Herd, _: &Place) -> io::Result<Option<Command>> {
-        herd.signal(Signal::SIGHUP)?;
+    fn reload(&self, process_tree: &mut ProcessTree, _: &Place) -> io::Result<Option<Command>> {
+        process_tree.signal(Signal::SIGHUP)?;
         Ok(None)
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::herd::Herd;
+use super::process_tree::ProcessTree;
 use super::tool::{GO, GRANIAN, Missing, NGINX, NODE, PYTHON, Tool, UVICORN};
 use super::{Place, Work, application, command, fixtures, gunicorn, nginx, ours};
 
@@ -131,14 +131,14 @@ impl Bare {
     ///
     /// # Errors
     /// If it cannot be built or started.
-    pub fn start(self, place: &Place, is_wrapped: bool) -> io::Result<Herd> {
+    pub fn start(self, place: &Place, is_wrapped: bool) -> io::Result<ProcessTree> {
         let server = self.command(place)?;
         let mut command = if is_wrapped {
             ours::wrapped(place, &server)
         } else {
             command(&server)?
         };
-        Herd::of(place, &mut command)
+        ProcessTree::of(place, &mut command)
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use super::herd::Herd;
+use super::process_tree::ProcessTree;
 use super::tool::{Missing, NODE, node_version};
 use super::{Peer, Place, Profile, Versions, Work, application};
 
@@ -61,7 +61,7 @@ impl Peer for Cluster {
         Ok(vec![NODE.found()?])
     }
 
-    fn start(&self, place: &Place) -> io::Result<Herd> {
+    fn start(&self, place: &Place) -> io::Result<ProcessTree> {
         let mut command = Command::new(NODE.word());
         command.arg(application("cluster.js")).args([
             place.workers.to_string(),
@@ -76,11 +76,11 @@ impl Peer for Cluster {
         if self.policy == Policy::ReusePort {
             command.env("REUSE_PORT", "1");
         }
-        Herd::of(place, &mut command)
+        ProcessTree::of(place, &mut command)
     }
 
-    fn reload(&self, herd: &mut Herd, _: &Place) -> io::Result<Option<Command>> {
-        herd.signal(Signal::SIGHUP)?;
+    fn reload(&self, process_tree: &mut ProcessTree, _: &Place) -> io::Result<Option<Command>> {
+        process_tree.signal(Signal::SIGHUP)?;
         Ok(None)
     }
 }

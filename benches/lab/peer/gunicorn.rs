@@ -5,7 +5,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use super::herd::Herd;
+use super::process_tree::ProcessTree;
 use super::tool::GUNICORN;
 use super::{Peer, Place, Profile, Work, command};
 
@@ -32,18 +32,18 @@ impl Peer for Gunicorn {
         }
     }
 
-    fn start(&self, place: &Place) -> io::Result<Herd> {
+    fn start(&self, place: &Place) -> io::Result<ProcessTree> {
         let extra: &[&str] = if self.reuse_port {
             &["--reuse-port"]
         } else {
             &[]
         };
         let words = words(&place.address.to_string(), place.workers, extra);
-        Herd::of(place, &mut command(&words)?)
+        ProcessTree::of(place, &mut command(&words)?)
     }
 
-    fn reload(&self, herd: &mut Herd, _: &Place) -> io::Result<Option<Command>> {
-        herd.signal(Signal::SIGHUP)?;
+    fn reload(&self, process_tree: &mut ProcessTree, _: &Place) -> io::Result<Option<Command>> {
+        process_tree.signal(Signal::SIGHUP)?;
         Ok(None)
     }
 }

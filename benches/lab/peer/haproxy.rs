@@ -14,13 +14,13 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::herd::Herd;
-use super::members::Roles;
 use super::process::Census;
+use super::process_tree::ProcessTree;
+use super::roles::Roles;
 use super::tool::{HAPROXY, NODE};
 use super::{Peer, Place, Profile, Work, application, poll};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// HAProxy.
 #[derive(Clone, Copy, Debug)]
@@ -37,12 +37,12 @@ impl Peer for Haproxy {
         }
     }
 
-    fn start(&self, place: &Place) -> io::Result<Herd> {
+    fn start(&self, place: &Place) -> io::Result<ProcessTree> {
         let roles = Roles {
             is_worker: |line| line.contains("http.js"),
             ..Roles::default()
         };
-        let mut herd = Herd::new(place).with(roles);
+        let mut process_tree = ProcessTree::new(place).with(roles);
         let ports = ports(place.workers)?;
         fs::write(
             place.file("haproxy.cfg"),
@@ -53,18 +53,18 @@ impl Peer for Haproxy {
             .args(["-W", "-db", "-f"])
             .arg(place.file("haproxy.cfg"));
         // The pool before HAProxy, or its first checks would find nobody.
-        start_pool(&mut herd, &ports)?;
-        herd.spawn_first(&mut command)?;
-        Ok(herd)
+        start_pool(&mut process_tree, &ports)?;
+        process_tree.spawn_first(&mut command)?;
+        Ok(process_tree)
     }
 
-    fn reload(&self, herd: &mut Herd, place: &Place) -> io::Result<Option<Command>> {
-        let roots = herd.roots();
+    fn reload(&self, process_tree: &mut ProcessTree, place: &Place) -> io::Result<Option<Command>> {
+        let roots = process_tree.roots();
         let Some((master, old_pool)) = roots.split_first() else {
             return Err(io::Error::other("nothing was started"));
         };
         let ports = ports(place.workers)?;
-        start_pool(herd, &ports)?;
+        start_pool(process_tree, &ports)?;
         fs::write(
             place.file("haproxy.cfg"),
             configuration(place.address, &ports),
@@ -72,7 +72,7 @@ impl Peer for Haproxy {
         let old = Census::take().descendants(*master);
         nix::sys::signal::kill(*master, Signal::SIGUSR2)?;
         wait_until_gone(&old)?;
-        herd.dismiss(old_pool);
+        process_tree.dismiss(old_pool);
         Ok(None)
     }
 }
@@ -89,17 +89,17 @@ fn ports(count: u32) -> io::Result<Vec<u16>> {
 }
 
 /// Starts the processes and waits until each listens.
-fn start_pool(herd: &mut Herd, ports: &[u16]) -> io::Result<()> {
+fn start_pool(process_tree: &mut ProcessTree, ports: &[u16]) -> io::Result<()> {
     for port in ports {
         let mut command = Command::new(NODE.word());
         command
             .arg(application("http.js"))
             .args([port.to_string(), "127.0.0.1".to_owned()]);
-        herd.spawn(&mut command)?;
+        process_tree.spawn(&mut command)?;
     }
     let listens =
         |port: &u16| TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], *port))).is_ok();
-    if poll::holds(PATIENCE, || ports.iter().all(listens)) {
+    if poll::holds(TIMEOUT, || ports.iter().all(listens)) {
         return Ok(());
     }
     Err(io::Error::other("the pool behind haproxy does not listen"))
@@ -110,7 +110,7 @@ fn wait_until_gone(pids: &[Pid]) -> io::Result<()> {
         let census = Census::take();
         !pids.iter().any(|pid| census.has(*pid))
     };
-    if poll::holds(PATIENCE, are_gone) {
+    if poll::holds(TIMEOUT, are_gone) {
         return Ok(());
     }
     Err(io::Error::other(

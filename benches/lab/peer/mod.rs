@@ -5,9 +5,9 @@
 //! comment says why. What is missing on a machine is named and left out, never an error: nobody
 //! has all of them.
 //!
-//! - [`herd`], [`members`], [`process`], [`farewell`]: what was started, who of it serves, and its
+//! - [`process_tree`], [`roles`], [`process`], [`termination`]: what was started, who of it serves, and its
 //!   end
-//! - [`ledger`]: what supervisors cost
+//! - [`supervisor_cost`]: what supervisors cost
 //! - [`poll`]: waiting for what nobody reports
 //! - [`tool`]: programs, where they are and which version
 //! - [`work`]: what they serve
@@ -15,26 +15,26 @@
 //! - [`bare`]: servers without any supervisor, for what wrapping costs
 //! - [`experiment`]: what is asked of all of them
 //! - [`run`]: everyone in turn
-//! - [`story`]: what came of it, as a document
+//! - [`page`]: what came of it, as a document
 
 pub mod asgi;
 pub mod bare;
 pub mod cluster;
 pub mod experiment;
-pub mod farewell;
 pub mod gunicorn;
 pub mod haproxy;
-pub mod herd;
-pub mod ledger;
-pub mod members;
 pub mod nginx;
 pub mod ours;
+pub mod page;
 pub mod pm2;
 pub mod poll;
 pub mod process;
+pub mod process_tree;
+pub mod roles;
 pub mod run;
 pub mod starter;
-pub mod story;
+pub mod supervisor_cost;
+pub mod termination;
 pub mod tool;
 pub mod work;
 
@@ -44,7 +44,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use herd::Herd;
+use process_tree::ProcessTree;
 use tool::{Missing, Tool};
 pub use work::Work;
 
@@ -122,14 +122,14 @@ pub trait Peer: Sync {
     ///
     /// # Errors
     /// If a file cannot be written or a process cannot be started.
-    fn start(&self, place: &Place) -> io::Result<Herd>;
+    fn start(&self, place: &Place) -> io::Result<ProcessTree>;
 
     /// Begins a reload, or gives the command that is to be run for it. That it is done is seen from
     /// outside, for all alike: all workers from before are gone, and as many new ones are there.
     ///
     /// # Errors
     /// If it cannot be begun.
-    fn reload(&self, herd: &mut Herd, place: &Place) -> io::Result<Option<Command>>;
+    fn reload(&self, process_tree: &mut ProcessTree, place: &Place) -> io::Result<Option<Command>>;
 }
 
 /// Whether this name is one that the user asked for; all are if they asked for none.

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use super::herd::Herd;
+use super::process_tree::ProcessTree;
 use super::tool::NGINX;
 use super::{Peer, Place, Profile, Work};
 
@@ -33,18 +33,18 @@ impl Peer for Nginx {
         }
     }
 
-    fn start(&self, place: &Place) -> io::Result<Herd> {
+    fn start(&self, place: &Place) -> io::Result<ProcessTree> {
         let workers = format!("master_process on; worker_processes {};", place.workers);
         let file = configure(
             place,
             &workers,
             if self.reuse_port { " reuseport" } else { "" },
         )?;
-        Herd::of(place, Command::new(NGINX.word()).arg("-c").arg(file))
+        ProcessTree::of(place, Command::new(NGINX.word()).arg("-c").arg(file))
     }
 
-    fn reload(&self, herd: &mut Herd, _: &Place) -> io::Result<Option<Command>> {
-        herd.signal(Signal::SIGHUP)?;
+    fn reload(&self, process_tree: &mut ProcessTree, _: &Place) -> io::Result<Option<Command>> {
+        process_tree.signal(Signal::SIGHUP)?;
         Ok(None)
     }
 }

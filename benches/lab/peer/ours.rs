@@ -4,8 +4,8 @@
 use std::io;
 use std::process::Command;
 
-use super::herd::Herd;
-use super::members::{Roles, is_ours};
+use super::process_tree::ProcessTree;
+use super::roles::{Roles, is_ours};
 use super::tool::{GRANIAN, GUNICORN, Missing, NGINX, NODE, Tool, UVICORN};
 use super::{Peer, Place, Profile, Versions, Work, bare, is_to_find_fixtures};
 
@@ -46,18 +46,18 @@ impl Peer for Ours {
         std::iter::once(ours).chain(needed).collect()
     }
 
-    fn start(&self, place: &Place) -> io::Result<Herd> {
+    fn start(&self, place: &Place) -> io::Result<ProcessTree> {
         let server = bare::server(self.work, place)?;
         // The arbiter of a gunicorn that has one worker is a part of that server, as it is without us.
         let roles = Roles {
             is_supervisor: is_ours,
             ..Roles::default()
         };
-        let herd = Herd::new(place).with(roles);
-        herd.and(&mut wrapped(place, &server))
+        let process_tree = ProcessTree::new(place).with(roles);
+        process_tree.and(&mut wrapped(place, &server))
     }
 
-    fn reload(&self, _: &mut Herd, place: &Place) -> io::Result<Option<Command>> {
+    fn reload(&self, _: &mut ProcessTree, place: &Place) -> io::Result<Option<Command>> {
         let mut ctl = Command::new(CTL);
         ctl.arg("--socket").arg(place.file("control")).arg("reload");
         Ok(Some(ctl))

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::process::Command;
 
-use super::herd::Herd;
+use super::process_tree::ProcessTree;
 use super::tool::{NODE, PM2};
 use super::{Peer, Place, Profile, Work, application};
 
@@ -32,7 +32,7 @@ impl Peer for Pm2 {
         }
     }
 
-    fn start(&self, place: &Place) -> io::Result<Herd> {
+    fn start(&self, place: &Place) -> io::Result<ProcessTree> {
         let file = place.file("ecosystem.config.json");
         let app = serde_json::json!({
             "name": "app",
@@ -47,10 +47,10 @@ impl Peer for Pm2 {
         });
         fs::write(&file, serde_json::json!({ "apps": [app] }).to_string())?;
         let mut command = Self::command(&PM2.word(), place);
-        Herd::of(place, command.arg("start").arg(file))
+        ProcessTree::of(place, command.arg("start").arg(file))
     }
 
-    fn reload(&self, _: &mut Herd, place: &Place) -> io::Result<Option<Command>> {
+    fn reload(&self, _: &mut ProcessTree, place: &Place) -> io::Result<Option<Command>> {
         let pm2 = PM2.word().replace("pm2-runtime", "pm2");
         let mut command = Self::command(&pm2, place);
         command.args(["reload", "app"]);

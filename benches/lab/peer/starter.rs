@@ -7,7 +7,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use super::herd::Herd;
+use super::process_tree::ProcessTree;
 use super::tool::{GUNICORN, START_SERVER};
 use super::{Peer, Place, Profile, Work, gunicorn, is_to_find_fixtures};
 
@@ -29,7 +29,7 @@ impl Peer for Starter {
         }
     }
 
-    fn start(&self, place: &Place) -> io::Result<Herd> {
+    fn start(&self, place: &Place) -> io::Result<ProcessTree> {
         let mut command = Command::new(START_SERVER.word());
         command
             .arg(format!("--port={}={SOCKET}", place.address))
@@ -37,11 +37,11 @@ impl Peer for Starter {
             .arg("--");
         let bind = format!("fd://{SOCKET}");
         command.args(gunicorn::words(&bind, place.workers, &[]));
-        Herd::of(place, is_to_find_fixtures(&mut command))
+        ProcessTree::of(place, is_to_find_fixtures(&mut command))
     }
 
-    fn reload(&self, herd: &mut Herd, _: &Place) -> io::Result<Option<Command>> {
-        herd.signal(Signal::SIGHUP)?;
+    fn reload(&self, process_tree: &mut ProcessTree, _: &Place) -> io::Result<Option<Command>> {
+        process_tree.signal(Signal::SIGHUP)?;
         Ok(None)
     }
 }

@@ -1,18 +1,18 @@
 //! The worker: one server for every way of sharing a port, so that only the way differs.
 //!
-//! One thread, one epoll instance. Two temperaments: [`crowd`] serves many connections at once, as
+//! One thread, one epoll instance. Two temperaments: [`event_loop`] serves many connections at once, as
 //! event loops do; [`single`] serves one and takes no other meanwhile, as blocking servers do.
-//! Both take connections through the same [`door`].
+//! Both take connections through the same [`connection_source`].
 //!
-//! SIGTERM drains it: the door closes, requests that have arrived are answered with
+//! SIGTERM drains it: the connection source closes, requests that have arrived are answered with
 //! `Connection: close`, and it exits with 0. What waits in the queue of a listener that it alone
 //! has is lost then, as with any server: to keep it is the supervisor's part.
 
 mod alarm;
 mod answer;
 mod connection;
-mod crowd;
-mod door;
+mod connection_source;
+mod event_loop;
 mod options;
 mod request;
 mod service;
@@ -30,20 +30,20 @@ use mio::{Interest, Poll, Token};
 use reuseport_run::sys::process;
 use signal_hook::consts::SIGTERM;
 
-pub use door::{READY, listen};
+pub use connection_source::{READY, listen};
 pub use options::{Options, Tell, Work};
 pub use service::{Random, Service, compute};
 
 use answer::Answers;
-use door::Door;
+use connection_source::ConnectionSource;
 
 /// What is watched besides connections, whose tokens are lower.
-const DOOR: Token = Token(usize::MAX - 1);
+const CONNECTIONS: Token = Token(usize::MAX - 1);
 const SIGNAL: Token = Token(usize::MAX - 2);
 const ALARM: Token = Token(usize::MAX - 3);
 
 /// A client may be silent for so long when it is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Is a worker until it is told to stop. `arguments` begin with the program's name.
 ///
@@ -60,7 +60,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
     if options.one_at_a_time {
         single::run(worker)
     } else {
-        crowd::Crowd::new(worker)?.run()
+        event_loop::EventLoop::new(worker)?.run()
     }
 }
 
@@ -69,7 +69,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
 struct Worker {
     poll: Poll,
     /// Closed once it drains.
-    door: Option<Door>,
+    source: Option<ConnectionSource>,
     answers: Answers,
     service: Service,
     work: Work,
@@ -88,7 +88,7 @@ impl Worker {
         let stopping = Arc::new(AtomicBool::new(false));
         signal_hook::flag::register(SIGTERM, Arc::clone(&stopping))?;
         Ok(Self {
-            door: Some(Door::open(options, &poll, DOOR)?),
+            source: Some(ConnectionSource::open(options, &poll, CONNECTIONS)?),
             answers: Answers::new(options.size),
             service: options.service,
             work: options.work,

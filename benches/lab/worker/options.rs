@@ -1,4 +1,4 @@
-//! The knobs of the worker: where its connections come from, what an answer costs.
+//! The options of the worker: where its connections come from, what an answer costs.
 
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -9,10 +9,10 @@ use mio::Events;
 use mio::net::TcpStream;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::door::Arrival;
+use super::connection_source::Arrival;
 use super::request::Request;
 use super::service::compute;
-use super::{PATIENCE, SIGNAL, Work, Worker, wait};
+use super::{SIGNAL, TIMEOUT, Work, Worker, wait};
 
 /// Serves until SIGTERM. A connection that is served is finished before it is heard.
 ///
@@ -20,7 +20,7 @@ use super::{PATIENCE, SIGNAL, Work, Worker, wait};
 /// Those of waiting and accepting.
 pub fn run(mut worker: Worker) -> io::Result<()> {
     let mut events = Events::with_capacity(2);
-    let Some(mut door) = worker.door.take() else {
+    let Some(mut source) = worker.source.take() else {
         return Ok(());
     };
     loop {
@@ -28,17 +28,17 @@ pub fn run(mut worker: Worker) -> io::Result<()> {
         if events.iter().any(|event| event.token() == SIGNAL) {
             break;
         }
-        match door.take()? {
+        match source.take()? {
             Arrival::Connection(stream) => {
-                door.report(false)?;
+                source.report(false)?;
                 serve(&mut worker, stream);
-                door.report(true)?;
+                source.report(true)?;
             }
             Arrival::Nothing => {}
             Arrival::End => break,
         }
     }
-    while let Some(stream) = door.last() {
+    while let Some(stream) = source.last() {
         serve(&mut worker, stream);
     }
     Ok(())
@@ -90,7 +90,7 @@ fn write_all(stream: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
 }
 
 fn ready(stream: &TcpStream, flags: PollFlags) -> io::Result<()> {
-    let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+    let patience = PollTimeout::try_from(TIMEOUT).unwrap_or(PollTimeout::MAX);
     let mut polled = [PollFd::new(stream.as_fd(), flags)];
     match poll(&mut polled, patience)? {
         0 => Err(ErrorKind::TimedOut.into()),

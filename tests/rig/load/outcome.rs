@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::PerWorker;
 
-/// How many failures are kept with their story.
+/// How many failures are kept with all that is known.
 const MAX_FAILURES_KEPT: usize = 10;
 
 /// An answer that takes longer than this hides a lost SYN or SYN-ACK, which is sent again after
@@ -36,7 +36,7 @@ pub enum Failure {
     Local,
 }
 
-/// One failure's story.
+/// One failure, and all that is known of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setback {
     /// Milliseconds since the load began.

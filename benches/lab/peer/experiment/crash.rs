@@ -32,7 +32,7 @@ pub const KILLS: &str = "kills";
 pub const LOST: &str = "failed_per_kill";
 
 /// Who has not replaced a worker by then does not do so.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// Before each kill and after the last one's recovery.
 const REST: Duration = Duration::from_millis(700);
 
@@ -86,7 +86,7 @@ fn in_a_row(
 
 /// Kills one worker, another place in their order each time; returns all that there were.
 fn kill_one(trial: &Trial, turn: usize) -> io::Result<Vec<Pid>> {
-    let workers = trial.herd.workers();
+    let workers = trial.process_tree.workers();
     let victim = workers.get(turn.checked_rem(workers.len()).unwrap_or(0));
     let victim = victim.ok_or_else(|| io::Error::other("there is no worker to be killed"))?;
     kill(*victim, Signal::SIGKILL)?;
@@ -98,7 +98,7 @@ fn recover(trial: &Trial, before: &[Pid]) -> Option<Duration> {
     let begin = Instant::now();
     let known: Vec<String> = before.iter().map(Pid::to_string).collect();
     let is_new = || ask(trial.place.address).is_ok_and(|name| !known.contains(&name));
-    poll::holds(PATIENCE, is_new).then(|| begin.elapsed())
+    poll::holds(TIMEOUT, is_new).then(|| begin.elapsed())
 }
 
 /// The name of the worker that answers: its pid, in all applications.
@@ -127,7 +127,7 @@ fn note_kills(row: &mut Row, kills: &[Kill]) {
         row.measure(RECOVERY, spread.median);
     }
     let marks = kills.iter().map(|kill| {
-        let end = kill.at + kill.recovery.unwrap_or(PATIENCE);
+        let end = kill.at + kill.recovery.unwrap_or(TIMEOUT);
         (kill.at.as_secs_f64(), end.as_secs_f64())
     });
     row.marks = marks.collect();

@@ -11,7 +11,7 @@ use super::super::super::note;
 use super::super::super::report::results::{Moment, Row};
 use super::super::super::report::statistics::Spread;
 use super::super::Peer;
-use super::super::ledger::Ledger;
+use super::super::supervisor_cost::SupervisorCost;
 use super::extent::Extent;
 use super::trial::{Trial, row_of};
 
@@ -51,7 +51,7 @@ pub fn run(
     stop: &AtomicBool,
 ) -> io::Result<Row> {
     let mut trial = Trial::of(peer, within, extent.workers)?;
-    let mut ledger = Ledger::open(&trial.herd);
+    let mut supervisor_cost = SupervisorCost::open(&trial.process_tree);
     let load = trial.endless_plan(extent, reuse);
     let (began, load) = (Instant::now(), load.start()?);
     let mut marks = Vec::new();
@@ -61,12 +61,12 @@ pub fn run(
         done < extent.reloads && has_time && !stop.load(Ordering::Relaxed)
     };
     while outcome.is_ok() && may_go_on(marks.len()) {
-        ledger.watch(&trial.herd, REST);
+        supervisor_cost.watch(&trial.process_tree, REST);
         let from = began.elapsed();
-        outcome = trial.reload(peer, &mut ledger);
+        outcome = trial.reload(peer, &mut supervisor_cost);
         marks.push((from.as_secs_f64(), began.elapsed().as_secs_f64()));
     }
-    ledger.watch(&trial.herd, REST);
+    supervisor_cost.watch(&trial.process_tree, REST);
     let course = load.stop();
     outcome?;
     let mut row = row_of(RELOAD, peer, reuse, 0);
@@ -74,7 +74,7 @@ pub fn run(
     note::course(&mut row, &course);
     row.marks = marks;
     note_reloads(&mut row);
-    note_supervisor(&mut row, &ledger);
+    note_supervisor(&mut row, &supervisor_cost);
     Ok(row)
 }
 
@@ -95,10 +95,13 @@ fn note_reloads(row: &mut Row) {
     }
 }
 
-fn note_supervisor(row: &mut Row, ledger: &Ledger) {
+fn note_supervisor(row: &mut Row, supervisor_cost: &SupervisorCost) {
     let reloads = row.marks.len() as f64;
-    row.measure(SUPERVISOR_CPU, ledger.cpu().as_secs_f64() * 1e6 / reloads);
-    row.measure(SUPERVISOR_RSS, ledger.most_memory() as f64);
+    row.measure(
+        SUPERVISOR_CPU,
+        supervisor_cost.cpu().as_secs_f64() * 1e6 / reloads,
+    );
+    row.measure(SUPERVISOR_RSS, supervisor_cost.most_memory() as f64);
 }
 
 /// The worst moment's 99th percentile of each reload, and those of the moments in no reload.

@@ -7,25 +7,29 @@ use std::io;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::super::ledger::Ledger;
+use super::super::supervisor_cost::SupervisorCost;
 use super::super::{Peer, poll};
-use super::trial::{PATIENCE, Trial};
+use super::trial::{TIMEOUT, Trial};
 
 impl Trial {
     /// Reloads it and waits until all its workers are others; what its supervisors use for it goes
-    /// into the ledger.
+    /// into the supervisors' cost.
     ///
     /// # Errors
     /// If the reload fails, or takes too long.
-    pub fn reload(&mut self, peer: &dyn Peer, ledger: &mut Ledger) -> io::Result<()> {
-        let old = self.herd.workers();
-        if let Some(command) = peer.reload(&mut self.herd, &self.place)? {
-            self.carry_out(command, ledger)?;
+    pub fn reload(
+        &mut self,
+        peer: &dyn Peer,
+        supervisor_cost: &mut SupervisorCost,
+    ) -> io::Result<()> {
+        let old = self.process_tree.workers();
+        if let Some(command) = peer.reload(&mut self.process_tree, &self.place)? {
+            self.carry_out(command, supervisor_cost)?;
         }
         let workers = self.place.worker_count();
-        let watch = |supervisors: &[_]| ledger.note(supervisors);
-        self.herd
-            .wait_until_replaced(&old, workers, PATIENCE, watch)
+        let watch = |supervisors: &[_]| supervisor_cost.note(supervisors);
+        self.process_tree
+            .wait_until_replaced(&old, workers, TIMEOUT, watch)
             .map(drop)
     }
 
@@ -33,21 +37,29 @@ impl Trial {
     ///
     /// # Errors
     /// The same.
-    pub fn reload_to_rest(&mut self, peer: &dyn Peer, ledger: &mut Ledger) -> io::Result<Duration> {
+    pub fn reload_to_rest(
+        &mut self,
+        peer: &dyn Peer,
+        supervisor_cost: &mut SupervisorCost,
+    ) -> io::Result<Duration> {
         let since = Instant::now();
-        self.reload(peer, ledger)?;
+        self.reload(peer, supervisor_cost)?;
         let rests_since = self.wait_until_it_rests()?;
-        ledger.look(&self.herd);
+        supervisor_cost.look(&self.process_tree);
         Ok(rests_since.duration_since(since))
     }
 
     /// Runs a command to its end; supervisors are looked at meanwhile, too.
-    fn carry_out(&self, mut command: Command, ledger: &mut Ledger) -> io::Result<()> {
+    fn carry_out(
+        &self,
+        mut command: Command,
+        supervisor_cost: &mut SupervisorCost,
+    ) -> io::Result<()> {
         command.stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
-        let ended = poll::until(PATIENCE, || {
-            ledger.look(&self.herd);
+        let ended = poll::until(TIMEOUT, || {
+            supervisor_cost.look(&self.process_tree);
             child.try_wait()
         })?;
         if ended.is_none() {

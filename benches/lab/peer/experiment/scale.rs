@@ -7,8 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::super::super::report::results::Row;
-use super::super::ledger::{self, Ledger, Memory};
 use super::super::ours::{NAME, Ours};
+use super::super::supervisor_cost::{self, Memory, SupervisorCost};
 use super::super::{Peer, Work};
 use super::trial::Trial;
 
@@ -72,24 +72,24 @@ pub fn run(peer: &dyn Peer, workers: u32, within: &Path) -> io::Result<Row> {
         .with("workers", workers);
     let micros = |time: Duration| time.as_secs_f64() * 1e6;
     row.measure(START, micros(trial.started));
-    let mut ledger = Ledger::open(&trial.herd);
-    let took = trial.reload_to_rest(peer, &mut ledger)?;
+    let mut supervisor_cost = SupervisorCost::open(&trial.process_tree);
+    let took = trial.reload_to_rest(peer, &mut supervisor_cost)?;
     row.measure(RELOAD, micros(took));
-    row.measure(RELOAD_CPU, micros(ledger.cpu()));
+    row.measure(RELOAD_CPU, micros(supervisor_cost.cpu()));
     note_rest(&mut row, &trial)?;
     row.measure(STOP, micros(trial.stop()?));
     Ok(row)
 }
 
 fn note_rest(row: &mut Row, trial: &Trial) -> io::Result<()> {
-    let root = trial.herd.root()?;
+    let root = trial.process_tree.root()?;
     let memory = Memory::of(root);
     row.measure(RESIDENT, memory.resident as f64);
     row.measure(PROPORTIONAL, memory.proportional as f64);
-    let (cpu, wake_ups) = (ledger::cpu(root), ledger::wake_ups(root));
+    let (cpu, wake_ups) = (supervisor_cost::cpu(root), supervisor_cost::wake_ups(root));
     thread::sleep(IDLE);
-    let cpu = ledger::cpu(root).saturating_sub(cpu);
-    let wake_ups = ledger::wake_ups(root).saturating_sub(wake_ups);
+    let cpu = supervisor_cost::cpu(root).saturating_sub(cpu);
+    let wake_ups = supervisor_cost::wake_ups(root).saturating_sub(wake_ups);
     let seconds = IDLE.as_secs_f64();
     row.measure(IDLE_CPU, cpu.as_secs_f64() * 1e6 / seconds);
     row.measure(WAKE_UPS, wake_ups as f64 / seconds);

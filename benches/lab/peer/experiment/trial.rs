@@ -15,7 +15,7 @@ use super::super::super::machine::Watch;
 use super::super::super::note;
 use super::super::super::report::results::{Row, measure};
 use super::super::super::usage::Usage;
-use super::super::herd::Herd;
+use super::super::process_tree::ProcessTree;
 use super::super::{Peer, Place, poll};
 use super::extent::{Extent, name_of};
 
@@ -23,7 +23,7 @@ use super::extent::{Extent, name_of};
 pub const MEMORY: &str = "pss_bytes";
 
 /// How long a subject may take to start, to come to rest or to be reloaded.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 /// Who uses so little CPU time for so long has nothing to do any more; a hundred idle workers'
 /// heartbeats are less.
 const REST: Duration = Duration::from_millis(300);
@@ -33,7 +33,7 @@ const LITTLE: Duration = Duration::from_millis(15);
 #[derive(Debug)]
 pub struct Trial {
     /// Its processes. They end before their folder does: fields are dropped in this order.
-    pub herd: Herd,
+    pub process_tree: ProcessTree,
     /// Where it is.
     pub place: Place,
     /// From its start until all its workers had nothing more to do.
@@ -50,7 +50,7 @@ impl Trial {
     pub fn begin(
         within: &Path,
         workers: u32,
-        start: impl FnOnce(&Place) -> io::Result<Herd>,
+        start: impl FnOnce(&Place) -> io::Result<ProcessTree>,
     ) -> io::Result<Self> {
         let directory = tempfile::tempdir_in(within)?;
         let place = Place {
@@ -59,10 +59,10 @@ impl Trial {
             directory: directory.path().to_owned(),
         };
         let since = Instant::now();
-        let mut herd = start(&place)?;
-        herd.wait_until_it_serves(&place, PATIENCE)?;
+        let mut process_tree = start(&place)?;
+        process_tree.wait_until_it_serves(&place, TIMEOUT)?;
         let mut trial = Self {
-            herd,
+            process_tree,
             place,
             started: Duration::ZERO,
             directory,
@@ -88,7 +88,7 @@ impl Trial {
     pub fn wait_until_it_rests(&self) -> io::Result<Instant> {
         let (mut used, mut since) = (self.usage()?.cpu(), Instant::now());
         // Who never comes to rest is measured as it is.
-        poll::until(PATIENCE, || {
+        poll::until(TIMEOUT, || {
             let now = self.usage()?.cpu();
             if now.saturating_sub(used) > LITTLE {
                 (used, since) = (now, Instant::now());
@@ -103,7 +103,7 @@ impl Trial {
     /// # Errors
     /// If it takes too long.
     pub fn stop(self) -> io::Result<Duration> {
-        let took = self.herd.stop(PATIENCE);
+        let took = self.process_tree.stop(TIMEOUT);
         self.directory.close()?;
         took
     }
@@ -163,7 +163,7 @@ impl Trial {
         note::outcome(&mut row, &outcome);
         note::usage(&mut row, used, outcome.answered as f64 * whole);
         note::fairness(&mut row, &outcome, self.place.workers);
-        row.measure(MEMORY, self.herd.memory() as f64);
+        row.measure(MEMORY, self.process_tree.memory() as f64);
         Ok(row)
     }
 
@@ -173,7 +173,7 @@ impl Trial {
     /// If one of those that were started is gone.
     pub fn usage(&self) -> io::Result<Usage> {
         let mut sum = Usage::default();
-        for root in self.herd.roots() {
+        for root in self.process_tree.roots() {
             sum += Usage::of_tree(root.as_raw().unsigned_abs())?;
         }
         Ok(sum)

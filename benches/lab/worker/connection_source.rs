@@ -1,11 +1,11 @@
 //! Where a worker's connections come from: a listener of its own, one that all share, or a master.
 //!
-//! The door is watched level-triggered and gives one connection a turn. Edge-triggered, a worker
+//! The connection source is watched level-triggered and gives one connection a turn. Edge-triggered, a worker
 //! would have to accept until the queue is empty, and the first to wake would take everything that
 //! waits for all: the shared queue, which is an opponent here, would look worse than it is. (nginx
 //! does the same: `multi_accept` is off unless asked for.)
 //!
-//! The hazard: mio watches edge-triggered only and knows no `EPOLLEXCLUSIVE`. So the door is put
+//! The hazard: mio watches edge-triggered only and knows no `EPOLLEXCLUSIVE`. So the connection source is put
 //! into mio's epoll instance through a duplicate of its descriptor, beside mio and not through it,
 //! and has to be taken out in the same way before the listener closes: while other workers share
 //! it, a closed listener stays in the instance, and reports for ever (epoll(7), questions, 6).
@@ -29,7 +29,7 @@ pub const READY: &[u8] = b"r";
 
 /// A source of connections, watched.
 #[derive(Debug)]
-pub struct Door {
+pub struct ConnectionSource {
     source: Source,
     epoll: Epoll,
 }
@@ -49,7 +49,7 @@ struct Master {
     owes: bool,
 }
 
-/// What came through the door.
+/// What came through the connection source.
 #[derive(Debug)]
 pub enum Arrival {
     /// A connection.
@@ -60,7 +60,7 @@ pub enum Arrival {
     End,
 }
 
-impl Door {
+impl ConnectionSource {
     /// Opens the source that the options name and watches it in `poll` as `token`.
     ///
     /// # Errors
@@ -71,12 +71,12 @@ impl Door {
         let mut flags = EpollFlags::EPOLLIN;
         flags.set(EpollFlags::EPOLLEXCLUSIVE, options.exclusive);
         epoll.add(source.as_fd(), EpollEvent::new(flags, token.0 as u64))?;
-        let door = Self { source, epoll };
+        let source = Self { source, epoll };
         // A worker is free when it begins, not before: that is how a master knows that it is up.
-        if let Source::Master(master) = &door.source {
+        if let Source::Master(master) = &source.source {
             master.tell()?;
         }
-        Ok(door)
+        Ok(source)
     }
 
     /// The next connection.
@@ -118,7 +118,7 @@ impl Door {
     }
 }
 
-impl Drop for Door {
+impl Drop for ConnectionSource {
     fn drop(&mut self) {
         // Not there: nothing to take out.
         let _ = self.epoll.delete(self.source.as_fd());

@@ -13,15 +13,15 @@ use std::time::{Duration, Instant};
 use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
 
-use super::herd::Herd;
+use super::process_tree::ProcessTree;
 
 /// Where nothing is awaited: often enough for helpers that live for a second, and seldom enough not
 /// to be seen in what is measured meanwhile.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
-/// Accounts of processes, from the ledger's opening on.
+/// Accounts of processes, from the beginning of the measurement on.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub struct SupervisorCost {
     /// What each had used when it was first seen (nothing, if it was born later) and at the last
     /// look.
     accounts: BTreeMap<Pid, (Duration, Duration)>,
@@ -29,21 +29,21 @@ pub struct Ledger {
     most: u64,
 }
 
-impl Ledger {
-    /// Opens it: what the herd's supervisors have used until now does not count.
-    pub fn open(herd: &Herd) -> Self {
-        let mut ledger = Self::default();
-        for pid in herd.members().supervisors {
+impl SupervisorCost {
+    /// Opens it: what the process tree's supervisors have used until now does not count.
+    pub fn open(process_tree: &ProcessTree) -> Self {
+        let mut supervisor_cost = Self::default();
+        for pid in process_tree.by_role().supervisors {
             let used = cpu(pid);
-            ledger.accounts.insert(pid, (used, used));
+            supervisor_cost.accounts.insert(pid, (used, used));
         }
-        ledger.look(herd);
-        ledger
+        supervisor_cost.look(process_tree);
+        supervisor_cost
     }
 
     /// Notes what they have used by now.
-    pub fn look(&mut self, herd: &Herd) {
-        self.note(&herd.members().supervisors);
+    pub fn look(&mut self, process_tree: &ProcessTree) {
+        self.note(&process_tree.by_role().supervisors);
     }
 
     /// The same, of processes that are known to be supervisors.
@@ -58,15 +58,15 @@ impl Ledger {
     }
 
     /// Lets time pass, and looks meanwhile.
-    pub fn watch(&mut self, herd: &Herd, length: Duration) {
+    pub fn watch(&mut self, process_tree: &ProcessTree, length: Duration) {
         let end = Instant::now() + length;
         while let Some(left) = end.checked_duration_since(Instant::now()) {
             thread::sleep(BETWEEN_LOOKS.min(left));
-            self.look(herd);
+            self.look(process_tree);
         }
     }
 
-    /// CPU time of all of them since the ledger was opened.
+    /// CPU time of all of them since the supervisor's cost was opened.
     pub fn cpu(&self) -> Duration {
         let used = self.accounts.values();
         used.map(|(first, last)| last.saturating_sub(*first)).sum()

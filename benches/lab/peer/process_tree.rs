@@ -1,8 +1,8 @@
 //! What a subject has started: its processes, which of them are workers, and their end.
 //!
 //! Hazard: a subject that is left behind takes CPU from the next one, and its port may be asked by
-//! the next one's clients. So a herd ends all its processes when it is dropped, whatever became of
-//! the measurement (see [`super::farewell`]).
+//! the next one's clients. So a process tree ends all its processes when it is dropped, whatever became of
+//! the measurement (see [`super::termination`]).
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -15,23 +15,23 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::ledger::Memory;
-use super::members::{Members, Roles};
 use super::process::{Census, pid_of};
-use super::{Place, farewell, poll};
+use super::roles::{ByRole, Roles};
+use super::supervisor_cost::Memory;
+use super::{Place, poll, termination};
 
 /// How long processes have to end when a measurement is over and they are told to.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// The processes of one subject.
 #[derive(Debug)]
-pub struct Herd {
+pub struct ProcessTree {
     roots: Vec<Child>,
     log: PathBuf,
     roles: Roles,
 }
 
-impl Herd {
+impl ProcessTree {
     /// Nobody yet; what they say goes to a file in the subject's folder.
     pub fn new(place: &Place) -> Self {
         Self {
@@ -121,22 +121,22 @@ impl Herd {
     }
 
     /// Everybody who is there now.
-    pub fn members(&self) -> Members {
-        self.members_in(&Census::take())
+    pub fn by_role(&self) -> ByRole {
+        self.by_role_in(&Census::take())
     }
 
-    fn members_in(&self, census: &Census) -> Members {
+    fn by_role_in(&self, census: &Census) -> ByRole {
         self.roles.of(&self.roots(), census)
     }
 
     /// Whoever serves now.
     pub fn workers(&self) -> Vec<Pid> {
-        self.members().workers
+        self.by_role().workers
     }
 
     /// Memory of all, in bytes; what they share counts once.
     pub fn memory(&self) -> u64 {
-        let all = self.members().all;
+        let all = self.by_role().all;
         all.into_iter()
             .map(|pid| Memory::of(pid).proportional)
             .sum()
@@ -183,7 +183,7 @@ impl Herd {
         let begin = Instant::now();
         let took = poll::until(patience, || {
             let census = Census::take();
-            let now = self.members_in(&census);
+            let now = self.by_role_in(&census);
             watch(&now.supervisors);
             let fresh = now.workers.iter().filter(|pid| !old.contains(pid));
             let is_done = fresh.count() >= workers && !old.iter().any(|pid| census.has(*pid));
@@ -200,7 +200,7 @@ impl Herd {
             .drain(..)
             .partition(|child| pids.contains(&pid_of(child)));
         self.roots = staying;
-        farewell::end(&mut leaving, FAREWELL);
+        termination::end(&mut leaving, FAREWELL);
     }
 
     /// Ends it all; how long it took until nobody was left.
@@ -208,14 +208,14 @@ impl Herd {
     /// # Errors
     /// If it took longer than `patience`; all are gone nevertheless.
     pub fn stop(mut self, patience: Duration) -> io::Result<Duration> {
-        let took = farewell::end(&mut std::mem::take(&mut self.roots), patience);
+        let took = termination::end(&mut std::mem::take(&mut self.roots), patience);
         took.ok_or_else(|| self.complaint(&format!("it did not stop within {patience:?}")))
     }
 }
 
-impl Drop for Herd {
+impl Drop for ProcessTree {
     fn drop(&mut self) {
-        farewell::end(&mut self.roots, FAREWELL);
+        termination::end(&mut self.roots, FAREWELL);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Many connections at once, as event loops have them.
 //!
 //! A turn: wait; go on with every connection that has an event; answer what is served; take one
-//! connection through the door; tell the master. What is computed is computed within the turn, and
+//! connection through the connection source; tell the master. What is computed is computed within the turn, and
 //! all others wait for it: that is what an event loop does to them.
 
 use std::io;
@@ -11,9 +11,9 @@ use mio::{Events, Token};
 
 use super::alarm::Alarm;
 use super::connection::{Connection, Need};
-use super::door::{Arrival, Door};
+use super::connection_source::{Arrival, ConnectionSource};
 use super::service::compute;
-use super::{ALARM, DOOR, PATIENCE, SIGNAL, Work, Worker, wait};
+use super::{ALARM, CONNECTIONS, SIGNAL, TIMEOUT, Work, Worker, wait};
 
 /// Which connection: its place in the table, and a number that no other had, since an alarm can
 /// outlive the connection that it was set for.
@@ -21,7 +21,7 @@ type Key = (usize, u64);
 
 /// A worker and its connections.
 #[derive(Debug)]
-pub struct Crowd {
+pub struct EventLoop {
     worker: Worker,
     alarm: Alarm<Due>,
     table: Vec<Option<(u64, Connection)>>,
@@ -40,7 +40,7 @@ enum Due {
     GiveUp,
 }
 
-impl Crowd {
+impl EventLoop {
     /// None yet.
     ///
     /// # Errors
@@ -75,7 +75,7 @@ impl Crowd {
         let (mut has_arrival, mut is_told_to_stop) = (false, false);
         for event in events {
             match event.token() {
-                DOOR => has_arrival = true,
+                CONNECTIONS => has_arrival = true,
                 SIGNAL => is_told_to_stop = true,
                 ALARM => {}
                 Token(place) => self.wake(place, event.is_readable()),
@@ -87,8 +87,8 @@ impl Crowd {
             is_told_to_stop |= !self.take()?;
         }
         let is_free = self.engaged == 0;
-        if let Some(door) = &mut self.worker.door {
-            door.report(is_free)?;
+        if let Some(source) = &mut self.worker.source {
+            source.report(is_free)?;
         }
         if is_told_to_stop && !self.is_draining {
             self.drain();
@@ -98,10 +98,10 @@ impl Crowd {
 
     /// Takes one connection; false when no more will come.
     fn take(&mut self) -> io::Result<bool> {
-        let Some(door) = &mut self.worker.door else {
+        let Some(source) = &mut self.worker.source else {
             return Ok(true);
         };
-        match door.take()? {
+        match source.take()? {
             Arrival::Connection(stream) => self.admit(stream),
             Arrival::Nothing => {}
             Arrival::End => return Ok(false),
@@ -182,14 +182,14 @@ impl Crowd {
         }
     }
 
-    /// Closes the door. What is idle is closed, once it is certain that nothing has arrived there;
+    /// Closes the connection source. What is idle is closed, once it is certain that nothing has arrived there;
     /// a connection that has never had a request gets a little time, since its first is on its way.
     fn drain(&mut self) {
         self.is_draining = true;
-        while let Some(stream) = self.worker.door.as_mut().and_then(Door::last) {
+        while let Some(stream) = self.worker.source.as_mut().and_then(ConnectionSource::last) {
             self.admit(stream);
         }
-        self.worker.door = None;
+        self.worker.source = None;
         for place in 0..self.table.len() {
             if let Some((_, connection)) = &mut self.table[place] {
                 connection.finish();
@@ -197,7 +197,7 @@ impl Crowd {
             }
         }
         self.close_if(|connection| !connection.is_engaged());
-        self.alarm.add(PATIENCE, Due::GiveUp);
+        self.alarm.add(TIMEOUT, Due::GiveUp);
     }
 
     fn close_if(&mut self, is_over: impl Fn(&Connection) -> bool) {

@@ -12,7 +12,7 @@ use super::process::{Census, command_line};
 
 /// All processes of a subject, by what they do.
 #[derive(Clone, Debug, Default)]
-pub struct Members {
+pub struct ByRole {
     /// Who serves.
     pub workers: Vec<Pid>,
     /// Who sees to it.
@@ -41,8 +41,8 @@ impl Default for Roles {
 
 impl Roles {
     /// The processes that were started, and all that descend from them.
-    pub fn of(&self, roots: &[Pid], census: &Census) -> Members {
-        let mut members = Members::default();
+    pub fn of(&self, roots: &[Pid], census: &Census) -> ByRole {
+        let mut members = ByRole::default();
         for root in roots {
             let all = std::iter::once(*root).chain(census.descendants(*root));
             for pid in all.filter(|pid| census.has(*pid)) {
@@ -52,7 +52,7 @@ impl Roles {
         members
     }
 
-    fn admit(&self, members: &mut Members, pid: Pid, census: &Census) {
+    fn admit(&self, members: &mut ByRole, pid: Pid, census: &Census) {
         let line = command_line(pid);
         let mut children = census.children(pid).into_iter();
         let has_workers = !children.all(|child| is_helper(&command_line(child)));
