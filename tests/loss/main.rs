@@ -39,38 +39,38 @@ fn times() -> u64 {
 
 /// Where a trial runs.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct Environment {
     /// One way; none: loopback.
     delay_ms: Option<u32>,
     nobody: bool,
 }
 
-const LOOPBACK: Place = Place {
+const LOOPBACK: Environment = Environment {
     delay_ms: None,
     nobody: false,
 };
 
 /// Everywhere that a reload has to be without loss: a supervisor that is right on loopback may
 /// still lose every handshake that is under way.
-const EVERYWHERE: [Place; 6] = [
+const ENVIRONMENTS: [Environment; 6] = [
     LOOPBACK,
-    Place {
+    Environment {
         delay_ms: Some(10),
         nobody: false,
     },
-    Place {
+    Environment {
         delay_ms: Some(50),
         nobody: false,
     },
-    Place {
+    Environment {
         delay_ms: None,
         nobody: true,
     },
-    Place {
+    Environment {
         delay_ms: Some(10),
         nobody: true,
     },
-    Place {
+    Environment {
         delay_ms: Some(50),
         nobody: true,
     },
@@ -78,18 +78,18 @@ const EVERYWHERE: [Place; 6] = [
 
 /// The report of a trial; none, after saying so, where it cannot be made.
 #[track_caller]
-fn trial(place: Place, arguments: &[&str]) -> Option<Report> {
+fn trial(environment: Environment, arguments: &[&str]) -> Option<Report> {
     let mut command = Command::new(fixture("rig"));
-    if let Some(delay_ms) = place.delay_ms {
+    if let Some(delay_ms) = environment.delay_ms {
         command.args(["--delay-ms", &delay_ms.to_string()]);
     }
-    if place.nobody {
+    if environment.nobody {
         command.arg("--nobody");
     }
     command.arg("--").arg(fixture("trial"));
     command.arg("--supervisor").arg(supervisor_program());
     command.arg("--ctl").arg(ctl_program());
-    if place.delay_ms.is_some() {
+    if environment.delay_ms.is_some() {
         command.args(["--connect", "10.9.0.2"]);
     }
     let output = command.args(arguments).output().unwrap();
@@ -103,28 +103,34 @@ fn trial(place: Place, arguments: &[&str]) -> Option<Report> {
         let _ = writeln!(io::stderr(), "skipped: {name} {reason}");
         return None;
     }
-    assert!(output.status.success(), "{place:?} {arguments:?}: {said}");
+    assert!(
+        output.status.success(),
+        "{environment:?} {arguments:?}: {said}"
+    );
     Some(serde_json::from_slice(&output.stdout).unwrap())
 }
 
 #[track_caller]
-fn assert_at_most(failures: u64, report: &Report, place: Place) {
+fn assert_at_most(failures: u64, report: &Report, environment: Environment) {
     assert!(
         report.outcome.failures() <= failures,
-        "{place:?}: {report:#?}"
+        "{environment:?}: {report:#?}"
     );
-    assert!(report.outcome.answered >= 100, "{place:?}: {report:#?}");
+    assert!(
+        report.outcome.answered >= 100,
+        "{environment:?}: {report:#?}"
+    );
 }
 
 /// Reloads, kills and scales one server.
 fn loses_nothing(server: &str) {
     let _machine = machine();
     let count = times().to_string();
-    for place in EVERYWHERE {
-        let Some(report) = trial(place, &["--server", server, "--reloads", &count]) else {
+    for environment in ENVIRONMENTS {
+        let Some(report) = trial(environment, &["--server", server, "--reloads", &count]) else {
             return;
         };
-        assert_at_most(0, &report, place);
+        assert_at_most(0, &report, environment);
     }
     let Some(report) = trial(LOOPBACK, &["--server", server, "--kills", &count]) else {
         return;
@@ -162,12 +168,12 @@ fn shared_loses_nothing(server: &str, queues: &str) {
     let _machine = machine();
     let (count, queues) = (times().to_string(), format!("--queues {queues}"));
     let common = ["--server", server, "--args", &queues];
-    for place in [LOOPBACK, EVERYWHERE[1], EVERYWHERE[5]] {
+    for environment in [LOOPBACK, ENVIRONMENTS[1], ENVIRONMENTS[5]] {
         let arguments = [&common[..], &["--reloads", &count]].concat();
-        let Some(report) = trial(place, &arguments) else {
+        let Some(report) = trial(environment, &arguments) else {
             return;
         };
-        assert_at_most(0, &report, place);
+        assert_at_most(0, &report, environment);
     }
     let arguments = [&common[..], &["--kills", &count]].concat();
     let Some(report) = trial(LOOPBACK, &arguments) else {

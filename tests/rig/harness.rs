@@ -33,10 +33,10 @@ use reuseport_run::wire::control::Status;
 use tempfile::TempDir;
 
 use crate::rig::control::Control;
-use crate::rig::family::Family;
 use crate::rig::load::Plan;
+use crate::rig::output_lines::OutputLines;
 use crate::rig::port::Reservation;
-use crate::rig::voice::Voice;
+use crate::rig::process_tree::ProcessTree;
 
 /// The time that one test may take in all, unless it asks for another.
 const TEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -174,17 +174,20 @@ impl Builder {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let family = Family::new();
-        family.adopt(&mut command);
+        let processes = ProcessTree::new();
+        processes.adopt(&mut command);
         let mut child = command.spawn().unwrap();
-        let (output, voice) = (Arc::new(Voice::default()), Arc::new(Voice::default()));
+        let (output, output_lines) = (
+            Arc::new(OutputLines::default()),
+            Arc::new(OutputLines::default()),
+        );
         output.follow(child.stdout.take().unwrap());
-        voice.follow(child.stderr.take().unwrap());
+        output_lines.follow(child.stderr.take().unwrap());
         Supervisor {
             child,
-            family,
+            processes,
             output,
-            voice,
+            output_lines,
             control: Control {
                 program: ctl_program(),
                 socket,
@@ -208,9 +211,9 @@ impl Builder {
 /// A running supervisor.
 pub struct Supervisor {
     child: Child,
-    family: Family,
-    output: Arc<Voice>,
-    voice: Arc<Voice>,
+    processes: ProcessTree,
+    output: Arc<OutputLines>,
+    output_lines: Arc<OutputLines>,
     control: Control,
     time: Duration,
     deadline: Instant,
@@ -268,7 +271,7 @@ impl Supervisor {
 
     /// What it has written to stderr so far.
     pub fn lines(&self) -> Vec<String> {
-        self.voice.lines()
+        self.output_lines.lines()
     }
 
     /// What it has written to stdout so far.
@@ -371,13 +374,13 @@ impl Supervisor {
     #[track_caller]
     pub fn wait_nobody(&self) {
         self.wait_for("nobody left", || {
-            self.family.members().is_empty().then_some(())
+            self.processes.members().is_empty().then_some(())
         });
     }
 
     /// The pids of all processes that came of it, itself included.
     pub fn members(&self) -> Vec<i32> {
-        self.family.members()
+        self.processes.members()
     }
 
     /// Waits for something to be there; fails the test when its time is over.
@@ -413,13 +416,13 @@ impl Supervisor {
 
     /// Remembers who belongs to it now, so that they are found when it has gone.
     fn remember(&self) {
-        self.family.members();
+        self.processes.members();
     }
 }
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
-        self.family.kill();
+        self.processes.kill();
         // Killed; what remains is to let the kernel forget it.
         let _ = self.child.wait();
         if thread::panicking() {

@@ -15,9 +15,9 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use harness::{Supervisor, fixture};
-use rig::family::Family;
 use rig::load::{Failure, Load, Outcome, Plan};
 use rig::port::Reservation;
+use rig::process_tree::ProcessTree;
 use rig::report::Report;
 use script::{ANSWER, request, reset, say, serve};
 
@@ -218,21 +218,25 @@ fn answers_end_by_chunks_and_by_the_end_of_the_connection() {
 
 #[test]
 fn a_family_includes_orphans() {
-    let family = Family::new();
+    let processes = ProcessTree::new();
     let mut shell = Command::new("sh");
     // Two orphans: one has left the session, one has no mark.
     shell.args([
         "-c",
         "(setsid sleep 1000 & env -i sleep 1000 &) ; exec sleep 1000",
     ]);
-    family.adopt(&mut shell);
+    processes.adopt(&mut shell);
     let mut child = shell.spawn().unwrap();
     let deadline = Instant::now() + RIG_TIMEOUT;
-    while family.members().len() < 3 {
-        assert!(Instant::now() < deadline, "not all: {:?}", family.members());
+    while processes.members().len() < 3 {
+        assert!(
+            Instant::now() < deadline,
+            "not all: {:?}",
+            processes.members()
+        );
     }
-    family.kill();
-    assert_eq!(family.members(), Vec::<i32>::new());
+    processes.kill();
+    assert_eq!(processes.members(), Vec::<i32>::new());
     child.wait().unwrap();
 }
 

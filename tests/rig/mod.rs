@@ -5,7 +5,7 @@
 //!    └─ trial (trial/)          one supervisor, one server, one load, some reloads: one line of JSON
 //!        ├─ load                the closed loop of clients; every failure has a class
 //!        ├─ server              real servers (../fixture), built or found, else "skipped: needs NAME"
-//!        └─ family              who was started, so that nobody is left behind
+//!        └─ process_tree        who was started, so that nobody is left behind
 //!   harness                     the same for tests that look at the supervisor from outside
 //! ```
 //!
@@ -22,9 +22,9 @@
 #![allow(clippy::unwrap_used)]
 
 pub mod control;
-pub mod family;
 pub mod load;
+pub mod output_lines;
 pub mod port;
+pub mod process_tree;
 pub mod report;
 pub mod server;
-pub mod voice;

@@ -8,7 +8,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 use crate::harness::{Builder, Supervisor, fixture};
-use crate::rig::voice::Voice;
+use crate::rig::output_lines::OutputLines;
 use crate::support::*;
 
 /// A supervisor whose workers first run a shell script, then serve.
@@ -74,10 +74,10 @@ fn a_reader_that_does_not_read_stops_nothing_and_hears_what_it_missed() {
     supervisor.wait_serving(1);
     supervisor.ctl_ok(["reload"]);
     supervisor.wait_serving(1);
-    let voice = Arc::new(Voice::default());
-    voice.follow(File::open(supervisor.directory().join("pipe")).unwrap());
+    let output_lines = Arc::new(OutputLines::default());
+    output_lines.follow(File::open(supervisor.directory().join("pipe")).unwrap());
     let has = |words: &str| {
-        voice
+        output_lines
             .lines()
             .iter()
             .any(|line| line.contains(words))
@@ -98,14 +98,17 @@ fn a_slow_reader_loses_nothing() {
         &["-n", "1"],
         "echo begin >&2; seq 1 10000 >&2; echo end >&2",
     );
-    let voice = Arc::new(Voice::default());
-    voice.follow(Slow(
+    let output_lines = Arc::new(OutputLines::default());
+    output_lines.follow(Slow(
         File::open(supervisor.directory().join("pipe")).unwrap(),
     ));
     supervisor.wait_for("its end", || {
-        voice.lines().contains(&"end".to_owned()).then_some(())
+        output_lines
+            .lines()
+            .contains(&"end".to_owned())
+            .then_some(())
     });
-    let lines = voice.lines();
+    let lines = output_lines.lines();
     let numbers: Vec<u32> = lines.iter().filter_map(|line| line.parse().ok()).collect();
     assert!(
         numbers.iter().copied().eq(1..=10_000),

@@ -6,9 +6,9 @@
 
 #[path = "../delay/mod.rs"]
 mod delay;
-#[path = "../family.rs"]
+#[path = "../process_tree.rs"]
 #[allow(dead_code, unreachable_pub, missing_docs)]
-mod family;
+mod process_tree;
 
 use std::ffi::OsString;
 use std::io;
@@ -81,7 +81,7 @@ fn command(options: &Options) -> Command {
     }
     // After the change of user, which would clear it. A trial ends what it started when it is told
     // to terminate.
-    family::die_with_parent(&mut command, Signal::SIGTERM);
+    process_tree::die_with_parent(&mut command, Signal::SIGTERM);
     if options.refuse_getfd {
         confinement::refuse_getfd(&mut command);
     }

@@ -19,14 +19,14 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tempfile::TempDir;
 
-use rig::family::Family;
+use rig::output_lines::OutputLines;
 use rig::port::Reservation;
+use rig::process_tree::ProcessTree;
 use rig::report::Report;
 use rig::server::{Unready, Wanted};
-use rig::voice::Voice;
 use trial::Trial;
 use trial::options::Options;
-use trial::subject::Subject;
+use trial::supervised_server::SupervisedServer;
 
 /// What automake and others take for "skipped".
 const SKIPPED: u8 = 77;
@@ -64,15 +64,15 @@ fn run(options: &Options, end: &End) -> Result<Report, Unready> {
     let port = reservation.port();
     let server = server(options, port, directory)?;
     let address = SocketAddr::new(options.connect, port);
-    let subject = Subject::start(
+    let server = SupervisedServer::start(
         options,
         address,
         &server,
         directory,
-        &end.family,
-        &end.voice,
+        &end.processes,
+        &end.output_lines,
     );
-    let report = subject.and_then(|subject| Trial::new(options, subject).run());
+    let report = server.and_then(|server| Trial::new(options, server).run());
     report.map_err(Unready::Broken)
 }
 
@@ -103,8 +103,8 @@ fn server(options: &Options, port: u16, directory: &Path) -> Result<Vec<String>,
 
 /// How a trial ends that does not end well: everything is said, and nobody is left.
 struct End {
-    family: Family,
-    voice: Arc<Voice>,
+    processes: ProcessTree,
+    output_lines: Arc<OutputLines>,
     directory: TempDir,
 }
 
@@ -113,8 +113,8 @@ impl End {
     fn arm(seconds: u64) -> io::Result<Arc<Self>> {
         let directory = TempDir::new()?;
         let end = Arc::new(Self {
-            family: Family::of_this_process()?,
-            voice: Arc::default(),
+            processes: ProcessTree::of_this_process()?,
+            output_lines: Arc::default(),
             directory,
         });
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
@@ -137,8 +137,8 @@ impl End {
     }
 
     fn clean_up(&self, reason: &str) {
-        self.family.kill();
-        for line in self.voice.lines() {
+        self.processes.kill();
+        for line in self.output_lines.lines() {
             eprintln!("| {line}");
         }
         eprintln!("trial: {reason}");

@@ -11,7 +11,7 @@
 #![allow(unreachable_pub, missing_docs)]
 
 pub mod options;
-pub mod subject;
+pub mod supervised_server;
 pub mod victim;
 
 use std::thread;
@@ -23,7 +23,7 @@ use crate::rig::control::Trouble;
 use crate::rig::load::{Load, Plan};
 use crate::rig::report::Report;
 use options::Options;
-use subject::Subject;
+use supervised_server::SupervisedServer;
 use victim::Victim;
 
 /// How long the load may take to make progress once.
@@ -34,31 +34,31 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 pub struct Trial<'a> {
     options: &'a Options,
-    subject: Subject<'a>,
+    server: SupervisedServer<'a>,
     report: Report,
 }
 
 impl<'a> Trial<'a> {
-    pub fn new(options: &'a Options, subject: Subject<'a>) -> Self {
+    pub fn new(options: &'a Options, server: SupervisedServer<'a>) -> Self {
         let report = Report {
             server: options.name(),
             ..Report::default()
         };
         Self {
             options,
-            subject,
+            server,
             report,
         }
     }
 
     /// Runs the trial; the report is complete if there is no trouble.
     pub fn run(mut self) -> Result<Report, Trouble> {
-        self.subject.wait_ready()?;
+        self.server.wait_ready()?;
         let load = Load::start(self.plan()).map_err(|error| format!("no load: {error}"))?;
         self.progress(&load)?;
         self.act(&load)?;
         self.report.outcome = load.stop();
-        self.report.exit = self.subject.stop()?.code();
+        self.report.exit = self.server.stop()?.code();
         Ok(self.report)
     }
 
@@ -68,7 +68,7 @@ impl<'a> Trial<'a> {
             mode: self.options.mode,
             pause: Duration::from_millis(self.options.pause_ms),
             path: self.options.path.clone(),
-            ..Plan::new(self.subject.address)
+            ..Plan::new(self.server.address)
         }
     }
 
@@ -107,7 +107,7 @@ impl<'a> Trial<'a> {
 
     fn reload(&mut self) -> Result<u64, Trouble> {
         let began = Instant::now();
-        self.subject.control(&["reload"])?;
+        self.server.control(&["reload"])?;
         let took = milliseconds(began);
         self.wait_full()?;
         Ok(took)
@@ -115,7 +115,7 @@ impl<'a> Trial<'a> {
 
     /// Kills a worker; which one goes round, so that each slot has its turn.
     fn kill(&mut self, turn: u32) -> Result<(), Trouble> {
-        let status = self.subject.status()?;
+        let status = self.server.status()?;
         let pids: Vec<u32> = status
             .workers
             .iter()
@@ -126,13 +126,13 @@ impl<'a> Trial<'a> {
         let pid = i32::try_from(victim).map_err(|error| format!("pid {victim}: {error}"))?;
         let cannot = |what, error| format!("cannot {what} worker {victim}: {error}");
         let stopped = Victim::stop(pid).map_err(|error| cannot("stop", error))?;
-        let accepted = stopped.accepted(self.subject.address.port());
+        let accepted = stopped.accepted(self.server.address.port());
         let accepted = accepted.map_err(|error| cannot("count the connections of", error))?;
         self.report.killed_connections += accepted;
         let began = Instant::now();
         stopped.kill().map_err(|error| cannot("kill", error))?;
-        let wanted = self.subject.workers;
-        self.subject
+        let wanted = self.server.workers;
+        self.server
             .wait_status("a new worker in place of the killed", |status| {
                 let lives = status
                     .workers
@@ -146,9 +146,9 @@ impl<'a> Trial<'a> {
 
     fn scale(&mut self, number: usize) -> Result<u64, Trouble> {
         let began = Instant::now();
-        self.subject.control(&["scale", &number.to_string()])?;
-        self.subject.workers = number;
-        self.subject
+        self.server.control(&["scale", &number.to_string()])?;
+        self.server.workers = number;
+        self.server
             .wait_status("the new number of workers and no other", |status| {
                 is_full(status, number) && status.workers.len() == number
             })?;
@@ -156,8 +156,8 @@ impl<'a> Trial<'a> {
     }
 
     fn wait_full(&mut self) -> Result<(), Trouble> {
-        let wanted = self.subject.workers;
-        self.subject
+        let wanted = self.server.workers;
+        self.server
             .wait_status("the full number of workers", |status| {
                 is_full(status, wanted)
             })

@@ -6,18 +6,18 @@ use std::thread;
 
 /// Lines that were read from several pipes, in the order in which they came.
 #[derive(Debug, Default)]
-pub struct Voice {
+pub struct OutputLines {
     lines: Mutex<Vec<String>>,
 }
 
-impl Voice {
+impl OutputLines {
     /// Reads `pipe` to its end in a thread of its own, so that no writer ever blocks.
     pub fn follow(self: &Arc<Self>, pipe: impl Read + Send + 'static) {
-        let voice = Arc::clone(self);
+        let output_lines = Arc::clone(self);
         thread::spawn(move || {
             let mut lines = BufReader::new(pipe).split(b'\n');
             while let Some(Ok(line)) = lines.next() {
-                voice.say(String::from_utf8_lossy(&line).into_owned());
+                output_lines.say(String::from_utf8_lossy(&line).into_owned());
             }
         });
     }

@@ -12,8 +12,8 @@ use nix::unistd::Pid;
 use reuseport_run::wire::control::Status;
 
 use crate::rig::control::{Control, Trouble};
-use crate::rig::family::Family;
-use crate::rig::voice::Voice;
+use crate::rig::output_lines::OutputLines;
+use crate::rig::process_tree::ProcessTree;
 
 use super::options::Options;
 use super::{POLL_INTERVAL, is_full};
@@ -25,25 +25,25 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(60);
 /// is there until the kernel has taken it apart.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
-pub struct Subject<'a> {
+pub struct SupervisedServer<'a> {
     /// Where the clients connect to.
     pub address: SocketAddr,
     /// How many workers there should be.
     pub workers: usize,
-    family: &'a Family,
+    processes: &'a ProcessTree,
     child: Child,
     control: Option<Control>,
 }
 
-impl<'a> Subject<'a> {
+impl<'a> SupervisedServer<'a> {
     /// Starts `server`, under a supervisor unless the options say `direct`.
     pub fn start(
         options: &Options,
         address: SocketAddr,
         server: &[String],
         directory: &Path,
-        family: &'a Family,
-        voice: &Arc<Voice>,
+        processes: &'a ProcessTree,
+        output_lines: &Arc<OutputLines>,
     ) -> Result<Self, Trouble> {
         let socket = directory.join("ctl.sock");
         let mut command = match &options.supervisor {
@@ -64,13 +64,13 @@ impl<'a> Subject<'a> {
                 command
             }
         };
-        let child = spawn(&mut command, family, voice)?;
+        let child = spawn(&mut command, processes, output_lines)?;
         let program = options.ctl.clone().filter(|_| !options.direct);
         let control = program.map(|program| Control { program, socket });
         Ok(Self {
             address,
             workers: options.workers,
-            family,
+            processes,
             child,
             control,
         })
@@ -81,17 +81,15 @@ impl<'a> Subject<'a> {
             return self.wait_listening();
         }
         let wanted = self.workers;
-        self.wait_until("all workers serving", |subject| {
+        self.wait_until("all workers serving", |server| {
             // Before it has its control socket it cannot be asked.
-            Ok(subject
-                .status()
-                .is_ok_and(|status| is_full(&status, wanted)))
+            Ok(server.status().is_ok_and(|status| is_full(&status, wanted)))
         })
     }
 
     fn wait_listening(&mut self) -> Result<(), Trouble> {
-        self.wait_until("the server listening", |subject| {
-            Ok(TcpStream::connect(subject.address).is_ok())
+        self.wait_until("the server listening", |server| {
+            Ok(TcpStream::connect(server.address).is_ok())
         })
     }
 
@@ -101,7 +99,7 @@ impl<'a> Subject<'a> {
 
     pub fn status(&self) -> Result<Status, Trouble> {
         // Who is here now is remembered, for the question who is left.
-        self.family.members();
+        self.processes.members();
         self.client()?.status()
     }
 
@@ -110,12 +108,12 @@ impl<'a> Subject<'a> {
         what: &str,
         good: impl Fn(&Status) -> bool,
     ) -> Result<(), Trouble> {
-        self.wait_until(what, |subject| Ok(good(&subject.status()?)))
+        self.wait_until(what, |server| Ok(good(&server.status()?)))
     }
 
     /// Ends it with SIGTERM. A supervisor must exit with 0 and leave nobody behind.
     pub fn stop(&mut self) -> Result<ExitStatus, Trouble> {
-        self.family.members();
+        self.processes.members();
         let pid = i32::try_from(self.child.id()).map_err(|error| error.to_string())?;
         kill(Pid::from_raw(pid), Signal::SIGTERM).map_err(|error| format!("no stop: {error}"))?;
         let status = self.wait_exit()?;
@@ -141,7 +139,7 @@ impl<'a> Subject<'a> {
     fn wait_nobody(&self) -> Result<(), Trouble> {
         let deadline = Instant::now() + EXIT_TIMEOUT;
         loop {
-            let left = self.family.members();
+            let left = self.processes.members();
             if left.is_empty() {
                 return Ok(());
             }
@@ -177,8 +175,12 @@ impl<'a> Subject<'a> {
     }
 }
 
-fn spawn(command: &mut Command, family: &Family, voice: &Arc<Voice>) -> Result<Child, Trouble> {
-    family.adopt(command);
+fn spawn(
+    command: &mut Command,
+    processes: &ProcessTree,
+    output_lines: &Arc<OutputLines>,
+) -> Result<Child, Trouble> {
+    processes.adopt(command);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -186,8 +188,8 @@ fn spawn(command: &mut Command, family: &Family, voice: &Arc<Voice>) -> Result<C
     let child = command.spawn();
     let mut child = child.map_err(|error| format!("cannot start {command:?}: {error}"))?;
     if let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) {
-        voice.follow(out);
-        voice.follow(err);
+        output_lines.follow(out);
+        output_lines.follow(err);
     }
     Ok(child)
 }

@@ -1,6 +1,6 @@
 //! All the processes that came of one start, however they were forked, renamed or orphaned.
 //!
-//! A process belongs to a family when its environment carries the family's mark, when its parent
+//! A process belongs to a tree when its environment carries the tree's mark, when its parent
 //! belongs, or when its process group was ever seen to. One sign alone is not enough: nginx
 //! writes over its environment, a daemon loses its parent, and a worker has a group of its own.
 #![allow(unsafe_code)]
@@ -18,21 +18,21 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-const VARIABLE: &str = "RIG_FAMILY";
+const VARIABLE: &str = "RIG_PROCESS_TREE";
 
 /// How long the killed may take to be gone.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The processes that descend from marked commands.
 #[derive(Debug)]
-pub struct Family {
+pub struct ProcessTree {
     mark: String,
     /// The process whose every child belongs.
     reaper: Option<i32>,
     groups: Mutex<BTreeSet<i32>>,
 }
 
-impl Family {
+impl ProcessTree {
     pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -44,7 +44,7 @@ impl Family {
         }
     }
 
-    /// A family for a program that starts one thing only: it becomes the parent of every orphan
+    /// A tree for a program that starts one thing only: it becomes the parent of every orphan
     /// among its descendants, so that none can hide.
     pub fn of_this_process() -> io::Result<Self> {
         nix::sys::prctl::set_child_subreaper(true)?;
