@@ -202,6 +202,46 @@ fn node_with_two_queues() {
     shared_loses_nothing("node", "2");
 }
 
+/// Root gets eBPF: elsewhere, classic programs are those of nobody.
+#[test]
+fn classic_programs_as_root() {
+    let _machine = machine();
+    let count = times().to_string();
+    let common = ["--server", "static", "--args", "--steering cbpf"];
+    for actions in [
+        ["--reloads", &count],
+        ["--kills", &count],
+        ["--scale", "8,2"],
+    ] {
+        let Some(report) = trial(LOOPBACK, &[&common[..], &actions].concat()) else {
+            return;
+        };
+        assert_at_most(report.killed_connections, &report, LOOPBACK);
+    }
+}
+
+/// Old workers accept until they are told to stop. Of servers that finish what they have accepted, a reload
+/// loses one connection at the most, and kept connections are rescued.
+#[test]
+fn without_steering() {
+    let _machine = machine();
+    let count = times().to_string();
+    for server in ["static", "go", "node"] {
+        let arguments = [
+            "--server",
+            server,
+            "--reloads",
+            &count,
+            "--args",
+            "--steering none",
+        ];
+        let Some(report) = trial(LOOPBACK, &arguments) else {
+            return;
+        };
+        assert_at_most(times(), &report, LOOPBACK);
+    }
+}
+
 #[test]
 fn new_generations_that_fail_cost_nothing() {
     let _machine = machine();
