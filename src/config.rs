@@ -93,6 +93,16 @@ pub enum Steering {
 }
 
 impl Steering {
+    /// As the option has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Ebpf => "ebpf",
+            Self::Cbpf => "cbpf",
+            Self::None => "none",
+        }
+    }
+
     /// Whether new connections can be kept from a listener.
     pub fn is_steered(self) -> bool {
         match self {

@@ -138,6 +138,8 @@ fn status() -> Reply {
         workers_wanted: 0,
         reloads: 0,
         reloads_failed: 0,
+        steering: "none".to_owned(),
+        steering_refused: None,
         generations: Vec::new(),
         workers: Vec::new(),
         rescues: Vec::new(),

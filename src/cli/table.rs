@@ -91,8 +91,10 @@ fn heading(status: &Status) -> String {
         .iter()
         .filter(|worker| worker.phase == "serving")
         .count();
+    let refused = status.steering_refused.as_ref();
+    let refused = refused.map_or_else(String::new, |reason| format!("not steered: {reason}\n"));
     format!(
-        "{}: {}  pid {}  up {}  {}\nworkers {serving} of {} serving  reloads {} ok, {} failed\n",
+        "{}: {}  pid {}  up {}  {}\nworkers {serving} of {} serving  reloads {} ok, {} failed  steering {}\n{refused}",
         status.name,
         status.phase,
         status.pid,
@@ -101,6 +103,7 @@ fn heading(status: &Status) -> String {
         status.workers_wanted,
         status.reloads,
         status.reloads_failed,
+        status.steering,
     )
 }
 
@@ -326,6 +329,8 @@ mod tests {
             workers_wanted: 2,
             reloads: 3,
             reloads_failed: 1,
+            steering: "ebpf".to_owned(),
+            steering_refused: None,
             generations: vec![generation(1, "draining"), generation(2, "serving")],
             workers: vec![worker(2, 1, "draining"), worker(12, 2, "serving"), lost],
             rescues: Vec::new(),
@@ -353,7 +358,7 @@ mod tests {
     fn a_reload_half_way() {
         let expected = "\
 web: reloading  pid 4711  up 3h12m  generations 1 (draining, 2), 2 (serving, 2)
-workers 1 of 2 serving  reloads 3 ok, 1 failed
+workers 1 of 2 serving  reloads 3 ok, 1 failed  steering ebpf
 
 SLOT  WORKER  GEN   PID  PHASE     UPTIME  RESTARTS  QUEUE  WAITING  OPEN  SHARE  LISTENS
    0       2    1  4002  draining   2m30s         0      1   7/1022    24  25.0%  0.0.0.0:8080 [::]:8443
@@ -399,11 +404,14 @@ QUEUE  GEN  WAITING  SHARE  WORKERS
             workers: Vec::new(),
             rescues: Vec::new(),
             endpoints: Vec::new(),
+            steering: "none".to_owned(),
+            steering_refused: Some("nobody may".to_owned()),
             ..status()
         };
         let expected = "\
 web: starting  pid 4711  up 40ms  no generation
-workers 0 of 2 serving  reloads 3 ok, 1 failed
+workers 0 of 2 serving  reloads 3 ok, 1 failed  steering none
+not steered: nobody may
 ";
         assert_eq!(table(&status), expected);
     }

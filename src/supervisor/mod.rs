@@ -57,7 +57,7 @@ use retirement::{Retirements, Surroundings};
 use signals::Signals;
 use sources::{Source, Sources};
 use steering::Backend;
-use steering::choice;
+use steering::choice::{self, Choice};
 use steering::fence::{Fences, Ticket};
 use workers::notify::Notify;
 use workers::probe::Probes;
@@ -119,6 +119,8 @@ struct Supervisor {
     listeners: Listeners,
     intercepts: Intercepts,
     steering: Box<dyn Backend>,
+    /// Why there is none although it was wanted.
+    steering_refused: Option<String>,
     fences: Fences,
     /// The fence that the fleet waits for.
     awaited_fence: Option<Ticket>,
@@ -137,11 +139,10 @@ struct Supervisor {
 /// # Errors
 /// See [`StartError`]; once workers run, nothing is an error any more but an event.
 pub fn run(config: Config, control: &Path, log: LogQueue) -> Result<ExitReason, StartError> {
-    let config = Config {
-        steering: choice::chosen(config.steering)?,
-        ..config
-    };
+    let Choice { steering, refused } = choice::chosen(config.steering)?;
+    let config = Config { steering, ..config };
     let mut supervisor = Supervisor::new(config, control, log)?;
+    supervisor.steering_refused = refused;
     let exit_reason = supervisor.run_to_end();
     supervisor.output.finish(&mut supervisor.sources);
     exit_reason.map_err(system("wait for events"))
@@ -186,6 +187,7 @@ impl Supervisor {
             listeners: Listeners::default(),
             intercepts: Intercepts::default(),
             steering: steering::backend(config.steering),
+            steering_refused: None,
             awaited_fence: None,
             measures: Measures::default(),
             retirements: Retirements::new(&waker),
@@ -221,6 +223,7 @@ impl Supervisor {
             workers: &self.workers,
             listeners: &self.listeners,
             output: &self.output,
+            steering_refused: self.steering_refused.as_deref(),
         }
     }
 
@@ -232,6 +235,7 @@ impl Supervisor {
             workers: &self.workers,
             listeners: &self.listeners,
             steering: &*self.steering,
+            steering_refused: self.steering_refused.as_deref(),
             rescues: self.retirements.statuses(),
         }
     }

@@ -106,6 +106,12 @@ pub struct Status {
     pub reloads: u64,
     /// Reloads that were rolled back, since the start.
     pub reloads_failed: u64,
+    /// How new connections are kept from old workers: `ebpf`, `cbpf` or `none` (`--steering`).
+    #[serde(default)]
+    pub steering: String,
+    /// Why they are not, although that was wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steering_refused: Option<String>,
     /// Generations that have a worker, oldest first.
     pub generations: Vec<GenerationStatus>,
     /// Workers, by slot and age.

@@ -56,6 +56,11 @@ fn a_kernel_without_the_fix_is_not_steered_and_the_log_says_why() {
     let supervisor = builder.start();
     supervisor.wait_line("CVE-2026-52910");
     assert!(!reload_brings_listeners(&supervisor));
+    let status = supervisor.wait_serving(2);
+    assert_eq!(status.steering, "none");
+    assert!(status.steering_refused.unwrap().contains("CVE-2026-52910"));
+    let answer = supervisor.ctl_ok(["reload"]);
+    assert!(answer.contains("not steered"), "{answer}");
 }
 
 #[test]

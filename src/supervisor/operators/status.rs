@@ -45,6 +45,7 @@ pub(crate) struct Inspection<'a> {
     pub(crate) workers: &'a Workers,
     pub(crate) listeners: &'a Listeners,
     pub(crate) steering: &'a dyn Backend,
+    pub(crate) steering_refused: Option<&'a str>,
     pub(crate) rescues: Vec<RescueStatus>,
 }
 
@@ -69,6 +70,8 @@ impl Inspection<'_> {
             workers_wanted: self.fleet.workers_wanted(),
             reloads,
             reloads_failed,
+            steering: self.config.steering.name().to_owned(),
+            steering_refused: self.steering_refused.map(str::to_owned),
             generations: generations(&workers),
             endpoints: self.endpoint_statuses(&listeners, connections),
             queues,

@@ -14,45 +14,66 @@ use crate::config::Steering;
 use crate::sys::bpf::{self, LoadError};
 use crate::sys::kernel;
 
+/// What `--steering` comes to.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    pub(crate) steering: Steering,
+    /// Why there is no steering although it was wanted.
+    pub(crate) refused: Option<String>,
+}
+
+impl From<Steering> for Choice {
+    fn from(steering: Steering) -> Self {
+        Self {
+            steering,
+            refused: None,
+        }
+    }
+}
+
 /// What `--steering` comes to on this kernel; says why where that is not what it could be.
 ///
 /// # Errors
 /// `--steering ebpf` was asked for, and cannot be.
-pub(crate) fn chosen(wanted: Steering) -> Result<Steering, LoadError> {
+pub(crate) fn chosen(wanted: Steering) -> Result<Choice, LoadError> {
     if let Err(error) = bpf::keep_from_children() {
         debug!("CAP_BPF is nothing that could be kept from workers: {error}");
     }
     match wanted {
         Steering::Auto => Ok(best()),
-        Steering::Ebpf => ebpf::attempt().map(|()| wanted),
+        Steering::Ebpf => ebpf::attempt().map(|()| wanted.into()),
         Steering::Cbpf => {
             if let Some(doubt) = doubt(kernel::replaces_programs_safely()) {
                 warn!("--steering cbpf: {doubt}; {REMEDY}");
             }
-            Ok(wanted)
+            Ok(wanted.into())
         }
-        Steering::None => Ok(wanted),
+        Steering::None => Ok(wanted.into()),
     }
 }
 
-fn best() -> Steering {
+fn best() -> Choice {
     let refused = match ebpf::attempt() {
-        Ok(()) => return Steering::Ebpf,
+        Ok(()) => return Steering::Ebpf.into(),
         Err(error) => error,
     };
     match doubt(kernel::replaces_programs_safely()) {
         None => {
             info!("new connections are steered by classic BPF (--steering cbpf): {refused}");
-            Steering::Cbpf
+            Steering::Cbpf.into()
         }
         Some(doubt) => {
+            let reason = format!("{doubt}, and {refused}");
             warn!(
-                "new connections are not steered (--steering none): {doubt}, and {refused}; old workers accept \
+                "new connections are not steered (--steering none): {reason}; old workers accept \
                  connections until they are told to stop, and a reload can lose requests; {REMEDY}, or give the \
                  supervisor CAP_BPF (AmbientCapabilities=CAP_BPF in its systemd unit), or give --steering none to \
                  accept this"
             );
-            Steering::None
+            Choice {
+                steering: Steering::None,
+                refused: Some(reason),
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ impl Reporter<'_> {
                 generation,
                 workers,
             } => Reply::Done {
-                message: done(*kind, *generation, *workers),
+                message: done(*kind, *generation, *workers) + self.unsteered(*kind),
             },
             ChangeResult::Failed { kind, failure } => Reply::Failed {
                 message: self.failed(*kind, failure),
@@ -39,6 +39,17 @@ impl Reporter<'_> {
             (Reply::Phase { .. } | Reply::Status(_), _) => {}
         }
         reply
+    }
+
+    /// What a reload may have lost where new connections could not be kept from old workers.
+    fn unsteered(&self, kind: ChangeKind) -> &'static str {
+        match kind {
+            ChangeKind::Start => "",
+            _ if self.steering_refused.is_none() => "",
+            ChangeKind::Reload | ChangeKind::Restart | ChangeKind::Scale => {
+                "; new connections are not steered, so requests may have been lost (the status says why)"
+            }
+        }
     }
 
     fn failed(&self, kind: ChangeKind, failure: &Failure) -> String {

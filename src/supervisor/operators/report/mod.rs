@@ -25,4 +25,6 @@ pub(crate) struct Reporter<'a> {
     pub(crate) workers: &'a Workers,
     pub(crate) listeners: &'a Listeners,
     pub(crate) output: &'a Output,
+    /// Why new connections are not steered although that was wanted.
+    pub(crate) steering_refused: Option<&'a str>,
 }
