@@ -48,7 +48,7 @@ const ADDRESS: u32 = 0;
 /// Scratch memory: the source port.
 const PORT: u32 = 1;
 
-/// Compiles the choice that [`choose`](super::choose) describes, with probes answered before it.
+/// Compiles the choice that [`choose`](crate::supervisor::steering::spread::choose) describes, with probes answered before it.
 ///
 /// Targets need not be sorted. Neighbours of equal weight cost no more than one, so that a thousand
 /// workers are some 60 instructions; of more than 256 runs of neighbours, the 256 longest are served.

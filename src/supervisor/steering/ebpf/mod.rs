@@ -7,7 +7,7 @@
 //!
 //! The order of events: the first listener of an endpoint listens, and maps are made and a program is attached;
 //! each listener gets a key when it joins, and nothing before its key is among the choices; one that leaves
-//! is hidden first, as with classic programs ([`closing`](super::closing)), then it is closed.
+//! is hidden first, as with classic programs (`steering/closing.rs`), then it is closed.
 //!
 //! `assembler`, `program` and `keys` are pure. An interpreter of the program, and the kernel itself, are
 //! held against [`spread`](super::spread) by the tests. `maps` and `group` perform.
