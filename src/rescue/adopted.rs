@@ -94,7 +94,7 @@ impl AdoptedConnection {
         }
         let client = Client::from(socket);
         let stage = match adoption {
-            Adoption::Idle | Adoption::Accepted => Stage::Idle,
+            Adoption::Idle | Adoption::Accepted | Adoption::Answered => Stage::Idle,
             Adoption::InDoubt => Stage::InDoubt,
             Adoption::WithRequest(bytes) | Adoption::Shared(bytes) => {
                 relay(&client, routes, &bytes, now)

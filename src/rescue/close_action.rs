@@ -14,12 +14,15 @@
 //! | unread bytes that begin no request | as below | `GiveUp("not-http")` |
 //! | an answer is due | `Close` | `GiveUp("in-flight")` |
 //! | nothing unread, and the client has closed | `Close` | `Close` |
-//! | an answer since the stop, nothing unread | - | `Close` |
-//! | an answer since the stop, bytes unread | - | `CloseLingering` |
+//! | an answer since the stop, nothing unread | - | `Close`, or `AdoptAnswered` if the answer was due by then |
+//! | an answer since the stop, bytes unread | - | `CloseLingering`, or `Adopt` if the answer was due by then |
 //! | no request unread | `Close` | `Adopt` |
 //! | a request unread | `Adopt` | `Adopt` |
 //!
 //! Where it is not clear whether an answer is due, `Adopt` is `AdoptInDoubt`.
+//!
+//! An answer that was due when the stop was prepared may have been written before the worker knew of the stop,
+//! so it need not say that the connection ends: the client may ask on.
 
 use std::time::Instant;
 
@@ -38,6 +41,8 @@ pub(super) enum CloseCause {
     Stopping {
         /// The bytes that the worker had written when it was told.
         written: u64,
+        /// Whether the worker owed an answer then.
+        owed: bool,
     },
 }
 
@@ -48,6 +53,8 @@ pub(super) enum CloseAction {
     Adopt,
     /// Keep the connection until the kernel tells whether the worker has died with a request.
     AdoptInDoubt,
+    /// Keep the connection for a moment: the client has an answer that may not have been the last.
+    AdoptAnswered,
     /// Close the connection: the worker was done with it.
     Close,
     /// Close the connection, and let the client read the last answer in spite of what the client
@@ -78,21 +85,31 @@ pub(super) fn close_action(
     match cause {
         CloseCause::Voluntary if has_request(tracker) => adopt,
         CloseCause::Voluntary => CloseAction::Close,
-        CloseCause::Stopping { written } => after_stop(tracker, written).unwrap_or(adopt),
+        CloseCause::Stopping { written, owed } => {
+            after_stop(tracker, written, owed).unwrap_or(adopt)
+        }
     }
 }
 
 /// What is to be done when the worker was stopping and no answer is due; none: adopt.
-fn after_stop(tracker: &RequestTracker, written: u64) -> Option<CloseAction> {
+fn after_stop(tracker: &RequestTracker, written: u64, owed: bool) -> Option<CloseAction> {
     let counters = tracker.last();
     let has_answered = counters.written > written && counters.sent_ago < LAST_RESPONSE_WITHIN_MS;
     let has_nothing_unread = counters.unread == 0;
     if tracker.is_mid_message() {
         Some(CloseAction::GiveUp("not-http"))
-    } else if has_nothing_unread && (counters.is_closed || has_answered) {
+    } else if has_nothing_unread && counters.is_closed {
         Some(CloseAction::Close)
+    } else if !has_answered {
+        None
+    } else if has_nothing_unread {
+        Some(if owed {
+            CloseAction::AdoptAnswered
+        } else {
+            CloseAction::Close
+        })
     } else {
-        has_answered.then_some(CloseAction::CloseLingering)
+        (!owed).then_some(CloseAction::CloseLingering)
     }
 }
 
@@ -118,7 +135,10 @@ mod tests {
         ack_delay: 40,
         is_closed: false,
     };
-    const STOPPING: CloseCause = CloseCause::Stopping { written: 100 };
+    const STOPPING: CloseCause = CloseCause::Stopping {
+        written: 100,
+        owed: false,
+    };
 
     fn of(counters: TcpCounters, unread: Beginning, cause: CloseCause) -> CloseAction {
         let now = Instant::now();
@@ -191,5 +211,36 @@ mod tests {
             ..IDLE
         };
         assert_eq!(of(left, Beginning::Undecided, STOPPING), CloseAction::Close);
+    }
+
+    #[test]
+    fn who_got_an_answer_that_was_due_by_the_stop_may_ask_on() {
+        let owed = CloseCause::Stopping {
+            written: 100,
+            owed: true,
+        };
+        let answered = TcpCounters {
+            written: 200,
+            received_ago: 12,
+            sent_ago: 10,
+            ..IDLE
+        };
+        let asks_on = TcpCounters {
+            unread: 9,
+            ..answered
+        };
+        assert_eq!(
+            of(answered, Beginning::Undecided, STOPPING),
+            CloseAction::Close
+        );
+        assert_eq!(
+            of(answered, Beginning::Undecided, owed),
+            CloseAction::AdoptAnswered
+        );
+        assert_eq!(
+            of(asks_on, Beginning::Request, STOPPING),
+            CloseAction::CloseLingering
+        );
+        assert_eq!(of(asks_on, Beginning::Request, owed), CloseAction::Adopt);
     }
 }

@@ -246,6 +246,7 @@ impl Rescuer {
                     self.tallies.count(worker, Outcome::Finished);
                     self.adopt(worker, socket, Adoption::Lingering, now);
                 }
+                CloseAction::AdoptAnswered => self.adopt(worker, socket, Adoption::Answered, now),
                 CloseAction::AdoptInDoubt => self.adopt(worker, socket, Adoption::InDoubt, now),
                 CloseAction::Adopt => self.adopt(worker, socket, Adoption::Idle, now),
             },

@@ -215,6 +215,7 @@ impl RetiringWorker {
         let cause = if self.phase.stopping_since().is_some() || self.phase.is_exited() {
             CloseCause::Stopping {
                 written: connection.written_at_stop(),
+                owed: connection.was_owed_at_stop(),
             }
         } else {
             CloseCause::Voluntary

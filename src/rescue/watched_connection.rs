@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use super::lost_reads::ReadCopy;
 use super::readers::Readers;
-use super::request_tracker::RequestTracker;
+use super::request_tracker::{RequestTracker, ResponseDue};
 use super::waiting_request::read_waiting_request;
 use crate::sys::tcp::TcpCounters;
 use crate::sys::{procfs, tcp};
@@ -32,7 +32,14 @@ pub(super) struct WatchedConnection {
     tracker: RequestTracker,
     state: State,
     /// As of the last `PrepareStop`.
-    at_stop: Option<TcpCounters>,
+    at_stop: Option<AtStop>,
+}
+
+/// What was seen when the stop was prepared.
+#[derive(Clone, Copy, Debug)]
+struct AtStop {
+    counters: TcpCounters,
+    response: ResponseDue,
 }
 
 #[derive(Debug)]
@@ -114,7 +121,10 @@ impl WatchedConnection {
     /// Gets ready for the worker's stop; the thread that sleeps in a read and must be stopped.
     pub(super) fn prepare_stop(&mut self, now: Instant, readers: &mut Readers) -> Option<i32> {
         self.observe(now);
-        self.at_stop = Some(*self.tracker.last());
+        self.at_stop = Some(AtStop {
+            counters: *self.tracker.last(),
+            response: self.tracker.response_due(now),
+        });
         let reader = readers.of(self.place);
         let State::Frozen { copy } = &mut self.state else {
             return None;
@@ -131,7 +141,7 @@ impl WatchedConnection {
         }
         self.observe(now);
         let counters = self.tracker.last();
-        let is_untouched = |at_stop: TcpCounters| at_stop.bytes_read() == counters.bytes_read();
+        let is_untouched = |at_stop: AtStop| at_stop.counters.bytes_read() == counters.bytes_read();
         self.at_stop.is_none_or(is_untouched) || self.read_since_copy().is_some()
     }
 
@@ -150,7 +160,15 @@ impl WatchedConnection {
 
     /// The bytes that the worker had written when its stop was prepared.
     pub(super) fn written_at_stop(&self) -> u64 {
-        self.at_stop.as_ref().unwrap_or(self.tracker.last()).written
+        self.at_stop.map_or(self.tracker.last().written, |at_stop| {
+            at_stop.counters.written
+        })
+    }
+
+    /// Whether the worker owed an answer when its stop was prepared, as far as that was known.
+    pub(super) fn was_owed_at_stop(&self) -> bool {
+        self.at_stop
+            .is_some_and(|at_stop| at_stop.response != ResponseDue::No)
     }
 
     /// Reads the request that waits here for somebody else than the worker.
