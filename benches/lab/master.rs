@@ -37,7 +37,7 @@ use nix::errno::Errno;
 use reuseport_run::sys::{channel, process};
 use signal_hook::consts::SIGTERM;
 
-use super::crew::{Crew, Orders};
+use super::bench_workers::{BenchWorkers, LaunchOptions};
 use super::worker::{self, Tell};
 
 const LISTENER: Token = Token(usize::MAX - 1);
@@ -48,7 +48,7 @@ const SIGNAL: Token = Token(usize::MAX - 2);
 #[command(name = "master")]
 struct Options {
     #[command(flatten)]
-    orders: Orders,
+    launch: LaunchOptions,
     /// When a worker is free again.
     #[arg(long, value_enum, default_value = "taken")]
     rule: Tell,
@@ -61,13 +61,13 @@ struct Options {
 pub fn run(arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
     let options = Options::parse_from(arguments);
     process::raise_file_limit()?;
-    let mut crew = Crew::default();
-    let mut master = Master::new(&options, &mut crew)?;
+    let mut workers = BenchWorkers::default();
+    let mut master = Master::new(&options, &mut workers)?;
     master.serve()?;
     // The listener and the channels close first: what a worker still finds in its channel is the
     // last that it will get.
     drop(master);
-    crew.stop()
+    workers.stop()
 }
 
 #[derive(Debug)]
@@ -84,7 +84,7 @@ struct Master {
 }
 
 impl Master {
-    fn new(options: &Options, crew: &mut Crew) -> io::Result<Self> {
+    fn new(options: &Options, workers: &mut BenchWorkers) -> io::Result<Self> {
         let poll = Poll::new()?;
         let registry = poll.registry();
         let (signal, written_on_signal) = UnixStream::pair()?;
@@ -92,10 +92,10 @@ impl Master {
         signal.set_nonblocking(true)?;
         let mut signal = mio::net::UnixStream::from_std(signal);
         registry.register(&mut signal, SIGNAL, Interest::READABLE)?;
-        let mut listener = options.orders.listen()?;
+        let mut listener = options.launch.listen()?;
         registry.register(&mut listener, LISTENER, Interest::READABLE)?;
-        let channels =
-            (0..options.orders.workers).map(|place| hire(options, crew, &poll, place).map(Some));
+        let channels = (0..options.launch.workers)
+            .map(|index| start_worker(options, workers, &poll, index).map(Some));
         Ok(Self {
             channels: channels.collect::<io::Result<_>>()?,
             poll,
@@ -118,7 +118,7 @@ impl Master {
                 match event.token() {
                     SIGNAL => return Ok(()),
                     LISTENER => self.may_accept = true,
-                    Token(place) => self.hear(place)?,
+                    Token(index) => self.hear(index)?,
                 }
             }
             self.hand_over()?;
@@ -147,15 +147,15 @@ impl Master {
 
     fn hand_over(&mut self) -> io::Result<()> {
         while !self.waiting.is_empty() {
-            let Some(place) = self.free.pop_front() else {
+            let Some(index) = self.free.pop_front() else {
                 return Ok(());
             };
-            if let (Some(channel), Some(stream)) = (&self.channels[place], self.waiting.front())
+            if let (Some(channel), Some(stream)) = (&self.channels[index], self.waiting.front())
                 && is_sent(channel, stream)?
             {
                 self.waiting.pop_front();
             } else {
-                self.miss(place);
+                self.miss(index);
             }
         }
         Ok(())
@@ -164,40 +164,45 @@ impl Master {
     /// Reads what a worker has said. It says one thing at a time, and nothing more until it is given
     /// a connection, so one read is all, also where an event is reported once only. If it ends right
     /// after that, sending to it will tell.
-    fn hear(&mut self, place: usize) -> io::Result<()> {
-        let Some(channel) = &self.channels[place] else {
+    fn hear(&mut self, index: usize) -> io::Result<()> {
+        let Some(channel) = &self.channels[index] else {
             return Ok(());
         };
         match nix::unistd::read(channel, &mut [0]) {
-            Ok(1) => self.free.push_back(place),
-            Ok(_) | Err(Errno::ECONNRESET) => self.miss(place),
+            Ok(1) => self.free.push_back(index),
+            Ok(_) | Err(Errno::ECONNRESET) => self.miss(index),
             Err(Errno::EAGAIN) => {}
             Err(error) => return Err(error.into()),
         }
         Ok(())
     }
 
-    fn miss(&mut self, place: usize) {
-        if self.channels[place].take().is_some() {
-            eprintln!("master: worker {place} has gone; the others go on");
+    fn miss(&mut self, index: usize) {
+        if self.channels[index].take().is_some() {
+            eprintln!("master: worker {index} has gone; the others go on");
         }
-        self.free.retain(|free| *free != place);
+        self.free.retain(|free| *free != index);
     }
 }
 
 /// Starts a worker and watches its channel.
-fn hire(options: &Options, crew: &mut Crew, poll: &Poll, place: usize) -> io::Result<OwnedFd> {
+fn start_worker(
+    options: &Options,
+    workers: &mut BenchWorkers,
+    poll: &Poll,
+    index: usize,
+) -> io::Result<OwnedFd> {
     let (ours, theirs) = channel::pair()?;
     let number = ours.as_fd().as_raw_fd();
     let registry = poll.registry();
-    registry.register(&mut SourceFd(&number), Token(place), Interest::READABLE)?;
+    registry.register(&mut SourceFd(&number), Token(index), Interest::READABLE)?;
     let tell = match options.rule {
         Tell::Taken => "taken",
         Tell::Free => "free",
     };
-    let mut options = options.orders.options.clone();
+    let mut options = options.launch.options.clone();
     options.extend(["--receive-fd", "0", "--tell", tell].map(OsString::from));
-    crew.start(theirs, &options)?;
+    workers.start(theirs, &options)?;
     Ok(ours)
 }
 

@@ -3,7 +3,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`worker`] | the server that everybody runs |
-//! | [`share`], [`master`] | the other ways to share a port, each with the supervisor's part ([`crew`]) |
+//! | [`share`], [`master`] | the other ways to share a port, each with the supervisor's part ([`bench_workers`]) |
 //! | [`way`] | all ways, ours too, as they are started |
 //! | [`load`] | many clients, and what they met |
 //! | [`usage`] | what processes used |
@@ -17,7 +17,7 @@
 // Every benchmark uses its own part of this.
 #![allow(dead_code, unused_imports, unreachable_pub)]
 
-pub mod crew;
+pub mod bench_workers;
 pub mod load;
 pub mod machine;
 pub mod master;

@@ -12,14 +12,14 @@ use clap::Parser;
 use signal_hook::consts::SIGTERM;
 use signal_hook::iterator::Signals;
 
-use super::crew::{Crew, Orders};
+use super::bench_workers::{BenchWorkers, LaunchOptions};
 
 /// Starts workers that share one listener, and waits for SIGTERM.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "share")]
 struct Options {
     #[command(flatten)]
-    orders: Orders,
+    launch: LaunchOptions,
 }
 
 /// Is that program until SIGTERM. `arguments` begin with the program's name.
@@ -27,16 +27,16 @@ struct Options {
 /// # Errors
 /// The port is taken, or workers cannot be started.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
-    let Options { mut orders } = Options::parse_from(arguments);
+    let Options { mut launch } = Options::parse_from(arguments);
     let mut signals = Signals::new([SIGTERM])?;
-    let listener = orders.listen()?;
-    orders.options.extend(["--listen-fd".into(), "0".into()]);
-    let mut crew = Crew::default();
-    for _ in 0..orders.workers {
-        crew.start(listener.as_fd().try_clone_to_owned()?, &orders.options)?;
+    let listener = launch.listen()?;
+    launch.options.extend(["--listen-fd".into(), "0".into()]);
+    let mut workers = BenchWorkers::default();
+    for _ in 0..launch.workers {
+        workers.start(listener.as_fd().try_clone_to_owned()?, &launch.options)?;
     }
     // The workers' now: it has to close when the last of them closes it.
     drop(listener);
     signals.forever().next();
-    crew.stop()
+    workers.stop()
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::experiments::{BLOCKING, Experiment, LATENCY, THROUGHPUT};
 use super::lab::report::best::{Aim, Contest, Group};
-use super::lab::report::gallery::{By, fairness, growth, percentiles};
+use super::lab::report::charts::{By, fairness, growth, percentiles};
 use super::lab::report::page::{self, Picture, Section};
 use super::lab::report::plot::sheet::Heading;
 use super::lab::report::results::{Results, Row, measure};

@@ -1,7 +1,7 @@
 //! One run of the bench: who takes part, what was found, and when it is to end.
 //!
 //! Who fails once is not asked the same again, and why is kept for the report: it would fail in
-//! every round, and each takes as long as one's patience. A run that is told to stop ends after the
+//! every round, and each takes as long as its time-out. A run that is told to stop ends after the
 //! measurement that is under way, because half of one is not a result.
 
 use std::io;

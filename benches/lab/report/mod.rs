@@ -8,15 +8,15 @@
 //!            ├─ table        Markdown
 //!            │   └─ best         the best of one group against the best of others
 //!            └─ plot         SVG, of what `course` puts together
-//!                ├─ gallery      the pictures that more than one report has
+//!                ├─ charts       the charts that more than one report has
 //!                └─ page         all of an experiment's tables and plots, as one document
 //! ```
 //!
 //! Nothing here measures, and nothing here is kept that could not be made again from the rows.
 
 pub mod best;
+pub mod charts;
 pub mod course;
-pub mod gallery;
 pub mod page;
 pub mod plot;
 pub mod results;

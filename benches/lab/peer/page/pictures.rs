@@ -3,8 +3,8 @@
 use std::io;
 
 use super::super::super::load::Reuse;
+use super::super::super::report::charts;
 use super::super::super::report::course;
-use super::super::super::report::gallery;
 use super::super::super::report::page::Picture;
 use super::super::super::report::plot::sheet::Heading;
 use super::super::super::report::plot::timeline::{Strip, timeline};
@@ -44,7 +44,7 @@ fn fairness(results: &Results) -> io::Result<Option<Picture>> {
         subtitle: "the busiest worker's requests over the mean of all, fresh connections, full load; 1 is even",
     };
     let file = "fairness.svg".to_owned();
-    gallery::fairness(file, heading, &rows, ours::NAME, name)
+    charts::fairness(file, heading, &rows, ours::NAME, name)
 }
 
 type Draw = fn(&str, &[&Row]) -> io::Result<Option<Picture>>;
@@ -70,7 +70,7 @@ fn words(row: &Row) -> String {
 
 fn percentiles(setting: &str, rows: &[&Row]) -> io::Result<Option<Picture>> {
     let title = format!("Latency: {setting}");
-    gallery::percentiles(file("latency", setting), &title, rows)
+    charts::percentiles(file("latency", setting), &title, rows)
 }
 
 fn courses(setting: &str, rows: &[&Row]) -> io::Result<Option<Picture>> {

@@ -1,8 +1,8 @@
 //! The supervisor's part for the opponents: n workers are started, and ended together.
 //!
 //! A worker finds what it inherits as its standard input, the one descriptor that needs no
-//! agreement and no code between fork and exec. It is told the pid of who started it, and stops
-//! when that one dies.
+//! agreement and no code between fork and exec. It is given the pid of its parent, and stops
+//! when the parent dies.
 
 use std::env;
 use std::ffi::OsString;
@@ -19,9 +19,9 @@ use nix::unistd::Pid;
 
 use super::worker;
 
-/// What the opponents are told.
+/// How many workers the opponents start, where, and with which options.
 #[derive(Clone, Debug, Args)]
-pub struct Orders {
+pub struct LaunchOptions {
     #[arg(long)]
     port: u16,
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
@@ -34,7 +34,7 @@ pub struct Orders {
     pub options: Vec<OsString>,
 }
 
-impl Orders {
+impl LaunchOptions {
     /// The listener that all connections come to.
     ///
     /// # Errors
@@ -46,9 +46,9 @@ impl Orders {
 
 /// Workers that were started here.
 #[derive(Debug, Default)]
-pub struct Crew(Vec<Child>);
+pub struct BenchWorkers(Vec<Child>);
 
-impl Crew {
+impl BenchWorkers {
     /// Starts one more worker, this same program, with `input` as its standard input.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ impl Crew {
     }
 }
 
-impl Drop for Crew {
+impl Drop for BenchWorkers {
     fn drop(&mut self) {
         let _ = self.stop();
     }
