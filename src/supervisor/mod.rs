@@ -97,9 +97,9 @@ fn system(operation: &'static str) -> impl FnOnce(io::Error) -> StartError {
     move |source| StartError::System { operation, source }
 }
 
-/// How long a rescuer may take to get a worker ready for its stop signal. Longer than a look at many
-/// connections on a busy machine; one that takes more hangs.
-const PREPARE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a rescuer that works may take to get a worker ready for its stop signal, where the drain time-out is
+/// not longer. One that hangs is noticed sooner (`retirement::watch`).
+const MIN_PREPARE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long rescuers may take to end when all workers are gone.
 const RESCUERS_END_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -265,7 +265,7 @@ fn policy(config: &Config) -> Policy {
         settle_timeout: config.settle_timeout,
         quiet_timeout: config.quiet_timeout,
         drain_timeout: config.drain_timeout,
-        prepare_timeout: PREPARE_TIMEOUT,
+        prepare_timeout: config.drain_timeout.max(MIN_PREPARE_TIMEOUT),
         rescuers_end_timeout: RESCUERS_END_TIMEOUT,
         pre_stop: config.pre_stop,
         max_restarts: config.max_restarts,
