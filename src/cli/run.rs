@@ -199,7 +199,7 @@ fn check_control(config: &Config, environment: Environment<'_>) -> Result<(), Ex
     runtime_dir::fits(&path).map_err(|reason| match &config.control {
         Some(path) => Exit::usage(format!("--control {}: {reason}", path.display())),
         None => Exit::usage(format!(
-            "the control socket's default place {}: {reason}, or give --control",
+            "the control socket's default path {}: {reason}, or give --control",
             path.display()
         )),
     })
