@@ -365,7 +365,20 @@ pub(crate) fn command() -> Command {
         .arg(positional())
         .args(OPTIONS.iter().map(argument))
         .arg(config_file())
+        .arg(probe())
         .arg(generate::argument())
+}
+
+fn probe() -> Arg {
+    Arg::new("probe")
+        .long("probe")
+        .action(ArgAction::SetTrue)
+        .help("Print what this host allows and what follows, and exit")
+        .long_help(
+            "Print what this host allows and what follows, and exit: with code 0 if servers can be run here, with \
+             code 1 if they cannot. Try it as the user and in the container that shall run them. No command is \
+             needed.",
+        )
 }
 
 fn positional() -> Arg {

@@ -43,7 +43,7 @@ pub(crate) fn chosen(wanted: Steering) -> Result<Choice, LoadError> {
         Steering::Auto => Ok(best()),
         Steering::Ebpf => ebpf::attempt().map(|()| wanted.into()),
         Steering::Cbpf => {
-            if let Some(doubt) = doubt(kernel::replaces_programs_safely()) {
+            if let Some(doubt) = cbpf_obstacle() {
                 warn!("--steering cbpf: {doubt}; {REMEDY}");
             }
             Ok(wanted.into())
@@ -52,12 +52,21 @@ pub(crate) fn chosen(wanted: Steering) -> Result<Choice, LoadError> {
     }
 }
 
+/// Why eBPF cannot steer; none where it can.
+pub(crate) fn ebpf_obstacle() -> Option<String> {
+    ebpf::attempt().err().map(|error| error.to_string())
+}
+
+/// Why classic programs must not steer; none where they can.
+pub(crate) fn cbpf_obstacle() -> Option<String> {
+    doubt(kernel::replaces_programs_safely())
+}
+
 fn best() -> Choice {
-    let refused = match ebpf::attempt() {
-        Ok(()) => return Steering::Ebpf.into(),
-        Err(error) => error,
+    let Some(refused) = ebpf_obstacle() else {
+        return Steering::Ebpf.into();
     };
-    match doubt(kernel::replaces_programs_safely()) {
+    match cbpf_obstacle() {
         None => {
             info!("new connections are steered by classic BPF (--steering cbpf): {refused}");
             Steering::Cbpf.into()
