@@ -33,9 +33,10 @@ pub struct Spawn<'a> {
 
 /// Starts this very program once more, in a process group of its own, and returns its pid.
 ///
-/// When this returns, the new process has been through exec, so it has no copy of any descriptor
-/// of ours but the three. That matters: a listener that is closed while a child between fork and
-/// exec still has it does not leave its group.
+/// When this returns, the new process is in the middle of exec or past it: it has its program's memory and no
+/// copy of any descriptor of ours but the three, or will in a moment. (vfork(2) lets the parent go on just
+/// before.) That matters: a listener that is closed while another process still has it does not leave its
+/// group, which `closing` looks for.
 ///
 /// # Errors
 /// Those of fork(2) and execve(2).

@@ -1,10 +1,13 @@
 //! A process of ours that does nothing, to be looked into as workers are.
 //!
 //! What may be done to another process is decided by who both are, by security modules (Yama) and by containers'
-//! filters. Doing it to ourselves would show none of that but the last.
+//! filters. Doing it to ourselves would show none of that but the last. Until the process has really executed its
+//! program it shares our memory, and doing it to the process would be doing it to ourselves: vfork(2) lets the
+//! parent go on a moment before the memory is exchanged (`exec_mmap` in the kernel's fs/exec.c; seen on 6.1). So
+//! the process says when it runs.
 
-use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use log::debug;
@@ -14,11 +17,22 @@ use crate::sys::{pidfd, process, procfs};
 /// Its `argv[0]`.
 pub const NAME: &str = "reuseport-run-sample";
 
-/// Waits until nobody has the other end of standard input any more.
+/// Says on standard input, which is a channel, that it runs, and waits until nobody has the other end any more.
 pub fn run() -> u8 {
-    // Whatever is read or fails: it ends.
-    let _ = io::stdin().read(&mut [0]);
-    0
+    match io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .map(UnixStream::from)
+        .and_then(report_and_wait)
+    {
+        Ok(()) => 0,
+        Err(_) => 1,
+    }
+}
+
+fn report_and_wait(mut channel: UnixStream) -> io::Result<()> {
+    channel.write_all(&[0])?;
+    channel.read(&mut [0]).map(drop)
 }
 
 /// The process; ended when this is dropped.
@@ -29,10 +43,12 @@ pub(super) struct Sample {
 }
 
 impl Sample {
+    /// Starts it and waits until it runs.
+    ///
     /// # Errors
-    /// Those of socketpair(2), fork(2) and execve(2).
+    /// Those of socketpair(2), fork(2) and execve(2); it ends before it runs.
     pub(super) fn start() -> io::Result<Self> {
-        let (ours, theirs) = UnixStream::pair()?;
+        let (mut ours, theirs) = UnixStream::pair()?;
         let pid = process::spawn(process::Spawn {
             name: NAME,
             arguments: Vec::new(),
@@ -41,10 +57,13 @@ impl Sample {
             output: None,
             errors: None,
         })?;
-        Ok(Self {
+        // From here on it is ended, whatever happens.
+        let sample = Self {
             pid,
-            _channel: ours,
-        })
+            _channel: ours.try_clone()?,
+        };
+        ours.read_exact(&mut [0])?;
+        Ok(sample)
     }
 
     /// Fetches its standard input.
