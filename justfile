@@ -45,6 +45,11 @@ bench NAME="supervisor" *ARGS:
 compare *ARGS:
     benches/compare {{ARGS}}
 
+# Under other kernels, in a virtual machine: `just kernels reloads=5 6.1`; without names all of them.
+kernels *WORDS:
+    cargo build --release --quiet --locked --bins --examples
+    tests/kernels/run {{WORDS}}
+
 # The parser of exchanges against random bytes; needs nightly and cargo-fuzz.
 fuzz SECONDS="60":
     cargo +nightly fuzz run --fuzz-dir tests/fuzz http_exchange -- -max_total_time={{SECONDS}}

@@ -8,6 +8,8 @@ use super::load::Outcome;
 pub struct Report {
     /// What was run, as it was asked for.
     pub server: String,
+    /// How the supervisor steers new connections, as its status says; empty without one.
+    pub steering: String,
     /// The supervisor's exit code; none if a signal ended it or there was none.
     pub exit: Option<i32>,
     /// From the reload command's start to its end, for each reload.

@@ -54,6 +54,9 @@ impl<'a> Trial<'a> {
     /// Runs the trial; the report is complete if there is no trouble.
     pub fn run(mut self) -> Result<Report, Trouble> {
         self.server.wait_ready()?;
+        if !self.options.direct {
+            self.report.steering = self.server.status()?.steering;
+        }
         let load = Load::start(self.plan()).map_err(|error| format!("no load: {error}"))?;
         self.progress(&load)?;
         self.act(&load)?;

@@ -60,7 +60,7 @@ pub struct Options {
     /// After all actions, load for so long.
     #[arg(long, default_value_t = 0.0)]
     pub seconds: f64,
-    /// More options for the supervisor, separated by spaces.
+    /// More options for the supervisor, separated by spaces; {port} is filled in.
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     pub args: String,
     /// Seconds after which the trial has failed, everything known is printed, and all that was

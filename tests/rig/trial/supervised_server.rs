@@ -49,11 +49,12 @@ impl<'a> SupervisedServer<'a> {
         let mut command = match &options.supervisor {
             Some(program) if !options.direct => {
                 let mut command = Command::new(program);
+                let more = options.args.replace("{port}", &address.port().to_string());
                 command
                     .args(["-n", &options.workers.to_string(), "--control"])
                     .arg(&socket);
                 command
-                    .args(options.args.split_ascii_whitespace())
+                    .args(more.split_ascii_whitespace())
                     .arg("--")
                     .args(server);
                 command
