@@ -9,7 +9,7 @@ use std::io;
 
 use log::{debug, info, warn};
 
-use super::ebpf;
+use super::{cbpf, ebpf};
 use crate::config::Steering;
 use crate::sys::bpf::{self, LoadError};
 use crate::sys::kernel;
@@ -59,7 +59,10 @@ pub(crate) fn ebpf_obstacle() -> Option<String> {
 
 /// Why classic programs must not steer; none where they can.
 pub(crate) fn cbpf_obstacle() -> Option<String> {
-    doubt(kernel::replaces_programs_safely())
+    match cbpf::attempt() {
+        Ok(()) => doubt(kernel::replaces_programs_safely()),
+        Err(error) => Some(error.to_string()),
+    }
 }
 
 fn best() -> Choice {
@@ -87,7 +90,8 @@ fn best() -> Choice {
     }
 }
 
-const REMEDY: &str = "update the kernel (fixed in Linux 6.1.176, 6.12.94 and 7.1)";
+const REMEDY: &str =
+    "update the kernel (fixed in Linux 5.10.262, 6.1.176, 6.12.94, 6.18.44 and 7.1 at the latest)";
 
 /// Why replacing a program may do harm; none where it does not.
 fn doubt(is_safe: io::Result<bool>) -> Option<String> {
