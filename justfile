@@ -23,6 +23,11 @@ test-file FILE *NAME:
 worlds COUNT="20000":
     WORLDS={{COUNT}} cargo test --release --lib world
 
+# Reloads of groups of listeners under load, more than the tests make: four closes in each, with both backends and
+# over three families, so 10,200 closes a backend for `just closes 850`, in some ten minutes.
+closes RELOADS="850":
+    STEERING_RELOADS={{RELOADS}} cargo test --release --locked --test steering reloads_lose_nothing -- --nocapture
+
 # A command in a network of its own, with a delay if asked for: `just rig --delay-ms 10 -- COMMAND`.
 rig *ARGS:
     cargo run --release --quiet --example rig -- {{ARGS}}

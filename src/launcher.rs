@@ -162,17 +162,11 @@ fn intercept(channel: &OwnedFd, intercept: Intercept) -> Result<(), String> {
     let reason = match installed {
         Ok(notifications) => {
             let sent = channel::send(channel, &[NOTIFICATIONS], &[notifications.as_raw_fd()]);
-            return sent.map_err(|error| format!("cannot hand over the notifications of bind and listen: {error}"));
+            return sent.map_err(|error| {
+                format!("cannot hand over the notifications of bind and listen: {error}")
+            });
         }
-        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
-            "cannot intercept bind and listen: something above us does it already (seccomp notifications do not nest); \
-             use --listen ADDR for a server that can take a socket"
-                .to_owned()
-        }
-        Err(error) => format!(
-            "cannot intercept bind and listen by seccomp: {error}; allow seccomp(2), or use --listen ADDR for a server \
-             that can take a socket"
-        ),
+        Err(error) => seccomp::Unsupported::from(error).to_string(),
     };
     if matches!(intercept, Intercept::Needed { .. }) {
         return Err(reason);

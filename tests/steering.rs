@@ -29,10 +29,18 @@ use std::time::{Duration, Instant};
 const INSIDE: &str = "STEERING_TEST_INSIDE";
 const TEST_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// How many reloads a test of losses makes; `STEERING_RELOADS` in the environment says how many more.
+fn reloads(fewest: usize) -> usize {
+    let wanted = std::env::var("STEERING_RELOADS").ok();
+    let wanted = wanted.map(|wanted| wanted.parse().unwrap());
+    fewest.max(wanted.unwrap_or(0))
+}
+
 /// Runs `body` in a network namespace that holds nothing but a loopback interface.
 fn in_own_network(name: &str, body: fn()) {
     if std::env::var_os(INSIDE).is_some() {
-        return within(TEST_TIMEOUT, body);
+        let more = Duration::from_millis(500) * u32::try_from(reloads(0)).unwrap();
+        return within(TEST_TIMEOUT + more, body);
     }
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
@@ -51,7 +59,11 @@ fn in_own_network(name: &str, body: fn()) {
         )),
         Ok(run) => {
             let said = [run.stdout, run.stderr].concat();
-            assert!(run.status.success(), "{}", String::from_utf8_lossy(&said));
+            let said = String::from_utf8_lossy(&said);
+            assert!(run.status.success(), "{said}");
+            if reloads(0) > 0 {
+                println!("{said}");
+            }
         }
     }
 }
@@ -546,12 +558,12 @@ fn orders(of: &[ListenerId]) -> Vec<Vec<ListenerId>> {
     (0..of.len()).flat_map(first).collect()
 }
 
-/// 24 reloads of four workers under load, the old ones leaving in another order each time, or together.
+/// Reloads of four workers under load, the old ones leaving in another order each time, or together.
 fn reload_in_every_order(way: Way, family: Family) {
     let started = Instant::now();
     let mut rig = Rig::new(way, family, 4);
     let load = Load::new(family, rig.port);
-    for turn in 0..24_usize {
+    for turn in 0..reloads(24) {
         let old: Vec<_> = rig.members.keys().copied().collect();
         let new: Vec<_> = (0..4).map(|_| rig.join()).collect();
         load.answer(50);
@@ -561,7 +573,7 @@ fn reload_in_every_order(way: Way, family: Family) {
         );
         rig.flip(&new);
         match turn % 2 {
-            0 => rig.take_out(&orders(&old)[turn]),
+            0 => rig.take_out(&orders(&old)[turn % 24]),
             _ => rig.take_out_together(&old),
         }
         load.answer(50);
@@ -605,7 +617,7 @@ fn reloads_lose_nothing_over_both() {
 fn replace_a_single_worker(way: Way, family: Family) {
     let mut rig = Rig::new(way, family, 1);
     let load = Load::new(family, rig.port);
-    for _ in 0..60 {
+    for _ in 0..reloads(60) {
         let old: Vec<_> = rig.members.keys().copied().collect();
         let new = rig.join();
         rig.flip(&[new]);

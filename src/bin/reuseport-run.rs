@@ -7,13 +7,14 @@ use std::process::ExitCode;
 use reuseport_run::cli::{Exit, run, runtime_dir};
 use reuseport_run::config::Config;
 use reuseport_run::fleet::ExitReason;
-use reuseport_run::supervisor::{self, LogQueue};
+use reuseport_run::supervisor::{self, LogQueue, host};
 use reuseport_run::{launcher, rescue};
 
 fn main() -> ExitCode {
     match env::args_os().next() {
         Some(name) if name == launcher::NAME => return ExitCode::from(launcher::run()),
         Some(name) if name == rescue::NAME => return ExitCode::from(rescue::run()),
+        Some(name) if name == host::SAMPLE_NAME => return ExitCode::from(host::run_sample()),
         _ => {}
     }
     match run::parse(env::args_os(), &|name| env::var_os(name)) {

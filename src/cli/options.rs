@@ -210,7 +210,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
         value: "N",
         group: CRASHES,
         default: Some("10"),
-        help: "Restarts in one worker's place; a crash more is a loop",
+        help: "Restarts of one slot's worker; a crash more is a loop",
         more: "Counted within --restart-window.",
         ..PLAIN
     },
@@ -228,7 +228,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
         default: Some("hold"),
         choices: &["hold", "exit"],
         help: "What a crash loop leads to: hold or exit",
-        more: "hold: the place stays empty until the next reload or restart, and the others serve \
+        more: "hold: the slot stays empty until the next reload or restart, and the others serve \
                on; when all are empty, exit.\n\
                exit: stop everything and exit with code 4.",
         ..PLAIN
@@ -365,7 +365,20 @@ pub(crate) fn command() -> Command {
         .arg(positional())
         .args(OPTIONS.iter().map(argument))
         .arg(config_file())
+        .arg(probe())
         .arg(generate::argument())
+}
+
+fn probe() -> Arg {
+    Arg::new("probe")
+        .long("probe")
+        .action(ArgAction::SetTrue)
+        .help("Print what this host allows and what follows, and exit")
+        .long_help(
+            "Print what this host allows and what follows, and exit: with code 0 if servers can be run here, with \
+             code 1 if they cannot. Try it as the user and in the container that shall run them. No command is \
+             needed.",
+        )
 }
 
 fn positional() -> Arg {

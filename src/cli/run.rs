@@ -16,6 +16,7 @@ use super::settings::{Given, Layer, Settings};
 use super::{file, runtime_dir, value};
 use crate::config::{Config, MAX_WORKERS};
 use crate::fleet::Endpoint;
+use crate::supervisor::host::{Host, Sockets};
 
 /// Where a variable of the environment is looked up: `std::env::var_os`, or a test's own.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -25,7 +26,7 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 /// Command line before environment (`REUSEPORT_*`) before file (`--config`) before default.
 ///
 /// # Errors
-/// An [`Exit`] with code 0 for `--help`, `--version` and `--generate`; with code 2 and a sentence
+/// An [`Exit`] with code 0 for `--help`, `--version` and `--generate`; with code 0 or 1 for `--probe`; with code 2 and a sentence
 /// that names the option, its value and what is allowed, for all that makes no sense.
 pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
@@ -34,6 +35,9 @@ pub fn parse(
     let matches = command().try_get_matches_from(arguments)?;
     if let Some(what) = matches.get_one::<Artefact>("generate") {
         return Err(generate(*what, command(), SECTIONS));
+    }
+    if matches.get_flag("probe") {
+        return Err(probe(&Host::look()));
     }
     let typed = from_command_line(&matches);
     let from_environment = from_environment(environment);
@@ -47,6 +51,14 @@ pub fn parse(
         defaults(),
     ];
     config(&Settings(layers), environment)
+}
+
+/// What was found; a failure if only servers that take sockets can be run, or none.
+fn probe(host: &Host) -> Exit {
+    match host.obstacle(Sockets::Own) {
+        None => Exit::answer(host.to_string()),
+        Some(obstacle) => Exit::failed(format!("{obstacle}\n{host}")),
+    }
 }
 
 fn from_command_line(matches: &ArgMatches) -> Layer {
@@ -199,7 +211,7 @@ fn check_control(config: &Config, environment: Environment<'_>) -> Result<(), Ex
     runtime_dir::fits(&path).map_err(|reason| match &config.control {
         Some(path) => Exit::usage(format!("--control {}: {reason}", path.display())),
         None => Exit::usage(format!(
-            "the control socket's default place {}: {reason}, or give --control",
+            "the control socket's default path {}: {reason}, or give --control",
             path.display()
         )),
     })

@@ -193,12 +193,12 @@ impl Retirements {
                 continue;
             }
             retirement.reported = milestone;
-            let is_told = retirement.course == Course::Flipped;
-            if is_told && retirement.size == Size::Somebody {
+            let is_reported = retirement.course == Course::Flipped;
+            if is_reported && retirement.size == Size::Somebody {
                 news.push(News::Progress(retirement.describe(now)));
             }
             if milestone == Milestone::Gone {
-                news.extend(is_told.then_some(News::Over(retirement.change)));
+                news.extend(is_reported.then_some(News::Over(retirement.change)));
                 self.open.remove(&id);
             }
         }

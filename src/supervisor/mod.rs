@@ -11,6 +11,7 @@
 //! | `retirement` | looks at old workers; rescuers; the last moment before the stop signal |
 //! | `output` | the workers' output and our log |
 //! | `operators` | control clients, `status`, what people are told |
+//! | `host` | what this host lets us do, tried before the first worker is started |
 //!
 //! | file | what it does |
 //! | --- | --- |
@@ -19,10 +20,11 @@
 //! | `sources` | what the loop waits for |
 //! | `signals` | what signals mean |
 //!
-//! The arrows between the wings go one way: `operators` know all others; `retirement` knows `workers` and
+//! The arrows between the wings go one way: `host` knows `steering`; `operators` know all others but `host`; `retirement` knows `workers` and
 //! `listeners`; `workers` know `listeners`, `steering` and `output`; `steering` knows `listeners`.
 
 mod event_loop;
+pub mod host;
 mod listeners;
 mod operators;
 mod output;
@@ -44,7 +46,8 @@ use mio::{Poll, Waker};
 use crate::config::{Config, CrashLoop, MAX_WORKERS, Readiness};
 use crate::fleet::{ChangeResult, ClientId, Event, ExitReason, Fleet, Policy, ReadyWhen, Time};
 use crate::sys::bpf::LoadError;
-use crate::sys::{pidfd, process, socket};
+use crate::sys::{process, socket};
+use host::{Host, Sockets};
 use listeners::Listeners;
 use listeners::intercept::Intercepts;
 use operators::control::Control;
@@ -77,6 +80,9 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// The host lacks something that we cannot do without.
+    #[error("{0}")]
+    Host(String),
     /// `--steering ebpf` cannot be.
     #[error(
         "--steering ebpf: {0}; run as root, or give the supervisor CAP_BPF (AmbientCapabilities=CAP_BPF in its \
@@ -97,9 +103,9 @@ fn system(operation: &'static str) -> impl FnOnce(io::Error) -> StartError {
     move |source| StartError::System { operation, source }
 }
 
-/// How long a rescuer may take to get a worker ready for its stop signal. Longer than a look at many
-/// connections on a busy machine; one that takes more hangs.
-const PREPARE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a rescuer that works may take to get a worker ready for its stop signal, where the drain time-out is
+/// not longer. One that hangs is noticed sooner (`retirement::watch`).
+const MIN_PREPARE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long rescuers may take to end when all workers are gone.
 const RESCUERS_END_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -139,9 +145,17 @@ struct Supervisor {
 /// # Errors
 /// See [`StartError`]; once workers run, nothing is an error any more but an event.
 pub fn run(config: Config, control: &Path, log: LogQueue) -> Result<ExitReason, StartError> {
+    let host = Host::look();
+    let sockets = match config.listen.is_empty() {
+        true => Sockets::Own,
+        false => Sockets::Passed,
+    };
+    if let Some(obstacle) = host.obstacle(sockets) {
+        return Err(StartError::Host(obstacle));
+    }
     let Choice { steering, refused } = choice::chosen(config.steering)?;
     let config = Config { steering, ..config };
-    let mut supervisor = Supervisor::new(config, control, log)?;
+    let mut supervisor = Supervisor::new(config, control, log, &host)?;
     supervisor.steering_refused = refused;
     let exit_reason = supervisor.run_to_end();
     supervisor.output.finish(&mut supervisor.sources);
@@ -149,13 +163,15 @@ pub fn run(config: Config, control: &Path, log: LogQueue) -> Result<ExitReason, 
 }
 
 impl Supervisor {
-    fn new(config: Config, control: &Path, log: LogQueue) -> Result<Self, StartError> {
+    fn new(config: Config, control: &Path, log: LogQueue, host: &Host) -> Result<Self, StartError> {
         if let Some(path) = &config.log_file {
             output::redirect_to(path).map_err(|source| StartError::LogFile {
                 path: path.clone(),
                 source,
             })?;
         }
+        // After the log file is opened: an operator looks for it there.
+        host.log(&config);
         let poll = Poll::new().map_err(system("make an epoll instance"))?;
         let mut sources = Sources::new(
             poll.registry()
@@ -180,7 +196,7 @@ impl Supervisor {
             workers: Workers::new(WorkerSpawner {
                 supervisor: pid,
                 file_limit,
-                can_fetch: can_fetch(pid),
+                can_fetch: host.can_fetch(),
             }),
             probes: Probes::default(),
             notify,
@@ -241,14 +257,6 @@ impl Supervisor {
     }
 }
 
-/// Whether the system call that fetches sockets is there at all: containers often forbid it, and
-/// then they forbid it for our own process too.
-fn can_fetch(own: i32) -> bool {
-    pidfd::pidfd_open(own)
-        .and_then(|process| pidfd::pidfd_getfd(&process, 2))
-        .is_ok()
-}
-
 fn policy(config: &Config) -> Policy {
     Policy {
         workers: config.workers,
@@ -265,7 +273,7 @@ fn policy(config: &Config) -> Policy {
         settle_timeout: config.settle_timeout,
         quiet_timeout: config.quiet_timeout,
         drain_timeout: config.drain_timeout,
-        prepare_timeout: PREPARE_TIMEOUT,
+        prepare_timeout: config.drain_timeout.max(MIN_PREPARE_TIMEOUT),
         rescuers_end_timeout: RESCUERS_END_TIMEOUT,
         pre_stop: config.pre_stop,
         max_restarts: config.max_restarts,

@@ -1,5 +1,6 @@
 //! Which TCP sockets a port has, from the kernel's sock_diag(7): no privilege, and no need to look into
-//! any process.
+//! any process. Where that is not to be had (it is two modules, `inet_diag` and `tcp_diag`, and containers
+//! may forbid it), /proc/net/tcp tells the same, more slowly.
 //!
 //! It sees the calling thread's network namespace. Finding the sockets costs a walk over the kernel's
 //! whole table of connections, whatever the port; so it is for the moments that matter, not for a loop.
@@ -13,6 +14,7 @@ use nix::sys::socket::{
     socket,
 };
 
+use super::procfs;
 use crate::wire::diag::{
     Connection, Family, Message, States, TcpState, parse, request, request_one,
 };
@@ -41,8 +43,20 @@ impl From<nix::Error> for DiagError {
 /// out: no process has them, and none will. What opens or closes meanwhile may be missing.
 ///
 /// # Errors
-/// See [`DiagError`].
+/// See [`DiagError`]; neither way is open.
 pub fn connections(port: u16, states: States) -> Result<Vec<Connection>, DiagError> {
+    connections_by_netlink(port, states).or_else(|error| {
+        let read =
+            procfs::connections(|found| found.local.port() == port && states.has(found.state));
+        read.map_err(|_| error)
+    })
+}
+
+/// The same, by sock_diag alone.
+///
+/// # Errors
+/// See [`DiagError`].
+pub fn connections_by_netlink(port: u16, states: States) -> Result<Vec<Connection>, DiagError> {
     let socket = open()?;
     let mut found = Vec::new();
     for (sequence, family) in [(1, Family::V4), (2, Family::V6)] {
@@ -59,6 +73,23 @@ pub fn connections(port: u16, states: States) -> Result<Vec<Connection>, DiagErr
 /// # Errors
 /// As for [`connections`].
 pub fn connection(local: SocketAddr, remote: SocketAddr) -> Result<Option<Connection>, DiagError> {
+    connection_by_netlink(local, remote).or_else(|error| {
+        let ends = (canonical(local), canonical(remote));
+        let read = procfs::connections(|found| (found.local, found.remote) == ends);
+        read.map(|found| found.into_iter().next())
+            .map_err(|_| error)
+    })
+}
+
+/// An IPv4 address that is written as one of IPv6, in IPv4: so the kernel's answers have it.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+fn connection_by_netlink(
+    local: SocketAddr,
+    remote: SocketAddr,
+) -> Result<Option<Connection>, DiagError> {
     let socket = open()?;
     let family = if local.is_ipv4() {
         Family::V4

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
@@ -33,9 +33,10 @@ pub struct Spawn<'a> {
 
 /// Starts this very program once more, in a process group of its own, and returns its pid.
 ///
-/// When this returns, the new process has been through exec, so it has no copy of any descriptor
-/// of ours but the three. That matters: a listener that is closed while a child between fork and
-/// exec still has it does not leave its group.
+/// When this returns, the new process is in the middle of exec or past it: it has its program's memory and no
+/// copy of any descriptor of ours but the three, or will in a moment. (vfork(2) lets the parent go on just
+/// before.) That matters: a listener that is closed while another process still has it does not leave its
+/// group, which `closing` looks for.
 ///
 /// # Errors
 /// Those of fork(2) and execve(2).
@@ -162,6 +163,18 @@ pub fn reap(pid: i32) -> io::Result<()> {
     }
 }
 
+/// Kills a child and waits until it is gone: not for the event loop.
+///
+/// # Errors
+/// Those of kill(2) and waitpid(2).
+pub fn end(pid: i32) -> io::Result<()> {
+    signal(pid, libc::SIGKILL)?;
+    match waitpid(Pid::from_raw(pid), None) {
+        Ok(_) | Err(Errno::ECHILD) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Makes orphans among our descendants our children (`PR_SET_CHILD_SUBREAPER`, Linux 3.4), so
 /// that what a worker leaves behind is reaped by us, and not by an init that may not do it.
 ///
@@ -213,6 +226,23 @@ pub fn file_limit() -> io::Result<u64> {
 pub fn set_file_limit(soft: u64) -> io::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard)?)
+}
+
+/// Does something with no limit on locked memory, or the highest that is allowed. The limit is as before
+/// afterwards: workers inherit it.
+///
+/// # Errors
+/// Those of getrlimit(2) and setrlimit(2).
+pub fn with_locked_memory<T>(act: impl FnOnce() -> T) -> io::Result<T> {
+    let limit = Resource::RLIMIT_MEMLOCK;
+    let (soft, hard) = getrlimit(limit)?;
+    // Without CAP_SYS_RESOURCE the hard limit is the end.
+    if setrlimit(limit, RLIM_INFINITY, RLIM_INFINITY).is_err() {
+        setrlimit(limit, hard, hard)?;
+    }
+    let done = act();
+    setrlimit(limit, soft, hard)?;
+    Ok(done)
 }
 
 /// The time of CLOCK_MONOTONIC in microseconds, as service managers want it (sd_notify(3)).

@@ -14,6 +14,7 @@
 //! | `tree` | the sockets of a process and its descendants |
 //! | `memory` | a process's memory |
 
+mod connections;
 mod descriptors;
 mod family;
 mod listeners;
@@ -21,6 +22,7 @@ mod memory;
 mod threads;
 mod tree;
 
+pub use connections::connections;
 pub use descriptors::{
     FdFlags, SocketKind, fd_flags, holder_of, socket_descriptors, socket_inode_of, socket_inodes,
     socket_kind,
@@ -29,7 +31,8 @@ pub use family::{children, descendants, members_of_group, process_group, tgid};
 pub use listeners::listeners;
 pub use memory::read_memory;
 pub use threads::{
-    handles_signal, is_asleep, is_being_killed, is_dead, may_hold, readers, tree_threads,
+    Activity, activity, handles_signal, is_asleep, is_being_killed, is_dead, may_hold, readers,
+    tree_threads,
 };
 pub use tree::{SocketAt, tree_sockets};
 
@@ -43,6 +46,13 @@ use std::os::unix::fs::MetadataExt as _;
 /// `NotFound`: there is no such process. `PermissionDenied`: it may not be looked at.
 pub fn network_namespace(pid: i32) -> io::Result<u64> {
     fs::metadata(format!("/proc/{pid}/ns/net")).map(|namespace| namespace.ino())
+}
+
+/// Whom Yama lets trace a process, from 0, its user, to 3, nobody (`kernel.yama.ptrace_scope`, ptrace(2)); none
+/// where there is no Yama.
+pub fn tracing_scope() -> Option<u32> {
+    let scope = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").ok()?;
+    scope.trim().parse().ok()
 }
 
 /// What `IPV6_V6ONLY` is for a socket that does not set it (`net.ipv6.bindv6only`, ipv6(7)).

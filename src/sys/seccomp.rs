@@ -21,7 +21,9 @@
 mod call;
 mod filter;
 mod notification;
+mod support;
 
 pub use call::{Call, decode_socketcall};
 pub use filter::{build_filter, install};
 pub use notification::{Notification, add_fd, answer, pass, receive, still_valid};
+pub use support::{Unsupported, check_support};

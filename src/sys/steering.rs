@@ -102,6 +102,22 @@ const NO_INTERFACE: Option<NonZeroU32> = NonZeroU32::new(i32::MAX.unsigned_abs()
 /// `MEMBARRIER_CMD_GLOBAL` of `linux/membarrier.h`.
 const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
 
+/// Whether [`fence`] will be obeyed (`MEMBARRIER_CMD_QUERY`, membarrier(2)).
+///
+/// # Errors
+/// As for [`fence`].
+pub fn check_fence() -> io::Result<()> {
+    // SAFETY: membarrier takes three integers and touches no memory of ours.
+    let commands = unsafe { libc::syscall(libc::SYS_membarrier, 0, 0, 0) };
+    match commands {
+        ..0 => Err(io::Error::last_os_error()),
+        commands if commands & libc::c_long::from(MEMBARRIER_CMD_GLOBAL) == 0 => {
+            Err(io::Error::from_raw_os_error(libc::EINVAL))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Returns when every packet that was using a program or a group as it was before the call has been handled.
 ///
 /// It is membarrier(2) with `MEMBARRIER_CMD_GLOBAL` (Linux 4.3, then called `MEMBARRIER_CMD_SHARED`),

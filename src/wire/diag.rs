@@ -8,7 +8,8 @@
 //! moment. A connection that is opened or closed meanwhile may or may not be in it.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use core::ops::BitOr;
+
+pub use super::connection::{Connection, States, TcpState};
 
 /// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,109 +18,6 @@ pub enum Family {
     V4 = 2,
     /// Sockets of IPv6; the IPv4 connections that they have are among theirs.
     V6 = 10,
-}
-
-/// The state of a TCP socket, by the kernel's number for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TcpState(pub u8);
-
-impl TcpState {
-    /// Both sides may send.
-    pub const ESTABLISHED: Self = Self(1);
-    /// This side has ended its sending, and the other has not confirmed that.
-    pub const FIN_WAIT1: Self = Self(4);
-    /// This side has ended its sending, and the other has confirmed it and may still send.
-    pub const FIN_WAIT2: Self = Self(5);
-    /// Closed by this side, and remembered for a minute.
-    pub const TIME_WAIT: Self = Self(6);
-    /// Nothing is left of it: it was refused, reset or never begun.
-    pub const CLOSED: Self = Self(7);
-    /// The other side has ended its sending.
-    pub const CLOSE_WAIT: Self = Self(8);
-    /// Both sides have ended, the other first; it has not confirmed that.
-    pub const LAST_ACK: Self = Self(9);
-    /// A listener.
-    pub const LISTEN: Self = Self(10);
-    /// Both sides have ended at the same time.
-    pub const CLOSING: Self = Self(11);
-}
-
-/// A set of states.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct States(u32);
-
-impl States {
-    /// Connections on which something can still be lost, accepted or waiting to be accepted.
-    ///
-    /// In CLOSE_WAIT the client has sent all that it will, and waits for the answer. In FIN_WAIT1 and 2
-    /// the server has sent its answer, but may still be reading, to let the client take the answer in
-    /// peace: if its process ends, what the client goes on sending is answered with a reset, and the
-    /// answer may be lost with it. (Without a process these two are [orphans](Connection::is_orphan),
-    /// and nothing can be lost any more that its end would save.)
-    ///
-    /// LAST_ACK and CLOSING are out: both sides have ended, and the kernel delivers the rest alone. So
-    /// is SYN_RECV: a handshake is its listener's, and has no owner yet.
-    pub const OPEN: Self = Self::of(TcpState::ESTABLISHED)
-        .and(TcpState::FIN_WAIT1)
-        .and(TcpState::FIN_WAIT2)
-        .and(TcpState::CLOSE_WAIT);
-    /// Connections that this side closed within the last minute.
-    pub const CLOSED_RECENTLY: Self = Self::of(TcpState::TIME_WAIT);
-    /// Listeners.
-    pub const LISTENING: Self = Self::of(TcpState::LISTEN);
-
-    /// The set of one state.
-    pub const fn of(state: TcpState) -> Self {
-        Self(1_u32.wrapping_shl(state.0 as u32))
-    }
-
-    const fn and(self, state: TcpState) -> Self {
-        Self(self.0 | Self::of(state).0)
-    }
-}
-
-impl BitOr for States {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
-
-/// A TCP socket, of a connection or of a listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Connection {
-    /// This side. An IPv4 address that an IPv6 socket has is given in IPv4.
-    pub local: SocketAddr,
-    /// The other side; unspecified for a listener.
-    pub remote: SocketAddr,
-    /// Its state.
-    pub state: TcpState,
-    /// Names the socket among descriptors, as in /proc/PID/fd. 0 for one that nobody has a descriptor
-    /// of: not yet accepted, or an orphan.
-    pub inode: u64,
-    /// Names the socket, and no other, as long as the machine runs (`SO_COOKIE`).
-    pub cookie: u64,
-    /// The user whose socket it is; 0 without a descriptor.
-    pub uid: u32,
-    /// Bytes that were received and not read. For a listener: connections that wait to be accepted.
-    pub receive_queue: u32,
-    /// Bytes that were written and not confirmed. For a listener: how many connections may wait.
-    pub send_queue: u32,
-}
-
-impl Connection {
-    /// Whether its process has closed it or ended, and the kernel alone sees to the rest. A connection
-    /// that waits to be accepted has no inode either; it is in a state that no closed one is in.
-    pub fn is_orphan(&self) -> bool {
-        let ended = [
-            TcpState::FIN_WAIT1,
-            TcpState::FIN_WAIT2,
-            TcpState::LAST_ACK,
-            TcpState::CLOSING,
-        ];
-        self.inode == 0 && ended.contains(&self.state)
-    }
 }
 
 /// One part of an answer.
@@ -166,7 +64,7 @@ pub fn request(family: Family, states: States, port: u16, sequence: u32) -> Vec<
     out.extend(sequence.to_ne_bytes());
     out.extend([0; 4]); // to the kernel
     out.extend([family as u8, IPPROTO_TCP, 0, 0]);
-    out.extend(states.0.to_ne_bytes());
+    out.extend(states.bits().to_ne_bytes());
     out.resize(REQUEST, 0); // no socket in particular
     out.extend(((4 + CONDITION) as u16).to_ne_bytes());
     out.extend(INET_DIAG_REQ_BYTECODE.to_ne_bytes());

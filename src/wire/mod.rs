@@ -1,6 +1,7 @@
 //! Bytes to types and back. Pure; the parsers are total: no input makes them panic.
 
 pub mod address;
+mod connection;
 pub mod control;
 pub mod diag;
 pub mod http;

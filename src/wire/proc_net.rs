@@ -1,15 +1,17 @@
-//! The lines of /proc/net/tcp and /proc/net/tcp6 that are about listeners.
+//! The lines of /proc/net/tcp and /proc/net/tcp6.
 //!
-//! It is the only place where the kernel tells, without privilege, how many connections a listener
-//! still has to give: every half-open handshake and every connection in the accept queue holds one
+//! Of all sockets they tell what sock_diag(7) tells (but for the cookie), more slowly, and on every kernel.
+//!
+//! Of listeners they tell more. It is the only place where the kernel tells, without privilege, how many
+//! connections a listener still has to give: every half-open handshake and every connection in the accept queue holds one
 //! reference to its listener, and the line shows the references. Once nothing new is steered to it, a
 //! listener with one reference is empty; sock_diag and `TCP_INFO` show the accept queue only, and who
 //! trusts them closes on the handshakes that are under way.
 
-use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// `TCP_LISTEN` of the kernel's include/net/tcp_states.h.
-const LISTEN: u8 = 10;
+use super::connection::{Connection, TcpState};
 
 /// A socket in LISTEN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,22 +58,79 @@ pub fn parse_line(line: &[u8]) -> Line {
     parse_socket(line).unwrap_or(Line::Malformed)
 }
 
-/// The columns: number, local, remote, state, queues, timer, retransmissions, uid, time-out, inode,
-/// references, and more that differ between states.
+/// Reads the line of a socket in any state; none for another line.
+///
+/// How many connections may wait in a listener is not told, and is 0. The cookie, which is not told, is made of the two addresses: no two connections that exist at the same time
+/// have both.
+pub fn parse_connection(line: &[u8]) -> Option<Connection> {
+    let columns = Columns::of(core::str::from_utf8(line).ok()?)?;
+    let (local, remote) = (columns.local()?, parse_address(columns.remote)?);
+    let (send, receive) = columns.queues.split_once(':')?;
+    let mut cookie = DefaultHasher::new();
+    (local, remote).hash(&mut cookie);
+    Some(Connection {
+        local: canonical(local),
+        remote: canonical(remote),
+        state: columns.state,
+        inode: columns.inode.parse().ok()?,
+        cookie: cookie.finish(),
+        uid: columns.uid.parse().ok()?,
+        receive_queue: u32::from_str_radix(receive, 16).ok()?,
+        send_queue: u32::from_str_radix(send, 16).ok()?,
+    })
+}
+
+/// An IPv4 address that an IPv6 socket has, in IPv4.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => (ip, address.port()).into(),
+        IpAddr::V6(_) => address,
+    }
+}
+
 fn parse_socket(line: &str) -> Option<Line> {
-    let mut columns = line.split_ascii_whitespace();
-    columns.next()?.strip_suffix(':')?;
-    let local = columns.next()?;
-    let state = columns.nth(1)?;
-    if u8::from_str_radix(state, 16).ok()? != LISTEN {
+    let columns = Columns::of(line)?;
+    if columns.state != TcpState::LISTEN {
         return Some(Line::Other);
     }
     Some(Line::Listen(ListenLine {
-        address: parse_address(local)?,
-        uid: columns.nth(3)?.parse().ok()?,
-        inode: columns.nth(1)?.parse().ok()?,
-        references: columns.next()?.parse().ok()?,
+        address: columns.local()?,
+        uid: columns.uid.parse().ok()?,
+        inode: columns.inode.parse().ok()?,
+        references: columns.references.parse().ok()?,
     }))
+}
+
+/// The columns: number, local, remote, state, queues, timer, retransmissions, uid, time-out, inode,
+/// references, and more that differ between states.
+struct Columns<'a> {
+    local: &'a str,
+    remote: &'a str,
+    state: TcpState,
+    queues: &'a str,
+    uid: &'a str,
+    inode: &'a str,
+    references: &'a str,
+}
+
+impl<'a> Columns<'a> {
+    fn of(line: &'a str) -> Option<Self> {
+        let mut columns = line.split_ascii_whitespace();
+        columns.next()?.strip_suffix(':')?;
+        Some(Self {
+            local: columns.next()?,
+            remote: columns.next()?,
+            state: TcpState(u8::from_str_radix(columns.next()?, 16).ok()?),
+            queues: columns.next()?,
+            uid: columns.nth(2)?,
+            inode: columns.nth(1)?,
+            references: columns.next()?,
+        })
+    }
+
+    fn local(&self) -> Option<SocketAddr> {
+        parse_address(self.local)
+    }
 }
 
 /// An address in hexadecimal words, a colon, and a port.
@@ -136,6 +195,38 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_is_read_with_both_its_ends() {
+        let (near, far) = (hex(&[127, 0, 0, 1]), hex(&[10, 0, 0, 7]));
+        let text = format!(
+            "  12: {near}:1F90 {far}:C001 08 00000010:0000000A 00:00000000 00000000   33 0 4711 1 0 20 4 30 10 -1"
+        );
+        let found = parse_connection(text.as_bytes()).unwrap();
+        assert_eq!(found.local, "127.0.0.1:8080".parse().unwrap());
+        assert_eq!(found.remote, "10.0.0.7:49153".parse().unwrap());
+        assert_eq!(found.state, TcpState::CLOSE_WAIT);
+        assert_eq!((found.uid, found.inode), (33, 4711));
+        assert_eq!((found.send_queue, found.receive_queue), (16, 10));
+        let mapped = |address: &str| {
+            let words = hex(&"::ffff:0:0".parse::<Ipv6Addr>().unwrap().octets());
+            format!("{}{address}", &words[..24])
+        };
+        let mapped = text
+            .replace(&near, &mapped(&near))
+            .replace(&far, &mapped(&far));
+        let found_mapped = parse_connection(mapped.as_bytes()).unwrap();
+        assert_eq!(
+            (found_mapped.local, found_mapped.remote),
+            (found.local, found.remote)
+        );
+        let other = text.replace("C001", "C002");
+        assert_ne!(
+            parse_connection(other.as_bytes()).unwrap().cookie,
+            found.cookie
+        );
+        assert_eq!(parse_connection(b"  sl  local_address rem_address"), None);
+    }
+
+    #[test]
     fn one_reference_is_empty() {
         let text = line("00000000:0050", "0A").replace(" 4 ", " 1 ");
         assert!(listen(&text).is_empty());
@@ -156,6 +247,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes in any::<Vec<u8>>()) {
             parse_line(&bytes);
+            parse_connection(&bytes);
         }
 
         #[test]
@@ -163,6 +255,7 @@ mod tests {
             let mut bytes = line("00000000000000000000000000000000:0050", "0A").into_bytes();
             bytes.splice(at..at + 1, with);
             parse_line(&bytes);
+            parse_connection(&bytes);
         }
     }
 }

@@ -127,6 +127,21 @@ pub enum Order {
     },
 }
 
+impl Order {
+    /// Whether a worker's stop waits for the answer.
+    pub fn holds_up_a_stop(&self) -> bool {
+        match self {
+            Self::PrepareStop { .. } | Self::ReadersStopped { .. } => true,
+            Self::Hold { .. }
+            | Self::AllSent { .. }
+            | Self::ReadersInterrupted { .. }
+            | Self::WorkerExited { .. }
+            | Self::DrainBacklog { .. }
+            | Self::End { .. } => false,
+        }
+    }
+}
+
 /// A descriptor of a worker's process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Descriptor {

@@ -302,7 +302,8 @@ fn a_delay_of_d_makes_a_round_trip_of_two() {
 fn nobody_has_no_privilege() {
     let status = [
         "--nobody",
-        "--refuse-getfd",
+        "--refuse",
+        "getfd",
         "--",
         "cat",
         "/proc/self/status",

@@ -10,7 +10,9 @@ use crate::support::skipped;
 
 fn confined(server: &str, bind: &str, connect: &str) {
     let mut command = Command::new(fixture("rig"));
-    command.args(["--refuse-getfd", "--"]).arg(fixture("trial"));
+    command
+        .args(["--refuse", "getfd", "--"])
+        .arg(fixture("trial"));
     command.arg("--supervisor").arg(supervisor_program());
     command.arg("--ctl").arg(ctl_program());
     command.args(["--server", server, "--bind", bind, "--connect", connect]);

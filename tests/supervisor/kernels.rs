@@ -11,6 +11,8 @@ enum Ebpf {
     Permitted,
     /// Root's capabilities, less those.
     Denied,
+    /// As denied, and the kernel gives its release as 2.6 (personality(2), `UNAME26`).
+    DeniedByOldRelease,
 }
 
 /// A supervisor that finds these symbols in the kernel; none, after saying so, where the file cannot
@@ -28,6 +30,7 @@ fn on_kernel_with(symbols: &str, ebpf: Ebpf, options: &[&str]) -> Option<Builder
     let denied = match ebpf {
         Ebpf::Permitted => "",
         Ebpf::Denied => "setpriv --bounding-set=-bpf,-sys_admin",
+        Ebpf::DeniedByOldRelease => "setpriv --bounding-set=-bpf,-sys_admin setarch --uname-2.6",
     };
     let mount = format!(
         "mount --bind '{}/symbols' /proc/kallsyms && exec {denied} \"$@\"",
@@ -64,8 +67,8 @@ fn a_kernel_without_the_fix_is_not_steered_and_the_log_says_why() {
 }
 
 #[test]
-fn a_kernel_that_hides_its_symbols_is_not_steered() {
-    let Some(builder) = on_kernel_with("", Ebpf::Denied, &["-n", "2"]) else {
+fn a_kernel_that_hides_its_symbols_and_is_not_known_by_its_release_is_not_steered() {
+    let Some(builder) = on_kernel_with("", Ebpf::DeniedByOldRelease, &["-n", "2"]) else {
         return;
     };
     let supervisor = builder.start();

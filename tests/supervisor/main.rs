@@ -18,6 +18,7 @@ mod container;
 mod control;
 mod crash;
 mod environment;
+mod host;
 mod inherit;
 mod intercept;
 mod kernels;

@@ -14,12 +14,15 @@
 //! | `connection_owners` | pure: which worker has which connection |
 //! | `rescuers` | all rescuers: sending to them, losing one |
 //! | `rescuer` | one rescuer process |
+//! | `backlog` | what waits in listeners whose workers will not accept it |
 //! | `outbox` | what is on its way to a rescuer |
 //! | `fetch` | duplicates of workers' sockets |
 //! | `stop_handshake` | the last moment before the stop signal |
+//! | `watch` | whether a rescuer that owes an answer works or hangs |
 //! | `interruption` | reads that must be begun again |
 //! | `rescue_stats` | what became of connections, by retirement |
 
+mod backlog;
 pub mod connection_owners;
 mod fetch;
 mod interruption;
@@ -30,6 +33,7 @@ mod rescuer;
 mod rescuers;
 mod stop_handshake;
 mod surroundings;
+mod watch;
 
 use std::io;
 use std::sync::Arc;
@@ -55,14 +59,6 @@ pub(super) struct Retirements {
     interruptions: Interruptions,
     /// What has happened and the fleet has not heard of yet.
     events: Vec<Event>,
-    life: Life,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Life {
-    Running,
-    /// Rescuers were told to end.
-    Ending,
 }
 
 impl Retirements {
@@ -73,7 +69,6 @@ impl Retirements {
             handshakes: StopHandshakes::new(Arc::clone(waker)),
             interruptions: Interruptions::new(Arc::clone(waker)),
             events: Vec::new(),
-            life: Life::Running,
         }
     }
 
@@ -84,9 +79,8 @@ impl Retirements {
 
     /// When [`Self::proceed`] is due at the latest.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.handshakes
-            .deadline()
-            .or_else(|| self.rescuers.deadline())
+        let handshakes = self.handshakes.deadline();
+        handshakes.or_else(|| self.rescuers.deadline())
     }
 
     pub(super) fn statuses(&self) -> Vec<RescueStatus> {
@@ -136,7 +130,7 @@ impl Retirements {
         listeners: &[ListenerId],
     ) {
         for listener in listeners {
-            self.rescuers.drain(around, retirement, worker, *listener);
+            backlog::drain(&mut self.rescuers, around, retirement, worker, *listener);
         }
         if around.workers.has_ended(worker) {
             self.worker_ended(worker);
@@ -175,14 +169,18 @@ impl Retirements {
     }
 
     /// The stop signal of a worker has gone out: what stood still goes on. A rescuer that has not answered
-    /// by then hangs.
+    /// by then never will.
     pub(super) fn stop_sent(&mut self, around: &mut Surroundings<'_>, worker: WorkerId) {
-        if self.handshakes.end(worker)
-            && let Some(retirement) = self.rescuers.of(worker)
-        {
-            self.rescuers.kill(retirement);
-            self.lose_rescuer(around, retirement);
+        let is_late = self.handshakes.awaits_rescuer(worker);
+        self.handshakes.end(worker);
+        if let Some(retirement) = self.rescuers.of(worker).filter(|_| is_late) {
+            self.kill_rescuer(around, retirement);
         }
+    }
+
+    fn kill_rescuer(&mut self, around: &mut Surroundings<'_>, retirement: RetirementId) {
+        self.rescuers.kill(retirement);
+        self.lose_rescuer(around, retirement);
     }
 
     /// To be called when a worker has ended.
@@ -215,6 +213,10 @@ impl Retirements {
         }
         for retirement in self.rescuers.ids() {
             self.flush(around, retirement);
+        }
+        let owes = |worker| self.handshakes.awaits_rescuer(worker);
+        for retirement in self.rescuers.hanging(owes) {
+            self.kill_rescuer(around, retirement);
         }
     }
 
@@ -278,14 +280,13 @@ impl Retirements {
             self.handshakes.end(worker);
             self.events.push(Event::RescueLost { worker });
         }
-        if self.life == Life::Ending && self.rescuers.is_empty() {
+        if self.rescuers.have_ended() {
             self.events.push(Event::RescuersEnded);
         }
     }
 
     /// Tells all rescuers to end: nobody is left to pass a request on to.
     pub(super) fn end_rescuers(&mut self, around: &mut Surroundings<'_>) {
-        self.life = Life::Ending;
         self.rescuers.end_all();
         self.proceed(around);
         self.abandoned(Vec::new());

@@ -10,6 +10,7 @@ use mio::{Interest, Token};
 
 use super::fetch::fetch;
 use super::outbox::{self, Outbox};
+use super::watch::{Finding, Watch};
 use crate::config::{Config, Forwarding};
 use crate::fleet::{Endpoint, RetirementId, WorkerId};
 use crate::supervisor::sources::{Source, Sources};
@@ -29,6 +30,7 @@ pub(super) struct Rescuer {
     channel: OwnedFd,
     token: Token,
     outbox: Outbox,
+    watch: Watch,
     /// The workers that it was told of and that have not ended.
     pub(super) workers: BTreeSet<WorkerId>,
     /// Sockets that it has, by inode.
@@ -63,6 +65,7 @@ impl Rescuer {
             channel: ours,
             token,
             outbox: Outbox::default(),
+            watch: Watch::default(),
             workers: BTreeSet::new(),
             taken: BTreeSet::new(),
             late_looks: BTreeMap::new(),
@@ -82,6 +85,9 @@ impl Rescuer {
     }
 
     pub(super) fn order(&mut self, order: Order, descriptors: Vec<OwnedFd>) {
+        if order.holds_up_a_stop() {
+            self.watch.begin(Instant::now());
+        }
         self.outbox.order(order, descriptors);
     }
 
@@ -119,16 +125,34 @@ impl Rescuer {
         self.outbox.flush(&self.channel)
     }
 
-    /// When to call [`Self::flush`] at the latest.
+    /// When to call [`Self::flush`] and [`Self::hangs`] at the latest.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.outbox.deadline()
+        self.outbox
+            .deadline()
+            .into_iter()
+            .chain(self.watch.next_look())
+            .min()
+    }
+
+    /// Whether it has shown, by now, that it will not answer; `owes` says whether it owes a worker's stop
+    /// anything.
+    pub(super) fn hangs(&mut self, now: Instant, owes: impl Fn(WorkerId) -> bool) -> bool {
+        if self.watch.next_look().is_none_or(|at| now < at) {
+            return false;
+        }
+        if !self.workers.iter().any(|worker| owes(*worker)) {
+            self.watch = Watch::Off;
+        }
+        // One that is gone is heard of by its channel.
+        let activity = procfs::activity(self.pid);
+        activity.is_some_and(|activity| self.watch.look(now, activity) == Finding::Hangs)
     }
 
     /// What it has said; none for now.
     ///
     /// # Errors
     /// It is gone.
-    pub(super) fn receive(&self) -> io::Result<Option<Report>> {
+    pub(super) fn receive(&mut self) -> io::Result<Option<Report>> {
         let mut bytes = vec![0; MAX_MESSAGE_LEN];
         loop {
             let count = match channel::receive(&self.channel, &mut bytes) {
@@ -138,7 +162,10 @@ impl Rescuer {
                 received => received?.0,
             };
             match decode(&bytes[..count]) {
-                Some(report) => return Ok(Some(report)),
+                Some(report) => {
+                    self.watch.heard(Instant::now());
+                    return Ok(Some(report));
+                }
                 None => warn!("a rescuer said something that is not understood"),
             }
         }

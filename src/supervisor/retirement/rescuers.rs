@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use log::{debug, info, warn};
@@ -12,7 +12,7 @@ use super::measure;
 use super::outbox;
 use super::rescue_stats::{RescueStats, sentence};
 use super::rescuer::{Rescuer, connections_of};
-use crate::fleet::{Endpoint, ListenerId, RetirementId, WorkerId};
+use crate::fleet::{Endpoint, RetirementId, WorkerId};
 use crate::wire::control::RescueStatus;
 use crate::wire::rescue::{Descriptor, Order, Report, Tally};
 
@@ -24,6 +24,15 @@ const END_TIMEOUT: Duration = Duration::from_millis(500);
 pub(super) struct Rescuers {
     rescuers: BTreeMap<RetirementId, Rescuer>,
     stats: RescueStats,
+    life: Life,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Life {
+    #[default]
+    Running,
+    /// They were told to end.
+    Ending,
 }
 
 /// What came of sending to a rescuer.
@@ -36,8 +45,9 @@ pub(super) struct Losses {
 }
 
 impl Rescuers {
-    pub(super) fn is_empty(&self) -> bool {
-        self.rescuers.is_empty()
+    /// Whether none is left after all were told to end.
+    pub(super) fn have_ended(&self) -> bool {
+        self.life == Life::Ending && self.rescuers.is_empty()
     }
 
     pub(super) fn ids(&self) -> Vec<RetirementId> {
@@ -142,47 +152,19 @@ impl Rescuers {
     }
 
     fn order(&mut self, retirement: RetirementId, order: Order) {
-        if let Some(rescuer) = self.rescuers.get_mut(&retirement) {
-            rescuer.order(order, Vec::new());
-        }
+        self.order_with(retirement, order, Vec::new());
     }
 
-    /// Has a rescuer accept what waits in a listener, if anything does.
-    pub(super) fn drain(
+    /// Sends an order and descriptors to a rescuer.
+    pub(super) fn order_with(
         &mut self,
-        around: &mut Surroundings<'_>,
         retirement: RetirementId,
-        worker: WorkerId,
-        listener: ListenerId,
+        order: Order,
+        descriptors: Vec<OwnedFd>,
     ) {
-        if measure::backlog_of(around.listeners, listener) == 0 {
-            return;
-        }
-        match self.hand_over(around, retirement, worker, listener) {
-            Ok(address) => info!("{address}: a rescuer accepts what waits for worker {worker}"),
-            Err(error) => warn!("what waits for worker {worker} cannot be rescued: {error}"),
-        }
-    }
-
-    fn hand_over(
-        &mut self,
-        around: &mut Surroundings<'_>,
-        retirement: RetirementId,
-        worker: WorkerId,
-        listener: ListenerId,
-    ) -> io::Result<SocketAddr> {
-        let found = around.listeners.socket(listener);
-        let found = found.zip(around.listeners.endpoint(listener));
-        let (socket, endpoint) = found.ok_or(io::ErrorKind::NotFound)?;
-        let (socket, address) = (socket.try_clone_to_owned()?, endpoint.address);
-        self.include(around, retirement, worker)?;
-        let worker = worker.0;
-        let order = Order::DrainBacklog { worker, address };
         if let Some(rescuer) = self.rescuers.get_mut(&retirement) {
-            rescuer.order(order, vec![socket]);
+            rescuer.order(order, descriptors);
         }
-        around.listeners.drained_by_rescuer(listener);
-        Ok(address)
     }
 
     /// A worker has ended.
@@ -199,8 +181,8 @@ impl Rescuers {
     ///
     /// # Errors
     /// It is gone.
-    pub(super) fn receive(&self, retirement: RetirementId) -> io::Result<Option<Report>> {
-        let rescuer = self.rescuers.get(&retirement);
+    pub(super) fn receive(&mut self, retirement: RetirementId) -> io::Result<Option<Report>> {
+        let rescuer = self.rescuers.get_mut(&retirement);
         rescuer.map_or(Ok(None), Rescuer::receive)
     }
 
@@ -265,6 +247,17 @@ impl Rescuers {
         rescuer.workers.into_iter().collect()
     }
 
+    /// The rescuers that hang; `owes` says of which workers one owes an answer.
+    pub(super) fn hanging(&mut self, owes: impl Fn(WorkerId) -> bool) -> Vec<RetirementId> {
+        let now = Instant::now();
+        let hangs = |(_, rescuer): &mut (_, &mut Rescuer)| rescuer.hangs(now, &owes);
+        let hanging = self
+            .rescuers
+            .iter_mut()
+            .filter_map(|mut found| hangs(&mut found).then_some(*found.0));
+        hanging.collect()
+    }
+
     /// Kills a rescuer that hangs.
     pub(super) fn kill(&mut self, retirement: RetirementId) {
         if let Some(rescuer) = self.rescuers.get(&retirement) {
@@ -275,6 +268,7 @@ impl Rescuers {
 
     /// Tells all to end: nobody is left to pass a request on to.
     pub(super) fn end_all(&mut self) {
+        self.life = Life::Ending;
         let within_ms = u64::try_from(END_TIMEOUT.as_millis()).unwrap_or(0);
         for rescuer in self.rescuers.values_mut() {
             rescuer.order(Order::End { within_ms }, Vec::new());

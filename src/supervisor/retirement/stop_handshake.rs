@@ -19,8 +19,8 @@
 //! threads are stopped, and it looks whether anything was taken in between. If so, they go on and answer
 //! it, and all begins again. The threads stand still until the stop signal has gone out.
 //!
-//! Nobody waits for a rescuer for ever: the fleet sets a deadline, and then the signal goes out all the
-//! same.
+//! Nobody waits for ever: a rescuer that hangs is killed (`watch`), and at the fleet's deadline the signal goes
+//! out all the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -246,15 +246,22 @@ impl StopHandshakes {
         }
     }
 
-    /// Ends a handshake: readers that stand still go on. Whether the rescuer owes an answer.
-    pub(super) fn end(&mut self, worker: WorkerId) -> bool {
-        match self.handshakes.remove(&worker) {
+    /// Whether a handshake waits for the rescuer's answer, and not for threads of ours.
+    pub(super) fn awaits_rescuer(&self, worker: WorkerId) -> bool {
+        match self.handshakes.get(&worker) {
+            Some(Handshake::ReadersAsked(_) | Handshake::CheckAsked(_)) => true,
             Some(
-                Handshake::ReadersAsked(_) | Handshake::Stopping(_) | Handshake::CheckAsked(_),
-            ) => true,
-            Some(Handshake::Pausing(_) | Handshake::LookDue(_) | Handshake::Prepared(_)) | None => {
-                false
-            }
+                Handshake::Pausing(_)
+                | Handshake::LookDue(_)
+                | Handshake::Stopping(_)
+                | Handshake::Prepared(_),
+            )
+            | None => false,
         }
+    }
+
+    /// Ends a handshake: readers that stand still go on.
+    pub(super) fn end(&mut self, worker: WorkerId) {
+        self.handshakes.remove(&worker);
     }
 }

@@ -9,7 +9,7 @@ use std::io;
 
 use log::{debug, info, warn};
 
-use super::ebpf;
+use super::{cbpf, ebpf};
 use crate::config::Steering;
 use crate::sys::bpf::{self, LoadError};
 use crate::sys::kernel;
@@ -43,7 +43,7 @@ pub(crate) fn chosen(wanted: Steering) -> Result<Choice, LoadError> {
         Steering::Auto => Ok(best()),
         Steering::Ebpf => ebpf::attempt().map(|()| wanted.into()),
         Steering::Cbpf => {
-            if let Some(doubt) = doubt(kernel::replaces_programs_safely()) {
+            if let Some(doubt) = cbpf_obstacle() {
                 warn!("--steering cbpf: {doubt}; {REMEDY}");
             }
             Ok(wanted.into())
@@ -52,12 +52,24 @@ pub(crate) fn chosen(wanted: Steering) -> Result<Choice, LoadError> {
     }
 }
 
+/// Why eBPF cannot steer; none where it can.
+pub(crate) fn ebpf_obstacle() -> Option<String> {
+    ebpf::attempt().err().map(|error| error.to_string())
+}
+
+/// Why classic programs must not steer; none where they can.
+pub(crate) fn cbpf_obstacle() -> Option<String> {
+    match cbpf::attempt() {
+        Ok(()) => doubt(kernel::replaces_programs_safely()),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
 fn best() -> Choice {
-    let refused = match ebpf::attempt() {
-        Ok(()) => return Steering::Ebpf.into(),
-        Err(error) => error,
+    let Some(refused) = ebpf_obstacle() else {
+        return Steering::Ebpf.into();
     };
-    match doubt(kernel::replaces_programs_safely()) {
+    match cbpf_obstacle() {
         None => {
             info!("new connections are steered by classic BPF (--steering cbpf): {refused}");
             Steering::Cbpf.into()
@@ -78,7 +90,8 @@ fn best() -> Choice {
     }
 }
 
-const REMEDY: &str = "update the kernel (fixed in Linux 6.1.176, 6.12.94 and 7.1)";
+const REMEDY: &str =
+    "update the kernel (fixed in Linux 5.10.262, 6.1.176, 6.12.94, 6.18.44 and 7.1 at the latest)";
 
 /// Why replacing a program may do harm; none where it does not.
 fn doubt(is_safe: io::Result<bool>) -> Option<String> {

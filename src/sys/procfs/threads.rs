@@ -56,12 +56,7 @@ fn is_ending(pid: i32) -> bool {
     /// `PF_EXITING` (include/linux/sched.h).
     const EXITING: u64 = 4;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // What follows the command's name in parentheses, with anything in it.
-    let mut fields = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or_default()
-        .split_ascii_whitespace();
+    let mut fields = fields_after_name(&stat);
     let is_dead = matches!(fields.next(), None | Some("Z" | "X"));
     let flags = fields.nth(5).and_then(|flags| flags.parse().ok());
     is_dead || flags.is_some_and(|flags: u64| flags & EXITING != 0)
@@ -89,6 +84,35 @@ pub fn is_asleep(pid: i32) -> bool {
         !matches!(state, Some(b'R' | b'D'))
     };
     entries(&format!("/proc/{pid}/task")).all(sleeps)
+}
+
+/// What a process has done, and wants to do, at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Activity {
+    /// CPU time so far, in user and kernel mode, in clock ticks (10 ms on nearly every kernel).
+    pub cpu_ticks: u64,
+    /// Whether its first thread runs or waits for a CPU (`R`), or waits for a disk (`D`).
+    pub is_running: bool,
+}
+
+/// What process `pid` does (`/proc/PID/stat`, proc_pid_stat(5)); none if it is gone.
+pub fn activity(pid: i32) -> Option<Activity> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = fields_after_name(&stat);
+    let is_running = matches!(fields.next(), Some("R" | "D"));
+    let mut ticks = fields.skip(10).map(|ticks| ticks.parse::<u64>().ok());
+    let cpu_ticks = ticks.next()?? + ticks.next()??;
+    Some(Activity {
+        cpu_ticks,
+        is_running,
+    })
+}
+
+/// The fields of `/proc/PID/stat` from the third on: they follow the command's name, which is in parentheses
+/// and may have anything in it.
+fn fields_after_name(stat: &str) -> impl Iterator<Item = &str> {
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    fields.split_ascii_whitespace()
 }
 
 /// All threads of process `pid` and its descendants; one that begins or ends meanwhile may be missing.
@@ -132,6 +156,26 @@ fn being_read(call: &str) -> Option<i32> {
 mod tests {
     use super::*;
     use crate::sys::procfs::own_pid;
+
+    #[test]
+    fn a_process_that_works_is_told_from_one_that_sleeps() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        // Executing its program takes CPU time; then it sleeps.
+        while activity(pid).unwrap().is_running {
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(activity(pid), None);
+        let own = || activity(own_pid()).unwrap();
+        let before = own().cpu_ticks;
+        // The first thread sleeps in the test's harness; the time is that of all threads.
+        while own().cpu_ticks == before {}
+    }
 
     #[test]
     fn the_dead_are_told_from_the_living() {

@@ -12,7 +12,7 @@ mod process_tree;
 
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Command, ExitCode, ExitStatus};
 use std::time::Duration;
 
@@ -20,7 +20,8 @@ use clap::Parser;
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 
-use delay::{Missing, confinement, hairpin, interface::Interface, namespace};
+use delay::confinement::{self, Refusal};
+use delay::{Missing, hairpin, interface::Interface, namespace};
 
 /// What automake and others take for "skipped".
 const SKIPPED: u8 = 77;
@@ -34,9 +35,12 @@ struct Options {
     /// Run COMMAND as uid and gid 65534 without capabilities. Nothing to do for who is not root.
     #[arg(long)]
     nobody: bool,
-    /// Refuse pidfd_getfd and process_vm_readv to COMMAND.
-    #[arg(long)]
-    refuse_getfd: bool,
+    /// Refuse something to COMMAND; may be given more than once.
+    #[arg(long, value_name = "WHAT")]
+    refuse: Vec<Refusal>,
+    /// Stay in the network that is there.
+    #[arg(long, conflicts_with = "delay_ms")]
+    same_network: bool,
     /// What to run.
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -44,6 +48,12 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    if options.same_network {
+        // In place of this process, so that whoever started it knows the command's pid.
+        let error = confined(&options).exec();
+        eprintln!("rig: cannot run {:?}: {error}", options.command[0]);
+        return ExitCode::from(126);
+    }
     if let Err(missing) = set_up(options.delay_ms) {
         eprintln!("skipped: {missing}");
         return ExitCode::from(SKIPPED);
@@ -74,17 +84,20 @@ fn set_up(delay_ms: Option<f64>) -> Result<(), Missing> {
 }
 
 fn command(options: &Options) -> Command {
+    let mut command = confined(options);
+    // After the change of user, which would clear it. A trial ends what it started when it is told
+    // to terminate.
+    process_tree::die_with_parent(&mut command, Signal::SIGTERM);
+    command
+}
+
+fn confined(options: &Options) -> Command {
     let mut command = Command::new(&options.command[0]);
     command.args(&options.command[1..]);
     if options.nobody && geteuid().is_root() {
         confinement::as_nobody(&mut command);
     }
-    // After the change of user, which would clear it. A trial ends what it started when it is told
-    // to terminate.
-    process_tree::die_with_parent(&mut command, Signal::SIGTERM);
-    if options.refuse_getfd {
-        confinement::refuse_getfd(&mut command);
-    }
+    confinement::refuse(&mut command, &options.refuse);
     command
 }
 

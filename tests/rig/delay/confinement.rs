@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
+use clap::ValueEnum;
 use libc::{c_ulong, sock_filter, sock_fprog};
 
 /// The kernel's overflow user, by custom `nobody`.
@@ -18,10 +19,69 @@ pub fn as_nobody(command: &mut Command) {
     command.gid(NOBODY).uid(NOBODY);
 }
 
-/// Refuses `command` to take another process's descriptors or to read its memory, with EPERM, as
-/// container run-times do.
-pub fn refuse_getfd(command: &mut Command) {
-    let filter = refusal(&[libc::SYS_pidfd_getfd, libc::SYS_process_vm_readv]);
+/// What can be refused to a command, as containers' filters refuse it or older kernels do not have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Refusal {
+    /// Taking another process's descriptors, and reading its memory otherwise than by /proc: Docker.
+    Getfd,
+    /// Asking for the sockets of a port: a kernel without inet_diag.
+    SockDiag,
+    /// membarrier(2): a filter that is older than it.
+    Membarrier,
+    /// Putting a descriptor into a process by seccomp: Linux before 5.9.
+    Addfd,
+    /// seccomp notifications: Linux before 5.0.
+    Notifications,
+}
+
+/// A system call, which argument must have which value, and the errno that it is answered with.
+struct Rule {
+    call: libc::c_long,
+    argument: Option<(u32, u32)>,
+    errno: i32,
+}
+
+impl Refusal {
+    fn rules(self) -> Vec<Rule> {
+        let rule = |call, argument, errno| Rule {
+            call,
+            argument,
+            errno,
+        };
+        // SECCOMP_FILTER_FLAG_NEW_LISTENER, alone and with WAIT_KILLABLE_RECV.
+        let listener = |flags| rule(libc::SYS_seccomp, Some((1, flags)), libc::EINVAL);
+        // _IOW('!', 3, struct seccomp_notif_addfd) of linux/seccomp.h.
+        const ADDFD: u32 = 0x4018_2103;
+        match self {
+            Self::Getfd => vec![
+                rule(libc::SYS_pidfd_getfd, None, libc::EPERM),
+                rule(libc::SYS_process_vm_readv, None, libc::EPERM),
+            ],
+            Self::SockDiag => {
+                let protocol = libc::NETLINK_SOCK_DIAG.unsigned_abs();
+                vec![rule(
+                    libc::SYS_socket,
+                    Some((2, protocol)),
+                    libc::EPROTONOSUPPORT,
+                )]
+            }
+            Self::Membarrier => vec![rule(libc::SYS_membarrier, None, libc::EPERM)],
+            Self::Addfd => vec![rule(libc::SYS_ioctl, Some((1, ADDFD)), libc::EINVAL)],
+            Self::Notifications => vec![listener(8), listener(8 | 32)],
+        }
+    }
+}
+
+/// Has `command` run without what is refused.
+pub fn refuse(command: &mut Command, refusals: &[Refusal]) {
+    let rules: Vec<Rule> = refusals
+        .iter()
+        .flat_map(|refusal| refusal.rules())
+        .collect();
+    if rules.is_empty() {
+        return;
+    }
+    let filter = filter(&rules);
     let load = move || {
         nix::sys::prctl::set_no_new_privs()?;
         load(&filter)
@@ -45,41 +105,48 @@ fn load(filter: &[sock_filter]) -> io::Result<()> {
         .map_err(io::Error::from)
 }
 
-/// A filter that answers EPERM to the calls of these numbers. Numbers of other architectures (32-bit
-/// calls) are not looked at: what is to be tested does not make them.
-fn refusal(calls: &[libc::c_long]) -> Vec<sock_filter> {
-    let code = |code: u32| u16::try_from(code).unwrap_or(u16::MAX);
-    let mut filter = vec![sock_filter {
-        code: code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS),
-        jt: 0,
-        jf: 0,
-        k: 0, // the system call's number in seccomp_data
-    }];
-    let equal = code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K);
-    for (index, &call) in calls.iter().enumerate() {
-        // Past the other comparisons and the instruction that allows.
-        let jt = u8::try_from(calls.len() - index).unwrap_or(u8::MAX);
-        let k = u32::try_from(call).unwrap_or(u32::MAX);
-        filter.push(sock_filter {
-            code: equal,
-            jt,
-            jf: 0,
-            k,
-        });
+/// A filter with these rules. Numbers of other architectures (32-bit calls) are not looked at: what is to be
+/// tested does not make them. Of an argument its low half is compared, on a little-endian machine.
+fn filter(rules: &[Rule]) -> Vec<sock_filter> {
+    let mut filter = Vec::new();
+    for rule in rules {
+        let refuse = statement(
+            libc::BPF_RET | libc::BPF_K,
+            libc::SECCOMP_RET_ERRNO | rule.errno.unsigned_abs(),
+        );
+        filter.push(load_word(0)); // the system call's number in seccomp_data
+        let call = u32::try_from(rule.call).unwrap_or(u32::MAX);
+        match rule.argument {
+            None => filter.extend([unless_equal(call, 1), refuse]),
+            Some((index, value)) => filter.extend([
+                unless_equal(call, 3),
+                load_word(16 + 8 * index),
+                unless_equal(value, 1),
+                refuse,
+            ]),
+        }
     }
-    let answer = code(libc::BPF_RET | libc::BPF_K);
-    let refuse = libc::SECCOMP_RET_ERRNO | libc::EPERM.unsigned_abs();
-    filter.push(sock_filter {
-        code: answer,
-        jt: 0,
-        jf: 0,
-        k: libc::SECCOMP_RET_ALLOW,
-    });
-    filter.push(sock_filter {
-        code: answer,
-        jt: 0,
-        jf: 0,
-        k: refuse,
-    });
+    filter.push(statement(
+        libc::BPF_RET | libc::BPF_K,
+        libc::SECCOMP_RET_ALLOW,
+    ));
     filter
+}
+
+fn load_word(offset: u32) -> sock_filter {
+    statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset)
+}
+
+fn statement(code: u32, k: u32) -> sock_filter {
+    unless(code, k, 0)
+}
+
+/// Skips so many instructions unless the word that was loaded is this one.
+fn unless_equal(word: u32, skipped: u8) -> sock_filter {
+    unless(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, word, skipped)
+}
+
+fn unless(code: u32, k: u32, jf: u8) -> sock_filter {
+    let code = u16::try_from(code).unwrap_or(u16::MAX);
+    sock_filter { code, jt: 0, jf, k }
 }

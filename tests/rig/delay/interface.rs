@@ -12,9 +12,9 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use super::Missing;
 
-/// Packets that may wait in the kernel for the hairpin. A dropped packet would be sent again by TCP
-/// and look like a loss of the supervisor's.
-const QUEUE_LEN: i32 = 100_000;
+/// Packets that may wait in the kernel for the hairpin, the most first: kernels since 6.1.192 and 6.12.118 refuse
+/// long queues. A dropped packet would be sent again by TCP and look like a loss of the supervisor's.
+const QUEUE_LENS: [i32; 3] = [25_000, 10_000, 4_000];
 
 pub const MTU: usize = 1500;
 
@@ -53,9 +53,19 @@ impl Interface {
     pub fn set_capacity(&self) -> io::Result<()> {
         let mtu = i32::try_from(MTU).unwrap_or(i32::MAX);
         self.set(libc::SIOCSIFMTU, |request| request.ifr_ifru.ifru_mtu = mtu)?;
-        self.set(libc::SIOCSIFTXQLEN, |request| {
-            request.ifr_ifru.ifru_metric = QUEUE_LEN
-        })
+        let lengthen = |len: &i32| {
+            self.set(libc::SIOCSIFTXQLEN, |request| {
+                request.ifr_ifru.ifru_metric = *len
+            })
+        };
+        let mut lengthened = Ok(());
+        for len in &QUEUE_LENS {
+            lengthened = lengthen(len);
+            if lengthened.is_ok() {
+                break;
+            }
+        }
+        lengthened
     }
 
     pub fn bring_up(&self) -> io::Result<()> {

@@ -53,7 +53,7 @@ fn built(
     let places = [examples()?.join("fixture"), shelter()];
     if let Some(program) = places
         .iter()
-        .map(|place| place.join(&product))
+        .map(|directory| directory.join(&product))
         .find(|p| p.exists())
     {
         return Ok(program.display().to_string());
@@ -84,8 +84,8 @@ fn shelter() -> PathBuf {
 }
 
 fn writable(places: [PathBuf; 2]) -> Result<PathBuf, Unready> {
-    let usable = |place: &PathBuf| {
-        fs::create_dir_all(place).is_ok() && access(place, AccessFlags::W_OK).is_ok()
+    let usable = |directory: &PathBuf| {
+        fs::create_dir_all(directory).is_ok() && access(directory, AccessFlags::W_OK).is_ok()
     };
     let none = || Unready::Broken("there is nowhere to build the server".into());
     places.into_iter().find(usable).ok_or_else(none)

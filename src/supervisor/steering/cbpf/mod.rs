@@ -27,14 +27,17 @@ mod program;
 mod removal;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use super::fence::Fences;
 use super::probe_rule::probe_ports;
 use super::{Backend, Live};
 use crate::fleet::{Endpoint, ListenerId};
 use crate::supervisor::listeners::Listeners;
+use crate::sys::listener;
+use crate::sys::steering::{AttachError, attach};
 use group::Group;
+use instruction::{LOAD, RETURN_A, plain};
 pub use layout::{Layout, Removal};
 pub use program::{NoTarget, Program, compile};
 
@@ -44,6 +47,22 @@ pub(super) struct Cbpf {
     groups: BTreeMap<Endpoint, Group>,
     /// What was selected last, over all groups.
     selected: Live,
+}
+
+/// Whether this kernel takes a program: one is attached to a listener that nobody knows. Where no listener can be
+/// had for that, nothing is known against it.
+///
+/// # Errors
+/// Why it does not.
+pub(super) fn attempt() -> Result<(), AttachError> {
+    let endpoint = Endpoint {
+        address: (Ipv4Addr::LOCALHOST, 0).into(),
+        v6_only: false,
+    };
+    let Ok(listener) = listener::open(&endpoint) else {
+        return Ok(());
+    };
+    attach(&listener, &[plain(LOAD, 0), plain(RETURN_A, 0)])
 }
 
 impl Backend for Cbpf {

@@ -15,6 +15,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::program::{MAX_CHOICES, Maps, program};
 use crate::supervisor::steering::probe_rule::PROBED;
 use crate::sys::bpf::{self, LoadError, Map};
+use crate::sys::process;
+
 use crate::sys::steering::AttachError;
 
 const BANKS: u32 = 4;
@@ -40,6 +42,16 @@ impl GroupMaps {
     /// # Errors
     /// Those of bpf(2).
     pub fn create() -> Result<Self, LoadError> {
+        match Self::create_within_limits() {
+            // Before Linux 5.11 they count as locked memory, of which 64 KiB are allowed by default.
+            Err(LoadError::Os(error)) if error.raw_os_error() == Some(libc::EPERM) => {
+                process::with_locked_memory(Self::create_within_limits)?
+            }
+            created => created,
+        }
+    }
+
+    fn create_within_limits() -> Result<Self, LoadError> {
         let sockets = Map::sockets(MAX_LISTENERS)?;
         let current = Map::array(4, 1)?;
         let banks = Map::array(4, BANKS * BANK_LEN)?;
