@@ -56,6 +56,7 @@ use operators::status::Inspection;
 pub use output::LogQueue;
 use output::Output;
 use retirement::measure::Measures;
+use retirement::peer_names::PeerNames;
 use retirement::{Retirements, Surroundings};
 use signals::Signals;
 use sources::{Source, Sources};
@@ -206,7 +207,7 @@ impl Supervisor {
             steering_refused: None,
             awaited_fence: None,
             measures: Measures::default(),
-            retirements: Retirements::new(&waker),
+            retirements: Retirements::new(&waker, PeerNames::for_config(&config)),
             fences: Fences::new(waker),
             output: Output::new(log),
             control,
