@@ -207,7 +207,8 @@ impl Supervisor {
 
     /// Tells the log and a client that waits how a change ended.
     pub(super) fn reply_result(&mut self, reply_to: Option<ClientId>, result: &ChangeResult) {
-        let reply = self.reporter().result(result);
+        let left = self.retirements.take_left();
+        let reply = self.reporter().result(result, left);
         if let ChangeResult::Failed { kind, failure } = result {
             if *kind == ChangeKind::Reload
                 && let Reply::Failed { message } = &reply
