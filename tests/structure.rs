@@ -17,7 +17,7 @@ const WINGS: &[(&str, &[&str])] = &[
         &["sources", "output", "listeners", "steering", "StartError"],
     ),
     ("retirement", &["sources", "listeners", "workers"]),
-    ("host", &["steering"]),
+    ("host", &["retirement", "steering"]),
     (
         "operators",
         &[

@@ -53,6 +53,11 @@ impl PeerNames {
         Self::open().inspect_err(explain).ok()
     }
 
+    /// Why clients of other hosts cannot be named; none where they can.
+    pub(in crate::supervisor) fn obstacle() -> Option<String> {
+        Self::open().err().map(|error| error.to_string())
+    }
+
     /// Makes the programs and tries them once; then they are not attached.
     ///
     /// # Errors
