@@ -192,7 +192,8 @@ pub(crate) const OPTIONS: &[Opt] = &[
         group: RELOAD,
         default: Some("0s"),
         help: "Go on serving for so long after being told to stop",
-        more: "For load balancers that need time to notice.",
+        more: "For load balancers that need time to notice. A second TERM or stop does not cut it short; INT, QUIT \
+               and stop --now do.",
         ..PLAIN
     },
     Opt {
@@ -304,6 +305,7 @@ pub(crate) const SECTIONS: &[Section] = &[
                 "reload: replace all workers, lose no connection",
             ),
             ("TERM, INT", "stop after --pre-stop, let workers drain"),
+            ("INT again", "stop at once (TERM again changes nothing)"),
             ("QUIT", "stop at once"),
             ("TTIN, TTOU", "one worker more, one fewer"),
             ("USR1", "open log files again"),

@@ -154,7 +154,15 @@ fn restart(worker: u64) -> Event {
 }
 
 fn stop(now: bool) -> Event {
-    Event::StopRequested { reply_to: ME, now }
+    let how = if now { StopHow::Now } else { StopHow::Drain };
+    Event::StopRequested { reply_to: ME, how }
+}
+
+fn interrupt() -> Event {
+    Event::StopRequested {
+        reply_to: None,
+        how: StopHow::Interrupt,
+    }
 }
 
 fn numbers(ids: impl IntoIterator<Item = u64>) -> String {
@@ -189,7 +197,7 @@ fn brief(effect: &Effect) -> Option<String> {
         Effect::EndRescuers => "end rescuers".to_owned(),
         Effect::Kill { worker } => format!("kill {worker}"),
         Effect::Close { listener } => format!("close {}", listener.0),
-        Effect::Log(_) | Effect::Report(_) => return None,
+        Effect::Log(_) | Effect::Report(_) | Effect::ReportStop(_) => return None,
         Effect::Reply { result, .. } => match result {
             ChangeResult::Done { kind, .. } => format!("{kind} done"),
             ChangeResult::Failed { kind, .. } => format!("{kind} failed"),
@@ -858,14 +866,29 @@ fn a_stop_signals_all_workers_and_ends_when_all_have_exited() {
 }
 
 #[test]
-fn a_stop_serves_on_for_a_while_if_that_is_wanted_and_a_second_stop_does_not() {
+fn a_stop_serves_on_for_a_while_if_that_is_wanted_and_a_second_stop_changes_nothing() {
     let mut stage = Stage::serving(Policy {
         pre_stop: Duration::from_secs(5),
         ..policy()
     });
-    assert!(stage.on(stop(false)).is_empty());
-    assert!(stage.after(4_999).is_empty());
-    assert_eq!(stage.on(stop(false)), ["signal 0", "signal 1"]);
+    assert_eq!(stage.on(stop(false)), [""; 0]);
+    assert_eq!(stage.after(4999), [""; 0]);
+    assert_eq!(stage.on(stop(false)), [""; 0]);
+    assert_eq!(stage.after(1), ["signal 0", "signal 1"]);
+}
+
+#[test]
+fn an_interrupt_kills_where_the_end_was_asked_for_before() {
+    let killed = ["signal 0", "signal 1", "kill 0", "kill 1"];
+    let mut waiting = Stage::serving(Policy {
+        pre_stop: Duration::from_secs(5),
+        ..policy()
+    });
+    assert_eq!(waiting.on(interrupt()), [""; 0]);
+    assert_eq!(waiting.on(interrupt()), killed);
+    let mut draining = Stage::serving(policy());
+    assert_eq!(draining.on(interrupt()), ["signal 0", "signal 1"]);
+    assert_eq!(draining.on(interrupt()), ["kill 0", "kill 1"]);
 }
 
 #[test]

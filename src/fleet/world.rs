@@ -23,7 +23,7 @@ use proptest::test_runner::{Config, TestCaseError};
 
 use super::{
     ChangeKind, ClientId, Effect, Endpoint, Event, Exit, Fleet, ListenerId, Milestone, Probe,
-    ProbeKind, ReadyWhen, ScaleTo, Spawn, Time, WorkerEvent, WorkerId,
+    ProbeKind, ReadyWhen, ScaleTo, Spawn, StopHow, Time, WorkerEvent, WorkerId,
 };
 use history::History;
 use kernel::Kernel;
@@ -482,13 +482,20 @@ impl World {
             },
             Wish::Stop { signal } => Event::StopRequested {
                 reply_to: self.reply_to(signal),
-                now: false,
+                how: StopHow::Drain,
             },
+            Wish::Interrupt => {
+                self.was_told_to_stop_now |= self.is_stopping();
+                Event::StopRequested {
+                    reply_to: None,
+                    how: StopHow::Interrupt,
+                }
+            }
             Wish::StopNow => {
                 self.was_told_to_stop_now = true;
                 Event::StopRequested {
                     reply_to: self.reply_to(false),
-                    now: true,
+                    how: StopHow::Now,
                 }
             }
             Wish::Crash(nth) => return self.crash(Some(nth)),
@@ -562,7 +569,7 @@ impl World {
                 self.kernel.close(*listener);
             }
             Effect::Log(note) => self.log(note),
-            Effect::Report(_) | Effect::Reply { .. } => {}
+            Effect::Report(_) | Effect::ReportStop(_) | Effect::Reply { .. } => {}
             Effect::EndRescuers => match self.plan.rescuers_end_after {
                 Some(0) => return vec![Event::RescuersEnded],
                 Some(after) => {

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::AsRawFd;
 
-use log::{error, warn};
+use log::{error, info, warn};
 
 use super::Supervisor;
 use super::listeners::port_conflict;
@@ -13,7 +13,7 @@ use super::workers::SpawnSpec;
 use crate::config::Readiness;
 use crate::fleet::{
     ChangeKind, ChangeResult, ClientId, Effect, Endpoint, Event, ExitReason, Failure, ListenerId,
-    ListenerSetId, Probe, Progress, Spawn, WorkerEvent, WorkerId,
+    ListenerSetId, Milestone, Probe, Progress, Spawn, StopProgress, WorkerEvent, WorkerId,
 };
 use crate::sys::listener;
 use crate::wire::control::Reply;
@@ -58,6 +58,7 @@ impl Supervisor {
             Effect::Close { listener } => self.close(listener),
             Effect::Log(event) => self.log(&event),
             Effect::Report(progress) => self.report(&progress),
+            Effect::ReportStop(progress) => self.report_stop(&progress),
             // A client that is told that the old workers are gone must find no listener of theirs.
             Effect::Reply { reply_to, result } => self.deferred_replies.push((reply_to, result)),
             Effect::EndRescuers => {
@@ -208,29 +209,51 @@ impl Supervisor {
     /// Tells the log and a client that waits how a change ended.
     pub(super) fn reply_result(&mut self, reply_to: Option<ClientId>, result: &ChangeResult) {
         let reply = self.reporter().result(result);
-        if let ChangeResult::Failed { kind, failure } = result {
-            if *kind == ChangeKind::Reload
-                && let Reply::Failed { message } = &reply
-            {
-                self.notify
-                    .notify_manager(&[("READY", "1"), ("STATUS", message)]);
+        match result {
+            // Before the client hears of it: what the client runs may ask the service manager.
+            ChangeResult::Done { kind, .. } => self.notify.change_ended(*kind, "serving"),
+            ChangeResult::Failed { kind, failure } => {
+                self.change_failed(*kind, &reply);
+                if let Failure::Exited { worker, .. } = failure {
+                    self.forget_worker(*worker);
+                }
             }
-            if let Failure::Exited { worker, .. } = failure {
-                self.forget_worker(*worker);
-            }
+            ChangeResult::Denied(_) | ChangeResult::Stopped => {}
         }
         self.reply(reply_to, &reply);
     }
 
+    fn change_failed(&mut self, kind: ChangeKind, reply: &Reply) {
+        let Reply::Failed { message } = reply else {
+            return;
+        };
+        match kind {
+            // Nobody serves: the end says the rest.
+            ChangeKind::Start => self.notify.status(message),
+            ChangeKind::Reload | ChangeKind::Restart | ChangeKind::Scale => {
+                self.notify.change_ended(kind, message);
+            }
+        }
+    }
+
     fn report(&mut self, progress: &Progress) {
-        log::info!("{}", report::progress_sentence(progress));
-        let notices = report::progress_notices(progress);
-        let notices: Vec<(&str, &str)> = notices
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect();
-        self.notify.notify_manager(&notices);
+        info!("{}", report::progress_sentence(progress));
+        let status = report::progress_status(progress);
+        match (progress.kind, progress.milestone) {
+            (ChangeKind::Reload, Milestone::Starting) => self.notify.reload_began(&status),
+            _ => self.notify.status(&status),
+        }
         self.reply(progress.reply_to, &report::progress_reply(progress));
+    }
+
+    fn report_stop(&mut self, progress: &StopProgress) {
+        let sentence = self.reporter().stop_sentence(progress);
+        info!("stop: {sentence}");
+        self.notify.stopping(&sentence);
+        let reply = report::stop_reply(progress, &sentence);
+        for client in &progress.clients {
+            self.reply(Some(*client), &reply);
+        }
     }
 
     /// Forgets what is only kept until the log has told of a worker's end.

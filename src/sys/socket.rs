@@ -182,12 +182,25 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
     }
 }
 
-/// The user on the other side (`SO_PEERCRED`, unix(7)).
+/// Who connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The process.
+    pub pid: i32,
+    /// Its user.
+    pub user: u32,
+}
+
+/// Who is on the other side (`SO_PEERCRED`, unix(7)).
 ///
 /// # Errors
 /// Those of getsockopt(2).
-pub fn peer_user(stream: &impl AsFd) -> io::Result<u32> {
-    Ok(getsockopt(stream, sockopt::PeerCredentials)?.uid())
+pub fn peer(stream: &impl AsFd) -> io::Result<Peer> {
+    let credentials = getsockopt(stream, sockopt::PeerCredentials)?;
+    Ok(Peer {
+        pid: credentials.pid(),
+        user: credentials.uid(),
+    })
 }
 
 /// Sends one datagram to the socket that `NOTIFY_SOCKET` names, which may be abstract (`@…`).

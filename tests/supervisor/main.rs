@@ -30,6 +30,7 @@ mod queues;
 mod reload;
 mod rescue;
 mod scale;
+mod service_manager;
 mod signals;
 mod start;
 mod stop;

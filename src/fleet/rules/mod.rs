@@ -180,10 +180,7 @@ impl Fleet {
             Event::RestartRequested { reply_to, worker } => {
                 self.restart_asked(now, reply_to, worker)
             }
-            Event::StopRequested {
-                reply_to,
-                now: at_once,
-            } => self.stop_asked(now, reply_to, at_once),
+            Event::StopRequested { reply_to, how } => self.stop_asked(now, reply_to, how),
             Event::TimePassed => {}
         }
     }

@@ -122,6 +122,7 @@ pub(super) enum Wish {
         signal: bool,
     },
     StopNow,
+    Interrupt,
     /// The nth process that is there dies.
     Crash(usize),
     CrashAll,
@@ -264,6 +265,7 @@ fn wish() -> impl Strategy<Value = Wish> {
         1 => Just(Wish::RestartUnknown),
         1 => any::<bool>().prop_map(|signal| Wish::Stop { signal }),
         1 => Just(Wish::StopNow),
+        1 => Just(Wish::Interrupt),
         4 => (0..8_usize).prop_map(Wish::Crash),
         1 => Just(Wish::CrashAll),
         1 => Just(Wish::Nothing),

@@ -12,10 +12,10 @@ use log::{debug, info, warn};
 use mio::net::UnixStream;
 use mio::{Interest, Token};
 
-use crate::fleet::{ClientId, Event, ScaleTo, WorkerId};
+use crate::fleet::{ClientId, Event, ScaleTo, StopHow, WorkerId};
 use crate::supervisor::StartError;
 use crate::supervisor::sources::{Source, Sources};
-use crate::sys::socket;
+use crate::sys::socket::{self, Peer};
 use crate::wire::control::{MAX_REQUEST, Reply, Request, Scale, parse_request, reply_line};
 
 /// The most clients at once.
@@ -34,6 +34,7 @@ pub(crate) struct Control {
 struct Client {
     stream: UnixStream,
     id: ClientId,
+    peer: Peer,
     request: Vec<u8>,
     unread: Vec<u8>,
     state: State,
@@ -97,15 +98,15 @@ impl Control {
 
     pub(crate) fn admit(&mut self, sources: &mut Sources, stream: std::os::unix::net::UnixStream) {
         let ours = nix::unistd::geteuid().as_raw();
-        match socket::peer_user(&stream) {
-            Ok(user) if user == ours || user == 0 => {}
-            Ok(user) => {
+        let peer = match socket::peer(&stream) {
+            Ok(peer) if peer.user == ours || peer.user == 0 => peer,
+            Ok(Peer { user, .. }) => {
                 return warn!("a client of user {user} was turned away from the control socket");
             }
             Err(error) => {
                 return warn!("cannot tell who a client of the control socket is: {error}");
             }
-        }
+        };
         if let Err(error) = stream.set_nonblocking(true) {
             return warn!("cannot make a client nonblocking: {error}");
         }
@@ -124,6 +125,7 @@ impl Control {
         let client = Client {
             stream,
             id,
+            peer,
             request: Vec::new(),
             unread: Vec::new(),
             state: State::Sending,
@@ -229,9 +231,9 @@ impl Control {
             self.disconnect(sources, token);
             return None;
         }
-        let id = client.id;
+        let (id, peer) = (client.id, client.peer);
         match client.read() {
-            Ok(line) => Some((id, self.parse(sources, id, &line?)?)),
+            Ok(line) => Some((id, self.parse(sources, id, peer, &line?)?)),
             // A client that has left gets no reply, but its request goes on.
             Err(_) => {
                 self.disconnect(sources, token);
@@ -241,7 +243,13 @@ impl Control {
     }
 
     /// The action of a request line; a line that is not understood is denied at once.
-    fn parse(&mut self, sources: &mut Sources, id: ClientId, line: &[u8]) -> Option<ClientAction> {
+    fn parse(
+        &mut self,
+        sources: &mut Sources,
+        id: ClientId,
+        peer: Peer,
+        line: &[u8],
+    ) -> Option<ClientAction> {
         let request = match parse_request(line) {
             Ok(request) => request,
             Err(message) => {
@@ -250,13 +258,21 @@ impl Control {
             }
         };
         if request != Request::Status {
-            info!("asked for: {}", String::from_utf8_lossy(line));
+            info!(
+                "asked for by pid {} of user {}: {}",
+                peer.pid,
+                peer.user,
+                String::from_utf8_lossy(line)
+            );
         }
         let reply_to = Some(id);
         Some(ClientAction::Event(match request {
             Request::Status => return Some(ClientAction::Status),
             Request::Reload => Event::ReloadRequested { reply_to },
-            Request::Stop { now } => Event::StopRequested { reply_to, now },
+            Request::Stop { now } => Event::StopRequested {
+                reply_to,
+                how: if now { StopHow::Now } else { StopHow::Drain },
+            },
             Request::Restart { worker } => Event::RestartRequested {
                 reply_to,
                 worker: WorkerId(worker),

@@ -2,6 +2,16 @@
 //! manager that started us, if one did.
 //!
 //! All workers speak to one socket. The kernel tells which process spoke.
+//!
+//! What the service manager is told:
+//!
+//! | when | what |
+//! | --- | --- |
+//! | the first generation serves | `READY=1` |
+//! | a reload begins | `RELOADING=1`, `MONOTONIC_USEC` |
+//! | a reload is done or has failed, and no other is under way | `READY=1` |
+//! | the end begins | `STOPPING=1`, and no `READY=1` after it |
+//! | at each of these, and as a change goes on | `STATUS`, a line for a person |
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -10,9 +20,10 @@ use std::time::{Duration, Instant};
 use log::warn;
 use mio::Interest;
 
+use crate::fleet::ChangeKind;
 use crate::supervisor::StartError;
 use crate::supervisor::sources::{Source, Sources};
-use crate::sys::socket;
+use crate::sys::{process, socket};
 use crate::wire::notify::{Notice, compose, parse};
 
 /// The longest datagram that is read.
@@ -22,7 +33,38 @@ const MAX_DATAGRAM_LEN: usize = 4096;
 pub(crate) struct Notify {
     workers: socket::Bound<std::os::unix::net::UnixDatagram>,
     manager: Option<PathBuf>,
+    told: Told,
     watchdog: Option<Watchdog>,
+}
+
+/// What the service manager takes us to be doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Starting,
+    Serving,
+    /// So many reloads are under way: one may begin while the old workers of the one before drain.
+    Reloading(u32),
+    Stopping,
+}
+
+impl Told {
+    fn reload_began(self) -> Self {
+        match self {
+            Self::Starting | Self::Serving => Self::Reloading(1),
+            Self::Reloading(count) => Self::Reloading(count.saturating_add(1)),
+            Self::Stopping => Self::Stopping,
+        }
+    }
+
+    fn change_ended(self, kind: ChangeKind) -> Self {
+        match (self, kind) {
+            (Self::Starting, ChangeKind::Start) | (Self::Reloading(0 | 1), ChangeKind::Reload) => {
+                Self::Serving
+            }
+            (Self::Reloading(count), ChangeKind::Reload) => Self::Reloading(count - 1),
+            (unchanged, _) => unchanged,
+        }
+    }
 }
 
 /// The service manager expects a WATCHDOG=1 at each interval (`WATCHDOG_USEC`).
@@ -48,6 +90,7 @@ impl Notify {
         Ok(Self {
             workers,
             manager,
+            told: Told::Starting,
             watchdog,
         })
     }
@@ -61,7 +104,39 @@ impl Notify {
         self.watchdog.as_ref().map(|watchdog| watchdog.next)
     }
 
-    pub(crate) fn notify_manager(&self, notices: &[(&str, &str)]) {
+    pub(crate) fn status(&self, status: &str) {
+        self.notify_manager(&[("STATUS", status)]);
+    }
+
+    pub(crate) fn reload_began(&mut self, status: &str) {
+        self.told = self.told.reload_began();
+        let now = process::monotonic_microseconds().to_string();
+        self.notify_manager(&[
+            ("RELOADING", "1"),
+            ("MONOTONIC_USEC", &now),
+            ("STATUS", status),
+        ]);
+    }
+
+    /// A change is done, or has failed and others serve on.
+    pub(crate) fn change_ended(&mut self, kind: ChangeKind, status: &str) {
+        let before = self.told;
+        self.told = before.change_ended(kind);
+        match self.told {
+            Told::Serving if before != Told::Serving => {
+                self.notify_manager(&[("READY", "1"), ("STATUS", status)]);
+            }
+            Told::Starting | Told::Serving => self.status(status),
+            Told::Reloading(_) | Told::Stopping => {}
+        }
+    }
+
+    pub(crate) fn stopping(&mut self, status: &str) {
+        self.told = Told::Stopping;
+        self.notify_manager(&[("STOPPING", "1"), ("STATUS", status)]);
+    }
+
+    fn notify_manager(&self, notices: &[(&str, &str)]) {
         let Some(manager) = &self.manager else { return };
         if let Err(error) = socket::send_notification(manager, &compose(notices)) {
             warn!(
@@ -111,5 +186,26 @@ impl Notify {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_reloads_that_overlap_the_last_one_to_end_is_the_end() {
+        let both = Told::Serving.reload_began().reload_began();
+        let one = both.change_ended(ChangeKind::Reload);
+        assert_eq!(one, Told::Reloading(1));
+        assert_eq!(one.change_ended(ChangeKind::Scale), Told::Reloading(1));
+        assert_eq!(one.change_ended(ChangeKind::Reload), Told::Serving);
+    }
+
+    #[test]
+    fn nothing_follows_the_end() {
+        let stopping = Told::Stopping;
+        assert_eq!(stopping.reload_began(), Told::Stopping);
+        assert_eq!(stopping.change_ended(ChangeKind::Reload), Told::Stopping);
     }
 }

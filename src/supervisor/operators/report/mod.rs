@@ -4,15 +4,18 @@
 //! | --- | --- |
 //! | `worker_event` | what happens to a worker |
 //! | `progress` | how far a change has come |
+//! | `stop` | what the end waits for |
 //! | `change_result` | how a change ended |
 //! | `phrase` | parts of their sentences |
 
 mod change_result;
 mod phrase;
 mod progress;
+mod stop;
 mod worker_event;
 
-pub(crate) use progress::{progress_notices, progress_reply, progress_sentence};
+pub(crate) use progress::{progress_reply, progress_sentence, progress_status};
+pub(crate) use stop::stop_reply;
 
 use crate::config::Config;
 use crate::supervisor::listeners::Listeners;
