@@ -17,7 +17,9 @@
 //! | --- | --- |
 //! | `event_loop` | waits, hands every event to the fleet |
 //! | `perform` | one arm an effect |
+//! | `incoming` | what signals, notifications and clients bring |
 //! | `sources` | what the loop waits for |
+//! | `repeated` | a warning that can repeat is counted |
 //! | `signals` | what signals mean |
 //!
 //! The arrows between the wings go one way: `host` knows `steering`; `operators` know all others but `host`; `retirement` knows `workers` and
@@ -25,10 +27,12 @@
 
 mod event_loop;
 pub mod host;
+mod incoming;
 mod listeners;
 mod operators;
 mod output;
 mod perform;
+mod repeated;
 pub mod retirement;
 mod signals;
 mod sources;

@@ -11,6 +11,7 @@ pub mod diag;
 pub mod interrupt;
 pub mod kernel;
 pub mod listener;
+pub mod notification;
 pub mod pidfd;
 pub mod process;
 pub mod procfs;

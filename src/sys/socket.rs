@@ -3,10 +3,9 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -201,47 +200,4 @@ pub fn peer(stream: &impl AsFd) -> io::Result<Peer> {
         pid: credentials.pid(),
         user: credentials.uid(),
     })
-}
-
-/// Sends one datagram to the socket that `NOTIFY_SOCKET` names, which may be abstract (`@…`).
-///
-/// # Errors
-/// Those of sendto(2).
-pub fn send_notification(target: &Path, message: &[u8]) -> io::Result<()> {
-    let socket = UnixDatagram::unbound()?;
-    let bytes = target.as_os_str().as_bytes();
-    let address = match bytes.strip_prefix(b"@") {
-        Some(name) => SocketAddr::from_abstract_name(name)?,
-        None => SocketAddr::from_pathname(target)?,
-    };
-    socket.set_nonblocking(true)?;
-    socket.send_to_addr(message, &address)?;
-    Ok(())
-}
-
-/// Receives one datagram and the pid of its sender.
-///
-/// # Errors
-/// Those of recvmsg(2); `WouldBlock` when there is none.
-pub fn receive_notification(
-    socket: &UnixDatagram,
-    buffer: &mut [u8],
-) -> io::Result<(usize, Option<i32>)> {
-    use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, UnixCredentials, recvmsg};
-    use std::os::fd::AsRawFd;
-    let mut space = nix::cmsg_space!(UnixCredentials);
-    let mut message = [io::IoSliceMut::new(buffer)];
-    // Descriptors that somebody sends along must not stay with us: without room for them the
-    // kernel closes them.
-    let received = recvmsg::<UnixAddr>(
-        socket.as_raw_fd(),
-        &mut message,
-        Some(&mut space),
-        MsgFlags::MSG_CMSG_CLOEXEC,
-    )?;
-    let sender = received.cmsgs()?.find_map(|control| match control {
-        ControlMessageOwned::ScmCredentials(credentials) => Some(credentials.pid()),
-        _ => None,
-    });
-    Ok((received.bytes, sender))
 }

@@ -24,6 +24,7 @@ mod intercept;
 mod kernels;
 mod many_probes;
 mod many_workers;
+mod notify;
 mod output;
 mod pid1;
 mod queues;

@@ -5,18 +5,21 @@
 //! When there are too many, the one that has said nothing for longest goes.
 
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::path::Path;
+use std::time::Instant;
 
 use log::{debug, info, warn};
 use mio::net::UnixStream;
 use mio::{Interest, Token};
 
+use super::client::{Client, State};
 use crate::fleet::{ClientId, Event, ScaleTo, StopHow, WorkerId};
 use crate::supervisor::StartError;
+use crate::supervisor::repeated::RepeatedWarning;
 use crate::supervisor::sources::{Source, Sources};
 use crate::sys::socket::{self, Peer};
-use crate::wire::control::{MAX_REQUEST, Reply, Request, Scale, parse_request, reply_line};
+use crate::wire::control::{Reply, Request, Scale, parse_request, reply_line};
 
 /// The most clients at once.
 const MAX_CLIENTS: usize = 128;
@@ -28,26 +31,8 @@ pub(crate) struct Control {
     listener: socket::Bound<std::os::unix::net::UnixListener>,
     clients: BTreeMap<Token, Client>,
     next_client_id: u64,
-}
-
-#[derive(Debug)]
-struct Client {
-    stream: UnixStream,
-    id: ClientId,
-    peer: Peer,
-    request: Vec<u8>,
-    unread: Vec<u8>,
-    state: State,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// Its request is not complete.
-    Sending,
-    /// It waits for the final reply.
-    Waiting,
-    /// Its final reply is sent, or is kept until the client reads it.
-    Answered,
+    refused: RepeatedWarning,
+    unaccepted: RepeatedWarning,
 }
 
 impl Control {
@@ -62,11 +47,25 @@ impl Control {
             listener,
             clients: BTreeMap::new(),
             next_client_id: 0,
+            refused: RepeatedWarning::default(),
+            unaccepted: RepeatedWarning::default(),
         })
     }
 
     pub(crate) fn path(&self) -> &Path {
         self.listener.path()
+    }
+
+    /// When the count of a warning is to be said.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let counts = [&self.refused, &self.unaccepted];
+        let counts = counts.into_iter().filter_map(RepeatedWarning::deadline);
+        counts.min()
+    }
+
+    pub(crate) fn check_time(&mut self) {
+        self.refused.check_time();
+        self.unaccepted.check_time();
     }
 
     /// The next client that connects.
@@ -77,7 +76,8 @@ impl Control {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
-                    warn!("cannot accept a client of the control socket: {error}");
+                    let sentence = format!("cannot accept a client of the control socket: {error}");
+                    self.unaccepted.warn(sentence);
                     return None;
                 }
             }
@@ -101,7 +101,10 @@ impl Control {
         let peer = match socket::peer(&stream) {
             Ok(peer) if peer.user == ours || peer.user == 0 => peer,
             Ok(Peer { user, .. }) => {
-                return warn!("a client of user {user} was turned away from the control socket");
+                return self.refused.warn(format!(
+                    "a client of user {user} was turned away from the control socket; only user {ours} and root may \
+                     use it"
+                ));
             }
             Err(error) => {
                 return warn!("cannot tell who a client of the control socket is: {error}");
@@ -122,15 +125,7 @@ impl Control {
         }
         let id = ClientId(self.next_client_id);
         self.next_client_id += 1;
-        let client = Client {
-            stream,
-            id,
-            peer,
-            request: Vec::new(),
-            unread: Vec::new(),
-            state: State::Sending,
-        };
-        self.clients.insert(token, client);
+        self.clients.insert(token, Client::new(stream, id, peer));
     }
 
     /// Tokens are given in order, so the first client that is still sending its request has been for longest.
@@ -169,44 +164,6 @@ impl Control {
         if !client.flush() || client.unread.len() > MAX_UNREAD_LEN {
             self.disconnect(sources, token);
         }
-    }
-}
-
-impl Client {
-    /// Reads what there is; a whole request line, if one has come. An error: disconnect.
-    fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let mut buffer = [0; MAX_REQUEST];
-        loop {
-            match self.stream.read(&mut buffer) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(_) if self.state != State::Sending => {} // one request is all that is answered
-                Ok(count) => self.request.extend_from_slice(&buffer[..count]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-            if let Some(end) = self.request.iter().position(|byte| *byte == b'\n') {
-                self.request.truncate(end);
-                self.state = State::Waiting;
-                return Ok(Some(std::mem::take(&mut self.request)));
-            }
-            if self.request.len() > MAX_REQUEST {
-                return Err(ErrorKind::InvalidData.into());
-            }
-        }
-    }
-
-    /// Writes what can be written; false when the client is to be disconnected.
-    fn flush(&mut self) -> bool {
-        while !self.unread.is_empty() {
-            match self.stream.write(&self.unread) {
-                Ok(count) => drop(self.unread.drain(..count)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return false,
-            }
-        }
-        self.state != State::Answered
     }
 }
 

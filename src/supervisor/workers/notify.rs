@@ -17,13 +17,13 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use log::warn;
 use mio::Interest;
 
 use crate::fleet::ChangeKind;
 use crate::supervisor::StartError;
+use crate::supervisor::repeated::RepeatedWarning;
 use crate::supervisor::sources::{Source, Sources};
-use crate::sys::{process, socket};
+use crate::sys::{notification, process, socket};
 use crate::wire::notify::{Notice, compose, parse};
 
 /// The longest datagram that is read.
@@ -34,6 +34,9 @@ pub(crate) struct Notify {
     workers: socket::Bound<std::os::unix::net::UnixDatagram>,
     manager: Option<PathBuf>,
     told: Told,
+    strangers: RepeatedWarning,
+    unreadable: RepeatedWarning,
+    unreachable: RepeatedWarning,
     watchdog: Option<Watchdog>,
 }
 
@@ -91,6 +94,9 @@ impl Notify {
             workers,
             manager,
             told: Told::Starting,
+            strangers: RepeatedWarning::default(),
+            unreadable: RepeatedWarning::default(),
+            unreachable: RepeatedWarning::default(),
             watchdog,
         })
     }
@@ -99,12 +105,22 @@ impl Notify {
         self.workers.path()
     }
 
-    /// When the next WATCHDOG=1 is due.
-    pub(crate) fn watchdog(&self) -> Option<Instant> {
-        self.watchdog.as_ref().map(|watchdog| watchdog.next)
+    /// When the next WATCHDOG=1 is due, or the count of a warning.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let watchdog = self.watchdog.as_ref().map(|watchdog| watchdog.next);
+        let warnings = [&self.strangers, &self.unreadable, &self.unreachable];
+        let counts = warnings.into_iter().filter_map(RepeatedWarning::deadline);
+        counts.chain(watchdog).min()
     }
 
-    pub(crate) fn status(&self, status: &str) {
+    pub(crate) fn check_time(&mut self) {
+        self.check_watchdog();
+        self.strangers.check_time();
+        self.unreadable.check_time();
+        self.unreachable.check_time();
+    }
+
+    pub(crate) fn status(&mut self, status: &str) {
         self.notify_manager(&[("STATUS", status)]);
     }
 
@@ -136,17 +152,17 @@ impl Notify {
         self.notify_manager(&[("STOPPING", "1"), ("STATUS", status)]);
     }
 
-    fn notify_manager(&self, notices: &[(&str, &str)]) {
+    fn notify_manager(&mut self, notices: &[(&str, &str)]) {
         let Some(manager) = &self.manager else { return };
-        if let Err(error) = socket::send_notification(manager, &compose(notices)) {
-            warn!(
-                "cannot tell the service manager at {}: {error}",
-                manager.display()
-            );
+        if let Err(error) = notification::send(manager, &compose(notices)) {
+            let manager = manager.display();
+            self.unreachable.warn(format!(
+                "cannot tell the service manager at {manager} what we do: {error}; see to NOTIFY_SOCKET, or unset it"
+            ));
         }
     }
 
-    pub(crate) fn check_watchdog(&mut self) {
+    fn check_watchdog(&mut self) {
         let now = Instant::now();
         if let Some(watchdog) = self
             .watchdog
@@ -173,18 +189,32 @@ impl Watchdog {
 
 impl Notify {
     /// The notifications of the workers, each with the pid of its sender.
-    pub(crate) fn receive(&self) -> Vec<(Option<i32>, Vec<Notice>)> {
+    pub(crate) fn receive(&mut self) -> Vec<(Option<i32>, Vec<Notice>)> {
         let mut bytes = [0; MAX_DATAGRAM_LEN];
         let mut received = Vec::new();
         loop {
-            match socket::receive_notification(&self.workers.socket, &mut bytes) {
+            match notification::receive(&self.workers.socket, &mut bytes) {
                 Ok((length, sender)) => received.push((sender, parse(&bytes[..length]))),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return received,
                 Err(error) => {
-                    warn!("cannot read the workers' notifications: {error}");
+                    let sentence = format!("cannot read the workers' notifications: {error}");
+                    self.unreadable.warn(sentence);
                     return received;
                 }
             }
+        }
+    }
+
+    /// A notification came from somebody who is no worker. One that is only a barrier says nothing, and is
+    /// answered.
+    pub(crate) fn strange(&mut self, sender: Option<i32>, notices: &[Notice]) {
+        if notices != [Notice::Barrier] {
+            let pid = sender.unwrap_or(0);
+            let socket = self.path().display();
+            let sentence = format!(
+                "a notification came to {socket} from pid {pid}, which is no worker's; it is passed over"
+            );
+            self.strangers.warn(sentence);
         }
     }
 }
