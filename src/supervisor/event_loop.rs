@@ -46,6 +46,7 @@ impl Supervisor {
             }
             self.notify.check_time();
             self.control.check_time();
+            self.check_socket_files();
             self.report_exits();
             self.proceed_with_retirements();
             self.inbox.push_back(Event::TimePassed);
@@ -89,6 +90,7 @@ impl Supervisor {
             self.output.deadline().map(until),
             self.notify.deadline().map(until),
             self.control.deadline().map(until),
+            self.socket_files.deadline().map(until),
             self.workers.exit_deadline().map(until),
             self.retirements.deadline().map(until),
         ]
@@ -103,6 +105,7 @@ impl Supervisor {
             Some(Source::Threads) => self.threads_ready(),
             Some(Source::Control) => self.control_ready(),
             Some(Source::Client) => self.client_ready(token),
+            Some(Source::SocketFiles) => self.socket_files_ready(),
             Some(Source::Notify) => self.notify_ready(),
             Some(Source::Launcher(worker)) => self.launcher_ready(worker),
             Some(Source::Rescuer(retirement)) => {

@@ -17,7 +17,12 @@ impl Supervisor {
     pub(super) fn signals_ready(&mut self) {
         for meaning in self.signals.pending() {
             match meaning {
-                Meaning::Event(event) => self.inbox.push_back(event),
+                Meaning::Event(event) => {
+                    if let Event::ReloadRequested { .. } = event {
+                        self.look_at_socket_files();
+                    }
+                    self.inbox.push_back(event);
+                }
                 Meaning::ChildEnded => {
                     self.workers.reap();
                     self.report_exits();

@@ -19,6 +19,7 @@
 //! | `perform` | one arm an effect |
 //! | `incoming` | what signals, notifications and clients bring |
 //! | `sources` | what the loop waits for |
+//! | `socket_files` | makes the files of our sockets again where they are gone |
 //! | `repeated` | a warning that can repeat is counted |
 //! | `signals` | what signals mean |
 //!
@@ -35,6 +36,7 @@ mod perform;
 mod repeated;
 pub mod retirement;
 mod signals;
+mod socket_files;
 mod sources;
 pub mod steering;
 mod workers;
@@ -62,6 +64,7 @@ use output::Output;
 use retirement::measure::Measures;
 use retirement::{Retirements, Surroundings};
 use signals::Signals;
+use socket_files::SocketFiles;
 use sources::{Source, Sources};
 use steering::Backend;
 use steering::choice::{self, Choice};
@@ -138,6 +141,7 @@ struct Supervisor {
     retirements: Retirements,
     output: Output,
     control: Control,
+    socket_files: SocketFiles,
     /// What is to be said when the listeners of old workers are closed.
     deferred_replies: Vec<(Option<ClientId>, ChangeResult)>,
     exit_reason: Option<ExitReason>,
@@ -190,6 +194,8 @@ impl Supervisor {
         let notify = Notify::open(control.path(), &mut sources)?;
         let pid = i32::try_from(std::process::id())
             .map_err(|error| system("read the own pid")(io::Error::other(error)))?;
+        let paths = [control.path(), notify.path()];
+        let socket_files = SocketFiles::new(&mut sources, paths);
         let threads = sources.token(Source::Threads);
         let waker = Waker::new(sources.registry(), threads);
         let waker = Arc::new(waker.map_err(system("make an event descriptor"))?);
@@ -214,6 +220,7 @@ impl Supervisor {
             fences: Fences::new(waker),
             output: Output::new(log),
             control,
+            socket_files,
             deferred_replies: Vec::new(),
             exit_reason: None,
             config,

@@ -8,6 +8,7 @@ pub mod bpf;
 pub mod channel;
 pub mod descriptor;
 pub mod diag;
+pub mod file_watch;
 pub mod interrupt;
 pub mod kernel;
 pub mod listener;

@@ -29,6 +29,11 @@ impl<T> Bound<T> {
     pub fn path(&self) -> &Path {
         &self.path_guard.path
     }
+
+    /// Whether its file is still there: then who looks for it there finds this socket.
+    pub fn is_there(&self) -> bool {
+        self.path_guard.is_there()
+    }
 }
 
 /// A file that is removed on drop, if it is still ours: somebody may have put another file there.
@@ -38,10 +43,17 @@ struct BoundPath {
     inode: u64,
 }
 
+impl BoundPath {
+    fn is_there(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode)
+    }
+}
+
 impl Drop for BoundPath {
     fn drop(&mut self) {
-        let is_ours = fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode);
-        if is_ours && let Err(error) = fs::remove_file(&self.path) {
+        if self.is_there()
+            && let Err(error) = fs::remove_file(&self.path)
+        {
             log::warn!("cannot remove the socket {}: {error}", self.path.display());
         }
     }

@@ -29,6 +29,7 @@ const MAX_UNREAD_LEN: usize = 4 << 20;
 #[derive(Debug)]
 pub(crate) struct Control {
     listener: socket::Bound<std::os::unix::net::UnixListener>,
+    token: Token,
     clients: BTreeMap<Token, Client>,
     next_client_id: u64,
     refused: RepeatedWarning,
@@ -37,14 +38,10 @@ pub(crate) struct Control {
 
 impl Control {
     pub(crate) fn open(path: &Path, sources: &mut Sources) -> Result<Self, StartError> {
-        let listener = socket::bind_control(path)?;
-        let added = sources.add(&listener.socket, Source::Control, Interest::READABLE);
-        added.map_err(|source| StartError::System {
-            operation: "wait for clients",
-            source,
-        })?;
+        let (listener, token) = listen(path, sources)?;
         Ok(Self {
             listener,
+            token,
             clients: BTreeMap::new(),
             next_client_id: 0,
             refused: RepeatedWarning::default(),
@@ -54,6 +51,22 @@ impl Control {
 
     pub(crate) fn path(&self) -> &Path {
         self.listener.path()
+    }
+
+    /// Whether clients find the socket.
+    pub(crate) fn is_there(&self) -> bool {
+        self.listener.is_there()
+    }
+
+    /// Makes the socket again if clients do not find it; says whether that was so.
+    pub(crate) fn restore(&mut self, sources: &mut Sources) -> Result<bool, StartError> {
+        if self.is_there() {
+            return Ok(false);
+        }
+        let (listener, token) = listen(self.path(), sources)?;
+        sources.remove(&self.listener.socket, self.token);
+        (self.listener, self.token) = (listener, token);
+        Ok(true)
     }
 
     /// When the count of a warning is to be said.
@@ -240,6 +253,19 @@ impl Control {
             },
         }))
     }
+}
+
+fn listen(
+    path: &Path,
+    sources: &mut Sources,
+) -> Result<(socket::Bound<std::os::unix::net::UnixListener>, Token), StartError> {
+    let listener = socket::bind_control(path)?;
+    let added = sources.add(&listener.socket, Source::Control, Interest::READABLE);
+    let token = added.map_err(|source| StartError::System {
+        operation: "wait for clients",
+        source,
+    })?;
+    Ok((listener, token))
 }
 
 fn scale(to: Scale) -> ScaleTo {

@@ -14,10 +14,11 @@
 //! | at each of these, and as a change goes on | `STATUS`, a line for a person |
 
 use std::ffi::OsString;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use mio::Interest;
+use mio::{Interest, Token};
 
 use crate::fleet::ChangeKind;
 use crate::supervisor::StartError;
@@ -31,7 +32,8 @@ const MAX_DATAGRAM_LEN: usize = 4096;
 
 #[derive(Debug)]
 pub(crate) struct Notify {
-    workers: socket::Bound<std::os::unix::net::UnixDatagram>,
+    workers: socket::Bound<UnixDatagram>,
+    token: Token,
     manager: Option<PathBuf>,
     told: Told,
     strangers: RepeatedWarning,
@@ -82,16 +84,12 @@ impl Notify {
     pub(crate) fn open(control: &Path, sources: &mut Sources) -> Result<Self, StartError> {
         let mut path = OsString::from(control);
         path.push(".notify");
-        let workers = socket::bind_notify(Path::new(&path))?;
-        let added = sources.add(&workers.socket, Source::Notify, Interest::READABLE);
-        added.map_err(|source| StartError::System {
-            operation: "wait for the workers' notifications",
-            source,
-        })?;
+        let (workers, token) = bind(Path::new(&path), sources)?;
         let manager = std::env::var_os("NOTIFY_SOCKET").map(PathBuf::from);
         let watchdog = manager.as_ref().and_then(|_| Watchdog::from_environment());
         Ok(Self {
             workers,
+            token,
             manager,
             told: Told::Starting,
             strangers: RepeatedWarning::default(),
@@ -103,6 +101,22 @@ impl Notify {
 
     pub(crate) fn path(&self) -> &Path {
         self.workers.path()
+    }
+
+    /// Whether workers find the socket.
+    pub(crate) fn is_there(&self) -> bool {
+        self.workers.is_there()
+    }
+
+    /// Makes the socket again if workers do not find it; says whether that was so.
+    pub(crate) fn restore(&mut self, sources: &mut Sources) -> Result<bool, StartError> {
+        if self.is_there() {
+            return Ok(false);
+        }
+        let (workers, token) = bind(self.path(), sources)?;
+        sources.remove(&self.workers.socket, self.token);
+        (self.workers, self.token) = (workers, token);
+        Ok(true)
     }
 
     /// When the next WATCHDOG=1 is due, or the count of a warning.
@@ -173,6 +187,19 @@ impl Notify {
             self.notify_manager(&[("WATCHDOG", "1")]);
         }
     }
+}
+
+fn bind(
+    path: &Path,
+    sources: &mut Sources,
+) -> Result<(socket::Bound<UnixDatagram>, Token), StartError> {
+    let workers = socket::bind_notify(path)?;
+    let added = sources.add(&workers.socket, Source::Notify, Interest::READABLE);
+    let token = added.map_err(|source| StartError::System {
+        operation: "wait for the workers' notifications",
+        source,
+    })?;
+    Ok((workers, token))
 }
 
 impl Watchdog {
