@@ -82,6 +82,11 @@ impl Stage {
         self.on(Event::TimePassed)
     }
 
+    /// The client of the reload that is under way.
+    fn reload_of(&self) -> Option<Option<ClientId>> {
+        self.fleet.reload_under_way()
+    }
+
     fn phases(&self) -> Vec<String> {
         let view = self.fleet.view(self.now);
         view.iter()
@@ -137,7 +142,16 @@ fn quiet(worker: u64, is_quiet: bool) -> Event {
     }
 }
 
-const RELOAD: Event = Event::ReloadRequested { reply_to: ME };
+const RELOAD: Event = Event::ReloadRequested {
+    reply_to: ME,
+    if_busy: IfBusy::Deny,
+};
+
+/// As a signal asks for it, or a client that waits its turn.
+fn patient_reload(reply_to: Option<ClientId>) -> Event {
+    let if_busy = IfBusy::Wait;
+    Event::ReloadRequested { reply_to, if_busy }
+}
 
 fn scale(to: u32) -> Event {
     Event::ScaleRequested {
@@ -197,6 +211,7 @@ fn brief(effect: &Effect) -> Option<String> {
         Effect::EndRescuers => "end rescuers".to_owned(),
         Effect::Kill { worker } => format!("kill {worker}"),
         Effect::Close { listener } => format!("close {}", listener.0),
+        Effect::ReportWait { kind, .. } => format!("waits: {kind}"),
         Effect::Log(_) | Effect::Report(_) | Effect::ReportStop(_) => return None,
         Effect::Reply { result, .. } => match result {
             ChangeResult::Done { kind, .. } => format!("{kind} done"),
@@ -569,8 +584,7 @@ fn a_new_request_is_accepted_once_the_old_workers_have_the_stop_signal() {
 fn pending_signals_are_obeyed_after_the_change_and_the_scale_first() {
     let mut stage = Stage::serving(policy());
     stage.on(RELOAD);
-    let signal = Event::ReloadRequested { reply_to: None };
-    assert_eq!(stage.on(signal), ["denied: reload"]);
+    assert_eq!(stage.on(patient_reload(None)), ["waits: reload"]);
     let fewer = Event::ScaleRequested {
         reply_to: None,
         to: ScaleTo::By(-1),
@@ -586,13 +600,44 @@ fn pending_signals_are_obeyed_after_the_change_and_the_scale_first() {
 }
 
 #[test]
+fn clients_that_wait_their_turn_have_a_reload_each_in_their_order() {
+    let mut stage = Stage::serving(policy());
+    stage.on(RELOAD);
+    let others = [Some(ClientId(8)), Some(ClientId(9))];
+    for client in others {
+        assert_eq!(stage.on(patient_reload(client)), ["waits: reload"]);
+    }
+    // A signal's reload is one of theirs.
+    stage.on(patient_reload(None));
+    for (number, client) in (2..).step_by(2).zip([ME].into_iter().chain(others)) {
+        let began = stage.reload_of();
+        assert_eq!(began, Some(client));
+        let failed = stage.on(exited(number));
+        assert!(failed.contains(&"reload failed".to_owned()), "{failed:?}");
+    }
+    assert_eq!(stage.reload_of(), None);
+}
+
+#[test]
+fn who_waits_for_a_turn_hears_that_none_comes() {
+    let mut stage = Stage::serving(policy());
+    stage.on(RELOAD);
+    stage.on(patient_reload(Some(ClientId(8))));
+    let stopped = stage.on(stop(false));
+    assert!(
+        stopped.contains(&"denied: stopping".to_owned()),
+        "{stopped:?}"
+    );
+}
+
+#[test]
 fn a_pending_reload_runs_at_once_after_a_pending_scale_that_is_denied() {
     let mut stage = Stage::serving(Policy {
         most_workers: 2,
         ..policy()
     });
     stage.on(RELOAD);
-    stage.on(Event::ReloadRequested { reply_to: None });
+    stage.on(patient_reload(None));
     stage.on(Event::ScaleRequested {
         reply_to: None,
         to: ScaleTo::By(1),

@@ -110,6 +110,8 @@ pub enum Event {
     ReloadRequested {
         /// The client that waits; none for a signal.
         reply_to: Option<ClientId>,
+        /// What is done while another change is under way.
+        if_busy: IfBusy,
     },
     /// Another number of workers was asked for.
     ScaleRequested {
@@ -205,6 +207,15 @@ pub enum StopWait {
     Drain,
     /// The workers, which were killed.
     Kill,
+}
+
+/// What is done about a request that comes while another change is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfBusy {
+    /// It is denied.
+    Deny,
+    /// It waits its turn.
+    Wait,
 }
 
 /// How the end was asked for.
@@ -316,6 +327,15 @@ pub enum Effect {
     Log(WorkerEvent),
     /// Say that a change has come to a new milestone, in the log and to the client that waits for it.
     Report(Progress),
+    /// Say that a reload waits its turn, in the log and to the client that asked for it.
+    ReportWait {
+        /// The client that waits; none for a signal.
+        reply_to: Option<ClientId>,
+        /// The change that is under way.
+        kind: ChangeKind,
+        /// How far it has come.
+        milestone: Milestone,
+    },
     /// Say what the end waits for, in the log, to the clients and to the service manager.
     ReportStop(StopProgress),
     /// Say how a request ended, in the log and to the client that waits for it.

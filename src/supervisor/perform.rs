@@ -58,6 +58,15 @@ impl Supervisor {
             Effect::Close { listener } => self.close(listener),
             Effect::Log(event) => self.log(&event),
             Effect::Report(progress) => self.report(&progress),
+            Effect::ReportWait {
+                reply_to,
+                kind,
+                milestone,
+            } => {
+                let sentence = report::wait_sentence(kind, milestone);
+                info!("reload: {sentence}");
+                self.reply(reply_to, &report::wait_reply(sentence));
+            }
             Effect::ReportStop(progress) => self.report_stop(&progress),
             // A client that is told that the old workers are gone must find no listener of theirs.
             Effect::Reply { reply_to, result } => self.deferred_replies.push((reply_to, result)),

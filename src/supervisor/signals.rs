@@ -9,7 +9,7 @@ use signal_hook::consts::{
 };
 
 use super::sources::{Source, Sources};
-use crate::fleet::{Event, ScaleTo, StopHow};
+use crate::fleet::{Event, IfBusy, ScaleTo, StopHow};
 
 pub(super) struct Signals(signal_hook_mio::v1_0::Signals);
 
@@ -49,14 +49,18 @@ impl Signals {
 /// What a signal asks for. Like a request of a client it is told in the log.
 fn meaning(signal: i32) -> Option<Meaning> {
     let reply_to = None;
+    let reload = || Event::ReloadRequested {
+        reply_to,
+        if_busy: IfBusy::Wait,
+    };
     let stop = |how| Event::StopRequested { reply_to, how };
     let scale_by = |difference| Event::ScaleRequested {
         reply_to,
         to: ScaleTo::By(difference),
     };
     let (name, asked, meaning) = match signal {
-        SIGHUP => ("HUP", "reload", Event::ReloadRequested { reply_to }.into()),
-        SIGUSR2 => ("USR2", "reload", Event::ReloadRequested { reply_to }.into()),
+        SIGHUP => ("HUP", "reload", reload().into()),
+        SIGUSR2 => ("USR2", "reload", reload().into()),
         SIGTERM => ("TERM", "stop", stop(StopHow::Drain).into()),
         SIGINT => ("INT", "stop", stop(StopHow::Interrupt).into()),
         SIGQUIT => ("QUIT", "stop at once", stop(StopHow::Now).into()),

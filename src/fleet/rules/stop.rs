@@ -142,6 +142,7 @@ impl Fleet {
         if self.rollout.is_some() {
             self.fail_change(now, Failure::Stopped);
         }
+        self.deny_pending();
         self.empty_slots.give_up_all();
     }
 

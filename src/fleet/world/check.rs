@@ -149,6 +149,7 @@ impl World {
                 })
             }),
             Effect::Fence
+            | Effect::ReportWait { .. }
             | Effect::ReportStop(_)
             | Effect::MeasureBacklogs { .. }
             | Effect::MeasureConnections { .. } => Ok(()),
@@ -404,6 +405,10 @@ impl World {
         ensure(!request.is_answered, || {
             format!("{reply_to:?} hears more after the end")
         })?;
+        if milestone == Milestone::Starting {
+            // It may have waited its turn.
+            request.at = self.now;
+        }
         ensure(request.heard < Some(milestone), || {
             format!(
                 "{reply_to:?} hears of {milestone} after {:?}",

@@ -14,7 +14,7 @@ use mio::net::UnixStream;
 use mio::{Interest, Token};
 
 use super::client::{Client, State};
-use crate::fleet::{ClientId, Event, ScaleTo, StopHow, WorkerId};
+use crate::fleet::{ClientId, Event, IfBusy, ScaleTo, StopHow, WorkerId};
 use crate::supervisor::StartError;
 use crate::supervisor::repeated::RepeatedWarning;
 use crate::supervisor::sources::{Source, Sources};
@@ -238,7 +238,10 @@ impl Control {
         let reply_to = Some(id);
         Some(ClientAction::Event(match request {
             Request::Status => return Some(ClientAction::Status),
-            Request::Reload => Event::ReloadRequested { reply_to },
+            Request::Reload { wait } => Event::ReloadRequested {
+                reply_to,
+                if_busy: if wait { IfBusy::Wait } else { IfBusy::Deny },
+            },
             Request::Stop { now } => Event::StopRequested {
                 reply_to,
                 how: if now { StopHow::Now } else { StopHow::Drain },

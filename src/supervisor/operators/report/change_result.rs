@@ -134,7 +134,9 @@ fn done(kind: ChangeKind, generation: Generation, count: u32) -> String {
 fn denied(denial: &Denial) -> String {
     match denial {
         Denial::Busy { kind, milestone } => {
-            format!("a {kind} is in progress ({milestone}); wait until it is done")
+            format!(
+                "a {kind} is in progress ({milestone}); ask again when it is done, or reload --wait"
+            )
         }
         Denial::Stopping => "the supervisor is stopping".to_owned(),
         Denial::NoSuchWorker(worker) => {

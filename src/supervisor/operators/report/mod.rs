@@ -14,7 +14,9 @@ mod progress;
 mod stop;
 mod worker_event;
 
-pub(crate) use progress::{progress_reply, progress_sentence, progress_status};
+pub(crate) use progress::{
+    progress_reply, progress_sentence, progress_status, wait_reply, wait_sentence,
+};
 pub(crate) use stop::stop_reply;
 
 use crate::config::Config;

@@ -1,7 +1,7 @@
 //! How far a change has come.
 
 use super::phrase::workers;
-use crate::fleet::{Milestone, Progress};
+use crate::fleet::{ChangeKind, Milestone, Progress};
 use crate::wire::control::Reply;
 
 pub(crate) fn progress_sentence(progress: &Progress) -> String {
@@ -43,6 +43,21 @@ fn detail(progress: &Progress) -> String {
         Milestone::Draining if count == 1 => "1 old worker was told to stop".to_owned(),
         Milestone::Draining => format!("{count} old workers were told to stop"),
         Milestone::Gone => "the old workers are gone".to_owned(),
+    }
+}
+
+/// What a reload waits for.
+pub(crate) fn wait_sentence(kind: ChangeKind, milestone: Milestone) -> String {
+    format!(
+        "a {kind} is in progress ({milestone}); this reload begins when that has told its old workers to stop"
+    )
+}
+
+pub(crate) fn wait_reply(sentence: String) -> Reply {
+    Reply::Phase {
+        after_ms: 0,
+        phase: "waiting".to_owned(),
+        detail: sentence,
     }
 }
 
