@@ -42,6 +42,8 @@ pub struct Config {
     pub rescue_max: u32,
     /// Whether a request that is passed on says who the client was.
     pub rescue_forwarded: Forwarding,
+    /// Whose requests are rescued.
+    pub rescue_clients: RescueClients,
     /// How long a worker that was told to stop may take to exit before it is killed.
     pub drain_timeout: Duration,
     /// How long to go on serving after being told to stop.
@@ -110,6 +112,18 @@ impl Steering {
             Self::None => false,
         }
     }
+}
+
+/// Whose requests are rescued (`--rescue-clients`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RescueClients {
+    /// [`Self::Local`].
+    Auto,
+    /// Of clients that have an address of this host, as a reverse proxy has: their requests keep it.
+    Local,
+    /// Of all. Requests of clients on other hosts reach the server from the address of this host that the
+    /// client connected to.
+    All,
 }
 
 /// The header line that says who the client of a rescued request was (`--rescue-forwarded`).

@@ -52,7 +52,7 @@ const RESCUER: &[(&str, &[&str])] = &[
             "adopted_connections",
             "adoption",
             "backlog",
-            "close_action",
+            "custody",
             "event_source",
             "lifetime",
             "retiring_worker",
@@ -67,6 +67,7 @@ const RESCUER: &[(&str, &[&str])] = &[
         &[
             "client_activity",
             "close_action",
+            "custody",
             "interruptions",
             "phase",
             "process_tree",
@@ -77,23 +78,26 @@ const RESCUER: &[(&str, &[&str])] = &[
     ),
     (
         "watched_connections",
-        &["process_tree", "readers", "watched_connection"],
+        &["custody", "process_tree", "readers", "watched_connection"],
     ),
     (
         "watched_connection",
         &[
+            "custody",
             "lost_reads",
             "readers",
             "request_tracker",
             "waiting_request",
         ],
     ),
-    ("close_action", &["request_tracker"]),
+    ("close_action", &["adoption", "request_tracker", "tallies"]),
     (
         "adopted_connections",
         &[
             "adopted",
             "adoption",
+            "client",
+            "custody",
             "event_source",
             "relay",
             "routes",
@@ -106,7 +110,9 @@ const RESCUER: &[(&str, &[&str])] = &[
         &["adoption", "client", "relay", "routes", "tallies"],
     ),
     ("adoption", &["relay"]),
-    ("relay", &["client", "server_connection"]),
+    ("relay", &["client", "routes", "server_connection"]),
+    ("client", &["routes"]),
+    ("server_connection", &["routes"]),
     ("backlog", &["event_source", "tallies", "timers"]),
     ("supervisor_channel", &["event_source"]),
 ];

@@ -176,7 +176,22 @@ pub(crate) const OPTIONS: &[Opt] = &[
         default: Some("no"),
         choices: &["no", "forwarded", "x-forwarded-for"],
         help: "The header line that names the client of a rescued request",
-        more: "The server sees the rescuer's address. Any such line of the client's own is kept.",
+        more: "It is added to requests that do not keep their client's address (--rescue-clients all). Where the \
+               client has such a line of its own, it is added in any case, after the client's.",
+        ..PLAIN
+    },
+    Opt {
+        name: "rescue-clients",
+        value: "WHOSE",
+        group: RELOAD,
+        default: Some("auto"),
+        choices: &["auto", "local", "all"],
+        help: "Whose requests are rescued: auto, local or all",
+        more: "local: those of clients on this host, a reverse proxy among them: they keep their address. The \
+               connections of other clients are left to their worker, which closes them when it stops.\n\
+               all: those of clients on other hosts too. The server sees this host's address in place of theirs: do \
+               not use it where the server lets in, limits or trusts clients by their address.\n\
+               auto: local.",
         ..PLAIN
     },
     Opt {

@@ -146,6 +146,7 @@ fn config(settings: &Settings, environment: Environment<'_>) -> Result<Config, E
         rescue_timeout: settings.need("rescue-timeout", duration)?,
         rescue_max: settings.need("rescue-max", value::connections)?,
         rescue_forwarded: settings.need("rescue-forwarded", value::forwarding)?,
+        rescue_clients: settings.need("rescue-clients", value::rescue_clients)?,
         drain_timeout: settings.need("drain-timeout", duration)?,
         pre_stop: settings.need("pre-stop", duration)?,
         stop_signal: settings.need("stop-signal", value::stop_signal)?,
@@ -225,7 +226,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{CrashLoop, Forwarding, Readiness, Steering};
+    use crate::config::{CrashLoop, Forwarding, Readiness, RescueClients, Steering};
 
     fn parsed_in(line: &str, environment: &[(&str, &str)]) -> Result<Config, Exit> {
         let environment: BTreeMap<_, _> = environment.iter().copied().collect();
@@ -258,6 +259,7 @@ mod tests {
             rescue_timeout: Duration::from_secs(75),
             rescue_max: 65_536,
             rescue_forwarded: Forwarding::No,
+            rescue_clients: RescueClients::Auto,
             drain_timeout: Duration::from_secs(30),
             pre_stop: Duration::ZERO,
             stop_signal: libc::SIGTERM,
@@ -276,7 +278,7 @@ mod tests {
         let line = "-n 3 --queues 2 --listen 80 --listen [::]:81 --name web --control /c --ready http:/up \
                     --steering none --start-timeout 1s --settle-timeout 2 --quiet-timeout 3s \
                     --drain-timeout 1m --pre-stop 500ms --stop-signal QUIT --max-restarts 6 \
-                    --restart-window 7s --crash-loop exit --no-rescue --rescue-timeout 8s --rescue-max 9 --rescue-forwarded forwarded --log-prefix --log-file /l --chdir /d -- s -n 9 --name";
+                    --restart-window 7s --crash-loop exit --no-rescue --rescue-timeout 8s --rescue-max 9 --rescue-forwarded forwarded --rescue-clients all --log-prefix --log-file /l --chdir /d -- s -n 9 --name";
         let endpoint = |address: &str| Endpoint {
             address: address.parse().unwrap(),
             v6_only: false,
@@ -297,6 +299,7 @@ mod tests {
             rescue_timeout: Duration::from_secs(8),
             rescue_max: 9,
             rescue_forwarded: Forwarding::Forwarded,
+            rescue_clients: RescueClients::All,
             drain_timeout: Duration::from_secs(60),
             pre_stop: Duration::from_millis(500),
             stop_signal: libc::SIGQUIT,

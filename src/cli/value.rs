@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use nix::sys::signal::Signal;
 
-use crate::config::{CrashLoop, Forwarding, MAX_WORKERS, Readiness, Steering};
+use crate::config::{CrashLoop, Forwarding, MAX_WORKERS, Readiness, RescueClients, Steering};
 use crate::fleet::Endpoint;
 
 /// The longest name, in bytes: it is a file's name with `.sock` behind it, and a column in logs.
@@ -115,6 +115,16 @@ pub(crate) fn steering(text: &str) -> Result<Steering, String> {
         "cbpf" => Ok(Steering::Cbpf),
         "none" => Ok(Steering::None),
         _ => Err("give auto, ebpf, cbpf or none".to_owned()),
+    }
+}
+
+/// `auto`, `local` or `all`.
+pub(crate) fn rescue_clients(text: &str) -> Result<RescueClients, String> {
+    match text {
+        "auto" => Ok(RescueClients::Auto),
+        "local" => Ok(RescueClients::Local),
+        "all" => Ok(RescueClients::All),
+        _ => Err("give auto, local or all".into()),
     }
 }
 

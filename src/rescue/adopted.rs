@@ -168,14 +168,15 @@ impl AdoptedConnection {
     }
 
     fn relay(&mut self, context: &mut AdoptedContext<'_>) -> Step {
-        let (Stage::Relay(relay), Some(local)) = (&mut self.stage, self.client.local()) else {
-            return Step::Ends(End::Idle);
+        let ends = self.client.ends(context.routes);
+        let (Stage::Relay(relay), Some(ends)) = (&mut self.stage, ends) else {
+            return Step::Ends(End::GivenUp("remote-client"));
         };
         let before = relay.answered();
         let mut around = RelayContext {
             registry: context.registry,
             token: context.server,
-            target: context.routes.target(local),
+            ends,
             now: context.now,
             scratch: context.scratch,
         };
@@ -265,8 +266,7 @@ impl AdoptedConnection {
 
 /// A rescue of which these bytes are there already.
 fn relay(client: &Client, routes: &Routes, bytes: &[u8], now: Instant) -> Stage {
-    let lines = client.peer().map(|peer| routes.header_lines(peer));
-    let mut exchange = Exchange::new(lines.unwrap_or_default());
+    let mut exchange = Exchange::new(client.lines(routes));
     exchange.client_sent(bytes);
     Stage::Relay(Box::new(Relay::new(exchange, now)))
 }

@@ -9,6 +9,8 @@ use mio::Registry;
 
 use super::adopted::{AdoptedConnection, AdoptedContext, End, Step};
 use super::adoption::Adoption;
+use super::client;
+use super::custody::Custody;
 use super::event_source::EventSource;
 use super::relay::ClientTimeouts;
 use super::routes::Routes;
@@ -46,6 +48,14 @@ impl AdoptedConnections {
             timers: Timers::default(),
             yielded: Vec::new(),
             scratch: vec![0; SCRATCH_LEN],
+        }
+    }
+
+    /// Whether the requests of a connection may be passed on.
+    pub(super) fn custody(&self, socket: &OwnedFd) -> Custody {
+        match client::ends(socket, &self.routes) {
+            Some(_) => Custody::Rescued,
+            None => Custody::Left,
         }
     }
 

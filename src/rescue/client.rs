@@ -5,7 +5,7 @@
 //! for itself that it does not wait.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -14,18 +14,27 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use socket2::{SockRef, TcpKeepalive};
 
+use super::routes::{Ends, Routes};
 use crate::sys::tcp;
+use crate::wire::http::ClientLines;
 
 #[derive(Debug)]
 pub(super) struct Client(OwnedFd);
 
 impl Client {
-    pub(super) fn peer(&self) -> Option<SocketAddr> {
-        SockRef::from(&self.0).peer_addr().ok()?.as_socket()
+    /// The ends of a connection for its requests; none: they must not be passed on, or it is broken.
+    pub(super) fn ends(&self, routes: &Routes) -> Option<Ends> {
+        ends(&self.0, routes)
     }
 
-    pub(super) fn local(&self) -> Option<SocketAddr> {
-        SockRef::from(&self.0).local_addr().ok()?.as_socket()
+    /// The header lines that name it to the server.
+    pub(super) fn lines(&self, routes: &Routes) -> ClientLines {
+        let peer = SockRef::from(&self.0).peer_addr();
+        let peer = peer.ok().and_then(|peer| peer.as_socket());
+        let named = peer.zip(self.ends(routes));
+        named.map_or_else(ClientLines::default, |(peer, ends)| {
+            routes.client_lines(peer, ends)
+        })
     }
 
     pub(super) fn shut_down(&self, how: Shutdown) -> io::Result<()> {
@@ -42,6 +51,15 @@ impl Client {
     pub(super) fn end_by_reset(&self) {
         let _ = SockRef::from(&self.0).set_linger(Some(Duration::ZERO));
     }
+}
+
+/// The ends of a connection for the requests that come by `socket`; none: they must not be passed on, or it is
+/// broken.
+pub(super) fn ends(socket: &OwnedFd, routes: &Routes) -> Option<Ends> {
+    let socket = SockRef::from(socket);
+    let client = socket.peer_addr().ok()?.as_socket()?;
+    let local = socket.local_addr().ok()?.as_socket()?;
+    routes.ends(client, local)
 }
 
 impl From<OwnedFd> for Client {

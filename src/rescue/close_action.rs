@@ -26,7 +26,9 @@
 
 use std::time::Instant;
 
+use super::adoption::Adoption;
 use super::request_tracker::{RequestTracker, ResponseDue};
+use super::tallies::Outcome;
 use crate::wire::http::Beginning;
 
 /// A close this long after the last byte of an answer, in milliseconds, is not the answer's end.
@@ -46,6 +48,36 @@ pub(super) enum CloseCause {
     },
 }
 
+impl CloseAction {
+    /// What has become of the connection by now.
+    pub(super) fn outcome(self) -> Option<Outcome> {
+        match self {
+            Self::Close | Self::Leave | Self::CloseLingering => Some(Outcome::Finished),
+            Self::GiveUp(reason) => Some(Outcome::GivenUp(reason)),
+            Self::Adopt | Self::AdoptInDoubt | Self::AdoptAnswered => None,
+        }
+    }
+
+    /// How the connection is adopted.
+    pub(super) fn adoption(self) -> Option<Adoption> {
+        match self {
+            Self::Adopt => Some(Adoption::Idle),
+            Self::AdoptInDoubt => Some(Adoption::InDoubt),
+            Self::AdoptAnswered => Some(Adoption::Answered),
+            Self::CloseLingering => Some(Adoption::Lingering),
+            Self::Close | Self::Leave | Self::GiveUp(_) => None,
+        }
+    }
+
+    /// What is to be done where the connection's requests must not be passed on.
+    pub(super) fn without_adoption(self) -> Self {
+        match self {
+            Self::Adopt | Self::AdoptInDoubt | Self::AdoptAnswered => Self::Leave,
+            Self::Close | Self::Leave | Self::CloseLingering | Self::GiveUp(_) => self,
+        }
+    }
+}
+
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CloseAction {
@@ -57,6 +89,8 @@ pub(super) enum CloseAction {
     AdoptAnswered,
     /// Close the connection: the worker was done with it.
     Close,
+    /// Close the connection, whose requests must not be passed on, where it would be adopted else.
+    Leave,
     /// Close the connection, and let the client read the last answer in spite of what the client
     /// has sent since.
     CloseLingering,

@@ -17,7 +17,8 @@
 //! 1. The supervisor sends duplicates of the worker's connections. Each is frozen: nobody wakes for
 //!    new bytes, which stay in the socket's buffer, while the worker answers what it has read. A
 //!    request that comes meanwhile is read from there and sent to the endpoint, which is the new
-//!    generation's by now: else the request would wait for all that the worker has still to do.
+//!    generation's by now: else the request would wait for all that the worker has still to do. A
+//!    connection whose client would not keep its address that way is only watched (`custody`).
 //! 2. When nothing is in flight the worker is *idle*. What its sleeping readers would take along when
 //!    they die is copied, the readers are stopped, and the worker gets its stop signal.
 //! 3. What the worker closes stays open, because the duplicate is the same socket: the connection is
@@ -44,7 +45,7 @@
 //! | retiring workers | `retiring_workers`, `retiring_worker` | `watched_connections`, pure rules, `tallies` |
 //! | their connections | `watched_connections`, `watched_connection` | `readers`, `process_tree`, `lost_reads`, `waiting_request`, `request_tracker` |
 //! | adopted connections | `adopted_connections`, `adopted`, `adoption` | `relay`, `client`, `routes`, `timers`, `tallies` |
-//! | bytes of one rescue | `relay` | `client`, `server_connection` |
+//! | bytes of one rescue | `relay`, `client`, `server_connection` | `routes` |
 //! | listeners that are drained | `backlog` | `timers`, `tallies` |
 //! | the supervisor | `supervisor_channel` | the wire |
 //!
@@ -57,6 +58,7 @@
 //! | `client` | the client's end, which the worker may have, too |
 //! | `client_activity` | when clients have sent requests: pure |
 //! | `close_action` | what follows when the worker closes a connection: pure |
+//! | `custody` | whose connections are: pure |
 //! | `event_source` | what an event of the poll is about |
 //! | `interruptions` | when blocked readers are looked for: pure |
 //! | `lifetime` | how long the rescuer stays: pure |
@@ -84,6 +86,7 @@ mod backlog;
 mod client;
 mod client_activity;
 mod close_action;
+mod custody;
 mod event_source;
 mod interruptions;
 mod lifetime;

@@ -2,12 +2,12 @@
 //! the [`Exchange`]'s business.
 
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mio::{Registry, Token};
 
 use super::client::Client;
+use super::routes::Ends;
 use super::server_connection::{ServerConnection, later};
 use crate::wire::http::{Ending, Exchange};
 
@@ -23,7 +23,7 @@ pub(super) struct RelayContext<'a> {
     pub(super) registry: &'a Registry,
     /// The server connection's token.
     pub(super) token: Token,
-    pub(super) target: SocketAddr,
+    pub(super) ends: Ends,
     pub(super) now: Instant,
     /// Room to read into, which all share.
     pub(super) scratch: &'a mut [u8],
@@ -179,11 +179,12 @@ impl Relay {
         let Some(attempt) = wanted else {
             return false;
         };
-        let RelayContext { target, now, .. } = *around;
-        match ServerConnection::open(target, around.registry, around.token, now) {
+        let RelayContext { ends, now, .. } = *around;
+        match ServerConnection::open(ends, around.registry, around.token, now) {
             Ok(server) => self.server = Some((attempt, server)),
             Err(error) => {
-                log::debug!("cannot connect to {target}: {error}");
+                let Ends { source, target } = ends;
+                log::debug!("cannot connect to {target} from {}: {error}", source.ip());
                 self.exchange.server_failed(false);
             }
         }

@@ -9,7 +9,7 @@ use mio::{Events, Poll};
 use super::adopted_connections::AdoptedConnections;
 use super::adoption::Adoption;
 use super::backlog::Backlogs;
-use super::close_action::CloseAction;
+use super::custody::Custody;
 use super::event_source::EventSource;
 use super::lifetime::{Lifetime, Load};
 use super::retiring_worker::Finding;
@@ -22,7 +22,6 @@ use crate::wire::rescue::{Configuration, Descriptor, Order, Report};
 pub(super) struct Rescuer {
     /// How long to go on when the supervisor is gone.
     drain_timeout: Duration,
-    /// How many connections can be held.
     max_connections: usize,
     poll: Poll,
     supervisor: SupervisorChannel,
@@ -132,7 +131,9 @@ impl Rescuer {
                 self.workers.worker(worker).readers_interrupted(now);
             }
             Order::PrepareStop { worker } => {
-                let threads = self.workers.worker(worker).prepare_stop(now);
+                let retiring = self.workers.worker(worker);
+                let (count, threads) = (retiring.left(), retiring.prepare_stop(now));
+                self.supervisor.report(&Report::Left { worker, count });
                 self.supervisor.report(&Report::Readers { worker, threads });
             }
             Order::ReadersStopped { worker } => {
@@ -164,12 +165,12 @@ impl Rescuer {
             retiring.include(place.pid);
             // None has come for what the system has no more descriptors for.
             let Some(socket) = descriptors.next().filter(|_| !is_full) else {
-                self.tallies.count(worker, Outcome::GivenUp("too-many"));
+                self.give_up(worker, "too-many");
                 continue;
             };
-            if let Err(error) = retiring.hold(socket, place, now) {
+            if let Err(error) = retiring.hold(self.adopted.custody(&socket), socket, place, now) {
                 log::debug!("cannot hold a connection: {error}");
-                self.tallies.count(worker, Outcome::GivenUp("system"));
+                self.give_up(worker, "system");
             }
         }
     }
@@ -195,10 +196,10 @@ impl Rescuer {
     fn drain(&mut self, id: u64, now: Instant) {
         while let Some((worker, socket)) = self.backlogs.accept(id) {
             self.tallies.count(worker, Outcome::Held);
-            if self.is_full() {
-                self.tallies.count(worker, Outcome::GivenUp("too-many"));
-            } else {
-                self.adopt(worker, socket, Adoption::Accepted, now);
+            match self.adopted.custody(&socket) {
+                _ if self.is_full() => self.give_up(worker, "too-many"),
+                Custody::Left => self.give_up(worker, "remote-client"),
+                Custody::Rescued => self.adopt(worker, socket, Adoption::Accepted, now),
             }
         }
     }
@@ -237,20 +238,19 @@ impl Rescuer {
             Finding::WaitingRequest(socket, request) => {
                 self.adopt(worker, socket, Adoption::Shared(request), now);
             }
-            Finding::Closed(socket, action) => match action {
-                CloseAction::Close => self.tallies.count(worker, Outcome::Finished),
-                CloseAction::GiveUp(reason) => {
-                    self.tallies.count(worker, Outcome::GivenUp(reason));
+            Finding::Closed(socket, action) => {
+                if let Some(outcome) = action.outcome() {
+                    self.tallies.count(worker, outcome);
                 }
-                CloseAction::CloseLingering => {
-                    self.tallies.count(worker, Outcome::Finished);
-                    self.adopt(worker, socket, Adoption::Lingering, now);
+                if let Some(adoption) = action.adoption() {
+                    self.adopt(worker, socket, adoption, now);
                 }
-                CloseAction::AdoptAnswered => self.adopt(worker, socket, Adoption::Answered, now),
-                CloseAction::AdoptInDoubt => self.adopt(worker, socket, Adoption::InDoubt, now),
-                CloseAction::Adopt => self.adopt(worker, socket, Adoption::Idle, now),
-            },
+            }
         }
+    }
+
+    fn give_up(&mut self, worker: u64, reason: &'static str) {
+        self.tallies.count(worker, Outcome::GivenUp(reason));
     }
 
     fn adopt(&mut self, worker: u64, socket: OwnedFd, adoption: Adoption, now: Instant) {

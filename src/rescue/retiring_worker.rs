@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::client_activity::ClientActivity;
 use super::close_action::{CloseAction, CloseCause, close_action};
+use super::custody::Custody;
 use super::interruptions::Interruptions;
 use super::phase::Phase;
 use super::process_tree::ProcessTree;
@@ -66,6 +67,11 @@ impl RetiringWorker {
         self.connections.len()
     }
 
+    /// How many of these are the worker's alone: their requests must not be passed on.
+    pub(super) fn left(&self) -> u64 {
+        self.connections.left()
+    }
+
     /// Whether the worker has ended and has left no connection.
     pub(super) fn is_over(&self) -> bool {
         self.phase.is_exited() && self.connections.is_empty()
@@ -92,13 +98,16 @@ impl RetiringWorker {
 
     pub(super) fn hold(
         &mut self,
+        custody: Custody,
         socket: OwnedFd,
         place: Descriptor,
         now: Instant,
     ) -> io::Result<()> {
-        let connection = match self.phase.stopping_since() {
-            None => WatchedConnection::freeze(socket, place, now)?,
-            Some(_) => WatchedConnection::leave(socket, place, now)?,
+        let connection = match (custody, self.phase.stopping_since()) {
+            (Custody::Rescued, None) => WatchedConnection::freeze(socket, place, now)?,
+            (Custody::Rescued, Some(_)) | (Custody::Left, _) => {
+                WatchedConnection::leave(socket, custody, place, now)?
+            }
         };
         self.connections.insert(connection);
         Ok(())
@@ -221,6 +230,10 @@ impl RetiringWorker {
             CloseCause::Voluntary
         };
         let action = close_action(now, connection.tracker(), cause);
+        let action = match connection.custody() {
+            Custody::Rescued => action,
+            Custody::Left => action.without_adoption(),
+        };
         Finding::Closed(connection.into_socket(), action)
     }
 

@@ -7,11 +7,14 @@
 //! | `ReadOnly` | - | - | - |
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::time::Instant;
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+
+use super::routes::Ends;
+use crate::sys::tcp;
 
 #[derive(Debug)]
 pub(super) struct ServerConnection {
@@ -31,12 +34,13 @@ enum State {
 
 impl ServerConnection {
     pub(super) fn open(
-        target: SocketAddr,
+        ends: Ends,
         registry: &Registry,
         token: Token,
         now: Instant,
     ) -> io::Result<Self> {
-        let mut stream = TcpStream::connect(target)?;
+        let socket = tcp::connect_from(ends.source, ends.target)?;
+        let mut stream = TcpStream::from_std(socket.into());
         // Heads and bodies are passed on as they come, in small pieces sometimes.
         let _ = stream.set_nodelay(true);
         let interest = Interest::READABLE | Interest::WRITABLE;

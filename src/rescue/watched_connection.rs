@@ -13,6 +13,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
+use super::custody::Custody;
 use super::lost_reads::ReadCopy;
 use super::readers::Readers;
 use super::request_tracker::{RequestTracker, ResponseDue};
@@ -28,6 +29,7 @@ const PEEK_LEN: usize = 512;
 #[derive(Debug)]
 pub(super) struct WatchedConnection {
     socket: OwnedFd,
+    custody: Custody,
     place: Descriptor,
     tracker: RequestTracker,
     state: State,
@@ -57,23 +59,40 @@ impl WatchedConnection {
     /// Watches a connection and freezes it.
     pub(super) fn freeze(socket: OwnedFd, place: Descriptor, now: Instant) -> io::Result<Self> {
         tcp::freeze(&socket)?;
-        Self::new(socket, place, State::Frozen { copy: None }, now)
+        let frozen = State::Frozen { copy: None };
+        Self::new(socket, Custody::Rescued, place, frozen, now)
     }
 
     /// Watches a connection and leaves it to the worker.
-    pub(super) fn leave(socket: OwnedFd, place: Descriptor, now: Instant) -> io::Result<Self> {
-        Self::new(socket, place, State::Thawed, now)
+    pub(super) fn leave(
+        socket: OwnedFd,
+        custody: Custody,
+        place: Descriptor,
+        now: Instant,
+    ) -> io::Result<Self> {
+        Self::new(socket, custody, place, State::Thawed, now)
     }
 
-    fn new(socket: OwnedFd, place: Descriptor, state: State, now: Instant) -> io::Result<Self> {
+    fn new(
+        socket: OwnedFd,
+        custody: Custody,
+        place: Descriptor,
+        state: State,
+        now: Instant,
+    ) -> io::Result<Self> {
         let (counters, unread) = look_at(&socket)?;
         Ok(Self {
             socket,
+            custody,
             place,
             tracker: RequestTracker::new(now, counters, unread),
             state,
             at_stop: None,
         })
+    }
+
+    pub(super) fn custody(&self) -> Custody {
+        self.custody
     }
 
     pub(super) fn place(&self) -> Descriptor {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use super::custody::Custody;
 use super::process_tree::ProcessTree;
 use super::readers::Readers;
 use super::watched_connection::WatchedConnection;
@@ -26,6 +27,14 @@ pub(super) struct WatchedConnections {
 impl WatchedConnections {
     pub(super) fn len(&self) -> usize {
         self.connections.len()
+    }
+
+    /// How many there are whose requests must not be passed on.
+    pub(super) fn left(&self) -> u64 {
+        let connections = self.connections.values();
+        connections
+            .map(|it| u64::from(it.custody() == Custody::Left))
+            .sum()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -217,7 +217,8 @@ impl Supervisor {
 
     /// Tells the log and a client that waits how a change ended.
     pub(super) fn reply_result(&mut self, reply_to: Option<ClientId>, result: &ChangeResult) {
-        let reply = self.reporter().result(result);
+        let left = self.retirements.take_left();
+        let reply = self.reporter().result(result, left);
         match result {
             // Before the client hears of it: what the client runs may ask the service manager.
             ChangeResult::Done { kind, .. } => self.notify.change_ended(*kind, "serving"),

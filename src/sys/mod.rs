@@ -4,6 +4,7 @@
 //! close-on-exec from the call that makes them.
 #![allow(unsafe_code)]
 
+pub mod addresses;
 pub mod bpf;
 pub mod channel;
 pub mod descriptor;

@@ -212,6 +212,9 @@ pub struct RescueStatus {
     pub held: u64,
     /// Those that the worker brought to their end.
     pub finished: u64,
+    /// Those that were left to their workers until these stopped, because their clients are on other hosts.
+    #[serde(default)]
+    pub left: u64,
     /// Requests that were passed on and answered.
     pub rescued: u64,
     /// Those that were idle until they were closed.

@@ -49,8 +49,20 @@ pub struct Configuration {
     pub drain_timeout_ms: u64,
     /// How many connections to hold at most.
     pub max_connections: usize,
+    /// Whose requests are passed on.
+    pub clients: Clients,
     /// Which header line names the client to the server.
     pub forwarded: Forwarded,
+}
+
+/// Whose requests are passed on. A server judges its clients by their addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Clients {
+    /// Of those that have an address of this host: they keep it.
+    Local,
+    /// Of others too, from an address of this host.
+    All,
 }
 
 /// Where requests of one endpoint go.
@@ -163,6 +175,14 @@ pub enum Report {
         worker: u64,
         /// How many of its connections are held now.
         held: usize,
+    },
+    /// So many connections are the worker's alone, because their requests must not be passed on. After
+    /// [`Order::PrepareStop`], before [`Self::Readers`].
+    Left {
+        /// The worker.
+        worker: u64,
+        /// How many.
+        count: u64,
     },
     /// Threads of the worker may sleep in a read that has its bytes already: interrupt them
     /// ([`StoppedThreads`](crate::sys::interrupt::StoppedThreads)), and say so.

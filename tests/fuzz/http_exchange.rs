@@ -3,14 +3,14 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use reuseport_run::wire::http::{Exchange, MAX_HEAD_LEN, beginning};
+use reuseport_run::wire::http::{ClientLines, Exchange, When, MAX_HEAD_LEN, beginning};
 
 /// The most that may wait in one direction: a head that is too long by a piece, and the lines that
 /// are added to it.
 const MAX_BUFFERED: usize = 4 * MAX_HEAD_LEN;
 
 fuzz_target!(|script: &[u8]| {
-    let mut exchange = Exchange::new(b"X-Forwarded-For: 192.0.2.1\r\n".to_vec());
+    let mut exchange = Exchange::new(ClientLines::default().with("X-Forwarded-For", "192.0.2.1".to_owned(), When::Always));
     let mut rest = script;
     // What happens, and for how many bytes; then the bytes.
     while let [event, length, more @ ..] = rest {

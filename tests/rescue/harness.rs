@@ -27,6 +27,7 @@ pub(crate) fn configuration(listen: SocketAddr, connect: SocketAddr) -> Configur
         header_timeout_ms: 10_000,
         drain_timeout_ms: 5_000,
         max_connections: 1000,
+        clients: Clients::Local,
         forwarded: Forwarded::Nothing,
     }
 }
@@ -97,7 +98,7 @@ impl Rescuer {
         loop {
             let (count, _) = channel::receive(&self.channel, &mut bytes).unwrap();
             match decode(&bytes[..count]).unwrap() {
-                Report::Progress { .. } => {}
+                Report::Progress { .. } | Report::Left { count: 0, .. } => {}
                 report => return report,
             }
         }

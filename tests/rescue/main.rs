@@ -25,8 +25,8 @@ use nix::unistd::Pid;
 use reuseport_run::rescue::NAME;
 use reuseport_run::sys::{channel, pidfd, procfs, tcp};
 use reuseport_run::wire::rescue::{
-    Configuration, Descriptor, Forwarded, MAX_MESSAGE_LEN, Order, Report, Route, Tally, decode,
-    encode,
+    Clients, Configuration, Descriptor, Forwarded, MAX_MESSAGE_LEN, Order, Report, Route, Tally,
+    decode, encode,
 };
 
 use harness::*;

@@ -5,8 +5,7 @@
 //! of a worker's connections go to the rescuer; when it says that no request is in flight, or when the
 //! quiet time-out has passed, those that were accepted late go too, the worker's readers stand still
 //! (`stop_handshake`), and the stop signal goes out. A rescuer that dies leaves things as they are without
-//! one: nobody waits for it. One that hangs would be worse than none, as its clients would wait for ever;
-//! so it is killed.
+//! one: nobody waits for it. One that hangs would be worse than none, so it is killed.
 //!
 //! | file | what it does |
 //! | --- | --- |
@@ -44,7 +43,7 @@ use mio::Waker;
 
 use crate::fleet::{Event, ListenerId, RetirementId, WorkerId};
 use crate::wire::control::RescueStatus;
-use crate::wire::rescue::{Order, Report};
+use crate::wire::rescue::Report;
 use interruption::Interruptions;
 use rescuer::connections_of;
 use rescuers::Rescuers;
@@ -81,6 +80,10 @@ impl Retirements {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let handshakes = self.handshakes.deadline();
         handshakes.or_else(|| self.rescuers.deadline())
+    }
+
+    pub(super) fn take_left(&mut self) -> u64 {
+        self.rescuers.take_left()
     }
 
     pub(super) fn statuses(&self) -> Vec<RescueStatus> {
@@ -222,9 +225,7 @@ impl Retirements {
 
     fn received(&mut self, around: &Surroundings<'_>, retirement: RetirementId, report: Report) {
         match report {
-            Report::Holding { worker, held } => {
-                debug!("worker {worker}: {held} connections are held")
-            }
+            Report::Holding { worker, held } => debug!("worker {worker}: {held} are held"),
             Report::Idle { worker } => {
                 let worker = WorkerId(worker);
                 if !self.rescuers.adopt_late(around, worker) {
@@ -237,6 +238,7 @@ impl Retirements {
                     self.rescuers.readers_interrupted(retirement, worker);
                 }
             }
+            Report::Left { worker, count } => self.rescuers.left(retirement, worker, count),
             Report::Readers { worker, threads } => {
                 let next = self.handshakes.readers(WorkerId(worker), threads);
                 self.go_on(WorkerId(worker), next);
@@ -252,13 +254,11 @@ impl Retirements {
 
     /// Does what a stop handshake asks for.
     fn go_on(&mut self, worker: WorkerId, next: Next) {
-        let order = match next {
-            Next::Wait => return,
-            Next::Prepared => return self.events.push(Event::StopPrepared { worker }),
-            Next::AskReaders => Order::PrepareStop { worker: worker.0 },
-            Next::AskCheck => Order::ReadersStopped { worker: worker.0 },
-        };
-        self.rescuers.order_for(worker, order);
+        match next {
+            Next::Wait => {}
+            Next::Prepared => self.events.push(Event::StopPrepared { worker }),
+            Next::Ask(order) => self.rescuers.order_for(worker, order),
+        }
     }
 
     fn flush(&mut self, around: &mut Surroundings<'_>, retirement: RetirementId) {

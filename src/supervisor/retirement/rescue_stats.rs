@@ -11,7 +11,11 @@ const REMEMBERED: usize = 8;
 
 /// All that is remembered.
 #[derive(Debug, Default)]
-pub(super) struct RescueStats(BTreeMap<RetirementId, Retired>);
+pub(super) struct RescueStats {
+    retirements: BTreeMap<RetirementId, Retired>,
+    /// Of the connections that were left to their workers, those that no reply has named yet.
+    unnamed: u64,
+}
 
 #[derive(Debug, Default)]
 struct Retired {
@@ -19,31 +23,46 @@ struct Retired {
     pid: Option<i32>,
     /// By worker; whether that is all.
     workers: BTreeMap<u64, (Tally, bool)>,
+    /// By worker: connections that were its alone when its stop was prepared.
+    left: BTreeMap<u64, u64>,
 }
 
 impl RescueStats {
     pub(super) fn begin(&mut self, id: RetirementId, pid: i32) {
-        self.0.entry(id).or_default().pid = Some(pid);
+        self.retirements.entry(id).or_default().pid = Some(pid);
     }
 
     /// To be called when a rescuer has ended, whatever it was that ended it.
     pub(super) fn end(&mut self, id: RetirementId) {
-        self.0.entry(id).or_default().pid = None;
-        let ended = self.0.iter().filter(|(_, retired)| retired.pid.is_none());
+        self.retirements.entry(id).or_default().pid = None;
+        let all = self.retirements.iter();
+        let ended = all.filter(|(_, retired)| retired.pid.is_none());
         let ended: Vec<RetirementId> = ended.map(|(id, _)| *id).collect();
         for old in ended.iter().rev().skip(REMEMBERED) {
-            self.0.remove(old);
+            self.retirements.remove(old);
         }
     }
 
     pub(super) fn note(&mut self, id: RetirementId, worker: u64, tally: Tally, is_over: bool) {
-        let workers = &mut self.0.entry(id).or_default().workers;
+        let workers = &mut self.retirements.entry(id).or_default().workers;
         workers.insert(worker, (tally, is_over));
+    }
+
+    /// A worker's stop is prepared, perhaps once more, and so many connections are the worker's alone.
+    pub(super) fn left(&mut self, id: RetirementId, worker: u64, count: u64) {
+        let left = &mut self.retirements.entry(id).or_default().left;
+        let before = left.insert(worker, count).unwrap_or(0);
+        self.unnamed = (self.unnamed + count).saturating_sub(before);
+    }
+
+    /// How many connections were left to their workers since the last call.
+    pub(super) fn take_left(&mut self) -> u64 {
+        std::mem::take(&mut self.unnamed)
     }
 
     /// The last retirements, oldest first.
     pub(super) fn statuses(&self) -> Vec<RescueStatus> {
-        self.0
+        self.retirements
             .iter()
             .map(|(id, retired)| retired.status(*id))
             .collect()
@@ -55,6 +74,7 @@ impl Retired {
         let mut status = RescueStatus {
             retirement: id.0,
             pid: self.pid.and_then(|pid| u32::try_from(pid).ok()),
+            left: self.left.values().sum(),
             ..RescueStatus::default()
         };
         for (worker, (tally, is_over)) in &self.workers {

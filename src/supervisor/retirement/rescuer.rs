@@ -11,12 +11,12 @@ use mio::{Interest, Token};
 use super::fetch::fetch;
 use super::outbox::{self, Outbox};
 use super::watch::{Finding, Watch};
-use crate::config::{Config, Forwarding};
-use crate::fleet::{Endpoint, RetirementId, WorkerId};
+use crate::config::{Config, Forwarding, RescueClients};
+use crate::fleet::{RetirementId, WorkerId};
 use crate::supervisor::sources::{Source, Sources};
 use crate::sys::{channel, process, procfs, tcp};
 use crate::wire::rescue::{
-    Configuration, Descriptor, Forwarded, MAX_CONNECTIONS, MAX_MESSAGE_LEN, Order, Report, Route,
+    Clients, Configuration, Descriptor, Forwarded, MAX_CONNECTIONS, MAX_MESSAGE_LEN, Order, Report,
     decode, encode,
 };
 
@@ -44,12 +44,11 @@ pub(super) struct Rescuer {
 impl Rescuer {
     pub(super) fn start(
         config: &Config,
-        endpoints: &[Endpoint],
         sources: &mut Sources,
         id: RetirementId,
     ) -> io::Result<Self> {
         let (ours, theirs) = channel::pair()?;
-        let configuration = encode(&configuration(config, endpoints));
+        let configuration = encode(&configuration(config));
         let pid = process::spawn(process::Spawn {
             name: crate::rescue::NAME,
             arguments: vec![String::from_utf8(configuration).unwrap_or_default().into()],
@@ -202,18 +201,19 @@ impl Rescuer {
     }
 }
 
-fn configuration(config: &Config, endpoints: &[Endpoint]) -> Configuration {
+fn configuration(config: &Config) -> Configuration {
     let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let route = |endpoint: &Endpoint| Route {
-        listen: endpoint.address,
-        connect: crate::supervisor::workers::probe::reachable(endpoint),
-    };
     Configuration {
-        endpoints: endpoints.iter().map(route).collect(),
+        // A request goes where its client found the endpoint.
+        endpoints: Vec::new(),
         rescue_timeout_ms: milliseconds(config.rescue_timeout),
         header_timeout_ms: 10_000,
         drain_timeout_ms: milliseconds(config.drain_timeout),
         max_connections: usize::try_from(config.rescue_max).unwrap_or(usize::MAX),
+        clients: match config.rescue_clients {
+            RescueClients::Auto | RescueClients::Local => Clients::Local,
+            RescueClients::All => Clients::All,
+        },
         forwarded: match config.rescue_forwarded {
             Forwarding::No => Forwarded::Nothing,
             Forwarding::Forwarded => Forwarded::Forwarded,

@@ -12,7 +12,7 @@ use super::measure;
 use super::outbox;
 use super::rescue_stats::{RescueStats, sentence};
 use super::rescuer::{Rescuer, connections_of};
-use crate::fleet::{Endpoint, RetirementId, WorkerId};
+use crate::fleet::{RetirementId, WorkerId};
 use crate::wire::control::RescueStatus;
 use crate::wire::rescue::{Descriptor, Order, Report, Tally};
 
@@ -83,10 +83,7 @@ impl Rescuers {
         let rescuer = match self.rescuers.get_mut(&retirement) {
             Some(rescuer) => rescuer,
             None => {
-                let served = around.listeners.endpoints();
-                let endpoints: Vec<Endpoint> = served.map(|(endpoint, _)| endpoint).collect();
-                let started =
-                    Rescuer::start(around.config, &endpoints, around.sources, retirement)?;
+                let started = Rescuer::start(around.config, around.sources, retirement)?;
                 let (pid, id) = (started.pid, retirement.0);
                 debug!("rescuer (pid {pid}) started for retirement {id}");
                 self.stats.begin(retirement, pid);
@@ -184,6 +181,20 @@ impl Rescuers {
     pub(super) fn receive(&mut self, retirement: RetirementId) -> io::Result<Option<Report>> {
         let rescuer = self.rescuers.get_mut(&retirement);
         rescuer.map_or(Ok(None), Rescuer::receive)
+    }
+
+    /// So many connections of a worker whose stop is prepared are the worker's alone.
+    pub(super) fn left(&mut self, retirement: RetirementId, worker: u64, count: u64) {
+        if count > 0 {
+            info!(
+                "worker {worker}: {count} connections of clients on other hosts end with it (--rescue-clients)"
+            );
+        }
+        self.stats.left(retirement, worker, count);
+    }
+
+    pub(super) fn take_left(&mut self) -> u64 {
+        self.stats.take_left()
     }
 
     pub(super) fn progress(&mut self, retirement: RetirementId, worker: u64, tally: Tally) {

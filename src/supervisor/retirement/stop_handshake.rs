@@ -31,6 +31,7 @@ use mio::Waker;
 use super::interruption::wake;
 use crate::fleet::WorkerId;
 use crate::sys::interrupt::StoppedThreads;
+use crate::wire::rescue::Order;
 
 /// The handshakes under way, and those that are done and whose signal has not gone out yet.
 #[derive(Debug)]
@@ -70,10 +71,8 @@ struct Pause {
 pub(super) enum Next {
     /// Nothing, for now.
     Wait,
-    /// Have the rescuer name the worker's readers (again).
-    AskReaders,
-    /// Have the rescuer check whether anything was taken.
-    AskCheck,
+    /// Send the rescuer an order: name the worker's readers (again), or check whether anything was taken.
+    Ask(Order),
     /// The worker may be told to stop.
     Prepared,
 }
@@ -215,7 +214,7 @@ impl StopHandshakes {
             let next = match (answer, former) {
                 (Ok(_), Handshake::Stopping(stopped)) => {
                     *handshake = Handshake::CheckAsked(stopped);
-                    Next::AskCheck
+                    Next::Ask(Order::ReadersStopped { worker: worker.0 })
                 }
                 // Without the right to trace, the copies must do.
                 _ => Next::Prepared,
@@ -236,7 +235,7 @@ impl StopHandshakes {
             Some(Handshake::CheckAsked(_)) => {
                 self.handshakes
                     .insert(worker, Handshake::ReadersAsked(None));
-                Next::AskReaders
+                Next::Ask(Order::PrepareStop { worker: worker.0 })
             }
             Some(other) => {
                 self.handshakes.insert(worker, other);

@@ -29,6 +29,7 @@ mod tunnel;
 pub use ending::{Ending, Flaw, Sent};
 
 use super::body::Body;
+use super::client_lines::ClientLines;
 use super::head::RequestHead;
 use super::pipe::Pipe;
 
@@ -41,8 +42,7 @@ const MAX_BUFFERED: usize = 64 * 1024;
 /// The requests of one client.
 #[derive(Debug)]
 pub struct Exchange {
-    /// Header lines that are added to each request.
-    additional: Vec<u8>,
+    client_lines: ClientLines,
     from_client: Inbound,
     /// So much of a head has been searched for its end.
     searched: usize,
@@ -105,11 +105,10 @@ enum Response {
 }
 
 impl Exchange {
-    /// An exchange with a client of which nothing has been read. `additional` header lines, each
-    /// with its line end, are added to every request.
-    pub fn new(additional: Vec<u8>) -> Self {
+    /// An exchange with a client of which nothing has been read, and which is named so.
+    pub fn new(client_lines: ClientLines) -> Self {
         Self {
-            additional,
+            client_lines,
             from_client: Inbound::default(),
             searched: 0,
             to_server: Pipe::default(),

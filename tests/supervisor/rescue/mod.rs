@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use reuseport_run::wire::control::{RescueStatus, Status};
+use socket2::{Domain, Socket, Type};
 
 use crate::harness::{Builder, Supervisor, ctl_program};
 use crate::rig::server::{AtTerm, Kind, Wanted};
@@ -53,6 +54,15 @@ impl Answer {
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT)).unwrap();
+        Self(stream)
+    }
+
+    pub(crate) fn connect_from(source: Ipv4Addr, address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        let stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(ANSWER_TIMEOUT)).unwrap();
         Self(stream)
     }

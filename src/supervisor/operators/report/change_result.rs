@@ -13,14 +13,17 @@ use crate::wire::control::Reply;
 
 impl Reporter<'_> {
     /// The sentence for the log and for the client that waits.
-    pub(crate) fn result(&self, result: &ChangeResult) -> Reply {
+    /// `left`: connections that ended with old workers because their requests must not be passed on.
+    pub(crate) fn result(&self, result: &ChangeResult, left: u64) -> Reply {
         let reply = match result {
             ChangeResult::Done {
                 kind,
                 generation,
                 workers,
             } => Reply::Done {
-                message: done(*kind, *generation, *workers) + self.unsteered(*kind),
+                message: done(*kind, *generation, *workers)
+                    + self.unsteered(*kind)
+                    + &ended_with_workers(left),
             },
             ChangeResult::Failed { kind, failure } => Reply::Failed {
                 message: self.failed(*kind, failure),
@@ -122,6 +125,17 @@ impl Reporter<'_> {
                 list(listening)
             ),
         }
+    }
+}
+
+fn ended_with_workers(left: u64) -> String {
+    match left {
+        0 => String::new(),
+        1 => "; 1 connection of a client on another host ended with its worker (--rescue-clients)"
+            .to_owned(),
+        _ => format!(
+            "; {left} connections of clients on other hosts ended with their workers (--rescue-clients)"
+        ),
     }
 }
 

@@ -75,12 +75,8 @@ impl Exchange {
         let bytes = self.from_client.bytes.drain(..length);
         self.to_server.clear();
         self.to_server.keep();
-        rewrite(
-            bytes.as_slice(),
-            connection,
-            &self.additional,
-            self.to_server.end(),
-        );
+        let lines = self.client_lines.for_request(bytes.as_slice());
+        rewrite(bytes.as_slice(), connection, &lines, self.to_server.end());
         drop(bytes);
         self.attempt = self.attempt.wrapping_add(1);
         self.tries = Tries::First;

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::wire::http::{ClientLines, When};
 use proptest::prelude::*;
 
 /// Takes what is to be sent, in pieces of at most `most` bytes.
@@ -23,7 +24,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn asked(request: &str) -> (Exchange, String) {
-    let mut exchange = Exchange::new(Vec::new());
+    let mut exchange = Exchange::new(ClientLines::default());
     exchange.client_sent(request.as_bytes());
     let sent = take_for_server(&mut exchange, usize::MAX);
     (exchange, text(&sent))
@@ -306,7 +307,7 @@ proptest! {
         let expected: Vec<Vec<u8>> = requests.iter().map(|r| r.bytes("Connection: close\r\n")).collect();
         let whole: Vec<usize> = expected.iter().map(Vec::len).collect();
         let stream: Vec<u8> = requests.iter().flat_map(|r| r.bytes("")).collect();
-        let mut exchange = Exchange::new(Vec::new());
+        let mut exchange = Exchange::new(ClientLines::default());
         let mut heard = Vec::new();
         // All requests are there before the first is answered: all of them must be.
         for piece in stream.chunks(most) {
@@ -329,7 +330,7 @@ proptest! {
 
     #[test]
     fn nothing_makes_it_panic(events in prop::collection::vec((0..6u8, any::<Vec<u8>>()), 0..20), real in any::<bool>()) {
-        let mut exchange = Exchange::new(b"X: y\r\n".to_vec());
+        let mut exchange = Exchange::new(ClientLines::default().with("X", "y".to_owned(), When::Always));
         if real {
             exchange.client_sent(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n");
             exchange.server_sent(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
