@@ -81,6 +81,16 @@ pub(crate) const OPTIONS: &[Opt] = &[
         ..PLAIN
     },
     Opt {
+        name: "ready-host",
+        value: "NAME",
+        group: WORKERS,
+        help: "The Host that http:/PATH asks for [default: the address listened on]",
+        more: "For servers that answer for certain hosts only. The default is what the worker listens on, with the \
+               port; localhost where that is a loopback or wildcard address. NAME is sent as it is: give \
+               NAME:PORT if the server wants the port, too.",
+        ..PLAIN
+    },
+    Opt {
         name: "start-timeout",
         group: WORKERS,
         default: Some("60s"),

@@ -248,6 +248,7 @@ impl Supervisor {
         Reporter {
             config: &self.config,
             workers: &self.workers,
+            probes: &self.probes,
             listeners: &self.listeners,
             output: &self.output,
             steering_refused: self.steering_refused.as_deref(),

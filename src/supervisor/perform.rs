@@ -10,6 +10,7 @@ use super::listeners::port_conflict;
 use super::operators::report;
 use super::retirement::measure;
 use super::workers::SpawnSpec;
+use super::workers::probe::Asked;
 use crate::config::Readiness;
 use crate::fleet::{
     ChangeKind, ChangeResult, ClientId, Effect, Endpoint, Event, ExitReason, Failure, ListenerId,
@@ -156,13 +157,14 @@ impl Supervisor {
             Readiness::Http(path) => path.as_str(),
             Readiness::Listen | Readiness::Notify => "",
         };
+        let host = self.config.ready_host.as_deref();
         self.probes.probe(
             &mut self.sources,
             &self.workers,
             &self.listeners,
             &*self.steering,
             probe,
-            path,
+            Asked { path, host },
         )
     }
 
@@ -271,6 +273,7 @@ impl Supervisor {
         self.workers.forget(&mut self.sources, worker);
         self.output.forget(worker);
         self.measures.forget(worker);
+        self.probes.forget(worker);
     }
 }
 

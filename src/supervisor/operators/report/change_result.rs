@@ -116,10 +116,13 @@ impl Reporter<'_> {
             (_, [], Readiness::Notify) => {
                 format!("it listens on {} but did not send READY=1", list(listening))
             }
-            (_, [], Readiness::Http(path)) => format!(
-                "it listens on {} but did not answer GET {path} well",
-                list(listening)
-            ),
+            (_, [], Readiness::Http(path)) => {
+                let listening = list(listening);
+                match self.probes.trouble(worker) {
+                    Some(trouble) => format!("it listens on {listening} but {trouble}"),
+                    None => format!("it listens on {listening} but did not answer GET {path}"),
+                }
+            }
             (_, [], Readiness::Listen) => format!(
                 "it listens on {} but not on all that was given to it",
                 list(listening)

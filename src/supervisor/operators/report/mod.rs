@@ -23,11 +23,13 @@ use crate::config::Config;
 use crate::supervisor::listeners::Listeners;
 use crate::supervisor::output::Output;
 use crate::supervisor::workers::Workers;
+use crate::supervisor::workers::probe::Probes;
 
 /// What sentences are made of.
 pub(crate) struct Reporter<'a> {
     pub(crate) config: &'a Config,
     pub(crate) workers: &'a Workers,
+    pub(crate) probes: &'a Probes,
     pub(crate) listeners: &'a Listeners,
     pub(crate) output: &'a Output,
     /// Why new connections are not steered although that was wanted.
