@@ -45,7 +45,7 @@ const WINGS: &[(&str, &[&str])] = &[
 
 /// A file of the rescuer, and which others it may use.
 const RESCUER: &[(&str, &[&str])] = &[
-    ("process", &["rescuer"]),
+    ("process", &["peer_names", "rescuer"]),
     (
         "rescuer",
         &[
@@ -55,6 +55,7 @@ const RESCUER: &[(&str, &[&str])] = &[
             "custody",
             "event_source",
             "lifetime",
+            "peer_names",
             "retiring_worker",
             "retiring_workers",
             "supervisor_channel",
@@ -99,6 +100,7 @@ const RESCUER: &[(&str, &[&str])] = &[
             "client",
             "custody",
             "event_source",
+            "peer_names",
             "relay",
             "routes",
             "tallies",
@@ -110,9 +112,13 @@ const RESCUER: &[(&str, &[&str])] = &[
         &["adoption", "client", "relay", "routes", "tallies"],
     ),
     ("adoption", &["relay"]),
-    ("relay", &["client", "routes", "server_connection"]),
+    (
+        "relay",
+        &["client", "peer_names", "routes", "server_connection"],
+    ),
     ("client", &["routes"]),
-    ("server_connection", &["routes"]),
+    ("routes", &["peer_names"]),
+    ("server_connection", &["peer_names", "routes"]),
     ("backlog", &["event_source", "tallies", "timers"]),
     ("supervisor_channel", &["event_source"]),
 ];

@@ -177,6 +177,7 @@ impl AdoptedConnection {
             registry: context.registry,
             token: context.server,
             ends,
+            names: context.routes.names(),
             now: context.now,
             scratch: context.scratch,
         };

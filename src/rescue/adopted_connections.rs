@@ -12,6 +12,7 @@ use super::adoption::Adoption;
 use super::client;
 use super::custody::Custody;
 use super::event_source::EventSource;
+use super::peer_names::PeerNames;
 use super::relay::ClientTimeouts;
 use super::routes::Routes;
 use super::tallies::{Outcome, Tallies};
@@ -35,10 +36,14 @@ pub(super) struct AdoptedConnections {
 }
 
 impl AdoptedConnections {
-    pub(super) fn new(configuration: &Configuration, registry: Registry) -> Self {
+    pub(super) fn new(
+        configuration: &Configuration,
+        names: Option<PeerNames>,
+        registry: Registry,
+    ) -> Self {
         Self {
             registry,
-            routes: Routes::new(configuration),
+            routes: Routes::new(configuration, names),
             timeouts: ClientTimeouts {
                 head: Duration::from_millis(configuration.header_timeout_ms),
                 idle: Duration::from_millis(configuration.rescue_timeout_ms),

@@ -63,6 +63,7 @@
 //! | `interruptions` | when blocked readers are looked for: pure |
 //! | `lifetime` | how long the rescuer stays: pure |
 //! | `lost_reads` | what a reader took that was killed in its sleep |
+//! | `peer_names` | naming a client to the server |
 //! | `phase` | how far a worker's retirement is: pure |
 //! | `process_tree` | a worker's processes, and where its sockets are |
 //! | `readers` | the threads that sleep in reads |
@@ -91,6 +92,7 @@ mod event_source;
 mod interruptions;
 mod lifetime;
 mod lost_reads;
+mod peer_names;
 mod phase;
 mod process;
 mod process_tree;

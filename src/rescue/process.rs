@@ -8,9 +8,10 @@ use std::sync::atomic::AtomicBool;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::NAME;
+use super::peer_names::PeerNames;
 use super::rescuer::Rescuer;
 use crate::sys::{descriptor, process};
-use crate::wire::rescue::{Configuration, decode};
+use crate::wire::rescue::{Clients, Configuration, decode};
 
 /// Is the rescuer; comes back with the exit code.
 pub fn run() -> u8 {
@@ -39,7 +40,11 @@ fn run_with(configuration: &Configuration) -> io::Result<()> {
     // A quarter is for connections to servers and for looking around.
     let limit = usize::try_from(limit / 4 * 3).unwrap_or(usize::MAX);
     let channel = io::stdin().as_fd().try_clone_to_owned()?;
-    Rescuer::new(channel, configuration, limit)?.run_to_end()
+    let names = match configuration.clients {
+        Clients::Named => Some(PeerNames::receive(&channel, configuration.owner)?),
+        Clients::Local | Clients::All => None,
+    };
+    Rescuer::new(channel, configuration, names, limit)?.run_to_end()
 }
 
 /// A service manager that stops a service signals all of its processes. This one ends when the

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use mio::{Registry, Token};
 
 use super::client::Client;
+use super::peer_names::PeerNames;
 use super::routes::Ends;
 use super::server_connection::{ServerConnection, later};
 use crate::wire::http::{Ending, Exchange};
@@ -24,6 +25,7 @@ pub(super) struct RelayContext<'a> {
     /// The server connection's token.
     pub(super) token: Token,
     pub(super) ends: Ends,
+    pub(super) names: Option<&'a PeerNames>,
     pub(super) now: Instant,
     /// Room to read into, which all share.
     pub(super) scratch: &'a mut [u8],
@@ -179,11 +181,13 @@ impl Relay {
         let Some(attempt) = wanted else {
             return false;
         };
-        let RelayContext { ends, now, .. } = *around;
-        match ServerConnection::open(ends, around.registry, around.token, now) {
+        let RelayContext {
+            ends, names, now, ..
+        } = *around;
+        match ServerConnection::open(ends, names, around.registry, around.token, now) {
             Ok(server) => self.server = Some((attempt, server)),
             Err(error) => {
-                let Ends { source, target } = ends;
+                let Ends { source, target, .. } = ends;
                 log::debug!("cannot connect to {target} from {}: {error}", source.ip());
                 self.exchange.server_failed(false);
             }

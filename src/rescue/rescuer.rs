@@ -12,6 +12,7 @@ use super::backlog::Backlogs;
 use super::custody::Custody;
 use super::event_source::EventSource;
 use super::lifetime::{Lifetime, Load};
+use super::peer_names::PeerNames;
 use super::retiring_worker::Finding;
 use super::retiring_workers::RetiringWorkers;
 use super::supervisor_channel::{Received, SupervisorChannel};
@@ -20,7 +21,6 @@ use crate::wire::rescue::{Configuration, Descriptor, Order, Report};
 
 #[derive(Debug)]
 pub(super) struct Rescuer {
-    /// How long to go on when the supervisor is gone.
     drain_timeout: Duration,
     max_connections: usize,
     poll: Poll,
@@ -33,10 +33,10 @@ pub(super) struct Rescuer {
 }
 
 impl Rescuer {
-    /// A rescuer that holds no more than `limit` connections.
     pub(super) fn new(
         channel: OwnedFd,
         configuration: &Configuration,
+        names: Option<PeerNames>,
         limit: usize,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
@@ -46,7 +46,7 @@ impl Rescuer {
             max_connections: configuration.max_connections.min(limit),
             supervisor: SupervisorChannel::open(channel, registry)?,
             workers: RetiringWorkers::default(),
-            adopted: AdoptedConnections::new(configuration, registry.try_clone()?),
+            adopted: AdoptedConnections::new(configuration, names, registry.try_clone()?),
             backlogs: Backlogs::new(registry.try_clone()?),
             tallies: Tallies::new(Instant::now()),
             lifetime: Lifetime::New,

@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::peer_names::PeerNames;
 use crate::sys::addresses::HostAddresses;
 use crate::wire::http::{ClientLines, When};
 use crate::wire::rescue::{Clients, Configuration, Forwarded, Route};
@@ -16,6 +17,7 @@ pub(super) struct Routes {
     clients: Clients,
     forwarded: Forwarded,
     host: HostAddresses,
+    names: Option<PeerNames>,
 }
 
 /// The two ends of a connection to the server.
@@ -24,11 +26,13 @@ pub(super) struct Ends {
     /// With any port.
     pub(super) source: SocketAddr,
     pub(super) target: SocketAddr,
+    /// Whom the server is to see as the peer, where that is not `source`.
+    pub(super) client: Option<SocketAddr>,
 }
 
 impl Routes {
     /// Looks which addresses this host has: none but loopback counts where that cannot be seen.
-    pub(super) fn new(configuration: &Configuration) -> Self {
+    pub(super) fn new(configuration: &Configuration, names: Option<PeerNames>) -> Self {
         let host = HostAddresses::read().unwrap_or_else(|error| {
             log::warn!("cannot read this host's addresses: {error}");
             HostAddresses::default()
@@ -38,6 +42,7 @@ impl Routes {
             clients: configuration.clients,
             forwarded: configuration.forwarded,
             host,
+            names,
         }
     }
 
@@ -49,17 +54,24 @@ impl Routes {
         if !self.host.has(local.ip()) {
             return None;
         }
-        let source = match self.clients {
-            _ if self.host.has(client.ip()) => client,
-            Clients::Local => return None,
+        let (source, named) = match self.clients {
+            _ if self.host.has(client.ip()) => (client, None),
+            Clients::Named if self.names.is_some() => (local, Some(client)),
+            Clients::Local | Clients::Named => return None,
             // What comes from loopback is trusted most.
             Clients::All if local.ip().is_loopback() => return None,
-            Clients::All => local,
+            Clients::All => (local, None),
         };
         Some(Ends {
             source: with_port(source, 0),
             target: self.target(local),
+            client: named,
         })
+    }
+
+    /// What names clients to the server.
+    pub(super) fn names(&self) -> Option<&PeerNames> {
+        self.names.as_ref()
     }
 
     /// Where to send what came in on the address `local`.
@@ -76,7 +88,7 @@ impl Routes {
     /// not named: what its requests say of others, as a proxy's do, stays as it is.
     pub(super) fn client_lines(&self, client: SocketAddr, ends: Ends) -> ClientLines {
         let client = canonical(client).ip();
-        if client == ends.source.ip() {
+        if client == ends.source.ip() || ends.client.is_some() {
             return ClientLines::default();
         }
         let forwarded = match client {
@@ -129,6 +141,7 @@ mod tests {
             clients: Clients::Local,
             forwarded,
             host: HostAddresses::default(),
+            names: None,
         }
     }
 
@@ -177,6 +190,7 @@ mod tests {
             let ends = Ends {
                 source: "10.0.0.9:0".parse().unwrap(),
                 target: "10.0.0.9:80".parse().unwrap(),
+                client: None,
             };
             let lines = routes(&[], forwarded).client_lines(client.parse().unwrap(), ends);
             let text = |head: &str| String::from_utf8(lines.for_request(head.as_bytes())).unwrap();

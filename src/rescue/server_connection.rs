@@ -13,11 +13,14 @@ use std::time::Instant;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
+use super::peer_names::{PeerName, PeerNames};
 use super::routes::Ends;
-use crate::sys::tcp;
+use crate::sys::connect;
 
 #[derive(Debug)]
 pub(super) struct ServerConnection {
+    /// Dropped before the stream, so before the port is another's.
+    _name: Option<PeerName>,
     stream: TcpStream,
     state: State,
 }
@@ -35,17 +38,25 @@ enum State {
 impl ServerConnection {
     pub(super) fn open(
         ends: Ends,
+        names: Option<&PeerNames>,
         registry: &Registry,
         token: Token,
         now: Instant,
     ) -> io::Result<Self> {
-        let socket = tcp::connect_from(ends.source, ends.target)?;
+        let (name, socket) = match ends.client.zip(names) {
+            Some((client, names)) => {
+                let (name, socket) = names.connect(ends.source, ends.target, client)?;
+                (Some(name), socket)
+            }
+            None => (None, connect::connect_from(ends.source, ends.target)?),
+        };
         let mut stream = TcpStream::from_std(socket.into());
         // Heads and bodies are passed on as they come, in small pieces sometimes.
         let _ = stream.set_nodelay(true);
         let interest = Interest::READABLE | Interest::WRITABLE;
         registry.register(&mut stream, token, interest)?;
         Ok(Self {
+            _name: name,
             stream,
             state: State::Connecting { since: now },
         })

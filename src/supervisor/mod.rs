@@ -62,6 +62,7 @@ use operators::status::Inspection;
 pub use output::LogQueue;
 use output::Output;
 use retirement::measure::Measures;
+use retirement::peer_names::PeerNames;
 use retirement::{Retirements, Surroundings};
 use signals::Signals;
 use socket_files::SocketFiles;
@@ -216,7 +217,7 @@ impl Supervisor {
             steering_refused: None,
             awaited_fence: None,
             measures: Measures::default(),
-            retirements: Retirements::new(&waker),
+            retirements: Retirements::new(&waker, PeerNames::for_config(&config)),
             fences: Fences::new(waker),
             output: Output::new(log),
             control,

@@ -219,7 +219,7 @@ impl Supervisor {
 
     /// Tells the log and a client that waits how a change ended.
     pub(super) fn reply_result(&mut self, reply_to: Option<ClientId>, result: &ChangeResult) {
-        let left = self.retirements.take_left();
+        let left = self.retirements.stats().take_left();
         let reply = self.reporter().result(result, left);
         match result {
             // Before the client hears of it: what the client runs may ask the service manager.

@@ -4,7 +4,10 @@
 //! [`attach`] makes it the group's. From then on whatever changes is a store into a map. All that needs
 //! `CAP_BPF` (`CAP_SYS_ADMIN` before Linux 5.8), but for the attaching.
 
+pub(crate) mod assembler;
+mod cgroup;
 mod map;
+mod shared_array;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -14,7 +17,9 @@ use nix::sys::socket::sockopt::AcceptConn;
 
 use super::steering::AttachError;
 
+pub use cgroup::{CgroupLink, attach_to_cgroup};
 pub use map::Map;
+pub use shared_array::SharedArray;
 
 /// One instruction of eBPF, as `struct bpf_insn` of `linux/bpf.h` has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +52,35 @@ pub enum LoadError {
 }
 
 const PROGRAM_LOAD: libc::c_int = 5;
-const SK_REUSEPORT: u32 = 21;
+
+/// What a program is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Chooses a listener of a reuseport group (`BPF_PROG_TYPE_SK_REUSEPORT`, Linux 4.19).
+    Steering,
+    /// Says who the peer of an IPv4 socket is (`BPF_CGROUP_INET4_GETPEERNAME`, Linux 5.8).
+    PeerNameV4,
+    /// Says who the peer of an IPv6 socket is (`BPF_CGROUP_INET6_GETPEERNAME`, Linux 5.8).
+    PeerNameV6,
+}
+
+impl Purpose {
+    fn kind(self) -> u32 {
+        match self {
+            Self::Steering => 21,
+            Self::PeerNameV4 | Self::PeerNameV6 => 18,
+        }
+    }
+
+    /// Where it is attached; 0 where the kind says that.
+    fn attach_type(self) -> u32 {
+        match self {
+            Self::Steering => 0,
+            Self::PeerNameV4 => 29,
+            Self::PeerNameV6 => 30,
+        }
+    }
+}
 
 /// `CAP_BPF` of `linux/capability.h`. prctl(2) takes five arguments of this type.
 const CAP_BPF: libc::c_ulong = 39;
@@ -66,22 +99,29 @@ struct Loading {
     log_level: u32,
     log_len: u32,
     log: u64,
+    kernel_version: u32,
+    flags: u32,
+    name: [u8; 16],
+    interface: u32,
+    attach_type: u32,
 }
 
-/// Has the kernel verify a program of the type `BPF_PROG_TYPE_SK_REUSEPORT` (Linux 4.19) and take it.
+/// Has the kernel verify a program and take it.
 ///
 /// # Errors
 /// See [`LoadError`].
-pub fn load(instructions: &[Instruction]) -> Result<OwnedFd, LoadError> {
+pub fn load(purpose: Purpose, instructions: &[Instruction]) -> Result<OwnedFd, LoadError> {
     let mut log = vec![0_u8; MAX_LOG_LEN];
     let loading = Loading {
-        kind: SK_REUSEPORT,
+        kind: purpose.kind(),
         count: u32::try_from(instructions.len()).map_err(io::Error::other)?,
         instructions: address(instructions.as_ptr()),
         license: address(c"MIT".as_ptr()),
         log_level: 1,
         log_len: u32::try_from(log.len()).map_err(io::Error::other)?,
         log: address(log.as_mut_ptr()),
+        attach_type: purpose.attach_type(),
+        ..Loading::default()
     };
     // SAFETY: the kernel reads `count` instructions and a string that ends in NUL, and writes at most
     // `log_len` bytes to `log`; all of them live on.

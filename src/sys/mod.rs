@@ -6,7 +6,9 @@
 
 pub mod addresses;
 pub mod bpf;
+pub mod cgroup;
 pub mod channel;
+pub mod connect;
 pub mod descriptor;
 pub mod diag;
 pub mod file_watch;

@@ -6,12 +6,10 @@
 
 use std::io;
 use std::mem::size_of;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{self, MsgFlags};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 /// What the kernel knows of a connection (`TCP_INFO`, tcp(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,41 +236,6 @@ pub fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
 pub fn send(socket: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
     Ok(socket::send(socket.as_fd().as_raw_fd(), bytes, flags)?)
-}
-
-/// Begins to connect to `target` from the address of `source`, with any port, without waiting: the socket becomes
-/// writable when the connection is made or has failed.
-///
-/// The port is chosen at connect(2) and not before (`IP_BIND_ADDRESS_NO_PORT`, Linux 4.2), so one address has
-/// its ports once for each target.
-///
-/// # Errors
-/// Those of socket(2), bind(2) and connect(2); `AddrNotAvailable`: the address is not this host's.
-pub fn connect_from(source: SocketAddr, target: SocketAddr) -> io::Result<OwnedFd> {
-    let domain = Domain::for_address(target);
-    let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-    choose_port_late(&socket)?;
-    socket.bind(&SockAddr::from(source))?;
-    match socket.connect(&target.into()) {
-        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(socket.into()),
-        connected => connected.map(|()| socket.into()),
-    }
-}
-
-/// The option is one of IP for sockets of both families.
-fn choose_port_late(socket: &Socket) -> io::Result<()> {
-    let yes: libc::c_int = 1;
-    // SAFETY: the kernel reads an int from the address of one.
-    let answer = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_IP,
-            libc::IP_BIND_ADDRESS_NO_PORT,
-            (&raw const yes).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    Errno::result(answer).map(drop).map_err(io::Error::from)
 }
 
 #[cfg(test)]

@@ -6,5 +6,6 @@ pub mod control;
 pub mod diag;
 pub mod http;
 pub mod notify;
+pub mod peer_names;
 pub mod proc_net;
 pub mod rescue;

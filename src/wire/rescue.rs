@@ -51,6 +51,8 @@ pub struct Configuration {
     pub max_connections: usize,
     /// Whose requests are passed on.
     pub clients: Clients,
+    /// Whose the entries are that name clients.
+    pub owner: u32,
     /// Which header line names the client to the server.
     pub forwarded: Forwarded,
 }
@@ -61,6 +63,9 @@ pub struct Configuration {
 pub enum Clients {
     /// Of those that have an address of this host: they keep it.
     Local,
+    /// Of others too, who are named to the server by [`peer_names`](super::peer_names). The array comes as the
+    /// first message.
+    Named,
     /// Of others too, from an address of this host.
     All,
 }

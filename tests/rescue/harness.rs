@@ -28,6 +28,7 @@ pub(crate) fn configuration(listen: SocketAddr, connect: SocketAddr) -> Configur
         drain_timeout_ms: 5_000,
         max_connections: 1000,
         clients: Clients::Local,
+        owner: 0,
         forwarded: Forwarded::Nothing,
     }
 }

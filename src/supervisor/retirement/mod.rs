@@ -14,6 +14,7 @@
 //! | `rescuers` | all rescuers: sending to them, losing one |
 //! | `rescuer` | one rescuer process |
 //! | `backlog` | what waits in listeners whose workers will not accept it |
+//! | `peer_names` | naming clients to the server |
 //! | `outbox` | what is on its way to a rescuer |
 //! | `fetch` | duplicates of workers' sockets |
 //! | `stop_handshake` | the last moment before the stop signal |
@@ -27,6 +28,7 @@ mod fetch;
 mod interruption;
 pub(super) mod measure;
 mod outbox;
+pub(super) mod peer_names;
 mod rescue_stats;
 mod rescuer;
 mod rescuers;
@@ -45,6 +47,8 @@ use crate::fleet::{Event, ListenerId, RetirementId, WorkerId};
 use crate::wire::control::RescueStatus;
 use crate::wire::rescue::Report;
 use interruption::Interruptions;
+use peer_names::PeerNames;
+use rescue_stats::RescueStats;
 use rescuer::connections_of;
 use rescuers::Rescuers;
 use stop_handshake::{Next, StopHandshakes};
@@ -62,9 +66,9 @@ pub(super) struct Retirements {
 
 impl Retirements {
     /// `waker` wakes the loop when threads of a worker stand still.
-    pub(super) fn new(waker: &Arc<Waker>) -> Self {
+    pub(super) fn new(waker: &Arc<Waker>, names: Option<PeerNames>) -> Self {
         Self {
-            rescuers: Rescuers::default(),
+            rescuers: Rescuers::new(names),
             handshakes: StopHandshakes::new(Arc::clone(waker)),
             interruptions: Interruptions::new(Arc::clone(waker)),
             events: Vec::new(),
@@ -82,12 +86,12 @@ impl Retirements {
         handshakes.or_else(|| self.rescuers.deadline())
     }
 
-    pub(super) fn take_left(&mut self) -> u64 {
-        self.rescuers.take_left()
+    pub(super) fn stats(&mut self) -> &mut RescueStats {
+        &mut self.rescuers.stats
     }
 
     pub(super) fn statuses(&self) -> Vec<RescueStatus> {
-        self.rescuers.statuses()
+        self.rescuers.stats.statuses()
     }
 
     /// Has a rescuer adopt the connections of these workers. A worker that has none is idle.
@@ -186,7 +190,6 @@ impl Retirements {
         self.lose_rescuer(around, retirement);
     }
 
-    /// To be called when a worker has ended.
     pub(super) fn worker_ended(&mut self, worker: WorkerId) {
         self.handshakes.end(worker);
         self.rescuers.worker_ended(worker);
@@ -238,7 +241,7 @@ impl Retirements {
                     self.rescuers.readers_interrupted(retirement, worker);
                 }
             }
-            Report::Left { worker, count } => self.rescuers.left(retirement, worker, count),
+            Report::Left { worker, count } => self.rescuers.stats.left(retirement, worker, count),
             Report::Readers { worker, threads } => {
                 let next = self.handshakes.readers(WorkerId(worker), threads);
                 self.go_on(WorkerId(worker), next);
@@ -247,12 +250,11 @@ impl Retirements {
                 let next = self.handshakes.checked(WorkerId(worker), may_stop);
                 self.go_on(WorkerId(worker), next);
             }
-            Report::Progress { worker, tally } => self.rescuers.progress(retirement, worker, tally),
+            Report::Progress { worker, tally } => self.stats().progress(retirement, worker, tally),
             Report::Finished { worker, tally } => self.rescuers.finished(retirement, worker, tally),
         }
     }
 
-    /// Does what a stop handshake asks for.
     fn go_on(&mut self, worker: WorkerId, next: Next) {
         match next {
             Next::Wait => {}
@@ -292,7 +294,6 @@ impl Retirements {
         self.abandoned(Vec::new());
     }
 
-    /// Kills the rescuers that have not ended when they were told to.
     pub(super) fn kill_rescuers(&mut self, around: &mut Surroundings<'_>) {
         self.rescuers.kill_all(around);
     }

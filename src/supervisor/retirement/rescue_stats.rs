@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use log::info;
+
 use crate::fleet::RetirementId;
 use crate::wire::control::RescueStatus;
 use crate::wire::rescue::Tally;
@@ -11,7 +13,7 @@ const REMEMBERED: usize = 8;
 
 /// All that is remembered.
 #[derive(Debug, Default)]
-pub(super) struct RescueStats {
+pub(in crate::supervisor) struct RescueStats {
     retirements: BTreeMap<RetirementId, Retired>,
     /// Of the connections that were left to their workers, those that no reply has named yet.
     unnamed: u64,
@@ -43,6 +45,10 @@ impl RescueStats {
         }
     }
 
+    pub(super) fn progress(&mut self, id: RetirementId, worker: u64, tally: Tally) {
+        self.note(id, worker, tally, false);
+    }
+
     pub(super) fn note(&mut self, id: RetirementId, worker: u64, tally: Tally, is_over: bool) {
         let workers = &mut self.retirements.entry(id).or_default().workers;
         workers.insert(worker, (tally, is_over));
@@ -50,13 +56,18 @@ impl RescueStats {
 
     /// A worker's stop is prepared, perhaps once more, and so many connections are the worker's alone.
     pub(super) fn left(&mut self, id: RetirementId, worker: u64, count: u64) {
+        if count > 0 {
+            info!(
+                "worker {worker}: {count} of its connections, of clients on other hosts, end with it (--rescue-clients)"
+            );
+        }
         let left = &mut self.retirements.entry(id).or_default().left;
         let before = left.insert(worker, count).unwrap_or(0);
         self.unnamed = (self.unnamed + count).saturating_sub(before);
     }
 
     /// How many connections were left to their workers since the last call.
-    pub(super) fn take_left(&mut self) -> u64 {
+    pub(in crate::supervisor) fn take_left(&mut self) -> u64 {
         std::mem::take(&mut self.unnamed)
     }
 

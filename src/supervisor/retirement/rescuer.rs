@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use log::warn;
@@ -46,9 +46,10 @@ impl Rescuer {
         config: &Config,
         sources: &mut Sources,
         id: RetirementId,
+        names: Option<OwnedFd>,
     ) -> io::Result<Self> {
         let (ours, theirs) = channel::pair()?;
-        let configuration = encode(&configuration(config));
+        let configuration = encode(&configuration(config, id, names.is_some()));
         let pid = process::spawn(process::Spawn {
             name: crate::rescue::NAME,
             arguments: vec![String::from_utf8(configuration).unwrap_or_default().into()],
@@ -57,6 +58,9 @@ impl Rescuer {
             output: None,
             errors: None,
         })?;
+        if let Some(names) = names {
+            channel::send(&ours, &[0], &[names.as_raw_fd()])?;
+        }
         let interest = Interest::READABLE | Interest::WRITABLE;
         let token = sources.add(&ours, Source::Rescuer(id), interest)?;
         Ok(Self {
@@ -201,7 +205,13 @@ impl Rescuer {
     }
 }
 
-fn configuration(config: &Config) -> Configuration {
+/// Whose entries a rescuer's are among those that name clients.
+pub(super) fn owner(id: RetirementId) -> u32 {
+    // Two rescuers that run at the same time are not four billion retirements apart.
+    id.0 as u32
+}
+
+fn configuration(config: &Config, id: RetirementId, is_naming: bool) -> Configuration {
     let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     Configuration {
         // A request goes where its client found the endpoint.
@@ -210,7 +220,9 @@ fn configuration(config: &Config) -> Configuration {
         header_timeout_ms: 10_000,
         drain_timeout_ms: milliseconds(config.drain_timeout),
         max_connections: usize::try_from(config.rescue_max).unwrap_or(usize::MAX),
+        owner: owner(id),
         clients: match config.rescue_clients {
+            RescueClients::Auto if is_naming => Clients::Named,
             RescueClients::Auto | RescueClients::Local => Clients::Local,
             RescueClients::All => Clients::All,
         },

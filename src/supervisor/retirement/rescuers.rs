@@ -10,10 +10,10 @@ use log::{debug, info, warn};
 use super::Surroundings;
 use super::measure;
 use super::outbox;
+use super::peer_names::PeerNames;
 use super::rescue_stats::{RescueStats, sentence};
-use super::rescuer::{Rescuer, connections_of};
+use super::rescuer::{Rescuer, connections_of, owner};
 use crate::fleet::{RetirementId, WorkerId};
-use crate::wire::control::RescueStatus;
 use crate::wire::rescue::{Descriptor, Order, Report, Tally};
 
 /// How long rescuers may take to end when all is over.
@@ -23,8 +23,9 @@ const END_TIMEOUT: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 pub(super) struct Rescuers {
     rescuers: BTreeMap<RetirementId, Rescuer>,
-    stats: RescueStats,
+    pub(super) stats: RescueStats,
     life: Life,
+    names: Option<PeerNames>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,6 +46,13 @@ pub(super) struct Losses {
 }
 
 impl Rescuers {
+    pub(super) fn new(names: Option<PeerNames>) -> Self {
+        Self {
+            names,
+            ..Self::default()
+        }
+    }
+
     /// Whether none is left after all were told to end.
     pub(super) fn have_ended(&self) -> bool {
         self.life == Life::Ending && self.rescuers.is_empty()
@@ -56,10 +64,6 @@ impl Rescuers {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.rescuers.values().filter_map(Rescuer::deadline).min()
-    }
-
-    pub(super) fn statuses(&self) -> Vec<RescueStatus> {
-        self.stats.statuses()
     }
 
     /// The retirement whose rescuer has connections of this worker.
@@ -83,7 +87,9 @@ impl Rescuers {
         let rescuer = match self.rescuers.get_mut(&retirement) {
             Some(rescuer) => rescuer,
             None => {
-                let started = Rescuer::start(around.config, around.sources, retirement)?;
+                let names = self.names.as_mut();
+                let names = names.and_then(|it| it.begin(owner(retirement), around.workers));
+                let started = Rescuer::start(around.config, around.sources, retirement, names)?;
                 let (pid, id) = (started.pid, retirement.0);
                 debug!("rescuer (pid {pid}) started for retirement {id}");
                 self.stats.begin(retirement, pid);
@@ -183,24 +189,6 @@ impl Rescuers {
         rescuer.map_or(Ok(None), Rescuer::receive)
     }
 
-    /// So many connections of a worker whose stop is prepared are the worker's alone.
-    pub(super) fn left(&mut self, retirement: RetirementId, worker: u64, count: u64) {
-        if count > 0 {
-            info!(
-                "worker {worker}: {count} connections of clients on other hosts end with it (--rescue-clients)"
-            );
-        }
-        self.stats.left(retirement, worker, count);
-    }
-
-    pub(super) fn take_left(&mut self) -> u64 {
-        self.stats.take_left()
-    }
-
-    pub(super) fn progress(&mut self, retirement: RetirementId, worker: u64, tally: Tally) {
-        self.stats.note(retirement, worker, tally, false);
-    }
-
     /// A rescuer has nothing left of a worker.
     pub(super) fn finished(&mut self, retirement: RetirementId, worker: u64, tally: Tally) {
         info!("worker {worker}: {}", sentence(&tally));
@@ -243,6 +231,9 @@ impl Rescuers {
         };
         rescuer.close(around.sources);
         self.stats.end(retirement);
+        if let Some(names) = &mut self.names {
+            names.end(owner(retirement));
+        }
         if !rescuer.unreported.is_empty() {
             warn!(
                 "rescuer (pid {}) died before its time; what it held is closed or its worker's again, and requests \

@@ -1,7 +1,7 @@
 //! Maps: what a program reads, and we write.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use super::{address, bpf, raw};
 
@@ -75,13 +75,27 @@ impl Map {
         Self::create(REUSEPORT_SOCKARRAY, 8, entries)
     }
 
+    /// An array that can be mapped into memory ([`SharedArray`](super::SharedArray), `BPF_F_MMAPABLE`, Linux 5.5);
+    /// all of it is zero at first.
+    ///
+    /// # Errors
+    /// As for [`Self::array`].
+    pub fn shared(value_len: u32, entries: u32) -> io::Result<Self> {
+        const MAPPABLE: u32 = 1 << 10;
+        Self::create_with(ARRAY, value_len, entries, MAPPABLE)
+    }
+
     fn create(kind: u32, value_len: u32, entries: u32) -> io::Result<Self> {
+        Self::create_with(kind, value_len, entries, 0)
+    }
+
+    fn create_with(kind: u32, value_len: u32, entries: u32, flags: u32) -> io::Result<Self> {
         let creation = Creation {
+            flags,
             kind,
             key_len: 4,
             value_len,
             entries,
-            ..Creation::default()
         };
         // SAFETY: the kernel only reads from the attributes, which have no address in them.
         let descriptor = unsafe { bpf(MAP_CREATE, creation) }?;
@@ -151,5 +165,11 @@ impl Map {
     /// The number by which a program names the map.
     pub fn number(&self) -> RawFd {
         self.descriptor.as_raw_fd()
+    }
+}
+
+impl AsFd for Map {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
     }
 }

@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::program::{MAX_CHOICES, Maps, program};
 use crate::supervisor::steering::probe_rule::PROBED;
-use crate::sys::bpf::{self, LoadError, Map};
+use crate::sys::bpf::{self, LoadError, Map, Purpose};
 use crate::sys::process;
 
 use crate::sys::steering::AttachError;
@@ -55,11 +55,14 @@ impl GroupMaps {
         let sockets = Map::sockets(MAX_LISTENERS)?;
         let current = Map::array(4, 1)?;
         let banks = Map::array(4, BANKS * BANK_LEN)?;
-        let program = bpf::load(&program(Maps {
-            sockets: sockets.number(),
-            current: current.number(),
-            banks: banks.number(),
-        }))?;
+        let program = bpf::load(
+            Purpose::Steering,
+            &program(Maps {
+                sockets: sockets.number(),
+                current: current.number(),
+                banks: banks.number(),
+            }),
+        )?;
         Ok(Self {
             sockets,
             current,

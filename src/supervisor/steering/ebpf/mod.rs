@@ -9,10 +9,9 @@
 //! each listener gets a key when it joins, and nothing before its key is among the choices; one that leaves
 //! is hidden first, as with classic programs (`steering/closing.rs`), then it is closed.
 //!
-//! `assembler`, `program` and `keys` are pure. An interpreter of the program, and the kernel itself, are
+//! `program` and `keys` are pure. An interpreter of the program, and the kernel itself, are
 //! held against [`spread`](super::spread) by the tests. `maps` and `group` perform.
 
-mod assembler;
 mod group;
 mod keys;
 mod maps;

@@ -9,12 +9,12 @@
 //! members of the group, those that must get nothing among them. So the program goes on to the next of the
 //! keys that it may choose, for [`TRIES`] keys.
 
-use super::assembler::{
-    Assembler, Label, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Register, STACK, When, Width,
-};
 use crate::supervisor::steering::probe_rule::{PROBE_HOPS, PROBED};
 use crate::supervisor::steering::spread::{MULTIPLIER, SHIFT};
 use crate::sys::bpf::Instruction;
+use crate::sys::bpf::assembler::{
+    Assembler, Label, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Register, STACK, When, Width,
+};
 
 /// How many keys a bank has room for.
 pub const MAX_CHOICES: u32 = 4096;
@@ -112,6 +112,7 @@ fn read(out: &mut Assembler, width: Width, offset: i16) {
         Width::Byte => {}
         Width::Half => out.host_order(R1, 16),
         Width::Word => out.host_order(R1, 32),
+        Width::Double => out.host_order(R1, 64),
     }
 }
 

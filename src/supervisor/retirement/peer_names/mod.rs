@@ -1,0 +1,179 @@
+//! Has the server see the client as the peer of a request that is passed on.
+//!
+//! Two programs on the supervisor's cgroup answer accept(2) and getpeername(2) of sockets of IPv4 and IPv6. They look
+//! in an array for the port that a connection comes from. A rescuer makes an entry before it connects, and takes
+//! the entry back before it closes. For every other connection the answer is the kernel's. Needs `CAP_BPF`,
+//! `CAP_NET_ADMIN`, Linux 5.8 and cgroup v2.
+//!
+//! The hazard is an entry that outlives its connection: another one from the same port would be taken for the
+//! client's. So an entry names both ends, and the entries of a rescuer that has died are cleared.
+
+mod program;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
+
+use log::{info, warn};
+
+use crate::config::{Config, RescueClients};
+use crate::supervisor::workers::Workers;
+use crate::sys::bpf::{self, CgroupLink, Map, Purpose, SharedArray};
+use crate::sys::{cgroup, connect};
+use crate::wire::peer_names::{ENTRIES, ENTRY_WORDS, OWNER, VERSION, entry};
+use program::{Sockets, program};
+
+/// The programs and their array.
+#[derive(Debug)]
+pub(in crate::supervisor) struct PeerNames {
+    array: Map,
+    entries: SharedArray,
+    cgroup: File,
+    programs: [(Purpose, OwnedFd); 2],
+    /// While a rescuer runs: the programs cost every accept of the cgroup some time.
+    links: Vec<CgroupLink>,
+    /// The rescuers that make entries.
+    owners: BTreeSet<u32>,
+}
+
+impl PeerNames {
+    /// What names clients of other hosts to the server; none where that is not wanted, or cannot be.
+    pub(in crate::supervisor) fn for_config(config: &Config) -> Option<Self> {
+        if !config.rescue || config.rescue_clients != RescueClients::Auto {
+            return None;
+        }
+        let explain = |error: &io::Error| {
+            info!(
+                "requests of clients on other hosts are not rescued (--rescue-clients local): naming the clients to the \
+                 server needs CAP_BPF, CAP_NET_ADMIN and cgroup v2: {error}"
+            );
+        };
+        Self::open().inspect_err(explain).ok()
+    }
+
+    /// Makes the programs and tries them once; then they are not attached.
+    ///
+    /// # Errors
+    /// Those of bpf(2) and of finding the cgroup; a peer was not named as it should.
+    fn open() -> io::Result<Self> {
+        let array = Map::shared(4 * ENTRY_WORDS as u32, ENTRIES as u32)?;
+        let load = |purpose, sockets| {
+            let loaded = bpf::load(purpose, &program(sockets, array.number()));
+            loaded
+                .map(|program| (purpose, program))
+                .map_err(io::Error::other)
+        };
+        let programs = [
+            load(Purpose::PeerNameV4, Sockets::V4)?,
+            load(Purpose::PeerNameV6, Sockets::V6)?,
+        ];
+        let mut names = Self {
+            entries: SharedArray::map(&array, ENTRIES * ENTRY_WORDS)?,
+            cgroup: cgroup::open(std::process::id().cast_signed())?,
+            array,
+            programs,
+            links: Vec::new(),
+            owners: BTreeSet::new(),
+        };
+        names.attach()?;
+        let tried = names.try_once();
+        names.detach();
+        tried.map(|()| names)
+    }
+
+    /// What a rescuer maps to make entries; none where a worker would not see them.
+    pub(super) fn begin(&mut self, owner: u32, workers: &Workers) -> Option<OwnedFd> {
+        if !self.are_seen_by(workers) {
+            warn!(
+                "requests of clients on other hosts are not rescued: a worker is in another cgroup"
+            );
+            return None;
+        }
+        let attached = self.attach();
+        match attached.and_then(|()| self.array.as_fd().try_clone_to_owned()) {
+            Ok(array) => {
+                self.owners.insert(owner);
+                Some(array)
+            }
+            Err(error) => {
+                warn!(
+                    "requests of clients on other hosts are not rescued: cannot name the clients: {error}"
+                );
+                None
+            }
+        }
+    }
+
+    /// A rescuer is gone: its entries are taken back, and with the last one nobody is named any more.
+    pub(super) fn end(&mut self, owner: u32) {
+        if !self.owners.remove(&owner) {
+            return;
+        }
+        self.clear(owner);
+        if self.owners.is_empty() {
+            self.detach();
+        }
+    }
+
+    /// Whether all workers are in our cgroup or below: the programs run for no others.
+    fn are_seen_by(&self, workers: &Workers) -> bool {
+        let own = cgroup::path_of(std::process::id().cast_signed());
+        let is_below = |pid: i32| match (&own, cgroup::path_of(pid)) {
+            (Ok(own), Ok(path)) => path.starts_with(own),
+            (_, Err(_)) | (Err(_), _) => false,
+        };
+        workers.pids().all(|(_, pid)| is_below(pid))
+    }
+
+    fn attach(&mut self) -> io::Result<()> {
+        if self.links.is_empty() {
+            let attach = |(purpose, program): &(Purpose, OwnedFd)| {
+                bpf::attach_to_cgroup(&self.cgroup, *purpose, program)
+            };
+            self.links = self
+                .programs
+                .iter()
+                .map(attach)
+                .collect::<io::Result<_>>()?;
+        }
+        Ok(())
+    }
+
+    fn detach(&mut self) {
+        self.links.clear();
+    }
+
+    fn clear(&self, owner: u32) {
+        for first in (0..ENTRIES).map(|port| port * ENTRY_WORDS) {
+            if self.entries.load(first + VERSION) != 0 && self.entries.load(first + OWNER) == owner
+            {
+                self.entries.clear(first, ENTRY_WORDS);
+            }
+        }
+    }
+
+    /// A connection of our own is believed to be a client's, and the next one to be ours.
+    fn try_once(&self) -> io::Result<()> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let target = listener.local_addr()?;
+        let client = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 7), 4711));
+        let source = connect::bind((Ipv4Addr::LOCALHOST, 0).into())?;
+        let port = usize::from(connect::port(&source)?);
+        let words = entry(Ipv4Addr::LOCALHOST.into(), target.port(), client, 0);
+        self.entries.store(port * ENTRY_WORDS, &words);
+        connect::connect(&source, target)?;
+        let named = listener.accept()?.1;
+        self.entries.clear(port * ENTRY_WORDS, ENTRY_WORDS);
+        let other = connect::bind((Ipv4Addr::LOCALHOST, 0).into())?;
+        connect::connect(&other, target)?;
+        let itself = listener.accept()?.1;
+        if named == client && itself.port() == connect::port(&other)? {
+            return Ok(());
+        }
+        Err(io::Error::other(format!(
+            "{client} was named {named}, and another peer {itself}"
+        )))
+    }
+}
