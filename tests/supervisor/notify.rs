@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 
 use crate::harness::{Supervisor, fixture};
@@ -35,7 +36,10 @@ fn barrier(supervisor: &Supervisor) {
     assert_eq!(end.read(&mut [0]).unwrap(), 0);
 }
 
+/// What it has warned of until now: a line that comes after all others has been read.
 fn warnings(supervisor: &Supervisor) -> Vec<String> {
+    supervisor.signal(Signal::SIGUSR1);
+    supervisor.wait_line("asked for by signal USR1");
     let lines = supervisor.lines().into_iter();
     lines
         .filter(|line| line.contains(" WARN  a notification ") || line.contains("notifications"))
