@@ -25,6 +25,8 @@ pub struct Config {
     pub control: Option<PathBuf>,
     /// When a worker counts as ready.
     pub ready: Readiness,
+    /// The `Host` of the request of [`Readiness::Http`]; none: what the worker listens on.
+    pub ready_host: Option<String>,
     /// How new connections are kept from workers that shall get none.
     pub steering: Steering,
     /// A worker that is not ready after this has failed.

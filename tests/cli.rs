@@ -102,7 +102,7 @@ fn ctl_in(directory: &Path, line: &str) -> (String, Result<(), Exit>) {
     let (sender, outcome) = mpsc::channel();
     thread::spawn(move || {
         let mut out = Vec::new();
-        let result = ctl::run(words, &directory, &mut out);
+        let result = ctl::run(words, &|_| None, &directory, &mut out);
         sender
             .send((String::from_utf8(out).unwrap(), result))
             .unwrap();
@@ -170,7 +170,7 @@ fn a_reload_shows_each_phase_and_ends_with_the_last() {
     let fake = Fake::replying(&[replies, vec![done()]].concat());
     let (printed, outcome) = fake.ctl("reload");
     assert_eq!(outcome, Ok(()));
-    assert_eq!(fake.request(), Request::Reload);
+    assert_eq!(fake.request(), Request::Reload { wait: false });
     let expected = "       0 ms  starting    4 workers of generation 2
       40 ms  serving     4 workers of generation 2
       52 ms  draining    4 workers of generation 2
@@ -660,4 +660,20 @@ fn the_demo_says_why_it_cannot_serve() {
     let stderr = String::from_utf8(second.stderr).unwrap();
     let expected = format!("reuseport-demo: cannot serve {}: ", demo.address);
     assert!(stderr.starts_with(&expected), "{stderr}");
+}
+
+#[test]
+fn the_demo_says_what_it_does() {
+    for option in ["-h", "--help"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_reuseport-demo"))
+            .arg(option)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            told.contains("[ADDRESS:PORT]") && told.contains("/slow"),
+            "{told}"
+        );
+    }
 }

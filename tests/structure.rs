@@ -14,14 +14,25 @@ const WINGS: &[(&str, &[&str])] = &[
     ("steering", &["listeners", "workers::probe"]),
     (
         "workers",
-        &["sources", "output", "listeners", "steering", "StartError"],
+        &[
+            "sources",
+            "repeated",
+            "output",
+            "listeners",
+            "steering",
+            "StartError",
+        ],
     ),
-    ("retirement", &["sources", "listeners", "workers"]),
+    (
+        "retirement",
+        &["sources", "repeated", "listeners", "workers"],
+    ),
     ("host", &["retirement", "steering"]),
     (
         "operators",
         &[
             "sources",
+            "repeated",
             "output",
             "listeners",
             "steering",

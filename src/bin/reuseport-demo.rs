@@ -28,10 +28,29 @@ const MAX_BODY_LEN: u64 = 1 << 20;
 /// How long a client may be silent.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(75);
 
+const HELP: &str = "\
+A small HTTP server to try reuseport-run with
+
+Usage: reuseport-demo [ADDRESS:PORT]
+
+It serves ADDRESS:PORT (127.0.0.1:8080 if that is not given) and answers each
+request with a line that says which worker of which generation it is. GET /slow
+takes a second. At SIGTERM it finishes the requests that it has, and exits.
+
+Examples:
+  reuseport-run -n 4 reuseport-demo   four of them on one port
+  curl http://127.0.0.1:8080/         ask one
+  reuseport-ctl reload                replace them
+";
+
 fn main() -> ExitCode {
-    let address = env::args()
-        .nth(1)
-        .unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+    let argument = env::args().nth(1);
+    if matches!(argument.as_deref(), Some("-h" | "--help")) {
+        // That nobody reads it is no failure.
+        let _ = io::stdout().write_all(HELP.as_bytes());
+        return ExitCode::SUCCESS;
+    }
+    let address = argument.unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     match serve(&address) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

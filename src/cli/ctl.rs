@@ -13,6 +13,7 @@ use super::client::{Client, Loss, answers};
 use super::exit::{Exit, printable};
 use super::find::{Target, connect};
 use super::generate::{self, Artefact, Section, generate};
+use super::run::Environment;
 use super::table::table;
 use super::value;
 use crate::wire::control::{Reply, Request, Scale, Status};
@@ -48,6 +49,13 @@ const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        title: "Environment",
+        entries: &[
+            ("REUSEPORT_NAME", "as --name, where neither option is given"),
+            ("REUSEPORT_CONTROL", "as --socket, before that"),
+        ],
+    },
+    Section {
         title: "Examples",
         entries: &[
             ("reuseport-ctl status", "what runs, and how it is"),
@@ -67,11 +75,11 @@ const SECTIONS: &[Section] = &[
 #[command(subcommand_value_name = "VERB", subcommand_help_heading = "Verbs")]
 #[command(disable_help_subcommand = true)]
 struct Arguments {
-    /// The supervisor of this name; with one running, not needed
+    /// The supervisor of this name, or of $REUSEPORT_NAME; with one running, not needed
     #[arg(long, global = true, value_name = "NAME", value_parser = value::name)]
     name: Option<String>,
 
-    /// The supervisor with this control socket (its --control)
+    /// The supervisor with this control socket (its --control), or $REUSEPORT_CONTROL
     #[arg(long, global = true, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
     socket: Option<PathBuf>,
 
@@ -90,11 +98,15 @@ enum Verb {
     /// Replace all workers; wait until the old ones are gone
     ///
     /// Prints each phase as it passes, with the milliseconds since the reload was asked for. If
-    /// the new workers do not become ready, the old ones serve on, and the exit code is 1.
+    /// the new workers do not become ready, the old ones serve on, and the exit code is 1. While
+    /// another change is under way it is denied; --wait is for its turn.
     Reload {
         /// Return as soon as the new workers serve
         #[arg(long)]
         no_wait: bool,
+        /// Wait for a change that is under way, and reload then
+        #[arg(long)]
+        wait: bool,
     },
     /// Let the workers drain, then end the supervisor
     Stop {
@@ -119,7 +131,7 @@ impl Verb {
     fn request(self) -> Request {
         match self {
             Self::Status { .. } => Request::Status,
-            Self::Reload { .. } => Request::Reload,
+            Self::Reload { wait, .. } => Request::Reload { wait },
             Self::Stop { now } => Request::Stop { now },
             Self::Scale { to } => Request::Scale { to },
             Self::Restart { worker } => Request::Restart { worker },
@@ -152,10 +164,11 @@ fn scale(text: &str) -> Result<Scale, String> {
 /// An [`Exit`]: code 0 for help and the like, 1 failed or denied, 2 usage, 3 no supervisor.
 pub fn run(
     arguments: impl IntoIterator<Item = OsString>,
+    environment: Environment<'_>,
     directory: &Path,
     out: &mut dyn Write,
 ) -> Result<(), Exit> {
-    let (target, verb) = parse(arguments)?;
+    let (target, verb) = parse(arguments, environment)?;
     let mut client = connect(&target, directory)?;
     match converse(&mut client, verb, out) {
         Ok(outcome) => outcome,
@@ -170,7 +183,10 @@ fn command() -> clap::Command {
         .arg(generate::argument())
 }
 
-fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Target, Verb), Exit> {
+fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: Environment<'_>,
+) -> Result<(Target, Verb), Exit> {
     let matches = command().try_get_matches_from(arguments)?;
     if let Some(what) = matches.get_one::<Artefact>("generate") {
         return Err(generate(*what, command(), SECTIONS));
@@ -184,12 +200,26 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Target, Verb)
         }
         (Some(name), None) => Target::Name(name),
         (None, Some(path)) => Target::Socket(path),
-        (None, None) => Target::TheOnlyOne,
+        (None, None) => target_in(environment)?,
     };
     let verb = arguments.verb.ok_or_else(|| {
         Exit::usage("VERB is missing: give status, reload, stop, scale or restart")
     })?;
     Ok((target, verb))
+}
+
+/// What the environment says, as for `reuseport-run`: the socket's path says more than the name.
+fn target_in(environment: Environment<'_>) -> Result<Target, Exit> {
+    let given = |name| environment(name).filter(|text| !text.is_empty());
+    if let Some(path) = given("REUSEPORT_CONTROL") {
+        return Ok(Target::Socket(path.into()));
+    }
+    let Some(name) = given("REUSEPORT_NAME") else {
+        return Ok(Target::TheOnlyOne);
+    };
+    let name = value::name(&name.to_string_lossy());
+    let name = name.map_err(|reason| Exit::usage(format!("REUSEPORT_NAME: {reason}")))?;
+    Ok(Target::Name(name))
 }
 
 /// Asks and listens to the end. The inner result is what the supervisor said, or that what it
@@ -215,7 +245,7 @@ fn is_enough(verb: Verb, reply: &Reply) -> bool {
     let Reply::Phase { phase, .. } = reply else {
         return false;
     };
-    verb == Verb::Reload { no_wait: true } && phase == "serving"
+    matches!(verb, Verb::Reload { no_wait: true, .. }) && phase == "serving"
 }
 
 fn show(reply: Reply, verb: Verb, out: &mut dyn Write) -> Result<(), Exit> {
@@ -265,22 +295,44 @@ mod tests {
     use super::*;
 
     fn parsed(line: &str) -> Result<(Target, Verb), Exit> {
-        parse(
-            ["reuseport-ctl"]
-                .into_iter()
-                .chain(line.split_whitespace())
-                .map(OsString::from),
-        )
+        parsed_in(line, &|_| None)
+    }
+
+    fn parsed_in(line: &str, environment: Environment<'_>) -> Result<(Target, Verb), Exit> {
+        let words = ["reuseport-ctl"].into_iter().chain(line.split_whitespace());
+        parse(words.map(OsString::from), environment)
+    }
+
+    #[test]
+    fn the_environment_says_which_where_the_line_does_not() {
+        let name = |name: &str| (name == "REUSEPORT_NAME").then(|| OsString::from("web"));
+        let both = |name: &str| match name {
+            "REUSEPORT_CONTROL" => Some(OsString::from("/s")),
+            _ => Some(OsString::from("web")),
+        };
+        let target = |line, environment| parsed_in(line, environment).unwrap().0;
+        assert_eq!(target("status", &name), Target::Name("web".to_owned()));
+        assert_eq!(target("status", &both), Target::Socket("/s".into()));
+        let api = Target::Name("api".to_owned());
+        assert_eq!(target("--name api status", &both), api);
+        let empty = |_: &str| Some(OsString::new());
+        assert_eq!(target("status", &empty), Target::TheOnlyOne);
+        let bad = |name: &str| (name == "REUSEPORT_NAME").then(|| OsString::from("a/b"));
+        let exit = parsed_in("status", &bad).unwrap_err();
+        assert_eq!(exit.code, 2);
+        assert!(exit.text.contains("REUSEPORT_NAME: "), "{}", exit.text);
     }
 
     #[test]
     fn verbs() {
         let to = |to| Verb::Scale { to };
+        let reload = |no_wait, wait| Verb::Reload { no_wait, wait };
         for (line, verb) in [
             ("status", Verb::Status { json: false }),
             ("status --json", Verb::Status { json: true }),
-            ("reload", Verb::Reload { no_wait: false }),
-            ("reload --no-wait", Verb::Reload { no_wait: true }),
+            ("reload", reload(false, false)),
+            ("reload --no-wait", reload(true, false)),
+            ("reload --wait", reload(false, true)),
             ("stop", Verb::Stop { now: false }),
             ("stop --now", Verb::Stop { now: true }),
             ("scale 4", to(Scale::Exactly(4))),

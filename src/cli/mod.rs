@@ -5,7 +5,7 @@
 //! text into meaning, and [`run`] puts the [`Config`](crate::config::Config) together.
 //!
 //! `reuseport-ctl`: [`ctl`] knows the verbs, `find` finds the supervisor that is meant,
-//! `client` talks to it, [`table`] prints its status. Both agree on [`runtime_dir`], where control
+//! `client` talks to it, [`table`] prints its status, `short_list` what would be too wide. Both agree on [`runtime_dir`], where control
 //! sockets are, on [`exit`], how a program ends, and on `generate`, manual pages and completions.
 //!
 //! Rule of this layer: it never ends the process and writes only where it is told to; it returns
@@ -22,6 +22,7 @@ mod options;
 pub mod run;
 pub mod runtime_dir;
 mod settings;
+mod short_list;
 pub mod table;
 mod value;
 

@@ -81,6 +81,16 @@ pub(crate) const OPTIONS: &[Opt] = &[
         ..PLAIN
     },
     Opt {
+        name: "ready-host",
+        value: "NAME",
+        group: WORKERS,
+        help: "The Host that http:/PATH asks for [default: the address listened on]",
+        more: "For servers that answer for certain hosts only. The default is what the worker listens on, with the \
+               port; localhost where that is a loopback or wildcard address. NAME is sent as it is: give \
+               NAME:PORT if the server wants the port, too.",
+        ..PLAIN
+    },
+    Opt {
         name: "start-timeout",
         group: WORKERS,
         default: Some("60s"),
@@ -208,7 +218,8 @@ pub(crate) const OPTIONS: &[Opt] = &[
         group: RELOAD,
         default: Some("0s"),
         help: "Go on serving for so long after being told to stop",
-        more: "For load balancers that need time to notice.",
+        more: "For load balancers that need time to notice. A second TERM or stop does not cut it short; INT, QUIT \
+               and stop --now do.",
         ..PLAIN
     },
     Opt {
@@ -320,6 +331,7 @@ pub(crate) const SECTIONS: &[Section] = &[
                 "reload: replace all workers, lose no connection",
             ),
             ("TERM, INT", "stop after --pre-stop, let workers drain"),
+            ("INT again", "stop at once (TERM again changes nothing)"),
             ("QUIT", "stop at once"),
             ("TTIN, TTOU", "one worker more, one fewer"),
             ("USR1", "open log files again"),

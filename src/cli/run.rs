@@ -14,7 +14,7 @@ use super::generate::{Artefact, generate};
 use super::options::{OPTIONS, SECTIONS, command};
 use super::settings::{Given, Layer, Settings};
 use super::{file, runtime_dir, value};
-use crate::config::{Config, MAX_WORKERS};
+use crate::config::{Config, MAX_WORKERS, Readiness};
 use crate::fleet::Endpoint;
 use crate::supervisor::host::{Host, Sockets};
 
@@ -138,6 +138,7 @@ fn config(settings: &Settings, environment: Environment<'_>) -> Result<Config, E
         command,
         control: settings.path("control")?,
         ready: settings.need("ready", value::readiness)?,
+        ready_host: settings.one("ready-host", value::host)?,
         steering: settings.need("steering", value::steering)?,
         start_timeout: settings.need("start-timeout", positive)?,
         settle_timeout: settings.need("settle-timeout", duration)?,
@@ -157,6 +158,7 @@ fn config(settings: &Settings, environment: Environment<'_>) -> Result<Config, E
         log_file: settings.path("log-file")?,
         chdir: settings.path("chdir")?,
     };
+    check_ready_host(&config)?;
     check_control(&config, environment)?;
     Ok(config)
 }
@@ -206,6 +208,16 @@ fn name_of(command: &[OsString]) -> Result<String, Exit> {
         })
 }
 
+/// A host without a request to name it in is a mistake.
+fn check_ready_host(config: &Config) -> Result<(), Exit> {
+    match (&config.ready_host, &config.ready) {
+        (Some(host), Readiness::Listen | Readiness::Notify) => Err(Exit::usage(format!(
+            "--ready-host {host}: nothing is asked of the workers: give --ready http:/PATH with it"
+        ))),
+        (Some(_), Readiness::Http(_)) | (None, _) => Ok(()),
+    }
+}
+
 /// A path that the kernel will not take must be found out here, before any worker runs.
 fn check_control(config: &Config, environment: Environment<'_>) -> Result<(), Exit> {
     let path = runtime_dir::control_path_in(config, &runtime_dir::own_directory(environment));
@@ -226,7 +238,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{CrashLoop, Forwarding, Readiness, RescueClients, Steering};
+    use crate::config::{CrashLoop, Forwarding, RescueClients, Steering};
 
     fn parsed_in(line: &str, environment: &[(&str, &str)]) -> Result<Config, Exit> {
         let environment: BTreeMap<_, _> = environment.iter().copied().collect();
@@ -251,6 +263,7 @@ mod tests {
             name: "server".to_owned(),
             control: None,
             ready: Readiness::Listen,
+            ready_host: None,
             steering: Steering::Auto,
             start_timeout: Duration::from_secs(60),
             settle_timeout: Duration::from_secs(10),
@@ -275,7 +288,7 @@ mod tests {
 
     #[test]
     fn every_option() {
-        let line = "-n 3 --queues 2 --listen 80 --listen [::]:81 --name web --control /c --ready http:/up \
+        let line = "-n 3 --queues 2 --listen 80 --listen [::]:81 --name web --control /c --ready http:/up --ready-host shop.example \
                     --steering none --start-timeout 1s --settle-timeout 2 --quiet-timeout 3s \
                     --drain-timeout 1m --pre-stop 500ms --stop-signal QUIT --max-restarts 6 \
                     --restart-window 7s --crash-loop exit --no-rescue --rescue-timeout 8s --rescue-max 9 --rescue-forwarded forwarded --rescue-clients all --log-prefix --log-file /l --chdir /d -- s -n 9 --name";
@@ -291,6 +304,7 @@ mod tests {
             name: "web".to_owned(),
             control: Some("/c".into()),
             ready: Readiness::Http("/up".to_owned()),
+            ready_host: Some("shop.example".to_owned()),
             steering: Steering::None,
             start_timeout: Duration::from_secs(1),
             settle_timeout: Duration::from_secs(2),
@@ -359,6 +373,14 @@ mod tests {
             (
                 &long,
                 "a socket's path may have 107 bytes, this one has 108",
+            ),
+            (
+                "--ready-host x s",
+                "--ready-host x: nothing is asked of the workers: give --ready http:/PATH",
+            ),
+            (
+                "--ready http:/ --ready-host a/b s",
+                "--ready-host a/b: give a host's name or address",
             ),
             (
                 "--ready soon s",

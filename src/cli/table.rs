@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use super::short_list;
 use crate::wire::control::{
     EndpointStatus, ListenerStatus, QueueStatus, RescueStatus, Status, WorkerStatus,
 };
@@ -141,13 +142,12 @@ fn worker_row(worker: &WorkerStatus) -> Vec<String> {
 }
 
 fn queue_row(queue: &QueueStatus) -> Vec<String> {
-    let workers: Vec<String> = queue.workers.iter().map(ToString::to_string).collect();
     vec![
         queue.queue.to_string(),
         queue.generation.to_string(),
         waiting(&queue.listeners),
         share(queue.share),
-        workers.join(" "),
+        short_list::numbers(queue.workers.iter().copied()),
     ]
 }
 
@@ -205,14 +205,8 @@ fn share(share: Option<f64>) -> String {
 }
 
 fn listens(worker: &WorkerStatus) -> String {
-    let addresses = worker
-        .listeners
-        .iter()
-        .map(|listener| listener.address.as_str());
-    match addresses.collect::<Vec<_>>() {
-        none if none.is_empty() => "-".to_owned(),
-        addresses => addresses.join(" "),
-    }
+    let listeners = worker.listeners.iter();
+    short_list::addresses(listeners.map(|listener| listener.address.as_str()))
 }
 
 /// Milliseconds as the two largest units that matter: `412ms`, `7s`, `3m20s`, `3h12m`, `12d4h`.
@@ -393,6 +387,26 @@ QUEUE  GEN  WAITING  SHARE  WORKERS
     7    2    3/511      -  14
 ";
         assert!(table(&status).ends_with(expected), "{}", table(&status));
+    }
+
+    #[test]
+    fn many_ports_make_no_line_long() {
+        let ports = (0..64).map(|port| listener(&format!("0.0.0.0:{}", 1_000 + 7 * port), 0));
+        let many = WorkerStatus {
+            listeners: ports.collect(),
+            ..worker(12, 2, "serving")
+        };
+        let status = Status {
+            workers: vec![many],
+            ..status()
+        };
+        let text = table(&status);
+        assert!(
+            text.contains("  0.0.0.0:1000 0.0.0.0:1007 0.0.0.0:1014 and 61 more\n"),
+            "{text}"
+        );
+        let longest = text.lines().map(|line| line.chars().count()).max();
+        assert!(longest < Some(140), "{text}");
     }
 
     #[test]

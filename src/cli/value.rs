@@ -14,6 +14,9 @@ use crate::fleet::Endpoint;
 /// The longest name, in bytes: it is a file's name with `.sock` behind it, and a column in logs.
 const MAX_NAME_LEN: usize = 64;
 
+/// The longest name of a host, in bytes (RFC 1035, 2.3.4), and a port.
+const MAX_HOST_LEN: usize = 255 + 6;
+
 /// The longest path of `--ready http:/PATH`, in bytes.
 const MAX_PROBE_PATH_LEN: usize = 1024;
 
@@ -81,6 +84,16 @@ pub(crate) fn name(text: &str) -> Result<String, String> {
         "give a name of 1 to {MAX_NAME_LEN} bytes without '/' and control characters, and not \
          '.' or '..'"
     ))
+}
+
+/// What may stand in a `Host` line: it must not end the line, and a server would refuse what is no host.
+pub(crate) fn host(text: &str) -> Result<String, String> {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]%".contains(&byte);
+    let fits = (1..=MAX_HOST_LEN).contains(&text.len());
+    match fits && text.bytes().all(is_part) {
+        true => Ok(text.to_owned()),
+        false => Err("give a host's name or address, with :PORT if it is wanted".to_owned()),
+    }
 }
 
 /// `listen`, `notify` or `http:/PATH`.

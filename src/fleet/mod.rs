@@ -12,14 +12,14 @@
 //! | `listener_sets` | which workers share listeners |
 //! | `rollout` | the change that is under way |
 //! | `retirements` | workers on their way out, by the change that replaced them |
-//! | `pending_signals` | what signals asked for meanwhile |
+//! | `pending_requests` | what signals and clients asked for meanwhile |
 //! | `shutdown` | how far the end has come |
 //!
 //! All of it is plain data: it can be saved and restored between two events.
 
 mod listener_sets;
 mod name;
-mod pending_signals;
+mod pending_requests;
 mod phase;
 mod policy;
 mod retirements;

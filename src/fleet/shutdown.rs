@@ -9,6 +9,7 @@ use super::vocabulary::{ClientId, ExitReason, Time};
 pub(super) struct Shutdown {
     pub(super) stage: Stage,
     pub(super) clients: Vec<ClientId>,
+    pub(super) since: Time,
     pub(super) exit_reason: ExitReason,
 }
 
@@ -19,6 +20,8 @@ pub(super) enum Stage {
     Serving { until: Time },
     /// All workers were told to stop.
     Stopping,
+    /// All workers were killed.
+    Killing,
     /// All workers are gone; rescuers were told to end, and are killed then.
     EndingRescuers { until: Time },
     /// Nothing is left.
@@ -26,10 +29,11 @@ pub(super) enum Stage {
 }
 
 impl Shutdown {
-    pub(super) fn new(exit_reason: ExitReason, serve_until: Time) -> Self {
+    pub(super) fn new(exit_reason: ExitReason, since: Time, serve_until: Time) -> Self {
         Self {
             stage: Stage::Serving { until: serve_until },
             clients: Vec::new(),
+            since,
             exit_reason,
         }
     }
@@ -37,7 +41,7 @@ impl Shutdown {
     pub(super) fn deadline(&self) -> Option<Time> {
         match self.stage {
             Stage::Serving { until } | Stage::EndingRescuers { until } => Some(until),
-            Stage::Stopping | Stage::Finished => None,
+            Stage::Stopping | Stage::Killing | Stage::Finished => None,
         }
     }
 }

@@ -82,6 +82,11 @@ impl Stage {
         self.on(Event::TimePassed)
     }
 
+    /// The client of the reload that is under way.
+    fn reload_of(&self) -> Option<Option<ClientId>> {
+        self.fleet.reload_under_way()
+    }
+
     fn phases(&self) -> Vec<String> {
         let view = self.fleet.view(self.now);
         view.iter()
@@ -137,7 +142,16 @@ fn quiet(worker: u64, is_quiet: bool) -> Event {
     }
 }
 
-const RELOAD: Event = Event::ReloadRequested { reply_to: ME };
+const RELOAD: Event = Event::ReloadRequested {
+    reply_to: ME,
+    if_busy: IfBusy::Deny,
+};
+
+/// As a signal asks for it, or a client that waits its turn.
+fn patient_reload(reply_to: Option<ClientId>) -> Event {
+    let if_busy = IfBusy::Wait;
+    Event::ReloadRequested { reply_to, if_busy }
+}
 
 fn scale(to: u32) -> Event {
     Event::ScaleRequested {
@@ -154,7 +168,15 @@ fn restart(worker: u64) -> Event {
 }
 
 fn stop(now: bool) -> Event {
-    Event::StopRequested { reply_to: ME, now }
+    let how = if now { StopHow::Now } else { StopHow::Drain };
+    Event::StopRequested { reply_to: ME, how }
+}
+
+fn interrupt() -> Event {
+    Event::StopRequested {
+        reply_to: None,
+        how: StopHow::Interrupt,
+    }
 }
 
 fn numbers(ids: impl IntoIterator<Item = u64>) -> String {
@@ -189,7 +211,8 @@ fn brief(effect: &Effect) -> Option<String> {
         Effect::EndRescuers => "end rescuers".to_owned(),
         Effect::Kill { worker } => format!("kill {worker}"),
         Effect::Close { listener } => format!("close {}", listener.0),
-        Effect::Log(_) | Effect::Report(_) => return None,
+        Effect::ReportWait { kind, .. } => format!("waits: {kind}"),
+        Effect::Log(_) | Effect::Report(_) | Effect::ReportStop(_) => return None,
         Effect::Reply { result, .. } => match result {
             ChangeResult::Done { kind, .. } => format!("{kind} done"),
             ChangeResult::Failed { kind, .. } => format!("{kind} failed"),
@@ -561,8 +584,7 @@ fn a_new_request_is_accepted_once_the_old_workers_have_the_stop_signal() {
 fn pending_signals_are_obeyed_after_the_change_and_the_scale_first() {
     let mut stage = Stage::serving(policy());
     stage.on(RELOAD);
-    let signal = Event::ReloadRequested { reply_to: None };
-    assert_eq!(stage.on(signal), ["denied: reload"]);
+    assert_eq!(stage.on(patient_reload(None)), ["waits: reload"]);
     let fewer = Event::ScaleRequested {
         reply_to: None,
         to: ScaleTo::By(-1),
@@ -578,13 +600,44 @@ fn pending_signals_are_obeyed_after_the_change_and_the_scale_first() {
 }
 
 #[test]
+fn clients_that_wait_their_turn_have_a_reload_each_in_their_order() {
+    let mut stage = Stage::serving(policy());
+    stage.on(RELOAD);
+    let others = [Some(ClientId(8)), Some(ClientId(9))];
+    for client in others {
+        assert_eq!(stage.on(patient_reload(client)), ["waits: reload"]);
+    }
+    // A signal's reload is one of theirs.
+    stage.on(patient_reload(None));
+    for (number, client) in (2..).step_by(2).zip([ME].into_iter().chain(others)) {
+        let began = stage.reload_of();
+        assert_eq!(began, Some(client));
+        let failed = stage.on(exited(number));
+        assert!(failed.contains(&"reload failed".to_owned()), "{failed:?}");
+    }
+    assert_eq!(stage.reload_of(), None);
+}
+
+#[test]
+fn who_waits_for_a_turn_hears_that_none_comes() {
+    let mut stage = Stage::serving(policy());
+    stage.on(RELOAD);
+    stage.on(patient_reload(Some(ClientId(8))));
+    let stopped = stage.on(stop(false));
+    assert!(
+        stopped.contains(&"denied: stopping".to_owned()),
+        "{stopped:?}"
+    );
+}
+
+#[test]
 fn a_pending_reload_runs_at_once_after_a_pending_scale_that_is_denied() {
     let mut stage = Stage::serving(Policy {
         most_workers: 2,
         ..policy()
     });
     stage.on(RELOAD);
-    stage.on(Event::ReloadRequested { reply_to: None });
+    stage.on(patient_reload(None));
     stage.on(Event::ScaleRequested {
         reply_to: None,
         to: ScaleTo::By(1),
@@ -858,14 +911,29 @@ fn a_stop_signals_all_workers_and_ends_when_all_have_exited() {
 }
 
 #[test]
-fn a_stop_serves_on_for_a_while_if_that_is_wanted_and_a_second_stop_does_not() {
+fn a_stop_serves_on_for_a_while_if_that_is_wanted_and_a_second_stop_changes_nothing() {
     let mut stage = Stage::serving(Policy {
         pre_stop: Duration::from_secs(5),
         ..policy()
     });
-    assert!(stage.on(stop(false)).is_empty());
-    assert!(stage.after(4_999).is_empty());
-    assert_eq!(stage.on(stop(false)), ["signal 0", "signal 1"]);
+    assert_eq!(stage.on(stop(false)), [""; 0]);
+    assert_eq!(stage.after(4999), [""; 0]);
+    assert_eq!(stage.on(stop(false)), [""; 0]);
+    assert_eq!(stage.after(1), ["signal 0", "signal 1"]);
+}
+
+#[test]
+fn an_interrupt_kills_where_the_end_was_asked_for_before() {
+    let killed = ["signal 0", "signal 1", "kill 0", "kill 1"];
+    let mut waiting = Stage::serving(Policy {
+        pre_stop: Duration::from_secs(5),
+        ..policy()
+    });
+    assert_eq!(waiting.on(interrupt()), [""; 0]);
+    assert_eq!(waiting.on(interrupt()), killed);
+    let mut draining = Stage::serving(policy());
+    assert_eq!(draining.on(interrupt()), ["signal 0", "signal 1"]);
+    assert_eq!(draining.on(interrupt()), ["kill 0", "kill 1"]);
 }
 
 #[test]

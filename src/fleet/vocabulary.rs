@@ -110,6 +110,8 @@ pub enum Event {
     ReloadRequested {
         /// The client that waits; none for a signal.
         reply_to: Option<ClientId>,
+        /// What is done while another change is under way.
+        if_busy: IfBusy,
     },
     /// Another number of workers was asked for.
     ScaleRequested {
@@ -129,8 +131,8 @@ pub enum Event {
     StopRequested {
         /// The client that waits.
         reply_to: Option<ClientId>,
-        /// Kill, do not drain.
-        now: bool,
+        /// Whether workers may finish what they have.
+        how: StopHow,
     },
     /// A deadline may have passed.
     TimePassed,
@@ -181,6 +183,50 @@ pub struct Progress {
     pub generation: Generation,
     /// How many workers it is about.
     pub workers: usize,
+}
+
+/// How far the end has come, and for whom that is of interest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StopProgress {
+    /// The clients that wait.
+    pub clients: Vec<ClientId>,
+    /// Time since the end was first asked for.
+    pub after: Duration,
+    /// What is waited for.
+    pub waits_for: StopWait,
+    /// How many workers are left.
+    pub workers: usize,
+}
+
+/// What the end waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopWait {
+    /// The time that workers serve on (`--pre-stop`): so much is left.
+    PreStop(Duration),
+    /// The workers, which finish what they have.
+    Drain,
+    /// The workers, which were killed.
+    Kill,
+}
+
+/// What is done about a request that comes while another change is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfBusy {
+    /// It is denied.
+    Deny,
+    /// It waits its turn.
+    Wait,
+}
+
+/// How the end was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopHow {
+    /// Workers finish what they have. Asked for again, it changes nothing.
+    Drain,
+    /// The same; but where the end was asked for before, workers are killed (Ctrl-C).
+    Interrupt,
+    /// Workers are killed.
+    Now,
 }
 
 /// What a probe finds out.
@@ -281,6 +327,17 @@ pub enum Effect {
     Log(WorkerEvent),
     /// Say that a change has come to a new milestone, in the log and to the client that waits for it.
     Report(Progress),
+    /// Say that a reload waits its turn, in the log and to the client that asked for it.
+    ReportWait {
+        /// The client that waits; none for a signal.
+        reply_to: Option<ClientId>,
+        /// The change that is under way.
+        kind: ChangeKind,
+        /// How far it has come.
+        milestone: Milestone,
+    },
+    /// Say what the end waits for, in the log, to the clients and to the service manager.
+    ReportStop(StopProgress),
     /// Say how a request ended, in the log and to the client that waits for it.
     Reply {
         /// The client that waits.

@@ -22,8 +22,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError};
 
 use super::{
-    ChangeKind, ClientId, Effect, Endpoint, Event, Exit, Fleet, ListenerId, Milestone, Probe,
-    ProbeKind, ReadyWhen, ScaleTo, Spawn, Time, WorkerEvent, WorkerId,
+    ChangeKind, ClientId, Effect, Endpoint, Event, Exit, Fleet, IfBusy, ListenerId, Milestone,
+    Probe, ProbeKind, ReadyWhen, ScaleTo, Spawn, StopHow, Time, WorkerEvent, WorkerId,
 };
 use history::History;
 use kernel::Kernel;
@@ -461,8 +461,12 @@ impl World {
 
     fn comes(&mut self, wish: Wish) -> Result<(), String> {
         let event = match wish {
-            Wish::Reload { signal } => Event::ReloadRequested {
+            Wish::Reload { signal, waits } => Event::ReloadRequested {
                 reply_to: self.reply_to(signal),
+                if_busy: match signal || waits {
+                    true => IfBusy::Wait,
+                    false => IfBusy::Deny,
+                },
             },
             Wish::ScaleTo(count) => Event::ScaleRequested {
                 reply_to: self.reply_to(false),
@@ -482,13 +486,20 @@ impl World {
             },
             Wish::Stop { signal } => Event::StopRequested {
                 reply_to: self.reply_to(signal),
-                now: false,
+                how: StopHow::Drain,
             },
+            Wish::Interrupt => {
+                self.was_told_to_stop_now |= self.is_stopping();
+                Event::StopRequested {
+                    reply_to: None,
+                    how: StopHow::Interrupt,
+                }
+            }
             Wish::StopNow => {
                 self.was_told_to_stop_now = true;
                 Event::StopRequested {
                     reply_to: self.reply_to(false),
-                    now: true,
+                    how: StopHow::Now,
                 }
             }
             Wish::Crash(nth) => return self.crash(Some(nth)),
@@ -562,7 +573,10 @@ impl World {
                 self.kernel.close(*listener);
             }
             Effect::Log(note) => self.log(note),
-            Effect::Report(_) | Effect::Reply { .. } => {}
+            Effect::Report(_)
+            | Effect::ReportWait { .. }
+            | Effect::ReportStop(_)
+            | Effect::Reply { .. } => {}
             Effect::EndRescuers => match self.plan.rescuers_end_after {
                 Some(0) => return vec![Event::RescuersEnded],
                 Some(after) => {

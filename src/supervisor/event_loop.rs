@@ -18,19 +18,14 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use log::{debug, info};
+use log::debug;
 use mio::{Events, Token};
 
 use super::Supervisor;
-use super::operators::control::ClientAction;
-use super::output::redirect_to;
-use super::signals::Meaning;
 use super::sources::Source;
 use super::workers::Launched;
-use crate::fleet::{ClientId, Event, ExitReason, WorkerId};
+use crate::fleet::{Event, ExitReason, WorkerId};
 use crate::sys::process::Ended;
-use crate::wire::control::Reply;
-use crate::wire::notify::Notice;
 
 impl Supervisor {
     pub(super) fn run_to_end(&mut self) -> io::Result<ExitReason> {
@@ -49,7 +44,9 @@ impl Supervisor {
                 self.ready(event.token());
                 self.process_events();
             }
-            self.notify.check_watchdog();
+            self.notify.check_time();
+            self.control.check_time();
+            self.check_socket_files();
             self.report_exits();
             self.proceed_with_retirements();
             self.inbox.push_back(Event::TimePassed);
@@ -91,7 +88,9 @@ impl Supervisor {
         [
             self.fleet.next_deadline().map(|at| at.since(self.now())),
             self.output.deadline().map(until),
-            self.notify.watchdog().map(until),
+            self.notify.deadline().map(until),
+            self.control.deadline().map(until),
+            self.socket_files.deadline().map(until),
             self.workers.exit_deadline().map(until),
             self.retirements.deadline().map(until),
         ]
@@ -106,6 +105,7 @@ impl Supervisor {
             Some(Source::Threads) => self.threads_ready(),
             Some(Source::Control) => self.control_ready(),
             Some(Source::Client) => self.client_ready(token),
+            Some(Source::SocketFiles) => self.socket_files_ready(),
             Some(Source::Notify) => self.notify_ready(),
             Some(Source::Launcher(worker)) => self.launcher_ready(worker),
             Some(Source::Rescuer(retirement)) => {
@@ -152,35 +152,7 @@ impl Supervisor {
         self.inbox.extend(events);
     }
 
-    fn signals_ready(&mut self) {
-        for meaning in self.signals.pending() {
-            match meaning {
-                Meaning::Event(event) => self.inbox.push_back(event),
-                Meaning::ChildEnded => {
-                    self.workers.reap();
-                    self.report_exits();
-                }
-                Meaning::ReopenLog => self.reopen_log(),
-            }
-        }
-    }
-
-    fn reopen_log(&mut self) {
-        let Some(path) = &self.config.log_file else {
-            return info!("USR1 opens the log file again, but there is none (--log-file)");
-        };
-        // What was written before belongs to the old file.
-        self.output.flush(&mut self.sources, Instant::now());
-        match redirect_to(path) {
-            Ok(()) => info!("opened {} again", path.display()),
-            Err(error) => log::error!(
-                "cannot open {} again: {error}; the old file is still used",
-                path.display()
-            ),
-        }
-    }
-
-    fn report_exits(&mut self) {
+    pub(super) fn report_exits(&mut self) {
         for (worker, ended) in self.workers.report_exits() {
             self.worker_ended(worker, ended);
         }
@@ -226,73 +198,6 @@ impl Supervisor {
             }
             self.intercepts.answer(handled);
             self.inbox.extend(change.map(|change| change.event(worker)));
-        }
-    }
-
-    fn notify_ready(&mut self) {
-        for (sender, notices) in self.notify.receive() {
-            let Some(worker) = sender.and_then(|pid| self.workers.worker_of(pid)) else {
-                log::warn!(
-                    "a notification came from pid {}, which is no worker's",
-                    sender.unwrap_or(0)
-                );
-                continue;
-            };
-            for notice in notices {
-                self.noticed(worker, &notice);
-            }
-        }
-    }
-
-    fn noticed(&mut self, worker: WorkerId, notice: &Notice) {
-        match notice {
-            Notice::Ready => self.inbox.push_back(Event::Notified { worker }),
-            Notice::Status(status) => {
-                info!("{}: says: {status}", self.workers.describe(worker));
-            }
-            Notice::Reloading
-            | Notice::Stopping
-            | Notice::Watchdog
-            | Notice::WatchdogTrigger
-            | Notice::MainPid(_)
-            | Notice::Other => debug!("worker {worker}: {notice:?}"),
-        }
-    }
-
-    /// Accepts all clients that wait.
-    ///
-    /// Many may come at once, each with its request sent already; so before a client is disconnected
-    /// to make room, all requests are read and answered.
-    fn control_ready(&mut self) {
-        while let Some(stream) = self.control.next_client() {
-            if self.control.is_full() {
-                for token in self.control.sending() {
-                    self.client_ready(token);
-                }
-            }
-            self.control.admit(&mut self.sources, stream);
-        }
-    }
-
-    fn client_ready(&mut self, token: Token) {
-        if let Some((client, action)) = self.control.client_ready(&mut self.sources, token) {
-            self.perform_client_action(client, action);
-        }
-    }
-
-    fn perform_client_action(&mut self, client: ClientId, action: ClientAction) {
-        match action {
-            ClientAction::Event(event) => self.inbox.push_back(event),
-            ClientAction::Status => {
-                let status = Reply::Status(Box::new(self.inspection().status()));
-                self.control.reply(&mut self.sources, client, &status);
-            }
-        }
-    }
-
-    pub(super) fn reply(&mut self, reply_to: Option<ClientId>, reply: &Reply) {
-        if let Some(client) = reply_to {
-            self.control.reply(&mut self.sources, client, reply);
         }
     }
 }

@@ -17,7 +17,10 @@
 //! | --- | --- |
 //! | `event_loop` | waits, hands every event to the fleet |
 //! | `perform` | one arm an effect |
+//! | `incoming` | what signals, notifications and clients bring |
 //! | `sources` | what the loop waits for |
+//! | `socket_files` | makes the files of our sockets again where they are gone |
+//! | `repeated` | a warning that can repeat is counted |
 //! | `signals` | what signals mean |
 //!
 //! The arrows between the wings go one way: `host` knows `steering` and `retirement`; `operators` know all others but `host`; `retirement` knows `workers` and
@@ -25,12 +28,15 @@
 
 mod event_loop;
 pub mod host;
+mod incoming;
 mod listeners;
 mod operators;
 mod output;
 mod perform;
+mod repeated;
 pub mod retirement;
 mod signals;
+mod socket_files;
 mod sources;
 pub mod steering;
 mod workers;
@@ -59,6 +65,7 @@ use retirement::measure::Measures;
 use retirement::peer_names::PeerNames;
 use retirement::{Retirements, Surroundings};
 use signals::Signals;
+use socket_files::SocketFiles;
 use sources::{Source, Sources};
 use steering::Backend;
 use steering::choice::{self, Choice};
@@ -135,6 +142,7 @@ struct Supervisor {
     retirements: Retirements,
     output: Output,
     control: Control,
+    socket_files: SocketFiles,
     /// What is to be said when the listeners of old workers are closed.
     deferred_replies: Vec<(Option<ClientId>, ChangeResult)>,
     exit_reason: Option<ExitReason>,
@@ -187,6 +195,8 @@ impl Supervisor {
         let notify = Notify::open(control.path(), &mut sources)?;
         let pid = i32::try_from(std::process::id())
             .map_err(|error| system("read the own pid")(io::Error::other(error)))?;
+        let paths = [control.path(), notify.path()];
+        let socket_files = SocketFiles::new(&mut sources, paths);
         let threads = sources.token(Source::Threads);
         let waker = Waker::new(sources.registry(), threads);
         let waker = Arc::new(waker.map_err(system("make an event descriptor"))?);
@@ -211,6 +221,7 @@ impl Supervisor {
             fences: Fences::new(waker),
             output: Output::new(log),
             control,
+            socket_files,
             deferred_replies: Vec::new(),
             exit_reason: None,
             config,
@@ -238,6 +249,7 @@ impl Supervisor {
         Reporter {
             config: &self.config,
             workers: &self.workers,
+            probes: &self.probes,
             listeners: &self.listeners,
             output: &self.output,
             steering_refused: self.steering_refused.as_deref(),

@@ -3,17 +3,18 @@
 use std::io;
 use std::os::fd::AsRawFd;
 
-use log::{error, warn};
+use log::{error, info, warn};
 
 use super::Supervisor;
 use super::listeners::port_conflict;
 use super::operators::report;
 use super::retirement::measure;
 use super::workers::SpawnSpec;
+use super::workers::probe::Asked;
 use crate::config::Readiness;
 use crate::fleet::{
     ChangeKind, ChangeResult, ClientId, Effect, Endpoint, Event, ExitReason, Failure, ListenerId,
-    ListenerSetId, Probe, Progress, Spawn, WorkerEvent, WorkerId,
+    ListenerSetId, Milestone, Probe, Progress, Spawn, StopProgress, WorkerEvent, WorkerId,
 };
 use crate::sys::listener;
 use crate::wire::control::Reply;
@@ -58,6 +59,16 @@ impl Supervisor {
             Effect::Close { listener } => self.close(listener),
             Effect::Log(event) => self.log(&event),
             Effect::Report(progress) => self.report(&progress),
+            Effect::ReportWait {
+                reply_to,
+                kind,
+                milestone,
+            } => {
+                let sentence = report::wait_sentence(kind, milestone);
+                info!("reload: {sentence}");
+                self.reply(reply_to, &report::wait_reply(sentence));
+            }
+            Effect::ReportStop(progress) => self.report_stop(&progress),
             // A client that is told that the old workers are gone must find no listener of theirs.
             Effect::Reply { reply_to, result } => self.deferred_replies.push((reply_to, result)),
             Effect::EndRescuers => {
@@ -146,13 +157,14 @@ impl Supervisor {
             Readiness::Http(path) => path.as_str(),
             Readiness::Listen | Readiness::Notify => "",
         };
+        let host = self.config.ready_host.as_deref();
         self.probes.probe(
             &mut self.sources,
             &self.workers,
             &self.listeners,
             &*self.steering,
             probe,
-            path,
+            Asked { path, host },
         )
     }
 
@@ -209,29 +221,51 @@ impl Supervisor {
     pub(super) fn reply_result(&mut self, reply_to: Option<ClientId>, result: &ChangeResult) {
         let left = self.retirements.stats().take_left();
         let reply = self.reporter().result(result, left);
-        if let ChangeResult::Failed { kind, failure } = result {
-            if *kind == ChangeKind::Reload
-                && let Reply::Failed { message } = &reply
-            {
-                self.notify
-                    .notify_manager(&[("READY", "1"), ("STATUS", message)]);
+        match result {
+            // Before the client hears of it: what the client runs may ask the service manager.
+            ChangeResult::Done { kind, .. } => self.notify.change_ended(*kind, "serving"),
+            ChangeResult::Failed { kind, failure } => {
+                self.change_failed(*kind, &reply);
+                if let Failure::Exited { worker, .. } = failure {
+                    self.forget_worker(*worker);
+                }
             }
-            if let Failure::Exited { worker, .. } = failure {
-                self.forget_worker(*worker);
-            }
+            ChangeResult::Denied(_) | ChangeResult::Stopped => {}
         }
         self.reply(reply_to, &reply);
     }
 
+    fn change_failed(&mut self, kind: ChangeKind, reply: &Reply) {
+        let Reply::Failed { message } = reply else {
+            return;
+        };
+        match kind {
+            // Nobody serves: the end says the rest.
+            ChangeKind::Start => self.notify.status(message),
+            ChangeKind::Reload | ChangeKind::Restart | ChangeKind::Scale => {
+                self.notify.change_ended(kind, message);
+            }
+        }
+    }
+
     fn report(&mut self, progress: &Progress) {
-        log::info!("{}", report::progress_sentence(progress));
-        let notices = report::progress_notices(progress);
-        let notices: Vec<(&str, &str)> = notices
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect();
-        self.notify.notify_manager(&notices);
+        info!("{}", report::progress_sentence(progress));
+        let status = report::progress_status(progress);
+        match (progress.kind, progress.milestone) {
+            (ChangeKind::Reload, Milestone::Starting) => self.notify.reload_began(&status),
+            _ => self.notify.status(&status),
+        }
         self.reply(progress.reply_to, &report::progress_reply(progress));
+    }
+
+    fn report_stop(&mut self, progress: &StopProgress) {
+        let sentence = self.reporter().stop_sentence(progress);
+        info!("stop: {sentence}");
+        self.notify.stopping(&sentence);
+        let reply = report::stop_reply(progress, &sentence);
+        for client in &progress.clients {
+            self.reply(Some(*client), &reply);
+        }
     }
 
     /// Forgets what is only kept until the log has told of a worker's end.
@@ -239,6 +273,7 @@ impl Supervisor {
         self.workers.forget(&mut self.sources, worker);
         self.output.forget(worker);
         self.measures.forget(worker);
+        self.probes.forget(worker);
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::io;
 
-use log::debug;
+use log::{debug, info};
 use mio::Interest;
 use signal_hook::consts::{
     SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2,
 };
 
 use super::sources::{Source, Sources};
-use crate::fleet::{Event, ScaleTo};
+use crate::fleet::{Event, IfBusy, ScaleTo, StopHow};
 
 pub(super) struct Signals(signal_hook_mio::v1_0::Signals);
 
@@ -46,31 +46,39 @@ impl Signals {
     }
 }
 
+/// What a signal asks for. Like a request of a client it is told in the log.
 fn meaning(signal: i32) -> Option<Meaning> {
     let reply_to = None;
-    Some(Meaning::Event(match signal {
-        SIGHUP | SIGUSR2 => Event::ReloadRequested { reply_to },
-        SIGTERM | SIGINT => Event::StopRequested {
-            reply_to,
-            now: false,
-        },
-        SIGQUIT => Event::StopRequested {
-            reply_to,
-            now: true,
-        },
-        SIGTTIN => Event::ScaleRequested {
-            reply_to,
-            to: ScaleTo::By(1),
-        },
-        SIGTTOU => Event::ScaleRequested {
-            reply_to,
-            to: ScaleTo::By(-1),
-        },
+    let reload = || Event::ReloadRequested {
+        reply_to,
+        if_busy: IfBusy::Wait,
+    };
+    let stop = |how| Event::StopRequested { reply_to, how };
+    let scale_by = |difference| Event::ScaleRequested {
+        reply_to,
+        to: ScaleTo::By(difference),
+    };
+    let (name, asked, meaning) = match signal {
+        SIGHUP => ("HUP", "reload", reload().into()),
+        SIGUSR2 => ("USR2", "reload", reload().into()),
+        SIGTERM => ("TERM", "stop", stop(StopHow::Drain).into()),
+        SIGINT => ("INT", "stop", stop(StopHow::Interrupt).into()),
+        SIGQUIT => ("QUIT", "stop at once", stop(StopHow::Now).into()),
+        SIGTTIN => ("TTIN", "one worker more", scale_by(1).into()),
+        SIGTTOU => ("TTOU", "one worker fewer", scale_by(-1).into()),
+        SIGUSR1 => ("USR1", "open the log file again", Meaning::ReopenLog),
         SIGCHLD => return Some(Meaning::ChildEnded),
-        SIGUSR1 => return Some(Meaning::ReopenLog),
         other => {
             debug!("signal {other} has no meaning here");
             return None;
         }
-    }))
+    };
+    info!("asked for by signal {name}: {asked}");
+    Some(meaning)
+}
+
+impl From<Event> for Meaning {
+    fn from(event: Event) -> Self {
+        Self::Event(event)
+    }
 }

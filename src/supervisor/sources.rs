@@ -21,6 +21,8 @@ pub(crate) enum Source {
     Control,
     /// A client says something, or can be written to.
     Client,
+    /// Something has happened to the file of the control socket or of `NOTIFY_SOCKET`.
+    SocketFiles,
     /// A worker speaks to `NOTIFY_SOCKET`.
     Notify,
     /// A worker's launcher speaks, or has become its command.

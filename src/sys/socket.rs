@@ -3,10 +3,9 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -30,6 +29,11 @@ impl<T> Bound<T> {
     pub fn path(&self) -> &Path {
         &self.path_guard.path
     }
+
+    /// Whether its file is still there: then who looks for it there finds this socket.
+    pub fn is_there(&self) -> bool {
+        self.path_guard.is_there()
+    }
 }
 
 /// A file that is removed on drop, if it is still ours: somebody may have put another file there.
@@ -39,10 +43,17 @@ struct BoundPath {
     inode: u64,
 }
 
+impl BoundPath {
+    fn is_there(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode)
+    }
+}
+
 impl Drop for BoundPath {
     fn drop(&mut self) {
-        let is_ours = fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode);
-        if is_ours && let Err(error) = fs::remove_file(&self.path) {
+        if self.is_there()
+            && let Err(error) = fs::remove_file(&self.path)
+        {
             log::warn!("cannot remove the socket {}: {error}", self.path.display());
         }
     }
@@ -182,53 +193,23 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
     }
 }
 
-/// The user on the other side (`SO_PEERCRED`, unix(7)).
+/// Who connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The process.
+    pub pid: i32,
+    /// Its user.
+    pub user: u32,
+}
+
+/// Who is on the other side (`SO_PEERCRED`, unix(7)).
 ///
 /// # Errors
 /// Those of getsockopt(2).
-pub fn peer_user(stream: &impl AsFd) -> io::Result<u32> {
-    Ok(getsockopt(stream, sockopt::PeerCredentials)?.uid())
-}
-
-/// Sends one datagram to the socket that `NOTIFY_SOCKET` names, which may be abstract (`@…`).
-///
-/// # Errors
-/// Those of sendto(2).
-pub fn send_notification(target: &Path, message: &[u8]) -> io::Result<()> {
-    let socket = UnixDatagram::unbound()?;
-    let bytes = target.as_os_str().as_bytes();
-    let address = match bytes.strip_prefix(b"@") {
-        Some(name) => SocketAddr::from_abstract_name(name)?,
-        None => SocketAddr::from_pathname(target)?,
-    };
-    socket.set_nonblocking(true)?;
-    socket.send_to_addr(message, &address)?;
-    Ok(())
-}
-
-/// Receives one datagram and the pid of its sender.
-///
-/// # Errors
-/// Those of recvmsg(2); `WouldBlock` when there is none.
-pub fn receive_notification(
-    socket: &UnixDatagram,
-    buffer: &mut [u8],
-) -> io::Result<(usize, Option<i32>)> {
-    use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, UnixCredentials, recvmsg};
-    use std::os::fd::AsRawFd;
-    let mut space = nix::cmsg_space!(UnixCredentials);
-    let mut message = [io::IoSliceMut::new(buffer)];
-    // Descriptors that somebody sends along must not stay with us: without room for them the
-    // kernel closes them.
-    let received = recvmsg::<UnixAddr>(
-        socket.as_raw_fd(),
-        &mut message,
-        Some(&mut space),
-        MsgFlags::MSG_CMSG_CLOEXEC,
-    )?;
-    let sender = received.cmsgs()?.find_map(|control| match control {
-        ControlMessageOwned::ScmCredentials(credentials) => Some(credentials.pid()),
-        _ => None,
-    });
-    Ok((received.bytes, sender))
+pub fn peer(stream: &impl AsFd) -> io::Result<Peer> {
+    let credentials = getsockopt(stream, sockopt::PeerCredentials)?;
+    Ok(Peer {
+        pid: credentials.pid(),
+        user: credentials.uid(),
+    })
 }

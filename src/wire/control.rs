@@ -17,7 +17,11 @@ pub enum Request {
     /// What runs, and how it is.
     Status,
     /// Replace every worker by a new generation.
-    Reload,
+    Reload {
+        /// Wait for a change that is under way, do not be denied for it.
+        #[serde(default, skip_serializing_if = "is_not")]
+        wait: bool,
+    },
     /// End the supervisor: `now` kills, else the workers drain.
     Stop {
         /// Do not drain.
@@ -56,7 +60,7 @@ pub enum Reply {
     Phase {
         /// Milliseconds since the change was requested.
         after_ms: u64,
-        /// The phase's name: `starting`, `serving`, `settling`, `quiescing`, `draining`, `gone`.
+        /// The phase's name: `waiting` (its turn), `starting`, `serving`, `settling`, `quiescing`, `draining`, `gone`.
         phase: String,
         /// What it is about, for a person: how many workers of which generation.
         detail: String,
@@ -260,6 +264,11 @@ pub fn request_line(request: &Request) -> Vec<u8> {
 /// A sentence that says what is wrong with it.
 pub fn parse_reply(line: &[u8]) -> Result<Reply, String> {
     serde_json::from_slice(line).map_err(|error| format!("the reply is not understood: {error}"))
+}
+
+/// For what is left out where it is not so: a supervisor of an older version would not understand it.
+fn is_not(flag: &bool) -> bool {
+    !flag
 }
 
 fn line(message: &impl Serialize) -> Vec<u8> {

@@ -24,6 +24,9 @@ pub enum Notice {
     Status(String),
     /// Its main process.
     MainPid(u32),
+    /// It waits until the descriptor that comes along is closed: all that it said before was read then
+    /// (sd_notify_barrier(3)).
+    Barrier,
     /// Something that we have no use for.
     Other,
 }
@@ -46,6 +49,7 @@ fn parse_line(line: &[u8]) -> Notice {
         b"RELOADING=1" => Notice::Reloading,
         b"STOPPING=1" => Notice::Stopping,
         b"WATCHDOG=1" => Notice::Watchdog,
+        b"BARRIER=1" => Notice::Barrier,
         b"WATCHDOG=trigger" => Notice::WatchdogTrigger,
         _ => parse_main_pid(line).map_or(Notice::Other, Notice::MainPid),
     }

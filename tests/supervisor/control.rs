@@ -275,3 +275,28 @@ fn a_client_that_waits_for_a_reload_is_told_when_the_supervisor_stops() {
         "{answer}"
     );
 }
+
+#[test]
+fn a_socket_whose_file_is_removed_is_made_again() {
+    let supervisor = two();
+    let notify = supervisor.directory().join("ctl.sock.notify");
+    for path in [supervisor.control(), &notify] {
+        fs::remove_file(path).unwrap();
+        supervisor.wait_for("the file", || path.exists().then_some(()));
+    }
+    supervisor.wait_line("made the control socket");
+    supervisor.ctl_ok(["reload"]);
+    let mut supervisor = supervisor;
+    supervisor.signal(Signal::SIGTERM);
+    assert_ends(&mut supervisor, 0);
+}
+
+#[test]
+fn a_socket_that_could_not_be_made_again_is_tried_anew_at_hup() {
+    let supervisor = two();
+    supervisor.write("ctl.sock", "something else");
+    supervisor.wait_line("is gone and cannot be made again: ");
+    fs::remove_file(supervisor.control()).unwrap();
+    supervisor.signal(Signal::SIGHUP);
+    supervisor.wait_status(|status| status.reloads == 1 && status.phase == "serving");
+}

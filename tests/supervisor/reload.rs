@@ -265,3 +265,29 @@ fn all_generations_may_share_the_sockets() {
     assert_eq!(listeners(supervisor.port()), inodes);
     assert!(ask(supervisor.address()).unwrap().starts_with("2."));
 }
+
+#[test]
+fn a_client_may_wait_for_the_change_that_is_under_way() {
+    let options = ["-n", "2", "--ready", "notify"];
+    let supervisor = scripted(&options, &["--notify", "{dir}/ready"]).start();
+    supervisor.wait_status(|status| pids(status).len() == 2);
+    let denied = supervisor.ctl(["reload"]);
+    assert_eq!(denied.status.code(), Some(1));
+    let why = String::from_utf8_lossy(&denied.stderr).into_owned();
+    assert!(why.contains("a start is in progress (starting)"), "{why}");
+
+    let mut patient = Command::new(ctl_program());
+    patient.env("REUSEPORT_CONTROL", supervisor.control());
+    let patient = patient.args(["reload", "--wait"]);
+    let patient = patient.stdout(Stdio::piped()).spawn().unwrap();
+    supervisor.wait_line("reload: a start is in progress (starting); this reload begins when");
+    touch(supervisor.directory(), "ready");
+    let output = patient.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(
+        told.contains("waiting") && told.contains("reload: done"),
+        "{told}"
+    );
+    assert_eq!(supervisor.status().reloads, 1);
+}

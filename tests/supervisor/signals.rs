@@ -44,3 +44,19 @@ fn a_reload_before_the_start_is_done_comes_after_it() {
     touch(supervisor.directory(), "ready");
     supervisor.wait_status(|status| status.reloads == 1 && status.phase == "serving");
 }
+
+#[test]
+fn who_asks_for_what_is_in_the_log() {
+    let supervisor = scripted(&["-n", "1"], &[]).start();
+    supervisor.wait_serving(1);
+    supervisor.signal(Signal::SIGTTIN);
+    supervisor.wait_line("asked for by signal TTIN: one worker more");
+    supervisor.wait_serving(2);
+    supervisor.ctl_ok(["scale", "1"]);
+    let line = supervisor.wait_line("asked for by pid ");
+    let user = nix::unistd::geteuid();
+    assert!(
+        line.contains(&format!(" of user {user}: {{\"verb\":\"scale\"")),
+        "{line}"
+    );
+}

@@ -111,6 +111,37 @@ fn a_probe_reaches_the_worker_that_is_asked_and_no_other() {
 }
 
 #[test]
+fn a_probe_names_the_host_and_a_bad_answer_is_told_with_its_status() {
+    let cases: [(&[&str], &str); 3] = [
+        (&[], "localhost:{port}"),
+        (&["--address", "127.0.0.3"], "localhost:{port}"),
+        (&["--ready-host", "shop.example"], "shop.example"),
+    ];
+    for (words, host) in cases {
+        let (options, behaviour) = match words {
+            ["--ready-host", ..] => (words, &[][..]),
+            _ => (&[][..], words),
+        };
+        let more = [
+            "-n",
+            "1",
+            "--start-timeout",
+            "400ms",
+            "--ready",
+            "http:/health",
+        ];
+        let options = [&more[..], options].concat();
+        let behaviour = [&["--health", "{dir}/never"], behaviour].concat();
+        let supervisor = scripted(&options, &behaviour).start();
+        let host = host.replace("{port}", &supervisor.port().to_string());
+        supervisor.wait_line(&format!("was asked, healthy: false, as {host}"));
+        let sentence = refusal(supervisor);
+        let cause = format!("but answered GET /health (Host: {host}) with status 503");
+        assert!(sentence.contains(&cause), "{sentence}");
+    }
+}
+
+#[test]
 fn what_a_worker_lacks_at_the_time_out_is_said() {
     let cases: [(&[&str], &[&str], &str); 4] = [
         (&[], &["--hang"], "it listens on no fixed TCP port"),
@@ -118,7 +149,7 @@ fn what_a_worker_lacks_at_the_time_out_is_said() {
         (
             &["--ready", "http:/health"],
             &["--health", "{dir}/never"],
-            "but did not answer GET /health well",
+            "but answered GET /health (Host: localhost:",
         ),
         (
             &["--listen", "127.0.0.1:{port}"],

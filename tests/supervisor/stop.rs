@@ -1,10 +1,11 @@
 //! The end: what is finished, what is killed, and that nothing is left.
 
 use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::Supervisor;
+use crate::harness::{Supervisor, ctl_program};
 use crate::support::*;
 
 /// A server that finishes its requests at the stop signal, and one request that takes its time.
@@ -66,15 +67,64 @@ fn who_does_not_stop_is_killed_with_all_its_processes() {
 }
 
 #[test]
-fn it_serves_on_before_it_stops_until_it_is_told_twice() {
+fn it_serves_on_before_it_stops_however_often_it_is_told() {
     let options = ["-n", "2", "--pre-stop", "1h"];
     let mut supervisor = scripted(&options, &[]).start();
     supervisor.wait_serving(2);
     supervisor.signal(Signal::SIGTERM);
-    supervisor.wait_status(|status| status.phase == "stopping");
-    without_loss(light(supervisor.address()), || ());
+    let told = supervisor.wait_line("stop: 2 workers serve on for 1h (--pre-stop)");
+    assert!(told.contains("QUIT or reuseport-ctl stop --now kills them"));
+    let seen = supervisor.lines().len();
     supervisor.signal(Signal::SIGTERM);
+    supervisor.wait_line_after(seen, "stop: 2 workers serve on for 59m ");
+    without_loss(light(supervisor.address()), || ());
+    assert_eq!(supervisor.status().phase, "stopping");
+    supervisor.signal(Signal::SIGQUIT);
     assert_ends(&mut supervisor, 0);
+}
+
+#[test]
+fn a_client_is_told_what_a_stop_waits_for() {
+    let (mut supervisor, request) = with_a_request_under_way(&[]);
+    let mut stop = Command::new(ctl_program());
+    stop.arg("--socket").arg(supervisor.control()).arg("stop");
+    let stop = stop.stdout(Stdio::piped()).spawn().unwrap();
+    supervisor.wait_line("gone, exited with code 0");
+    touch(supervisor.directory(), "go");
+    let told = stop.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&told.stdout);
+    assert!(
+        told.contains("2 workers finish what is under way, each for at most 30s"),
+        "{told}"
+    );
+    assert!(finish_asking(request).is_ok());
+    assert_ends(&mut supervisor, 0);
+}
+
+#[test]
+fn a_second_term_lets_workers_drain_on() {
+    let (mut supervisor, request) = with_a_request_under_way(&[]);
+    supervisor.signal(Signal::SIGTERM);
+    supervisor.wait_line("gone, exited with code 0");
+    let seen = supervisor.lines().len();
+    supervisor.signal(Signal::SIGTERM);
+    supervisor.wait_line_after(seen, "stop: 1 worker finishes what is under way");
+    touch(supervisor.directory(), "go");
+    assert!(finish_asking(request).is_ok());
+    assert_ends(&mut supervisor, 0);
+}
+
+#[test]
+fn a_second_interrupt_ends_at_once() {
+    for options in [&[][..], &["--pre-stop", "1h"]] {
+        let (mut supervisor, request) = with_a_request_under_way(options);
+        supervisor.signal(Signal::SIGINT);
+        supervisor.wait_line("INT (Ctrl-C), QUIT");
+        supervisor.signal(Signal::SIGINT);
+        supervisor.wait_line("killed");
+        assert!(finish_asking(request).is_err());
+        assert_ends(&mut supervisor, 0);
+    }
 }
 
 #[test]

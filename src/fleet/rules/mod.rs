@@ -38,7 +38,7 @@ mod stop;
 use serde::{Deserialize, Serialize};
 
 use super::listener_sets::ListenerSets;
-use super::pending_signals::PendingSignals;
+use super::pending_requests::PendingRequests;
 use super::phase::Phase;
 use super::policy::Policy;
 use super::retirements::{News, Retirements};
@@ -62,7 +62,7 @@ pub struct Fleet {
     generations: Generations,
     rollout: Option<Rollout>,
     retirements: Retirements,
-    pending_signals: PendingSignals,
+    pending_requests: PendingRequests,
     shutdown: Option<Shutdown>,
     tally: Tally,
     /// What this step has decided so far; nothing between two steps.
@@ -101,7 +101,7 @@ impl Fleet {
             },
             rollout: None,
             retirements: Retirements::default(),
-            pending_signals: PendingSignals::default(),
+            pending_requests: PendingRequests::default(),
             shutdown: None,
             tally: Tally::default(),
             effects: Vec::new(),
@@ -116,7 +116,7 @@ impl Fleet {
         self.handle(now, event);
         self.check_deadlines(now);
         self.report_retirements(now);
-        // After the reports: what signals asked for waits until the change before it is told of.
+        // After the reports: what waits its turn waits until the change before it is told of.
         while self.begin_pending(now) {
             // What has begun may be over, or due, at once.
             self.check_deadlines(now);
@@ -175,15 +175,14 @@ impl Fleet {
             Event::RescueLost { worker } => self.rescue_lost(now, worker),
             Event::StopPrepared { worker } => self.stop_prepared(now, worker),
             Event::RescuersEnded => self.rescuers_ended(),
-            Event::ReloadRequested { reply_to } => self.reload_asked(now, reply_to),
+            Event::ReloadRequested { reply_to, if_busy } => {
+                self.reload_asked(now, reply_to, if_busy);
+            }
             Event::ScaleRequested { reply_to, to } => self.scale_asked(now, reply_to, to),
             Event::RestartRequested { reply_to, worker } => {
                 self.restart_asked(now, reply_to, worker)
             }
-            Event::StopRequested {
-                reply_to,
-                now: at_once,
-            } => self.stop_asked(now, reply_to, at_once),
+            Event::StopRequested { reply_to, how } => self.stop_asked(now, reply_to, how),
             Event::TimePassed => {}
         }
     }

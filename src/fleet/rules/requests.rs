@@ -2,10 +2,11 @@
 //!
 //! One change is under way at a time, until its outgoing workers have been told to stop: two at
 //! once would each count on workers that the other takes away. A client that asks meanwhile is denied and
-//! told why; what a signal asks for waits, because nobody hears an answer to a signal.
+//! told why, or waits its turn if it wants to; what a signal asks for waits, because nobody hears an answer to a
+//! signal.
 
 use super::Fleet;
-use crate::fleet::pending_signals::Pending;
+use crate::fleet::pending_requests::Pending;
 use crate::fleet::vocabulary::*;
 
 impl Fleet {
@@ -14,12 +15,19 @@ impl Fleet {
         self.begin(now, ChangeKind::Start, None, [slots], self.wanted);
     }
 
-    pub(super) fn reload_asked(&mut self, now: Time, reply_to: Option<ClientId>) {
+    pub(super) fn reload_asked(&mut self, now: Time, reply_to: Option<ClientId>, if_busy: IfBusy) {
         if let Some(denial) = self.denial() {
-            if reply_to.is_none() {
-                self.pending_signals.reload();
-            }
-            return self.deny(reply_to, denial);
+            return match (denial, if_busy) {
+                (Denial::Busy { kind, milestone }, IfBusy::Wait) => {
+                    self.pending_requests.reload(reply_to);
+                    self.effects.push(Effect::ReportWait {
+                        reply_to,
+                        kind,
+                        milestone,
+                    });
+                }
+                (denial, _) => self.deny(reply_to, denial),
+            };
         }
         let slots = self.sets.whole(0..self.wanted, self.wanted);
         self.begin(now, ChangeKind::Reload, reply_to, [slots], self.wanted);
@@ -51,7 +59,7 @@ impl Fleet {
     pub(super) fn scale_asked(&mut self, now: Time, reply_to: Option<ClientId>, to: ScaleTo) {
         if let Some(denial) = self.denial() {
             if let (None, ScaleTo::By(difference)) = (reply_to, to) {
-                self.pending_signals.scale_by(difference);
+                self.pending_requests.scale_by(difference);
             }
             return self.deny(reply_to, denial);
         }
@@ -77,12 +85,12 @@ impl Fleet {
         if self.denial().is_some() {
             return false;
         }
-        match self.pending_signals.take_next() {
+        match self.pending_requests.take_next() {
             None => return false,
             Some(Pending::ScaleBy(difference)) => {
                 self.scale_asked(now, None, ScaleTo::By(difference));
             }
-            Some(Pending::Reload) => self.reload_asked(now, None),
+            Some(Pending::Reload { reply_to }) => self.reload_asked(now, reply_to, IfBusy::Wait),
         }
         true
     }
@@ -100,6 +108,13 @@ impl Fleet {
         }
         let unfinished = self.retirements.unfinished();
         unfinished.map(|(kind, milestone)| Denial::Busy { kind, milestone })
+    }
+
+    /// Nothing that waits for its turn will have it.
+    pub(super) fn deny_pending(&mut self) {
+        for client in self.pending_requests.give_up() {
+            self.deny(Some(client), Denial::Stopping);
+        }
     }
 
     fn deny(&mut self, reply_to: Option<ClientId>, denial: Denial) {

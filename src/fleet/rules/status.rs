@@ -101,6 +101,14 @@ impl Fleet {
         self.workers.is_live(listener)
     }
 
+    /// The client of the reload whose workers are starting, if there is such a reload.
+    #[cfg(test)]
+    pub(in crate::fleet) fn reload_under_way(&self) -> Option<Option<ClientId>> {
+        let rollout = self.rollout.as_ref();
+        let reload = rollout.filter(|rollout| rollout.kind == ChangeKind::Reload);
+        reload.map(|rollout| rollout.reply_to)
+    }
+
     /// How many retirements are open, and the most crashes that are remembered of a slot: both must stay few.
     #[cfg(test)]
     pub(in crate::fleet) fn retained_counts(&self) -> (usize, usize) {

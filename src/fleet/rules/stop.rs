@@ -84,17 +84,52 @@ impl Fleet {
         }
     }
 
-    pub(super) fn stop_asked(&mut self, now: Time, reply_to: Option<ClientId>, at_once: bool) {
+    /// | asked for | first | again |
+    /// | --- | --- | --- |
+    /// | drain | serve on, then drain | nothing changes: an orchestrator may ask twice |
+    /// | interrupt | serve on, then drain | kill: somebody at a terminal has had enough |
+    /// | now | kill | kill |
+    pub(super) fn stop_asked(&mut self, now: Time, reply_to: Option<ClientId>, how: StopHow) {
         let is_repeated = self.is_shutting_down();
         self.begin_shutdown(now, ExitReason::Stopped);
         if let Some(shutdown) = &mut self.shutdown {
             shutdown.clients.extend(reply_to);
         }
+        let at_once = match how {
+            StopHow::Drain => false,
+            StopHow::Interrupt => is_repeated,
+            StopHow::Now => true,
+        };
         if at_once {
             self.kill_all(now);
-        } else if is_repeated || self.policy.pre_stop.is_zero() {
+        } else if !is_repeated && self.policy.pre_stop.is_zero() {
             self.stop_all(now);
+        } else {
+            self.report_stop(now, reply_to.into_iter().collect());
         }
+    }
+
+    fn report_stop(&mut self, now: Time, clients: Vec<ClientId>) {
+        let Some(shutdown) = &self.shutdown else {
+            return;
+        };
+        let waits_for = match shutdown.stage {
+            Stage::Serving { until } => StopWait::PreStop(until.since(now)),
+            Stage::Stopping | Stage::EndingRescuers { .. } | Stage::Finished => StopWait::Drain,
+            Stage::Killing => StopWait::Kill,
+        };
+        self.effects.push(Effect::ReportStop(StopProgress {
+            clients,
+            after: now.since(shutdown.since),
+            waits_for,
+            workers: self.workers.iter().count(),
+        }));
+    }
+
+    /// Tells all clients that wait.
+    fn report_stop_to_all(&mut self, now: Time) {
+        let clients = self.shutdown.iter().flat_map(|it| it.clients.clone());
+        self.report_stop(now, clients.collect());
     }
 
     /// Nothing new begins from now on.
@@ -103,16 +138,18 @@ impl Fleet {
             return;
         }
         let serve_until = now.plus(self.policy.pre_stop);
-        self.shutdown = Some(Shutdown::new(exit_reason, serve_until));
+        self.shutdown = Some(Shutdown::new(exit_reason, now, serve_until));
         if self.rollout.is_some() {
             self.fail_change(now, Failure::Stopped);
         }
+        self.deny_pending();
         self.empty_slots.give_up_all();
     }
 
     /// Tells every worker to stop, once.
     pub(super) fn stop_all(&mut self, now: Time) {
         self.advance_shutdown(Stage::Stopping);
+        self.report_stop_to_all(now);
         let staying = self.workers.iter().filter(|worker| !worker.is_stopping());
         for id in staying.map(|worker| worker.id).collect::<Vec<_>>() {
             self.stop(now, id, StopReason::Shutdown);
@@ -123,7 +160,8 @@ impl Fleet {
 
     /// Kills every worker. Each is told first, so that it knows why; nobody prepares what is killed.
     fn kill_all(&mut self, now: Time) {
-        self.advance_shutdown(Stage::Stopping);
+        self.advance_shutdown(Stage::Killing);
+        self.report_stop_to_all(now);
         let all: Vec<_> = self
             .workers
             .iter()
@@ -143,10 +181,11 @@ impl Fleet {
 
     /// The end does not go back.
     fn advance_shutdown(&mut self, stage: Stage) {
-        if let Some(shutdown) = &mut self.shutdown
-            && matches!(shutdown.stage, Stage::Serving { .. })
-        {
-            shutdown.stage = stage;
+        if let Some(shutdown) = &mut self.shutdown {
+            shutdown.stage = match (shutdown.stage, stage) {
+                (Stage::Serving { .. }, next) | (Stage::Stopping, next @ Stage::Killing) => next,
+                (present, _) => present,
+            };
         }
     }
 
@@ -158,13 +197,14 @@ impl Fleet {
             return;
         };
         match shutdown.stage {
-            Stage::Stopping if is_over => {
+            Stage::Stopping | Stage::Killing if is_over => {
                 shutdown.stage = Stage::EndingRescuers { until };
                 self.effects.push(Effect::EndRescuers);
             }
             Stage::EndingRescuers { until } if until <= now => self.finish(),
             Stage::Serving { .. }
             | Stage::Stopping
+            | Stage::Killing
             | Stage::EndingRescuers { .. }
             | Stage::Finished => {}
         }

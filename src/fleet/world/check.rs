@@ -79,7 +79,7 @@ impl World {
             .collect()
     }
 
-    fn is_stopping(&self) -> bool {
+    pub(super) fn is_stopping(&self) -> bool {
         self.fleet.phase_name() == "stopping"
     }
 
@@ -148,9 +148,11 @@ impl World {
                     format!("worker {id} is adopted twice")
                 })
             }),
-            Effect::Fence | Effect::MeasureBacklogs { .. } | Effect::MeasureConnections { .. } => {
-                Ok(())
-            }
+            Effect::Fence
+            | Effect::ReportWait { .. }
+            | Effect::ReportStop(_)
+            | Effect::MeasureBacklogs { .. }
+            | Effect::MeasureConnections { .. } => Ok(()),
             Effect::EndRescuers => {
                 let mut alive = self.processes.values().filter(|it| it.is_alive());
                 ensure(alive.next().is_none(), || {
@@ -403,6 +405,10 @@ impl World {
         ensure(!request.is_answered, || {
             format!("{reply_to:?} hears more after the end")
         })?;
+        if milestone == Milestone::Starting {
+            // It may have waited its turn.
+            request.at = self.now;
+        }
         ensure(request.heard < Some(milestone), || {
             format!(
                 "{reply_to:?} hears of {milestone} after {:?}",

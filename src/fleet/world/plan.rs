@@ -109,6 +109,7 @@ pub(super) enum Start {
 pub(super) enum Wish {
     Reload {
         signal: bool,
+        waits: bool,
     },
     ScaleTo(u32),
     ScaleBy {
@@ -122,6 +123,7 @@ pub(super) enum Wish {
         signal: bool,
     },
     StopNow,
+    Interrupt,
     /// The nth process that is there dies.
     Crash(usize),
     CrashAll,
@@ -257,13 +259,14 @@ fn scripts() -> impl Strategy<Value = Vec<Script>> {
 
 fn wish() -> impl Strategy<Value = Wish> {
     prop_oneof![
-        5 => any::<bool>().prop_map(|signal| Wish::Reload { signal }),
+        5 => any::<(bool, bool)>().prop_map(|(signal, waits)| Wish::Reload { signal, waits }),
         1 => (0..7_u32).prop_map(Wish::ScaleTo),
         2 => ((-2..3_i64), any::<bool>()).prop_map(|(by, signal)| Wish::ScaleBy { by, signal }),
         2 => (0..6_usize).prop_map(Wish::Restart),
         1 => Just(Wish::RestartUnknown),
         1 => any::<bool>().prop_map(|signal| Wish::Stop { signal }),
         1 => Just(Wish::StopNow),
+        1 => Just(Wish::Interrupt),
         4 => (0..8_usize).prop_map(Wish::Crash),
         1 => Just(Wish::CrashAll),
         1 => Just(Wish::Nothing),

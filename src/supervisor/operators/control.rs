@@ -5,18 +5,21 @@
 //! When there are too many, the one that has said nothing for longest goes.
 
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::path::Path;
+use std::time::Instant;
 
 use log::{debug, info, warn};
 use mio::net::UnixStream;
 use mio::{Interest, Token};
 
-use crate::fleet::{ClientId, Event, ScaleTo, WorkerId};
+use super::client::{Client, State};
+use crate::fleet::{ClientId, Event, IfBusy, ScaleTo, StopHow, WorkerId};
 use crate::supervisor::StartError;
+use crate::supervisor::repeated::RepeatedWarning;
 use crate::supervisor::sources::{Source, Sources};
-use crate::sys::socket;
-use crate::wire::control::{MAX_REQUEST, Reply, Request, Scale, parse_request, reply_line};
+use crate::sys::socket::{self, Peer};
+use crate::wire::control::{Reply, Request, Scale, parse_request, reply_line};
 
 /// The most clients at once.
 const MAX_CLIENTS: usize = 128;
@@ -26,46 +29,56 @@ const MAX_UNREAD_LEN: usize = 4 << 20;
 #[derive(Debug)]
 pub(crate) struct Control {
     listener: socket::Bound<std::os::unix::net::UnixListener>,
+    token: Token,
     clients: BTreeMap<Token, Client>,
     next_client_id: u64,
-}
-
-#[derive(Debug)]
-struct Client {
-    stream: UnixStream,
-    id: ClientId,
-    request: Vec<u8>,
-    unread: Vec<u8>,
-    state: State,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// Its request is not complete.
-    Sending,
-    /// It waits for the final reply.
-    Waiting,
-    /// Its final reply is sent, or is kept until the client reads it.
-    Answered,
+    refused: RepeatedWarning,
+    unaccepted: RepeatedWarning,
 }
 
 impl Control {
     pub(crate) fn open(path: &Path, sources: &mut Sources) -> Result<Self, StartError> {
-        let listener = socket::bind_control(path)?;
-        let added = sources.add(&listener.socket, Source::Control, Interest::READABLE);
-        added.map_err(|source| StartError::System {
-            operation: "wait for clients",
-            source,
-        })?;
+        let (listener, token) = listen(path, sources)?;
         Ok(Self {
             listener,
+            token,
             clients: BTreeMap::new(),
             next_client_id: 0,
+            refused: RepeatedWarning::default(),
+            unaccepted: RepeatedWarning::default(),
         })
     }
 
     pub(crate) fn path(&self) -> &Path {
         self.listener.path()
+    }
+
+    /// Whether clients find the socket.
+    pub(crate) fn is_there(&self) -> bool {
+        self.listener.is_there()
+    }
+
+    /// Makes the socket again if clients do not find it; says whether that was so.
+    pub(crate) fn restore(&mut self, sources: &mut Sources) -> Result<bool, StartError> {
+        if self.is_there() {
+            return Ok(false);
+        }
+        let (listener, token) = listen(self.path(), sources)?;
+        sources.remove(&self.listener.socket, self.token);
+        (self.listener, self.token) = (listener, token);
+        Ok(true)
+    }
+
+    /// When the count of a warning is to be said.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let counts = [&self.refused, &self.unaccepted];
+        let counts = counts.into_iter().filter_map(RepeatedWarning::deadline);
+        counts.min()
+    }
+
+    pub(crate) fn check_time(&mut self) {
+        self.refused.check_time();
+        self.unaccepted.check_time();
     }
 
     /// The next client that connects.
@@ -76,7 +89,8 @@ impl Control {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
-                    warn!("cannot accept a client of the control socket: {error}");
+                    let sentence = format!("cannot accept a client of the control socket: {error}");
+                    self.unaccepted.warn(sentence);
                     return None;
                 }
             }
@@ -97,15 +111,18 @@ impl Control {
 
     pub(crate) fn admit(&mut self, sources: &mut Sources, stream: std::os::unix::net::UnixStream) {
         let ours = nix::unistd::geteuid().as_raw();
-        match socket::peer_user(&stream) {
-            Ok(user) if user == ours || user == 0 => {}
-            Ok(user) => {
-                return warn!("a client of user {user} was turned away from the control socket");
+        let peer = match socket::peer(&stream) {
+            Ok(peer) if peer.user == ours || peer.user == 0 => peer,
+            Ok(Peer { user, .. }) => {
+                return self.refused.warn(format!(
+                    "a client of user {user} was turned away from the control socket; only user {ours} and root may \
+                     use it"
+                ));
             }
             Err(error) => {
                 return warn!("cannot tell who a client of the control socket is: {error}");
             }
-        }
+        };
         if let Err(error) = stream.set_nonblocking(true) {
             return warn!("cannot make a client nonblocking: {error}");
         }
@@ -121,14 +138,7 @@ impl Control {
         }
         let id = ClientId(self.next_client_id);
         self.next_client_id += 1;
-        let client = Client {
-            stream,
-            id,
-            request: Vec::new(),
-            unread: Vec::new(),
-            state: State::Sending,
-        };
-        self.clients.insert(token, client);
+        self.clients.insert(token, Client::new(stream, id, peer));
     }
 
     /// Tokens are given in order, so the first client that is still sending its request has been for longest.
@@ -170,44 +180,6 @@ impl Control {
     }
 }
 
-impl Client {
-    /// Reads what there is; a whole request line, if one has come. An error: disconnect.
-    fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let mut buffer = [0; MAX_REQUEST];
-        loop {
-            match self.stream.read(&mut buffer) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(_) if self.state != State::Sending => {} // one request is all that is answered
-                Ok(count) => self.request.extend_from_slice(&buffer[..count]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-            if let Some(end) = self.request.iter().position(|byte| *byte == b'\n') {
-                self.request.truncate(end);
-                self.state = State::Waiting;
-                return Ok(Some(std::mem::take(&mut self.request)));
-            }
-            if self.request.len() > MAX_REQUEST {
-                return Err(ErrorKind::InvalidData.into());
-            }
-        }
-    }
-
-    /// Writes what can be written; false when the client is to be disconnected.
-    fn flush(&mut self) -> bool {
-        while !self.unread.is_empty() {
-            match self.stream.write(&self.unread) {
-                Ok(count) => drop(self.unread.drain(..count)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return false,
-            }
-        }
-        self.state != State::Answered
-    }
-}
-
 /// What a request of a client leads to.
 #[derive(Debug)]
 pub(crate) enum ClientAction {
@@ -229,9 +201,9 @@ impl Control {
             self.disconnect(sources, token);
             return None;
         }
-        let id = client.id;
+        let (id, peer) = (client.id, client.peer);
         match client.read() {
-            Ok(line) => Some((id, self.parse(sources, id, &line?)?)),
+            Ok(line) => Some((id, self.parse(sources, id, peer, &line?)?)),
             // A client that has left gets no reply, but its request goes on.
             Err(_) => {
                 self.disconnect(sources, token);
@@ -241,7 +213,13 @@ impl Control {
     }
 
     /// The action of a request line; a line that is not understood is denied at once.
-    fn parse(&mut self, sources: &mut Sources, id: ClientId, line: &[u8]) -> Option<ClientAction> {
+    fn parse(
+        &mut self,
+        sources: &mut Sources,
+        id: ClientId,
+        peer: Peer,
+        line: &[u8],
+    ) -> Option<ClientAction> {
         let request = match parse_request(line) {
             Ok(request) => request,
             Err(message) => {
@@ -250,13 +228,24 @@ impl Control {
             }
         };
         if request != Request::Status {
-            info!("asked for: {}", String::from_utf8_lossy(line));
+            info!(
+                "asked for by pid {} of user {}: {}",
+                peer.pid,
+                peer.user,
+                String::from_utf8_lossy(line)
+            );
         }
         let reply_to = Some(id);
         Some(ClientAction::Event(match request {
             Request::Status => return Some(ClientAction::Status),
-            Request::Reload => Event::ReloadRequested { reply_to },
-            Request::Stop { now } => Event::StopRequested { reply_to, now },
+            Request::Reload { wait } => Event::ReloadRequested {
+                reply_to,
+                if_busy: if wait { IfBusy::Wait } else { IfBusy::Deny },
+            },
+            Request::Stop { now } => Event::StopRequested {
+                reply_to,
+                how: if now { StopHow::Now } else { StopHow::Drain },
+            },
             Request::Restart { worker } => Event::RestartRequested {
                 reply_to,
                 worker: WorkerId(worker),
@@ -267,6 +256,19 @@ impl Control {
             },
         }))
     }
+}
+
+fn listen(
+    path: &Path,
+    sources: &mut Sources,
+) -> Result<(socket::Bound<std::os::unix::net::UnixListener>, Token), StartError> {
+    let listener = socket::bind_control(path)?;
+    let added = sources.add(&listener.socket, Source::Control, Interest::READABLE);
+    let token = added.map_err(|source| StartError::System {
+        operation: "wait for clients",
+        source,
+    })?;
+    Ok((listener, token))
 }
 
 fn scale(to: Scale) -> ScaleTo {

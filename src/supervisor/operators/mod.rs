@@ -4,9 +4,11 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | `control` | clients of `reuseport-ctl` |
+//! | `client` | one of them |
 //! | `status` | what `status` shows |
 //! | `report` | the sentences of the log and of the replies |
 
+mod client;
 pub(crate) mod control;
 pub(crate) mod report;
 pub(crate) mod status;

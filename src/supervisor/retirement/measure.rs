@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use super::connection_owners::{ConnectionOwners, OpenConnection, Unaccounted, attribute};
 use crate::fleet::{ListenerId, WorkerId};
 use crate::supervisor::listeners::Listeners;
+use crate::supervisor::repeated::RepeatedWarning;
 use crate::supervisor::workers::Workers;
 use crate::sys::diag::{self, DiagError};
 use crate::sys::procfs;
@@ -19,6 +20,8 @@ use crate::wire::diag::{Connection, States, TcpState};
 /// What is remembered between looks.
 #[derive(Debug, Default)]
 pub(crate) struct Measures {
+    /// A look is made again and again.
+    unlisted: RepeatedWarning,
     unaccounted: BTreeMap<WorkerId, Unaccounted>,
     /// Workers that had no connection when they were last looked at.
     quiet: BTreeSet<WorkerId>,
@@ -52,9 +55,10 @@ impl Measures {
                 })
             }
             Err(error) => {
-                log::warn!(
+                let sentence = format!(
                     "cannot list connections: {error}; waiting for the quiet time-out instead"
                 );
+                self.unlisted.warn(sentence);
                 all(&mut |_| false)
             }
         }

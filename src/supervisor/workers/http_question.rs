@@ -1,6 +1,7 @@
 //! One HTTP request to a worker, and what there is of its answer.
 
 use std::io::{self, Read, Write};
+use std::net::IpAddr;
 
 use mio::{Interest, Token};
 use socket2::Socket;
@@ -11,35 +12,53 @@ use crate::supervisor::sources::{Source, Sources};
 /// How much of an answer is read; its status line is at its beginning.
 const MAX_HEAD_LEN: usize = 16 * 1024;
 
+/// What is asked for, of every worker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    pub(crate) path: &'a str,
+    /// The `Host`; none: the endpoint.
+    pub(crate) host: Option<&'a str>,
+}
+
 #[derive(Debug)]
 pub(super) struct Question {
+    /// What is asked for, for a person.
+    request: String,
     token: Token,
     unsent: Vec<u8>,
     answer: Vec<u8>,
 }
 
 impl Question {
-    /// Begins to ask for a path.
+    /// Begins to ask.
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
     pub(super) fn new(
         sources: &mut Sources,
         worker: WorkerId,
-        path: &str,
+        asked: Asked<'_>,
         socket: &Socket,
         endpoint: &Endpoint,
     ) -> io::Result<Self> {
         let interest = Interest::READABLE | Interest::WRITABLE;
         let token = sources.add(socket, Source::Probe(worker), interest)?;
+        let path = asked.path;
+        let host = asked.host.map_or_else(|| host_of(endpoint), str::to_owned);
         let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {endpoint}\r\nUser-Agent: reuseport-run\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: reuseport-run\r\nAccept: */*\r\nConnection: close\r\n\r\n"
         );
         Ok(Self {
             token,
+            request: format!("GET {path} (Host: {host})"),
             unsent: request.into_bytes(),
             answer: Vec::new(),
         })
+    }
+
+    /// What is asked for, for a person.
+    pub(super) fn request(&self) -> &str {
+        &self.request
     }
 
     /// Stops waiting for the answer.
@@ -78,6 +97,48 @@ impl Question {
     }
 }
 
+/// As what a client of this endpoint would know the server. A server that looks at it refuses `0.0.0.0`, and knows
+/// `localhost` for what comes from this machine.
+fn host_of(endpoint: &Endpoint) -> String {
+    let (ip, port) = (endpoint.address.ip(), endpoint.address.port());
+    let host = match ip {
+        _ if ip.is_unspecified() || ip.is_loopback() => "localhost".to_owned(),
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    };
+    // What a client leaves out, too (RFC 9110, 7.2).
+    match port {
+        80 => host,
+        _ => format!("{host}:{port}"),
+    }
+}
+
 fn is_not_yet(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock || error.kind() == io::ErrorKind::NotConnected
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_host_is_what_a_client_would_name() {
+        for (address, host) in [
+            ("0.0.0.0:8080", "localhost:8080"),
+            ("[::]:8080", "localhost:8080"),
+            ("127.0.0.1:8080", "localhost:8080"),
+            ("[::1]:80", "localhost"),
+            ("10.0.0.7:8080", "10.0.0.7:8080"),
+            ("[2001:db8::7]:8080", "[2001:db8::7]:8080"),
+            ("10.0.0.7:80", "10.0.0.7"),
+        ] {
+            let endpoint = Endpoint {
+                address: address.parse().unwrap(),
+                v6_only: false,
+            };
+            assert_eq!(host_of(&endpoint), host, "{address}");
+        }
+    }
 }

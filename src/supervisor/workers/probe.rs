@@ -19,6 +19,7 @@ use log::debug;
 use socket2::{Domain, Socket, Type};
 
 use super::Workers;
+pub(crate) use super::http_question::Asked;
 use super::http_question::Question;
 use crate::fleet::{Endpoint, Event, ListenerId, Probe, ProbeKind, WorkerId};
 use crate::supervisor::listeners::Listeners;
@@ -31,9 +32,13 @@ use crate::wire::diag::TcpState;
 /// How long a worker may take to answer an HTTP probe before it is asked again.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The probes that are under way.
+/// The probes that are under way, and what went wrong with those before.
 #[derive(Debug, Default)]
-pub(crate) struct Probes(BTreeMap<WorkerId, Attempt>);
+pub(crate) struct Probes {
+    attempts: BTreeMap<WorkerId, Attempt>,
+    /// What became of a worker's last HTTP probe, if not well: a clause.
+    trouble: BTreeMap<WorkerId, String>,
+}
 
 #[derive(Debug)]
 struct Attempt {
@@ -64,17 +69,17 @@ impl Probes {
         listeners: &Listeners,
         steering: &dyn Backend,
         wanted: &Probe,
-        path: &str,
+        asked: Asked<'_>,
     ) -> Option<Event> {
         let worker = wanted.worker;
         if wanted.kind == ProbeKind::Accept && is_awaited(workers, listeners, wanted) {
             self.end(sources, worker);
             return listened(listeners, worker, wanted.listener);
         }
-        let Some(attempt) = self.0.get(&worker) else {
-            return match begin(sources, listeners, steering, wanted, path) {
+        let Some(attempt) = self.attempts.get(&worker) else {
+            return match begin(sources, listeners, steering, wanted, asked) {
                 Ok(attempt) => {
-                    self.0.insert(worker, attempt);
+                    self.attempts.insert(worker, attempt);
                     None
                 }
                 Err(error) => {
@@ -85,7 +90,13 @@ impl Probes {
         };
         let event = match wanted.kind {
             ProbeKind::Http if attempt.since.elapsed() < HTTP_TIMEOUT => return None,
-            ProbeKind::Http => Some(Event::ProbeFailed { worker }),
+            ProbeKind::Http => {
+                let request = attempt.question.as_ref().map_or("", Question::request);
+                let after = HTTP_TIMEOUT.as_secs();
+                let trouble = format!("did not answer {request} within {after}s");
+                self.trouble.insert(worker, trouble);
+                Some(Event::ProbeFailed { worker })
+            }
             ProbeKind::Accept => match attempt.acceptor(workers, wanted) {
                 Acceptor::Nobody => return None,
                 Acceptor::Worker => listened(listeners, worker, attempt.listener),
@@ -98,17 +109,24 @@ impl Probes {
 
     /// A worker answers, or its connection can be written to.
     pub(crate) fn ready(&mut self, sources: &mut Sources, worker: WorkerId) -> Option<Event> {
-        let attempt = self.0.get_mut(&worker)?;
+        let attempt = self.attempts.get_mut(&worker)?;
         let question = attempt.question.as_mut()?;
-        let event = match question.advance(&attempt.socket) {
+        let answer = question.advance(&attempt.socket);
+        let request = question.request();
+        let trouble = match answer {
             Ok(None) => return None,
-            Ok(Some(status)) if (200..400).contains(&status) => Event::Probed { worker },
-            Ok(Some(status)) => {
-                debug!("worker {worker}: the probe was answered with {status}");
-                Event::ProbeFailed { worker }
+            Ok(Some(status)) if (200..400).contains(&status) => None,
+            Ok(Some(status)) => Some(format!("answered {request} with status {status}")),
+            Err(error) => Some(format!("{request} failed: {error}")),
+        };
+        let event = match trouble {
+            None => {
+                self.trouble.remove(&worker);
+                Event::Probed { worker }
             }
-            Err(error) => {
-                debug!("worker {worker}: the probe failed: {error}");
+            Some(trouble) => {
+                debug!("worker {worker}: {trouble}");
+                self.trouble.insert(worker, trouble);
                 Event::ProbeFailed { worker }
             }
         };
@@ -116,9 +134,19 @@ impl Probes {
         Some(event)
     }
 
+    /// Why a worker's last HTTP probe was not answered well: a clause of which the worker is the subject, or the
+    /// request.
+    pub(crate) fn trouble(&self, worker: WorkerId) -> Option<&str> {
+        self.trouble.get(&worker).map(String::as_str)
+    }
+
+    pub(crate) fn forget(&mut self, worker: WorkerId) {
+        self.trouble.remove(&worker);
+    }
+
     /// Ends a worker's probe, if there is one.
     pub(crate) fn end(&mut self, sources: &mut Sources, worker: WorkerId) {
-        let attempt = self.0.remove(&worker);
+        let attempt = self.attempts.remove(&worker);
         if let Some(Attempt {
             socket,
             question: Some(question),
@@ -157,7 +185,7 @@ fn begin(
     listeners: &Listeners,
     steering: &dyn Backend,
     wanted: &Probe,
-    path: &str,
+    asked: Asked<'_>,
 ) -> io::Result<Attempt> {
     let endpoint = listeners.endpoint(wanted.listener);
     let endpoint = endpoint.ok_or(io::ErrorKind::NotFound)?;
@@ -178,7 +206,7 @@ fn begin(
         ProbeKind::Http => Some(Question::new(
             sources,
             wanted.worker,
-            path,
+            asked,
             &socket,
             &endpoint,
         )?),

@@ -116,10 +116,13 @@ impl Reporter<'_> {
             (_, [], Readiness::Notify) => {
                 format!("it listens on {} but did not send READY=1", list(listening))
             }
-            (_, [], Readiness::Http(path)) => format!(
-                "it listens on {} but did not answer GET {path} well",
-                list(listening)
-            ),
+            (_, [], Readiness::Http(path)) => {
+                let listening = list(listening);
+                match self.probes.trouble(worker) {
+                    Some(trouble) => format!("it listens on {listening} but {trouble}"),
+                    None => format!("it listens on {listening} but did not answer GET {path}"),
+                }
+            }
             (_, [], Readiness::Listen) => format!(
                 "it listens on {} but not on all that was given to it",
                 list(listening)
@@ -148,7 +151,9 @@ fn done(kind: ChangeKind, generation: Generation, count: u32) -> String {
 fn denied(denial: &Denial) -> String {
     match denial {
         Denial::Busy { kind, milestone } => {
-            format!("a {kind} is in progress ({milestone}); wait until it is done")
+            format!(
+                "a {kind} is in progress ({milestone}); ask again when it is done, or reload --wait"
+            )
         }
         Denial::Stopping => "the supervisor is stopping".to_owned(),
         Denial::NoSuchWorker(worker) => {

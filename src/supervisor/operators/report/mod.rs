@@ -4,25 +4,32 @@
 //! | --- | --- |
 //! | `worker_event` | what happens to a worker |
 //! | `progress` | how far a change has come |
+//! | `stop` | what the end waits for |
 //! | `change_result` | how a change ended |
 //! | `phrase` | parts of their sentences |
 
 mod change_result;
 mod phrase;
 mod progress;
+mod stop;
 mod worker_event;
 
-pub(crate) use progress::{progress_notices, progress_reply, progress_sentence};
+pub(crate) use progress::{
+    progress_reply, progress_sentence, progress_status, wait_reply, wait_sentence,
+};
+pub(crate) use stop::stop_reply;
 
 use crate::config::Config;
 use crate::supervisor::listeners::Listeners;
 use crate::supervisor::output::Output;
 use crate::supervisor::workers::Workers;
+use crate::supervisor::workers::probe::Probes;
 
 /// What sentences are made of.
 pub(crate) struct Reporter<'a> {
     pub(crate) config: &'a Config,
     pub(crate) workers: &'a Workers,
+    pub(crate) probes: &'a Probes,
     pub(crate) listeners: &'a Listeners,
     pub(crate) output: &'a Output,
     /// Why new connections are not steered although that was wanted.

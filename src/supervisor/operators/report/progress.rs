@@ -2,7 +2,6 @@
 
 use super::phrase::workers;
 use crate::fleet::{ChangeKind, Milestone, Progress};
-use crate::sys::process;
 use crate::wire::control::Reply;
 
 pub(crate) fn progress_sentence(progress: &Progress) -> String {
@@ -47,33 +46,27 @@ fn detail(progress: &Progress) -> String {
     }
 }
 
-/// The notification for the service manager (sd_notify(3)).
-pub(crate) fn progress_notices(progress: &Progress) -> Vec<(&'static str, String)> {
-    let status = format!(
+/// What a reload waits for.
+pub(crate) fn wait_sentence(kind: ChangeKind, milestone: Milestone) -> String {
+    format!(
+        "a {kind} is in progress ({milestone}); this reload begins when that has told its old workers to stop"
+    )
+}
+
+pub(crate) fn wait_reply(sentence: String) -> Reply {
+    Reply::Phase {
+        after_ms: 0,
+        phase: "waiting".to_owned(),
+        detail: sentence,
+    }
+}
+
+/// The same in short, for the service manager.
+pub(crate) fn progress_status(progress: &Progress) -> String {
+    format!(
         "{}: {} (generation {})",
         progress.kind, progress.milestone, progress.generation
-    );
-    match (progress.kind, progress.milestone) {
-        (ChangeKind::Reload, Milestone::Starting) => vec![
-            ("RELOADING", "1".to_owned()),
-            (
-                "MONOTONIC_USEC",
-                process::monotonic_microseconds().to_string(),
-            ),
-            ("STATUS", status),
-        ],
-        (_, Milestone::Gone) => {
-            vec![("READY", "1".to_owned()), ("STATUS", "serving".to_owned())]
-        }
-        (
-            ChangeKind::Start | ChangeKind::Reload | ChangeKind::Restart | ChangeKind::Scale,
-            Milestone::Starting
-            | Milestone::Serving
-            | Milestone::Settling
-            | Milestone::Quiescing
-            | Milestone::Draining,
-        ) => vec![("STATUS", status)],
-    }
+    )
 }
 
 /// `worker accepts`, `workers accept`.

@@ -1,0 +1,55 @@
+//! What was asked for while a change was under way, and waits for its end.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use super::vocabulary::ClientId;
+
+/// What was asked for while a change was under way: by signals, to which nobody hears an answer, and by clients that
+/// would rather wait than come again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PendingRequests {
+    /// A signal asked for a reload.
+    reload: bool,
+    scale_by: i64,
+    /// Clients that want a reload each, in the order in which they came.
+    clients: VecDeque<ClientId>,
+}
+
+/// One thing that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pending {
+    Reload { reply_to: Option<ClientId> },
+    ScaleBy(i64),
+}
+
+impl PendingRequests {
+    pub(super) fn reload(&mut self, reply_to: Option<ClientId>) {
+        match reply_to {
+            Some(client) => self.clients.push_back(client),
+            None => self.reload = true,
+        }
+    }
+
+    pub(super) fn scale_by(&mut self, difference: i64) {
+        self.scale_by = self.scale_by.saturating_add(difference);
+    }
+
+    /// The next thing: first the number, so that the reload starts the right one. A reload for a client is one that
+    /// a signal asked for, too.
+    pub(super) fn take_next(&mut self) -> Option<Pending> {
+        let scale_by = std::mem::take(&mut self.scale_by);
+        if scale_by != 0 {
+            return Some(Pending::ScaleBy(scale_by));
+        }
+        let is_asked = std::mem::take(&mut self.reload);
+        let reply_to = self.clients.pop_front();
+        (is_asked || reply_to.is_some()).then_some(Pending::Reload { reply_to })
+    }
+
+    /// Nothing begins any more: the clients that wait for nothing now.
+    pub(super) fn give_up(&mut self) -> VecDeque<ClientId> {
+        std::mem::take(self).clients
+    }
+}

@@ -1,0 +1,114 @@
+//! What comes in: signals, notifications of workers, requests of clients.
+
+use std::time::Instant;
+
+use log::{debug, info};
+use mio::Token;
+
+use super::Supervisor;
+use super::operators::control::ClientAction;
+use super::output::redirect_to;
+use super::signals::Meaning;
+use crate::fleet::{ClientId, Event, WorkerId};
+use crate::wire::control::Reply;
+use crate::wire::notify::Notice;
+
+impl Supervisor {
+    pub(super) fn signals_ready(&mut self) {
+        for meaning in self.signals.pending() {
+            match meaning {
+                Meaning::Event(event) => {
+                    if let Event::ReloadRequested { .. } = event {
+                        self.look_at_socket_files();
+                    }
+                    self.inbox.push_back(event);
+                }
+                Meaning::ChildEnded => {
+                    self.workers.reap();
+                    self.report_exits();
+                }
+                Meaning::ReopenLog => self.reopen_log(),
+            }
+        }
+    }
+
+    fn reopen_log(&mut self) {
+        let Some(path) = &self.config.log_file else {
+            return info!("USR1 opens the log file again, but there is none (--log-file)");
+        };
+        // What was written before belongs to the old file.
+        self.output.flush(&mut self.sources, Instant::now());
+        match redirect_to(path) {
+            Ok(()) => info!("opened {} again", path.display()),
+            Err(error) => log::error!(
+                "cannot open {} again: {error}; the old file is still used",
+                path.display()
+            ),
+        }
+    }
+
+    pub(super) fn notify_ready(&mut self) {
+        for (sender, notices) in self.notify.receive() {
+            let Some(worker) = sender.and_then(|pid| self.workers.worker_of(pid)) else {
+                self.notify.strange(sender, &notices);
+                continue;
+            };
+            for notice in notices {
+                self.noticed(worker, &notice);
+            }
+        }
+    }
+
+    fn noticed(&mut self, worker: WorkerId, notice: &Notice) {
+        match notice {
+            Notice::Ready => self.inbox.push_back(Event::Notified { worker }),
+            Notice::Status(status) => {
+                info!("{}: says: {status}", self.workers.describe(worker));
+            }
+            Notice::Reloading
+            | Notice::Stopping
+            | Notice::Watchdog
+            | Notice::WatchdogTrigger
+            | Notice::MainPid(_)
+            | Notice::Barrier
+            | Notice::Other => debug!("worker {worker}: {notice:?}"),
+        }
+    }
+
+    /// Accepts all clients that wait.
+    ///
+    /// Many may come at once, each with its request sent already; so before a client is disconnected
+    /// to make room, all requests are read and answered.
+    pub(super) fn control_ready(&mut self) {
+        while let Some(stream) = self.control.next_client() {
+            if self.control.is_full() {
+                for token in self.control.sending() {
+                    self.client_ready(token);
+                }
+            }
+            self.control.admit(&mut self.sources, stream);
+        }
+    }
+
+    pub(super) fn client_ready(&mut self, token: Token) {
+        if let Some((client, action)) = self.control.client_ready(&mut self.sources, token) {
+            self.perform_client_action(client, action);
+        }
+    }
+
+    fn perform_client_action(&mut self, client: ClientId, action: ClientAction) {
+        match action {
+            ClientAction::Event(event) => self.inbox.push_back(event),
+            ClientAction::Status => {
+                let status = Reply::Status(Box::new(self.inspection().status()));
+                self.control.reply(&mut self.sources, client, &status);
+            }
+        }
+    }
+
+    pub(super) fn reply(&mut self, reply_to: Option<ClientId>, reply: &Reply) {
+        if let Some(client) = reply_to {
+            self.control.reply(&mut self.sources, client, reply);
+        }
+    }
+}
