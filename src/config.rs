@@ -119,7 +119,7 @@ impl Steering {
 /// Whose requests are rescued (`--rescue-clients`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RescueClients {
-    /// [`Self::Local`].
+    /// Of all, each of which keeps its address, where clients can be named to the server; else [`Self::Local`].
     Auto,
     /// Of clients that have an address of this host, as a reverse proxy has: their requests keep it.
     Local,

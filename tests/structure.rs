@@ -27,7 +27,7 @@ const WINGS: &[(&str, &[&str])] = &[
         "retirement",
         &["sources", "repeated", "listeners", "workers"],
     ),
-    ("host", &["steering"]),
+    ("host", &["retirement", "steering"]),
     (
         "operators",
         &[

@@ -201,7 +201,8 @@ pub(crate) const OPTIONS: &[Opt] = &[
                connections of other clients are left to their worker, which closes them when it stops.\n\
                all: those of clients on other hosts too. The server sees this host's address in place of theirs: do \
                not use it where the server lets in, limits or trusts clients by their address.\n\
-               auto: local.",
+               auto: all, and each client keeps its address, where the supervisor may name clients to the server \
+               (root, or CAP_BPF and CAP_NET_ADMIN, with cgroup v2); else local.",
         ..PLAIN
     },
     Opt {

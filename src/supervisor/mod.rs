@@ -23,7 +23,7 @@
 //! | `repeated` | a warning that can repeat is counted |
 //! | `signals` | what signals mean |
 //!
-//! The arrows between the wings go one way: `host` knows `steering`; `operators` know all others but `host`; `retirement` knows `workers` and
+//! The arrows between the wings go one way: `host` knows `steering` and `retirement`; `operators` know all others but `host`; `retirement` knows `workers` and
 //! `listeners`; `workers` know `listeners`, `steering` and `output`; `steering` knows `listeners`.
 
 mod event_loop;

@@ -84,6 +84,7 @@ impl Purpose {
 
 /// `CAP_BPF` of `linux/capability.h`. prctl(2) takes five arguments of this type.
 const CAP_BPF: libc::c_ulong = 39;
+const CAP_NET_ADMIN: libc::c_ulong = 12;
 
 /// How much the verifier may say.
 const MAX_LOG_LEN: usize = 64 * 1024;
@@ -178,17 +179,27 @@ fn address<T>(pointer: *const T) -> u64 {
 }
 
 /// Sees to it that what we execute does not get `CAP_BPF` where it was given to us as an ambient capability
-/// (capabilities(7), Linux 4.3), as `AmbientCapabilities=` of a systemd unit does. We keep it ourselves.
+/// (capabilities(7), Linux 4.3), as `AmbientCapabilities=` of a systemd unit does; nor `CAP_NET_ADMIN`, which was
+/// given with it for [`Purpose::PeerNameV4`]. We keep both ourselves.
 ///
 /// # Errors
-/// `EINVAL` where the kernel does not know it (before 5.8): then nobody has it.
+/// `EINVAL` where the kernel does not know `CAP_BPF` (before 5.8): then nobody has it.
 pub fn keep_from_children() -> io::Result<()> {
+    const IS_SET: libc::c_ulong = libc::PR_CAP_AMBIENT_IS_SET as libc::c_ulong;
     const LOWER: libc::c_ulong = libc::PR_CAP_AMBIENT_LOWER as libc::c_ulong;
+    if ambient(IS_SET, CAP_BPF)? == 1 {
+        ambient(LOWER, CAP_NET_ADMIN)?;
+        ambient(LOWER, CAP_BPF)?;
+    }
+    Ok(())
+}
+
+fn ambient(operation: libc::c_ulong, capability: libc::c_ulong) -> io::Result<libc::c_int> {
     const NONE: libc::c_ulong = 0;
     // SAFETY: this prctl takes integers and touches no memory of ours.
-    let answer = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, LOWER, CAP_BPF, NONE, NONE) };
+    let answer = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, operation, capability, NONE, NONE) };
     match answer {
-        0 => Ok(()),
+        0.. => Ok(answer),
         _ => Err(io::Error::last_os_error()),
     }
 }

@@ -18,7 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use harness::{Supervisor, ctl_program, fixture, supervisor_program};
-use rig::load::Load;
+use rig::load::{Failure, Load};
 use rig::report::Report;
 
 static MACHINE: Mutex<()> = Mutex::new(());
@@ -274,4 +274,65 @@ fn new_generations_that_fail_cost_nothing() {
         outcome.workers.keys().all(|name| name.starts_with("1.")),
         "{outcome:#?}"
     );
+}
+
+/// What becomes of clients on another host, kept connections and all, that the server lets in by their address.
+fn from_another_host(environment: Environment, whose: &str) -> Option<Report> {
+    let server = fixture("misbehave").display().to_string();
+    let count = times().to_string();
+    let arguments = [
+        "--server-command",
+        &format!("{server} --port {{port}} --only 10.9.0.2 --drain-on-term"),
+        "--mode",
+        "keepalive",
+        "--reloads",
+        &count,
+        "--args",
+        &format!("--rescue-clients {whose}"),
+    ];
+    trial(environment, &arguments)
+}
+
+/// How many requests came to the server from another address than their client's.
+fn mistaken(report: &Report) -> u64 {
+    let failed = &report.outcome.failed;
+    failed.get(&Failure::BadAnswer).copied().unwrap_or(0)
+}
+
+#[test]
+fn a_client_of_another_host_keeps_its_address() {
+    let _machine = machine();
+    let probe = Command::new(supervisor_program())
+        .arg("--probe")
+        .output()
+        .unwrap();
+    let probe = String::from_utf8_lossy(&probe.stdout).into_owned();
+    if let Some(why) = probe
+        .lines()
+        .find(|line| line.contains("no   name clients"))
+    {
+        let name = "a_client_of_another_host_keeps_its_address";
+        return drop(writeln!(
+            io::stderr(),
+            "skipped: {name} needs to name clients:{why}"
+        ));
+    }
+    let [root, nobody] = [ENVIRONMENTS[1], ENVIRONMENTS[4]];
+    assert!(root.delay_ms.is_some() && !root.nobody && nobody.delay_ms.is_some() && nobody.nobody);
+    let Some(report) = from_another_host(root, "auto") else {
+        return;
+    };
+    assert_at_most(0, &report, root);
+    // Without the right to name clients, none is taken for somebody else.
+    for (environment, whose) in [(nobody, "auto"), (root, "local")] {
+        let Some(report) = from_another_host(environment, whose) else {
+            return;
+        };
+        assert_eq!(mistaken(&report), 0, "{report:#?}");
+    }
+    // That it matters.
+    let Some(report) = from_another_host(root, "all") else {
+        return;
+    };
+    assert!(mistaken(&report) > 0, "{report:#?}");
 }

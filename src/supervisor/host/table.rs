@@ -3,6 +3,7 @@
 use std::fmt::{self, Display};
 
 use super::{Feature, Host};
+use crate::supervisor::retirement::peer_names::PeerNames;
 use crate::supervisor::steering::choice;
 
 impl Display for Host {
@@ -22,6 +23,20 @@ impl Display for Host {
             if why.is_some() {
                 writeln!(text, "       {}; {}", feature.without(), feature.remedy())?;
             }
+        }
+        let obstacle = PeerNames::obstacle();
+        let mechanism = "bpf and cgroup v2 (CAP_BPF, CAP_NET_ADMIN, Linux 5.8)";
+        row(
+            text,
+            "name clients of other hosts",
+            mechanism,
+            obstacle.as_deref(),
+        )?;
+        if obstacle.is_some() {
+            writeln!(
+                text,
+                "       their kept connections end with the workers that have them (--rescue-clients)"
+            )?;
         }
         steering(text)
     }

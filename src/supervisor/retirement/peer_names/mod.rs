@@ -53,6 +53,11 @@ impl PeerNames {
         Self::open().inspect_err(explain).ok()
     }
 
+    /// Why clients of other hosts cannot be named; none where they can.
+    pub(in crate::supervisor) fn obstacle() -> Option<String> {
+        Self::open().err().map(|error| error.to_string())
+    }
+
     /// Makes the programs and tries them once; then they are not attached.
     ///
     /// # Errors
@@ -175,5 +180,94 @@ impl PeerNames {
         Err(io::Error::other(format!(
             "{client} was named {named}, and another peer {itself}"
         )))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Names that are attached; none, after saying so, where they cannot be had.
+    fn attached() -> Option<PeerNames> {
+        use std::io::Write as _;
+        match PeerNames::open() {
+            Ok(mut names) => {
+                names.attach().unwrap();
+                Some(names)
+            }
+            Err(error) => {
+                let skipped =
+                    format!("skipped: naming peers needs CAP_BPF and cgroup v2: {error}\n");
+                let _ = io::stderr().write_all(skipped.as_bytes());
+                None
+            }
+        }
+    }
+
+    /// Whom the listener sees, by accept(2) and getpeername(2), in a connection from `source` that has an entry for
+    /// `client` by this owner.
+    fn seen(names: &PeerNames, listener: &TcpListener, source: &str, client: &str) -> SocketAddr {
+        let source: SocketAddr = source.parse().unwrap();
+        let mut target = listener.local_addr().unwrap();
+        target.set_ip(source.ip());
+        let socket = connect::bind(source).unwrap();
+        let first = usize::from(connect::port(&socket).unwrap()) * ENTRY_WORDS;
+        let words = entry(source.ip(), target.port(), client.parse().unwrap(), 7);
+        names.entries.store(first, &words);
+        connect::connect(&socket, target).unwrap();
+        let (accepted, peer) = listener.accept().unwrap();
+        assert_eq!(accepted.peer_addr().unwrap(), peer);
+        names.clear(7);
+        assert_ne!(
+            accepted.peer_addr().unwrap(),
+            peer,
+            "nobody is named any more"
+        );
+        peer
+    }
+
+    #[test]
+    fn a_peer_of_either_family_is_who_the_entry_says() {
+        let Some(names) = attached() else {
+            return;
+        };
+        let v4 = TcpListener::bind("127.0.0.1:0").unwrap();
+        let both = TcpListener::bind("[::]:0").unwrap();
+        for (listener, source, client, expected) in [
+            (&v4, "127.0.0.1:0", "192.0.2.7:4711", "192.0.2.7:4711"),
+            (
+                &both,
+                "127.0.0.1:0",
+                "192.0.2.7:4711",
+                "[::ffff:192.0.2.7]:4711",
+            ),
+            (&both, "[::1]:0", "[2001:db8::7]:4711", "[2001:db8::7]:4711"),
+        ] {
+            let expected: SocketAddr = expected.parse().unwrap();
+            assert_eq!(seen(&names, listener, source, client), expected);
+        }
+    }
+
+    #[test]
+    fn an_entry_for_another_connection_names_nobody() {
+        let Some(names) = attached() else {
+            return;
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = listener.local_addr().unwrap();
+        let client: SocketAddr = "192.0.2.7:4711".parse().unwrap();
+        for (source, port) in [
+            ("127.0.0.9", target.port()),
+            ("127.0.0.1", target.port() ^ 1),
+        ] {
+            let socket = connect::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let first = usize::from(connect::port(&socket).unwrap()) * ENTRY_WORDS;
+            let words = entry(source.parse().unwrap(), port, client, 8);
+            names.entries.store(first, &words);
+            connect::connect(&socket, target).unwrap();
+            assert_eq!(listener.accept().unwrap().1.ip(), Ipv4Addr::LOCALHOST);
+            names.clear(8);
+        }
     }
 }
