@@ -119,7 +119,7 @@ fn a_reload_that_fails_is_over_and_says_why() {
 #[test]
 fn an_empty_name_is_no_service_manager() {
     let supervisor = scripted(&["-n", "1"], &[]).env("NOTIFY_SOCKET", "").start();
-    supervisor.wait_serving(1);
+    supervisor.wait_line("start: done");
     let lines = supervisor.lines();
     let warned = lines.iter().any(|line| line.contains("service manager"));
     assert!(!warned, "{lines:#?}");
