@@ -116,6 +116,15 @@ fn a_reload_that_fails_is_over_and_says_why() {
     assert!(over[1].contains("reload failed"), "{over:?}");
 }
 
+#[test]
+fn an_empty_name_is_no_service_manager() {
+    let supervisor = scripted(&["-n", "1"], &[]).env("NOTIFY_SOCKET", "").start();
+    supervisor.wait_line("start: done");
+    let lines = supervisor.lines();
+    let warned = lines.iter().any(|line| line.contains("service manager"));
+    assert!(!warned, "{lines:#?}");
+}
+
 /// The units, with the programs of this build in the place of those that they name.
 fn verify(unit: &str) -> Option<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -85,7 +85,8 @@ impl Notify {
         let mut path = OsString::from(control);
         path.push(".notify");
         let (workers, token) = bind(Path::new(&path), sources)?;
-        let manager = std::env::var_os("NOTIFY_SOCKET").map(PathBuf::from);
+        let manager = std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty());
+        let manager = manager.map(PathBuf::from);
         let watchdog = manager.as_ref().and_then(|_| Watchdog::from_environment());
         Ok(Self {
             workers,
