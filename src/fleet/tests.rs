@@ -219,6 +219,9 @@ fn brief(effect: &Effect) -> Option<String> {
             ChangeResult::Denied(Denial::Busy { kind, .. }) => format!("denied: {kind}"),
             ChangeResult::Denied(Denial::Stopping) => "denied: stopping".to_owned(),
             ChangeResult::Denied(Denial::NoSuchWorker(id)) => format!("denied: no worker {id}"),
+            ChangeResult::Denied(Denial::NobodyLeft { count }) => {
+                format!("denied: none of {count}")
+            }
             ChangeResult::Denied(Denial::BadCount { asked, .. }) => {
                 format!("denied: {asked} workers")
             }
@@ -743,6 +746,18 @@ fn a_slot_whose_workers_die_too_often_is_given_up_and_the_others_serve_on() {
     assert_eq!(crash_loop(&mut stage), ["close 0"]);
     assert_eq!(stage.phases(), ["3 given-up", "1 serving"]);
     assert_eq!(stage.fleet.next_deadline(), None);
+}
+
+#[test]
+fn the_last_worker_that_serves_is_not_scaled_away() {
+    let mut stage = Stage::serving(policy());
+    crash_loop(&mut stage);
+    let fewer = Event::ScaleRequested {
+        reply_to: None,
+        to: ScaleTo::Exactly(1),
+    };
+    assert_eq!(stage.on(fewer), ["denied: none of 1"]);
+    assert_eq!(stage.phases(), ["3 given-up", "1 serving"]);
 }
 
 #[test]

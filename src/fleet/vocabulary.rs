@@ -555,6 +555,11 @@ pub enum Denial {
     Stopping,
     /// There is no such worker, or it is not one that can be replaced.
     NoSuchWorker(WorkerId),
+    /// None of so few workers serves: those that do would be retired.
+    NobodyLeft {
+        /// How many were asked for.
+        count: u32,
+    },
     /// That many workers cannot be.
     BadCount {
         /// What was asked for.

@@ -71,12 +71,22 @@ impl Fleet {
         let possible = u32::try_from(asked).ok();
         match possible.filter(|count| (1..=most).contains(count)) {
             None => self.deny(reply_to, Denial::BadCount { asked, most }),
+            Some(count) if self.nobody_is_left(count) => {
+                self.deny(reply_to, Denial::NobodyLeft { count });
+            }
             Some(count) => {
                 let (fewer, more) = (count.min(self.wanted), count.max(self.wanted));
                 let slots = self.sets.whole(fewer..more, more);
                 self.begin(now, ChangeKind::Scale, reply_to, [slots], count);
             }
         }
+    }
+
+    /// Whether all that serve are in slots from `count` on: the slots before are given up, or wait for their next
+    /// worker.
+    fn nobody_is_left(&self, count: u32) -> bool {
+        let mut serving = self.workers.serving().peekable();
+        serving.peek().is_some() && serving.all(|worker| worker.slot.0 >= count)
     }
 
     /// Does one thing of what signals asked for while it could not be done; false if there is

@@ -159,6 +159,11 @@ fn denied(denial: &Denial) -> String {
         Denial::NoSuchWorker(worker) => {
             format!("there is no worker {worker} that serves; status lists them")
         }
+        Denial::NobodyLeft { count } => format!(
+            "with {} nobody would serve: the workers that do are in the slots that would go; reload first, or restart \
+             the slots that stay",
+            workers(*count as usize)
+        ),
         Denial::BadCount { asked, most } => {
             format!("cannot run {asked} workers; give a number from 1 to {most}")
         }
