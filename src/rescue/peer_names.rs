@@ -7,7 +7,10 @@ use std::rc::Rc;
 
 use crate::sys::bpf::SharedArray;
 use crate::sys::{channel, connect};
-use crate::wire::peer_names::{ENTRIES, ENTRY_WORDS, entry};
+use crate::wire::peer_names::{ENTRIES, ENTRY_WORDS, OWNER, VERSION, entry};
+
+/// So many ports are tried.
+const MAX_TRIES: usize = 8;
 
 /// The entries that the kernel looks into.
 #[derive(Clone, Debug)]
@@ -42,28 +45,43 @@ impl PeerNames {
     /// Begins to connect as `client`.
     ///
     /// # Errors
-    /// Those of bind(2) and connect(2).
+    /// Those of bind(2) and connect(2); `AddrInUse`: connections from other addresses of this host have the same
+    /// ports.
     pub(super) fn connect(
         &self,
         source: SocketAddr,
         target: SocketAddr,
         client: SocketAddr,
     ) -> io::Result<(PeerName, OwnedFd)> {
-        let socket = connect::bind(source)?;
-        let name = PeerName {
-            entries: Rc::clone(&self.entries),
-            first: usize::from(connect::port(&socket)?) * ENTRY_WORDS,
-        };
+        let (name, socket) = self.claim(source)?;
         let words = entry(source.ip(), target.port(), client, self.owner);
         // Before the connection is made: the server may ask at once.
         self.entries.store(name.first, &words);
         connect::connect(&socket, target)?;
         Ok((name, socket))
     }
+
+    /// A socket with a port whose entry is nobody's.
+    fn claim(&self, source: SocketAddr) -> io::Result<(PeerName, OwnedFd)> {
+        // They stay open until one is found: a port that was closed would be given out again.
+        let mut taken = Vec::new();
+        while taken.len() < MAX_TRIES {
+            let socket = connect::bind(source)?;
+            let first = usize::from(connect::port(&socket)?) * ENTRY_WORDS;
+            if self.entries.claim(first + OWNER, self.owner) {
+                let entries = Rc::clone(&self.entries);
+                return Ok((PeerName { entries, first }, socket));
+            }
+            taken.push(socket);
+        }
+        Err(io::ErrorKind::AddrInUse.into())
+    }
 }
 
 impl Drop for PeerName {
     fn drop(&mut self) {
-        self.entries.clear(self.first, ENTRY_WORDS);
+        // The version first: the entry is whole, or there is none.
+        self.entries.store(self.first + VERSION, &[0]);
+        self.entries.store(self.first + OWNER, &[0]);
     }
 }

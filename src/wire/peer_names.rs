@@ -7,10 +7,13 @@
 //! | 4 | the port that it goes to |
 //! | 5 to 8 | the address of the client |
 //! | 9 | the port of the client, in the order of the network |
-//! | 10 | who has made the entry |
+//! | 10 | whose the entry is; 0: nobody's |
 //! | 11 | 4 or 6, the IP version; 0: there is no entry |
 //!
 //! Addresses are in the order of the network, as the kernel's are.
+//!
+//! The order of events: the owner is claimed, then all words are stored, the version last. An entry ends with
+//! its version, and then its owner: whatever else is in it is overwritten by the next.
 
 use core::net::{IpAddr, SocketAddr};
 
@@ -32,6 +35,12 @@ pub const CLIENT_PORT: usize = 9;
 pub const OWNER: usize = 10;
 /// See the module.
 pub const VERSION: usize = 11;
+
+/// Who makes entries has a number that is not 0.
+pub fn owner(number: u64) -> u32 {
+    // Two rescuers that run at the same time are not two billion retirements apart.
+    number as u32 | 1 << 31
+}
 
 /// The words for a connection from `source` to the port `target`, whose client is `client`. `source` and `client`
 /// are of one IP version.

@@ -15,6 +15,7 @@ use crate::config::{Config, Forwarding, RescueClients};
 use crate::fleet::{RetirementId, WorkerId};
 use crate::supervisor::sources::{Source, Sources};
 use crate::sys::{channel, process, procfs, tcp};
+use crate::wire::peer_names::owner;
 use crate::wire::rescue::{
     Clients, Configuration, Descriptor, Forwarded, MAX_CONNECTIONS, MAX_MESSAGE_LEN, Order, Report,
     decode, encode,
@@ -205,12 +206,6 @@ impl Rescuer {
     }
 }
 
-/// Whose entries a rescuer's are among those that name clients.
-pub(super) fn owner(id: RetirementId) -> u32 {
-    // Two rescuers that run at the same time are not four billion retirements apart.
-    id.0 as u32
-}
-
 fn configuration(config: &Config, id: RetirementId, is_naming: bool) -> Configuration {
     let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     Configuration {
@@ -220,7 +215,7 @@ fn configuration(config: &Config, id: RetirementId, is_naming: bool) -> Configur
         header_timeout_ms: 10_000,
         drain_timeout_ms: milliseconds(config.drain_timeout),
         max_connections: usize::try_from(config.rescue_max).unwrap_or(usize::MAX),
-        owner: owner(id),
+        owner: owner(id.0),
         clients: match config.rescue_clients {
             RescueClients::Auto if is_naming => Clients::Named,
             RescueClients::Auto | RescueClients::Local => Clients::Local,

@@ -12,8 +12,9 @@ use super::measure;
 use super::outbox;
 use super::peer_names::PeerNames;
 use super::rescue_stats::{RescueStats, sentence};
-use super::rescuer::{Rescuer, connections_of, owner};
+use super::rescuer::{Rescuer, connections_of};
 use crate::fleet::{RetirementId, WorkerId};
+use crate::wire::peer_names::owner;
 use crate::wire::rescue::{Descriptor, Order, Report, Tally};
 
 /// How long rescuers may take to end when all is over.
@@ -88,7 +89,7 @@ impl Rescuers {
             Some(rescuer) => rescuer,
             None => {
                 let names = self.names.as_mut();
-                let names = names.and_then(|it| it.begin(owner(retirement), around.workers));
+                let names = names.and_then(|it| it.begin(owner(retirement.0), around.workers));
                 let started = Rescuer::start(around.config, around.sources, retirement, names)?;
                 let (pid, id) = (started.pid, retirement.0);
                 debug!("rescuer (pid {pid}) started for retirement {id}");
@@ -232,7 +233,7 @@ impl Rescuers {
         rescuer.close(around.sources);
         self.stats.end(retirement);
         if let Some(names) = &mut self.names {
-            names.end(owner(retirement));
+            names.end(owner(retirement.0));
         }
         if !rescuer.unreported.is_empty() {
             warn!(

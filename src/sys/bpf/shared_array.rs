@@ -48,12 +48,13 @@ impl SharedArray {
         }
     }
 
-    /// Stores zeros, the last one first.
-    pub fn clear(&self, first: usize, count: usize) {
-        let targets = self.words().get(first..).unwrap_or_default();
-        for target in targets.iter().take(count).rev() {
-            target.store(0, Ordering::Release);
-        }
+    /// Stores a number that is not 0 in a word that is 0; false if the word was not 0, or is out of range.
+    pub fn claim(&self, number: usize, value: u32) -> bool {
+        let word = self.words().get(number);
+        word.is_some_and(|word| {
+            let claimed = word.compare_exchange(0, value, Ordering::AcqRel, Ordering::Acquire);
+            claimed.is_ok()
+        })
     }
 
     /// The word with this number; 0 out of range.

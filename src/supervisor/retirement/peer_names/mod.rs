@@ -25,6 +25,9 @@ use crate::sys::{cgroup, connect};
 use crate::wire::peer_names::{ENTRIES, ENTRY_WORDS, OWNER, VERSION, entry};
 use program::{Sockets, program};
 
+/// Whose the entry of our own trial is.
+const TRIAL: u32 = 1;
+
 /// The programs and their array.
 #[derive(Debug)]
 pub(in crate::supervisor) struct PeerNames {
@@ -152,9 +155,9 @@ impl PeerNames {
 
     fn clear(&self, owner: u32) {
         for first in (0..ENTRIES).map(|port| port * ENTRY_WORDS) {
-            if self.entries.load(first + VERSION) != 0 && self.entries.load(first + OWNER) == owner
-            {
-                self.entries.clear(first, ENTRY_WORDS);
+            if self.entries.load(first + OWNER) == owner {
+                self.entries.store(first + VERSION, &[0]);
+                self.entries.store(first + OWNER, &[0]);
             }
         }
     }
@@ -166,11 +169,11 @@ impl PeerNames {
         let client = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 7), 4711));
         let source = connect::bind((Ipv4Addr::LOCALHOST, 0).into())?;
         let port = usize::from(connect::port(&source)?);
-        let words = entry(Ipv4Addr::LOCALHOST.into(), target.port(), client, 0);
+        let words = entry(Ipv4Addr::LOCALHOST.into(), target.port(), client, TRIAL);
         self.entries.store(port * ENTRY_WORDS, &words);
         connect::connect(&source, target)?;
         let named = listener.accept()?.1;
-        self.entries.clear(port * ENTRY_WORDS, ENTRY_WORDS);
+        self.clear(TRIAL);
         let other = connect::bind((Ipv4Addr::LOCALHOST, 0).into())?;
         connect::connect(&other, target)?;
         let itself = listener.accept()?.1;
