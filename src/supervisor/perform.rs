@@ -187,8 +187,7 @@ impl Supervisor {
             error!("{worker}: cannot tell it to stop: {error}");
         }
         // After the signal: a reader that goes on before could take a request along.
-        let (retirements, mut around) = self.with_retirements();
-        retirements.stop_sent(&mut around, worker);
+        self.retirements.stop_sent(worker);
     }
 
     fn close(&mut self, listener: ListenerId) {

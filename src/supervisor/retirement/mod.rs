@@ -175,14 +175,10 @@ impl Retirements {
         }
     }
 
-    /// The stop signal of a worker has gone out: what stood still goes on. A rescuer that has not answered
-    /// by then never will.
-    pub(super) fn stop_sent(&mut self, around: &mut Surroundings<'_>, worker: WorkerId) {
-        let is_late = self.handshakes.awaits_rescuer(worker);
+    /// The stop signal of a worker has gone out: what stood still goes on. A rescuer that owes an answer still
+    /// has found no moment in which nothing was taken, or is slow: what it has would be lost with it.
+    pub(super) fn stop_sent(&mut self, worker: WorkerId) {
         self.handshakes.end(worker);
-        if let Some(retirement) = self.rescuers.of(worker).filter(|_| is_late) {
-            self.kill_rescuer(around, retirement);
-        }
     }
 
     fn kill_rescuer(&mut self, around: &mut Surroundings<'_>, retirement: RetirementId) {

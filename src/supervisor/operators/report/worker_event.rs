@@ -49,7 +49,8 @@ impl Reporter<'_> {
             WorkerEvent::QuietTimedOut { .. } => (Level::Info, self.unquiet()),
             WorkerEvent::StopNotPrepared { .. } => (
                 Level::Warn,
-                "its rescuer does not answer; telling the worker to stop all the same".to_owned(),
+                "its rescuer was not ready in time; telling the worker to stop all the same"
+                    .to_owned(),
             ),
             WorkerEvent::DrainTimedOut { .. } => {
                 let after = seconds(config.drain_timeout);
