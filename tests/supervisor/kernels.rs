@@ -125,25 +125,30 @@ fn ebpf_that_is_asked_for_and_denied_ends_the_start() {
     assert!(line.contains("CAP_BPF"), "{line}");
 }
 
-/// As a systemd unit with `AmbientCapabilities=CAP_BPF` starts it.
+/// As a systemd unit with `AmbientCapabilities=CAP_BPF CAP_NET_ADMIN` starts it.
 #[test]
-fn the_capability_for_ebpf_is_not_handed_to_workers() {
-    const CAP_BPF: u32 = 39;
+fn the_capabilities_for_ebpf_are_not_handed_to_workers() {
+    const CAP_NET_ADMIN: u64 = 1 << 12;
+    const CAP_BPF: u64 = 1 << 39;
     if !is_root() {
         return;
     }
     let options = ["-n", "2", "--steering", "ebpf"];
-    let more = ["--inh-caps=+bpf", "--ambient-caps=+bpf"];
+    let more = [
+        "--inh-caps=+bpf,+net_admin",
+        "--ambient-caps=+bpf,+net_admin",
+    ];
     let supervisor = as_nobody(scripted(&options, &[]), 0o777, &more).start();
     let status = supervisor.wait_serving(2);
-    let has_it = |pid: i32| {
+    let both = CAP_BPF | CAP_NET_ADMIN;
+    let has = |pid: i32| {
         let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let sets = ["CapEff", "CapPrm", "CapAmb"].map(|set| field(&text, set).unwrap());
-        sets.map(|set| u64::from_str_radix(&set, 16).unwrap() >> CAP_BPF & 1)
+        sets.map(|set| u64::from_str_radix(&set, 16).unwrap() & both)
     };
-    assert_eq!(has_it(supervisor.pid()), [1, 1, 0]);
+    assert_eq!(has(supervisor.pid()), [both, both, 0]);
     for worker in pids(&status) {
-        assert_eq!(has_it(worker), [0, 0, 0]);
+        assert_eq!(has(worker), [0, 0, 0]);
     }
     assert!(reload_brings_listeners(&supervisor));
 }
