@@ -5,8 +5,9 @@
 //! text into meaning, and [`run`] puts the [`Config`](crate::config::Config) together.
 //!
 //! `reuseport-ctl`: [`ctl`] knows the verbs, `find` finds the supervisor that is meant,
-//! `client` talks to it, [`table`] prints its status, `short_list` what would be too wide. Both agree on [`runtime_dir`], where control
-//! sockets are, on [`exit`], how a program ends, and on `generate`, manual pages and completions.
+//! `client` talks to it, [`table`] prints its status, `short_list` what would be too wide. Both agree on
+//! [`runtime_dir`], where control sockets are, on [`exit`], how a program ends, and on `generate`, manual pages
+//! and completions.
 //!
 //! Rule of this layer: it never ends the process and writes only where it is told to; it returns
 //! an [`Exit`], which `main` [reports](Exit::report). So all of it is tested without a process.

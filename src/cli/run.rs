@@ -26,8 +26,8 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 /// Command line before environment (`REUSEPORT_*`) before file (`--config`) before default.
 ///
 /// # Errors
-/// An [`Exit`] with code 0 for `--help`, `--version` and `--generate`; with code 0 or 1 for `--probe`; with code 2 and a sentence
-/// that names the option, its value and what is allowed, for all that makes no sense.
+/// An [`Exit`] with code 0 for `--help`, `--version` and `--generate`; with code 0 or 1 for `--probe`; with code 2
+/// and a sentence that names the option, its value and what is allowed, for all that makes no sense.
 pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     environment: Environment<'_>,

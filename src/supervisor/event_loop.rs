@@ -10,6 +10,8 @@
 //! | listing the connections of a port (sock_diag) | grows with all connections of the host |
 //! | `port_conflict::in_use`, `holder_of`: which process has a socket | a walk over all of /proc, once an error |
 //! | reading `/proc/kallsyms` | 30 ms, at the start only |
+//! | trying what the host allows (`host`), and naming a peer | 10 s and 1 s if they hang, at the start only |
+//! | attaching the programs that name peers, and taking their entries back | a millisecond or two, a retirement |
 //! | writing the last output at the end | as long as `output` says, at the end only |
 //!
 //! A fence and the stopping of a worker's threads are waited for by threads of their own, which wake the

@@ -218,7 +218,11 @@ impl Supervisor {
 
     /// Tells the log and a client that waits how a change ended.
     pub(super) fn reply_result(&mut self, reply_to: Option<ClientId>, result: &ChangeResult) {
-        let left = self.retirements.stats().take_left();
+        // Only who hears of them takes them: a request that is denied meanwhile does not.
+        let left = match result {
+            ChangeResult::Done { .. } => self.retirements.stats().take_left(),
+            ChangeResult::Failed { .. } | ChangeResult::Denied(_) | ChangeResult::Stopped => 0,
+        };
         let reply = self.reporter().result(result, left);
         match result {
             // Before the client hears of it: what the client runs may ask the service manager.

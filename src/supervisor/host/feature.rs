@@ -18,6 +18,15 @@ pub enum Feature {
 }
 
 impl Feature {
+    /// Each.
+    pub const ALL: [Self; 5] = [
+        Self::Memory,
+        Self::Fetching,
+        Self::Diagnostics,
+        Self::Fence,
+        Self::Hiding,
+    ];
+
     /// What it is for.
     pub fn purpose(self) -> &'static str {
         match self {
@@ -82,15 +91,4 @@ impl Feature {
             Self::Fence | Self::Hiding => config.steering.is_steered(),
         }
     }
-}
-
-impl Feature {
-    /// Each.
-    pub const ALL: [Self; 5] = [
-        Self::Memory,
-        Self::Fetching,
-        Self::Diagnostics,
-        Self::Fence,
-        Self::Hiding,
-    ];
 }

@@ -9,10 +9,14 @@
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use log::debug;
 
 use crate::sys::{pidfd, process, procfs};
+
+/// How long it may take until it runs, on a busy machine.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Its `argv[0]`.
 pub const NAME: &str = "reuseport-run-sample";
@@ -62,6 +66,7 @@ impl Sample {
             pid,
             _channel: ours.try_clone()?,
         };
+        ours.set_read_timeout(Some(START_TIMEOUT))?;
         ours.read_exact(&mut [0])?;
         Ok(sample)
     }

@@ -15,16 +15,19 @@ use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use log::{info, warn};
 
 use crate::config::{Config, RescueClients};
 use crate::supervisor::workers::Workers;
 use crate::sys::bpf::{self, CgroupLink, Map, Purpose, SharedArray};
-use crate::sys::{cgroup, connect};
+use crate::sys::{cgroup, channel, connect};
 use crate::wire::peer_names::{ENTRIES, ENTRY_WORDS, OWNER, VERSION, entry};
 use program::{Sockets, program};
 
+/// How long a connection of our own over loopback may take.
+const TRIAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Whose the entry of our own trial is.
 const TRIAL: u32 = 1;
 
@@ -172,11 +175,11 @@ impl PeerNames {
         let words = entry(Ipv4Addr::LOCALHOST.into(), target.port(), client, TRIAL);
         self.entries.store(port * ENTRY_WORDS, &words);
         connect::connect(&source, target)?;
-        let named = listener.accept()?.1;
+        let named = peer_of_next(&listener)?;
         self.clear(TRIAL);
         let other = connect::bind((Ipv4Addr::LOCALHOST, 0).into())?;
         connect::connect(&other, target)?;
-        let itself = listener.accept()?.1;
+        let itself = peer_of_next(&listener)?;
         if named == client && itself.port() == connect::port(&other)? {
             return Ok(());
         }
@@ -184,6 +187,15 @@ impl PeerNames {
             "{client} was named {named}, and another peer {itself}"
         )))
     }
+}
+
+/// Whom the listener sees in the next connection, which has been begun. A host may filter loopback.
+fn peer_of_next(listener: &TcpListener) -> io::Result<SocketAddr> {
+    if !channel::is_readable(listener, TRIAL_TIMEOUT) {
+        let why = "a connection over loopback is not made";
+        return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+    }
+    listener.accept().map(|(_, peer)| peer)
 }
 
 #[cfg(test)]
