@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use crate::sys::bpf::SharedArray;
+use crate::sys::peer_entries::PeerEntries;
 use crate::sys::{channel, connect};
-use crate::wire::peer_names::{ENTRIES, ENTRY_WORDS, OWNER, VERSION, entry};
+use crate::wire::peer_names::entry;
 
 /// So many ports are tried.
 const MAX_TRIES: usize = 8;
@@ -15,7 +15,7 @@ const MAX_TRIES: usize = 8;
 /// The entries that the kernel looks into.
 #[derive(Clone, Debug)]
 pub(super) struct PeerNames {
-    entries: Rc<SharedArray>,
+    entries: Rc<PeerEntries>,
     owner: u32,
 }
 
@@ -23,8 +23,8 @@ pub(super) struct PeerNames {
 /// port may be another's then.
 #[derive(Debug)]
 pub(super) struct PeerName {
-    entries: Rc<SharedArray>,
-    first: usize,
+    entries: Rc<PeerEntries>,
+    port: u16,
 }
 
 impl PeerNames {
@@ -35,7 +35,7 @@ impl PeerNames {
     pub(super) fn receive(channel: &OwnedFd, owner: u32) -> io::Result<Self> {
         let (_, descriptors) = channel::receive(channel, &mut [0; 16])?;
         let array = descriptors.first().ok_or(io::ErrorKind::InvalidData)?;
-        let entries = SharedArray::map(array, ENTRIES * ENTRY_WORDS)?;
+        let entries = PeerEntries::map(array)?;
         Ok(Self {
             entries: Rc::new(entries),
             owner,
@@ -56,7 +56,7 @@ impl PeerNames {
         let (name, socket) = self.claim(source)?;
         let words = entry(source.ip(), target.port(), client, self.owner);
         // Before the connection is made: the server may ask at once.
-        self.entries.store(name.first, &words);
+        self.entries.store(name.port, &words);
         connect::connect(&socket, target)?;
         Ok((name, socket))
     }
@@ -67,10 +67,10 @@ impl PeerNames {
         let mut taken = Vec::new();
         while taken.len() < MAX_TRIES {
             let socket = connect::bind(source)?;
-            let first = usize::from(connect::port(&socket)?) * ENTRY_WORDS;
-            if self.entries.claim(first + OWNER, self.owner) {
+            let port = connect::port(&socket)?;
+            if self.entries.claim(port, self.owner) {
                 let entries = Rc::clone(&self.entries);
-                return Ok((PeerName { entries, first }, socket));
+                return Ok((PeerName { entries, port }, socket));
             }
             taken.push(socket);
         }
@@ -80,8 +80,6 @@ impl PeerNames {
 
 impl Drop for PeerName {
     fn drop(&mut self) {
-        // The version first: the entry is whole, or there is none.
-        self.entries.store(self.first + VERSION, &[0]);
-        self.entries.store(self.first + OWNER, &[0]);
+        self.entries.clear(self.port);
     }
 }

@@ -1,7 +1,7 @@
 //! Descriptors over a Unix socket: how a launcher gets listeners and sends its notifications.
 
 use std::io::{self, IoSlice};
-use std::mem::{size_of, size_of_val};
+use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, sendmsg, socketpair,
 };
+
+use super::message;
 
 /// The most descriptors in one message (`SCM_MAX_FD`, Linux 2.6.38).
 pub const MAX_DESCRIPTORS: usize = 253;
@@ -82,28 +84,10 @@ fn wait(socket: &impl AsFd, flags: PollFlags, timeout: Duration) -> io::Result<b
 /// Those of recvmsg(2); `WouldBlock` on a nonblocking socket without a message.
 pub fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = [0_u64; CONTROL_WORDS];
-    let mut vector = libc::iovec {
-        iov_base: buffer.as_mut_ptr().cast(),
-        iov_len: buffer.len(),
-    };
-    // SAFETY: a msghdr is plain data, for which all zeroes is a value.
-    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
-    header.msg_iov = &raw mut vector;
-    header.msg_iovlen = 1;
-    header.msg_control = space.as_mut_ptr().cast();
-    // The type differs between C libraries; the value is small.
-    header.msg_controllen = size_of_val(&space) as _;
-    // SAFETY: the header names one buffer and the space for control messages, with their lengths,
-    // and both outlive the call.
-    let result =
-        unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC) };
-    let count = Errno::result(result)?;
-    let count = usize::try_from(count).map_err(io::Error::other)?;
+    let (count, header) = message::receive(socket, buffer, &mut space)?;
     Ok((count, descriptors_in(&header)))
 }
 
-/// Not by nix's `recvmsg`: a message of which descriptors are lost is an error there, which leaks the
-/// others.
 fn descriptors_in(header: &libc::msghdr) -> Vec<OwnedFd> {
     let mut found = Vec::new();
     // SAFETY: the kernel has filled in the header, whose space for control messages is alive.

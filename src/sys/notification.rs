@@ -1,14 +1,13 @@
 //! Datagrams of sd_notify(3), sent and received.
 
 use std::io;
-use std::mem::{size_of, size_of_val};
-use std::os::fd::AsRawFd;
+use std::mem::size_of;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 
-use nix::errno::Errno;
+use super::message;
 
 /// Space for one control message with credentials, in words: a header, which is shorter than three, and three
 /// numbers.
@@ -40,26 +39,10 @@ pub fn send(target: &Path, message: &[u8]) -> io::Result<()> {
 /// Those of recvmsg(2); `WouldBlock` when there is none.
 pub fn receive(socket: &UnixDatagram, buffer: &mut [u8]) -> io::Result<(usize, Option<i32>)> {
     let mut space = [0_u64; CONTROL_WORDS];
-    let mut vector = libc::iovec {
-        iov_base: buffer.as_mut_ptr().cast(),
-        iov_len: buffer.len(),
-    };
-    // SAFETY: a msghdr is plain data, for which all zeroes is a value.
-    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
-    header.msg_iov = &raw mut vector;
-    header.msg_iovlen = 1;
-    header.msg_control = space.as_mut_ptr().cast();
-    // The type differs between C libraries; the value is small.
-    header.msg_controllen = size_of_val(&space) as _;
-    // SAFETY: the header names one buffer and the space for control messages, with their lengths,
-    // and both outlive the call.
-    let result =
-        unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC) };
-    let count = usize::try_from(Errno::result(result)?).map_err(io::Error::other)?;
+    let (count, header) = message::receive(socket, buffer, &mut space)?;
     Ok((count, sender_in(&header)))
 }
 
-/// Not by nix's `recvmsg`: a message of which descriptors found no room is an error there.
 fn sender_in(header: &libc::msghdr) -> Option<i32> {
     // SAFETY: the kernel has filled in the header, whose space for control messages is alive.
     let at = unsafe { libc::CMSG_FIRSTHDR(header) };
@@ -77,6 +60,7 @@ fn sender_in(header: &libc::msghdr) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use std::io::{IoSlice, Read};
+    use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
 
     use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg, setsockopt, sockopt};

@@ -21,9 +21,10 @@ use log::{info, warn};
 
 use crate::config::{Config, RescueClients};
 use crate::supervisor::workers::Workers;
-use crate::sys::bpf::{self, CgroupLink, Map, Purpose, SharedArray};
+use crate::sys::bpf::{self, CgroupLink, Map, Purpose};
+use crate::sys::peer_entries::PeerEntries;
 use crate::sys::{cgroup, channel, connect};
-use crate::wire::peer_names::{ENTRIES, ENTRY_WORDS, OWNER, VERSION, entry};
+use crate::wire::peer_names::{ENTRIES, ENTRY_WORDS, entry};
 use program::{Sockets, program};
 
 /// How long a connection of our own over loopback may take.
@@ -35,7 +36,7 @@ const TRIAL: u32 = 1;
 #[derive(Debug)]
 pub(in crate::supervisor) struct PeerNames {
     array: Map,
-    entries: SharedArray,
+    entries: PeerEntries,
     cgroup: File,
     programs: [(Purpose, OwnedFd); 2],
     /// While a rescuer runs: the programs cost every accept of the cgroup some time.
@@ -81,7 +82,7 @@ impl PeerNames {
             load(Purpose::PeerNameV6, Sockets::V6)?,
         ];
         let mut names = Self {
-            entries: SharedArray::map(&array, ENTRIES * ENTRY_WORDS)?,
+            entries: PeerEntries::map(&array)?,
             cgroup: cgroup::open(std::process::id().cast_signed())?,
             array,
             programs,
@@ -122,7 +123,7 @@ impl PeerNames {
         if !self.owners.remove(&owner) {
             return;
         }
-        self.clear(owner);
+        self.entries.clear_all_of(owner);
         if self.owners.is_empty() {
             self.detach();
         }
@@ -156,27 +157,18 @@ impl PeerNames {
         self.links.clear();
     }
 
-    fn clear(&self, owner: u32) {
-        for first in (0..ENTRIES).map(|port| port * ENTRY_WORDS) {
-            if self.entries.load(first + OWNER) == owner {
-                self.entries.store(first + VERSION, &[0]);
-                self.entries.store(first + OWNER, &[0]);
-            }
-        }
-    }
-
     /// A connection of our own is believed to be a client's, and the next one to be ours.
     fn try_once(&self) -> io::Result<()> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let target = listener.local_addr()?;
         let client = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 7), 4711));
         let source = connect::bind((Ipv4Addr::LOCALHOST, 0).into())?;
-        let port = usize::from(connect::port(&source)?);
+        let port = connect::port(&source)?;
         let words = entry(Ipv4Addr::LOCALHOST.into(), target.port(), client, TRIAL);
-        self.entries.store(port * ENTRY_WORDS, &words);
+        self.entries.store(port, &words);
         connect::connect(&source, target)?;
         let named = peer_of_next(&listener)?;
-        self.clear(TRIAL);
+        self.entries.clear_all_of(TRIAL);
         let other = connect::bind((Ipv4Addr::LOCALHOST, 0).into())?;
         connect::connect(&other, target)?;
         let itself = peer_of_next(&listener)?;
@@ -227,13 +219,13 @@ mod tests {
         let mut target = listener.local_addr().unwrap();
         target.set_ip(source.ip());
         let socket = connect::bind(source).unwrap();
-        let first = usize::from(connect::port(&socket).unwrap()) * ENTRY_WORDS;
+        let port = connect::port(&socket).unwrap();
         let words = entry(source.ip(), target.port(), client.parse().unwrap(), 7);
-        names.entries.store(first, &words);
+        names.entries.store(port, &words);
         connect::connect(&socket, target).unwrap();
         let (accepted, peer) = listener.accept().unwrap();
         assert_eq!(accepted.peer_addr().unwrap(), peer);
-        names.clear(7);
+        names.entries.clear_all_of(7);
         assert_ne!(
             accepted.peer_addr().unwrap(),
             peer,
@@ -272,17 +264,17 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let target = listener.local_addr().unwrap();
         let client: SocketAddr = "192.0.2.7:4711".parse().unwrap();
-        for (source, port) in [
+        for (source, to) in [
             ("127.0.0.9", target.port()),
             ("127.0.0.1", target.port() ^ 1),
         ] {
             let socket = connect::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-            let first = usize::from(connect::port(&socket).unwrap()) * ENTRY_WORDS;
-            let words = entry(source.parse().unwrap(), port, client, 8);
-            names.entries.store(first, &words);
+            let port = connect::port(&socket).unwrap();
+            let words = entry(source.parse().unwrap(), to, client, 8);
+            names.entries.store(port, &words);
             connect::connect(&socket, target).unwrap();
             assert_eq!(listener.accept().unwrap().1.ip(), Ipv4Addr::LOCALHOST);
-            names.clear(8);
+            names.entries.clear_all_of(8);
         }
     }
 }
