@@ -384,7 +384,7 @@ impl Belief {
 
     fn removal(&self, ids: &BTreeSet<ListenerId>, live: &BTreeMap<ListenerId, u32>) -> Removal {
         match self {
-            Self::Cbpf(layout) => layout.removal(ids, live).unwrap(),
+            Self::Cbpf(layout) => layout.removal(ids, live, 0).unwrap(),
             Self::Ebpf(..) => Removal {
                 listeners: ids.iter().copied().collect(),
                 before: self.targets(live),

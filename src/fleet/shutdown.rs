@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::vocabulary::{ClientId, ExitReason, Time};
+use super::vocabulary::{ClientId, ExitReason, RetirementId, Time};
 
 /// The end has been asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +11,8 @@ pub(super) struct Shutdown {
     pub(super) clients: Vec<ClientId>,
     pub(super) since: Time,
     pub(super) exit_reason: ExitReason,
+    /// What all workers that stop together share.
+    pub(super) retirement: RetirementId,
 }
 
 /// How far the end has come.
@@ -18,7 +20,9 @@ pub(super) struct Shutdown {
 pub(super) enum Stage {
     /// Workers serve on until then (`--pre-stop`).
     Serving { until: Time },
-    /// All workers were told to stop.
+    /// New connections are kept out; the workers accept those that have begun.
+    Settling,
+    /// New connections are refused; the workers finish what they have, and are told to stop.
     Stopping,
     /// All workers were killed.
     Killing,
@@ -29,19 +33,25 @@ pub(super) enum Stage {
 }
 
 impl Shutdown {
-    pub(super) fn new(exit_reason: ExitReason, since: Time, serve_until: Time) -> Self {
+    pub(super) fn new(
+        exit_reason: ExitReason,
+        since: Time,
+        serve_until: Time,
+        retirement: RetirementId,
+    ) -> Self {
         Self {
             stage: Stage::Serving { until: serve_until },
             clients: Vec::new(),
             since,
             exit_reason,
+            retirement,
         }
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
         match self.stage {
             Stage::Serving { until } | Stage::EndingRescuers { until } => Some(until),
-            Stage::Stopping | Stage::Killing | Stage::Finished => None,
+            Stage::Settling | Stage::Stopping | Stage::Killing | Stage::Finished => None,
         }
     }
 }

@@ -191,6 +191,8 @@ fn brief(effect: &Effect) -> Option<String> {
             format!("spawn {worker} on{}", numbers(adopt.iter().map(|id| id.0)))
         }
         Effect::Steer { live } => format!("steer{}", numbers(live.keys().map(|id| id.0))),
+        Effect::KeepOut => "keep out".to_owned(),
+        Effect::Refuse => "refuse".to_owned(),
         Effect::Fence => "fence".to_owned(),
         Effect::MeasureBacklogs { workers } => {
             format!("backlogs{}", numbers(workers.iter().map(|(id, _)| id.0)))
@@ -201,13 +203,16 @@ fn brief(effect: &Effect) -> Option<String> {
         Effect::AdoptConnections { workers, .. } => {
             format!("adopt{}", numbers(workers.iter().map(|id| id.0)))
         }
+        Effect::EndConnections { workers, .. } => {
+            format!("end connections{}", numbers(workers.iter().map(|id| id.0)))
+        }
         Effect::DrainBacklog {
             worker, listeners, ..
         } if listeners.is_empty() => format!("drain nothing of {worker}"),
         Effect::DrainBacklog { worker, .. } => format!("drain {worker}"),
         Effect::Probe(probe) => format!("probe {}", probe.worker),
         Effect::PrepareStop { worker } => format!("prepare {worker}"),
-        Effect::SendStop { worker } => format!("signal {worker}"),
+        Effect::SendStop { worker, .. } => format!("signal {worker}"),
         Effect::EndRescuers => "end rescuers".to_owned(),
         Effect::Kill { worker } => format!("kill {worker}"),
         Effect::Close { listener } => format!("close {}", listener.0),
@@ -271,7 +276,8 @@ fn a_worker_gets_the_stop_signal_at_the_prepare_timeout() {
 #[test]
 fn a_stop_sends_no_second_signal_to_a_worker_that_is_being_prepared() {
     let mut stage = preparing();
-    assert_eq!(stage.on_unanswered(stop(false)), ["signal 1", "signal 2"]);
+    let steered = ["keep out", "steer", "fence"];
+    assert_eq!(stage.on_unanswered(stop(false)), steered);
     assert_eq!(stage.after(2_000), ["signal 0"]);
 }
 
@@ -290,7 +296,8 @@ fn a_worker_that_dies_while_it_is_being_prepared_is_gone() {
 fn the_end_waits_for_rescuers_but_not_for_ever() {
     let mut stage = Stage::serving(policy());
     stage.on(stop(false));
-    assert_eq!(stage.on(exited(0)), ["steer", "close 0"]);
+    stage.retire(&[0, 1]);
+    assert_eq!(stage.on(exited(0)), ["close 0"]);
     assert_eq!(stage.on_unanswered(exited(1)), ["close 1", "end rescuers"]);
     assert!(stage.after(999).is_empty());
     assert_eq!(stage.after(1), ["stopped", "finish: Stopped"]);
@@ -308,7 +315,8 @@ fn each_worker_of_the_start_serves_as_soon_as_it_listens() {
 #[test]
 fn a_start_with_one_bad_worker_fails_and_ends_everything() {
     let mut stage = Stage::new(policy());
-    assert_eq!(stage.on(exited(0)), ["signal 1", "start failed"]);
+    let failed = ["signal 1", "start failed", "keep out", "refuse"];
+    assert_eq!(stage.on(exited(0)), failed);
     assert_eq!(stage.on(exited(1)), ["finish: StartFailed"]);
 }
 
@@ -766,11 +774,10 @@ fn a_crash_loop_can_be_made_to_end_everything() {
         crash_loop_ends_all: true,
         ..policy()
     });
-    assert_eq!(crash_loop(&mut stage), ["close 0", "signal 1"]);
-    assert_eq!(
-        stage.on(exited(1)),
-        ["steer", "close 1", "finish: CrashLoop"]
-    );
+    let ends = ["close 0", "keep out", "steer", "fence"];
+    assert_eq!(crash_loop(&mut stage), ends);
+    stage.retire(&[1]);
+    assert_eq!(stage.on(exited(1)), ["close 1", "finish: CrashLoop"]);
 }
 
 #[test]
@@ -782,7 +789,13 @@ fn when_the_last_slot_is_given_up_everything_ends() {
     assert_eq!(stage.on(exited(0)), ["steer 1", "close 0"]);
     assert_eq!(
         stage.on(exited(1)),
-        ["steer", "close 1", "finish: CrashLoop"]
+        [
+            "steer",
+            "close 1",
+            "keep out",
+            "refuse",
+            "finish: CrashLoop"
+        ]
     );
 }
 
@@ -912,12 +925,22 @@ fn a_reload_of_a_given_up_slot_must_listen_on_the_common_endpoints() {
 // ---- stop --------------------------------------------------------------------------------------
 
 #[test]
-fn a_stop_signals_all_workers_and_ends_when_all_have_exited() {
+fn a_stop_keeps_out_settles_refuses_quiesces_and_drains_in_this_order() {
     let mut stage = Stage::serving(policy());
-    assert_eq!(stage.on(stop(false)), ["signal 0", "signal 1"]);
+    assert_eq!(stage.on(stop(false)), ["keep out", "steer", "fence"]);
     assert_eq!(stage.on(RELOAD), ["denied: stopping"]);
-    // Steering to nobody leaves everything as it is: a connection that waits is better than a reset.
-    assert_eq!(stage.on(exited(0)), ["steer", "close 0"]);
+    assert_eq!(stage.on(Event::Fenced), ["backlogs 0 1"]);
+    assert!(
+        stage
+            .on(backlog(0, 0))
+            .contains(&"connections 0".to_owned()),
+        "the other may have a handshake"
+    );
+    assert!(stage.on(quiet(0, false)).is_empty());
+    assert_eq!(stage.on(backlog(1, 0)), ["refuse", "connections 1"]);
+    assert_eq!(stage.on(quiet(0, true)), ["signal 0"]);
+    assert_eq!(stage.on(quiet(1, true)), ["signal 1"]);
+    assert_eq!(stage.on(exited(0)), ["close 0"]);
     assert_eq!(
         stage.on(exited(1)),
         ["close 1", "stopped", "finish: Stopped"]
@@ -934,7 +957,7 @@ fn a_stop_serves_on_for_a_while_if_that_is_wanted_and_a_second_stop_changes_noth
     assert_eq!(stage.on(stop(false)), [""; 0]);
     assert_eq!(stage.after(4999), [""; 0]);
     assert_eq!(stage.on(stop(false)), [""; 0]);
-    assert_eq!(stage.after(1), ["signal 0", "signal 1"]);
+    assert_eq!(stage.after(1), ["keep out", "steer", "fence"]);
 }
 
 #[test]
@@ -947,8 +970,13 @@ fn an_interrupt_kills_where_the_end_was_asked_for_before() {
     assert_eq!(waiting.on(interrupt()), [""; 0]);
     assert_eq!(waiting.on(interrupt()), killed);
     let mut draining = Stage::serving(policy());
-    assert_eq!(draining.on(interrupt()), ["signal 0", "signal 1"]);
-    assert_eq!(draining.on(interrupt()), ["kill 0", "kill 1"]);
+    draining.on(interrupt());
+    draining.retire(&[0]);
+    assert_eq!(
+        draining.on(interrupt()),
+        ["signal 1", "kill 0", "kill 1"],
+        "one was told already"
+    );
 }
 
 #[test]
@@ -964,7 +992,10 @@ fn an_empty_slot_wakes_nobody_once_the_stop_is_asked_for() {
         stage.fleet.next_deadline(),
         Some(Time(Duration::from_secs(5)))
     );
-    assert_eq!(stage.after(5_000), ["signal 1", "close 0"]);
+    assert_eq!(
+        stage.after(5_000),
+        ["close 0", "keep out", "steer", "fence"]
+    );
 }
 
 #[test]
@@ -986,8 +1017,9 @@ fn a_stop_during_a_reload_fails_it() {
             "signal 2",
             "signal 3",
             "reload failed",
-            "signal 0",
-            "signal 1"
+            "keep out",
+            "steer",
+            "fence"
         ]
     );
 }
@@ -1000,8 +1032,8 @@ fn without_a_drain_timeout_a_worker_is_killed_at_once_after_the_stop_signal() {
         ..policy()
     });
     stage.on(stop(false));
-    assert_eq!(
-        stage.after(1_000),
-        ["signal 0", "signal 1", "kill 0", "kill 1"]
-    );
+    stage.after(1_000);
+    stage.on(Event::Fenced);
+    stage.on(backlog(0, 0));
+    assert_eq!(stage.on(quiet(0, true)), ["signal 0", "kill 0"]);
 }

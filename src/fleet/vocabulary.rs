@@ -269,6 +269,11 @@ pub enum Effect {
         /// The live listeners.
         live: BTreeMap<ListenerId, u32>,
     },
+    /// Give new connections to nobody, and let handshakes that have begun come to their end. A SYN that comes is refused,
+    /// or not answered until [`Effect::Refuse`]; without steering it may be accepted still.
+    KeepOut,
+    /// Refuse new connections: no handshake is under way any more.
+    Refuse,
     /// Wait until every SYN under way has seen the steering: [`Event::Fenced`] or
     /// [`Event::FenceRefused`] follows, once for all that asked before it.
     Fence,
@@ -286,6 +291,14 @@ pub enum Effect {
     /// the workers do: [`Event::ConnectionsIdle`] or [`Event::RescueLost`] follows for each, at once or later.
     AdoptConnections {
         /// Workers that retire together have one rescuer.
+        retirement: RetirementId,
+        /// The workers.
+        workers: Vec<WorkerId>,
+    },
+    /// Have a rescuer see to it that nothing new begins on the connections of these workers, whom nobody follows: the
+    /// same events follow.
+    EndConnections {
+        /// Workers that stop together have one rescuer.
         retirement: RetirementId,
         /// The workers.
         workers: Vec<WorkerId>,
@@ -308,10 +321,12 @@ pub enum Effect {
         /// The worker.
         worker: WorkerId,
     },
-    /// Send a worker the stop signal.
+    /// Send a worker the stop signal. From then on it may take its listeners out of their groups (shutdown(2)).
     SendStop {
         /// The worker.
         worker: WorkerId,
+        /// Its listeners.
+        listeners: Vec<ListenerId>,
     },
     /// Kill a worker's whole process group.
     Kill {

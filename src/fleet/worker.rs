@@ -72,6 +72,19 @@ impl Worker {
         matches!(self.phase, Phase::Starting { .. })
     }
 
+    /// Whether it serves, or did: then it has connections, and what follows is on its way.
+    pub(super) fn has_served(&self) -> bool {
+        match self.phase {
+            Phase::Starting { .. } | Phase::Ready => false,
+            Phase::Serving
+            | Phase::Settling { .. }
+            | Phase::Quiescing { .. }
+            | Phase::PreparingStop { .. }
+            | Phase::Draining { .. }
+            | Phase::Killed { .. } => true,
+        }
+    }
+
     /// Whether it was told to stop, or killed.
     pub(super) fn is_stopping(&self) -> bool {
         matches!(self.phase, Phase::Draining { .. } | Phase::Killed { .. })

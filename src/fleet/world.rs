@@ -552,12 +552,16 @@ impl World {
         match effect {
             Effect::Spawn(spawn) => return self.spawn(spawn),
             Effect::Steer { live } => self.steer(live.keys().copied().collect()),
+            Effect::KeepOut => self.keep_out(),
+            Effect::Refuse => {}
             Effect::Fence => self.fence(),
             Effect::MeasureBacklogs { workers } => return vec![self.measure_backlogs(workers)],
             Effect::MeasureConnections { workers } => {
                 return vec![self.measure_connections(workers)];
             }
-            Effect::AdoptConnections { workers, .. } => return self.adopt_connections(workers),
+            Effect::AdoptConnections { workers, .. } | Effect::EndConnections { workers, .. } => {
+                return self.adopt_connections(workers);
+            }
             Effect::DrainBacklog { listeners, .. } => {
                 for listener in listeners {
                     if let Some(socket) = self.kernel.open.get_mut(listener) {
@@ -567,7 +571,7 @@ impl World {
             }
             Effect::Probe(probe) => return self.probe(probe),
             Effect::PrepareStop { worker } => self.prepare_stop(*worker),
-            Effect::SendStop { worker } => self.send_stop(*worker),
+            Effect::SendStop { worker, .. } => self.send_stop(*worker),
             Effect::Kill { worker } => self.kill(*worker),
             Effect::Close { listener } => {
                 self.kernel.close(*listener);
@@ -658,6 +662,16 @@ impl World {
         self.kernel.steer(live);
         for id in self.kernel.unfenced.clone() {
             self.schedule(STRAGGLER_DELAY, Happening::Straggles(id));
+        }
+    }
+
+    fn keep_out(&mut self) {
+        // Without steering they may be accepted still.
+        if self.plan.policy.steering {
+            self.kernel.keep_out();
+            for id in self.kernel.unfenced.clone() {
+                self.schedule(STRAGGLER_DELAY, Happening::Straggles(id));
+            }
         }
     }
 

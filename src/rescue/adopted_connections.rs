@@ -58,6 +58,9 @@ impl AdoptedConnections {
 
     /// Whether the requests of a connection may be passed on.
     pub(super) fn custody(&self, socket: &OwnedFd) -> Custody {
+        if self.routes.lead_nowhere() {
+            return Custody::Ended;
+        }
         match client::ends(socket, &self.routes) {
             Some(_) => Custody::Rescued,
             None => Custody::Left,

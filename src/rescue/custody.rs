@@ -12,4 +12,18 @@ pub(super) enum Custody {
     /// They must not: it is watched, so that the worker is told to stop when nothing is in flight, and is
     /// the worker's as if nobody watched.
     Left,
+    /// Nobody follows: the connection is frozen as soon as the worker has answered on it, so that nothing new
+    /// begins, and is closed when the worker closes it.
+    Ended,
+}
+
+impl Custody {
+    /// Why nobody may answer what waits in a listener; none where somebody may.
+    pub(super) fn obstacle(self) -> Option<&'static str> {
+        match self {
+            Self::Rescued => None,
+            Self::Left => Some("remote-client"),
+            Self::Ended => Some("ended"),
+        }
+    }
 }

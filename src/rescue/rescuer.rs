@@ -9,7 +9,6 @@ use mio::{Events, Poll};
 use super::adopted_connections::AdoptedConnections;
 use super::adoption::Adoption;
 use super::backlog::Backlogs;
-use super::custody::Custody;
 use super::event_source::EventSource;
 use super::lifetime::{Lifetime, Load};
 use super::peer_names::PeerNames;
@@ -196,10 +195,10 @@ impl Rescuer {
     fn drain(&mut self, id: u64, now: Instant) {
         while let Some((worker, socket)) = self.backlogs.accept(id) {
             self.tallies.count(worker, Outcome::Held);
-            match self.adopted.custody(&socket) {
-                _ if self.is_full() => self.give_up(worker, "too-many"),
-                Custody::Left => self.give_up(worker, "remote-client"),
-                Custody::Rescued => self.adopt(worker, socket, Adoption::Accepted, now),
+            let is_full = self.is_full().then_some("too-many");
+            match is_full.or_else(|| self.adopted.custody(&socket).obstacle()) {
+                Some(reason) => self.give_up(worker, reason),
+                None => self.adopt(worker, socket, Adoption::Accepted, now),
             }
         }
     }

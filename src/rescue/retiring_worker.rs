@@ -105,7 +105,8 @@ impl RetiringWorker {
     ) -> io::Result<()> {
         let connection = match (custody, self.phase.stopping_since()) {
             (Custody::Rescued, None) => WatchedConnection::freeze(socket, place, now)?,
-            (Custody::Rescued, Some(_)) | (Custody::Left, _) => {
+            (Custody::Ended, None) => WatchedConnection::await_answer(socket, place, now)?,
+            (Custody::Rescued | Custody::Ended, Some(_)) | (Custody::Left, _) => {
                 WatchedConnection::leave(socket, custody, place, now)?
             }
         };
@@ -218,7 +219,9 @@ impl RetiringWorker {
 
     fn judge_closed(&self, mut connection: WatchedConnection, now: Instant) -> Finding {
         connection.observe(now);
-        if let Some(request) = connection.lost_read() {
+        if connection.custody() == Custody::Rescued
+            && let Some(request) = connection.lost_read()
+        {
             return Finding::LostRequest(connection.into_socket(), request);
         }
         let cause = if self.phase.stopping_since().is_some() || self.phase.is_exited() {
@@ -232,7 +235,7 @@ impl RetiringWorker {
         let action = close_action(now, connection.tracker(), cause);
         let action = match connection.custody() {
             Custody::Rescued => action,
-            Custody::Left => action.without_adoption(),
+            Custody::Left | Custody::Ended => action.without_adoption(),
         };
         Finding::Closed(connection.into_socket(), action)
     }

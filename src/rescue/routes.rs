@@ -46,10 +46,18 @@ impl Routes {
         }
     }
 
+    /// Whether nobody is left to pass a request on to.
+    pub(super) fn lead_nowhere(&self) -> bool {
+        self.clients == Clients::Nobody
+    }
+
     /// The ends for requests of `client`, which came in on the address `local`; none: they must not be passed
     /// on.
     pub(super) fn ends(&self, client: SocketAddr, local: SocketAddr) -> Option<Ends> {
         let (client, local) = (canonical(client), canonical(local));
+        if self.lead_nowhere() {
+            return None;
+        }
         // A transparent proxy's connections have addresses that are not ours on both ends.
         if !self.host.has(local.ip()) {
             return None;
@@ -57,7 +65,7 @@ impl Routes {
         let (source, named) = match self.clients {
             _ if self.host.has(client.ip()) => (client, None),
             Clients::Named if self.names.is_some() => (local, Some(client)),
-            Clients::Local | Clients::Named => return None,
+            Clients::Local | Clients::Named | Clients::Nobody => return None,
             // What comes from loopback is trusted most.
             Clients::All if local.ip().is_loopback() => return None,
             Clients::All => (local, None),

@@ -2,9 +2,12 @@
 //!
 //! | state | `PrepareStop` | the worker must have it back | readers were looked for |
 //! | --- | --- | --- | --- |
+//! | `Unanswered` | - | - | - |
 //! | `Frozen` | keeps a copy of what is unread, if a thread sleeps in a read | `Thawing` | - |
 //! | `Thawing` | - | - | `Thawed` |
 //! | `Thawed` | - | - | - |
+//!
+//! `Unanswered` becomes `Frozen` with the first answer.
 //!
 //! A connection that comes after the worker was told to stop is `Thawed` from the beginning: the
 //! worker may be answering on it, and would not begin to read from a frozen one.
@@ -46,6 +49,8 @@ struct AtStop {
 
 #[derive(Debug)]
 enum State {
+    /// Nobody follows the worker, which has not answered on it yet: so it may still read.
+    Unanswered,
     Frozen {
         /// What a thread that sleeps in a read would take along when it is killed.
         copy: Option<ReadCopy>,
@@ -61,6 +66,39 @@ impl WatchedConnection {
         tcp::freeze(&socket)?;
         let frozen = State::Frozen { copy: None };
         Self::new(socket, Custody::Rescued, place, frozen, now)
+    }
+
+    /// Watches a connection of a worker that nobody follows. It is frozen as soon as the worker has answered.
+    pub(super) fn await_answer(
+        socket: OwnedFd,
+        place: Descriptor,
+        now: Instant,
+    ) -> io::Result<Self> {
+        let mut connection = Self::new(socket, Custody::Ended, place, State::Unanswered, now)?;
+        connection.freeze_if_answered();
+        Ok(connection)
+    }
+
+    fn freeze_if_answered(&mut self) {
+        match self.state {
+            State::Unanswered if self.tracker.last().written > 0 => {}
+            State::Unanswered | State::Frozen { .. } | State::Thawing | State::Thawed => return,
+        }
+        match tcp::freeze(&self.socket) {
+            Ok(()) => self.state = State::Frozen { copy: None },
+            Err(error) => log::debug!("cannot freeze a connection: {error}"),
+        }
+    }
+
+    /// Whether the worker may be told to stop for all that is known of this connection.
+    pub(super) fn is_idle(&self, now: Instant) -> bool {
+        let may_be_read = matches!(self.state, State::Unanswered) && self.tracker.last().unread > 0;
+        self.tracker.is_idle(now) && !may_be_read
+    }
+
+    /// Whether a request is unread that somebody else may answer.
+    pub(super) fn has_request(&self) -> bool {
+        self.custody == Custody::Rescued && self.tracker.has_request()
     }
 
     /// Watches a connection and leaves it to the worker.
@@ -119,7 +157,7 @@ impl WatchedConnection {
         match self.state {
             State::Frozen { .. } => self.tracker.may_have_blocked_reader(now),
             State::Thawing => true,
-            State::Thawed => false,
+            State::Unanswered | State::Thawed => false,
         }
     }
 
@@ -128,6 +166,7 @@ impl WatchedConnection {
             Ok((counters, unread)) => self.tracker.observe(now, counters, unread),
             Err(error) => log::debug!("cannot look at a connection: {error}"),
         }
+        self.freeze_if_answered();
     }
 
     /// Copies what a reader would take along, if that is something new.
@@ -167,7 +206,9 @@ impl WatchedConnection {
     fn read_since_copy(&self) -> Option<&[u8]> {
         match &self.state {
             State::Frozen { copy: Some(copy) } => copy.read_since(self.tracker.last()),
-            State::Frozen { copy: None } | State::Thawing | State::Thawed => None,
+            State::Unanswered | State::Frozen { copy: None } | State::Thawing | State::Thawed => {
+                None
+            }
         }
     }
 
@@ -192,7 +233,8 @@ impl WatchedConnection {
 
     /// Reads the request that waits here for somebody else than the worker.
     pub(super) fn read_waiting_request(&self, now: Instant) -> Option<Vec<u8>> {
-        if self.is_frozen() && self.tracker.is_request_waiting(now) {
+        let is_rescued = self.custody == Custody::Rescued && self.is_frozen();
+        if is_rescued && self.tracker.is_request_waiting(now) {
             read_waiting_request(&self.socket)
         } else {
             None
@@ -211,7 +253,7 @@ impl WatchedConnection {
     pub(super) fn readers_looked_for(&mut self) {
         match self.state {
             State::Thawing => self.state = State::Thawed,
-            State::Frozen { .. } | State::Thawed => {}
+            State::Unanswered | State::Frozen { .. } | State::Thawed => {}
         }
     }
 

@@ -132,12 +132,12 @@ impl WatchedConnections {
 
     pub(super) fn are_idle(&self, now: Instant) -> bool {
         let mut connections = self.connections.values();
-        connections.all(|it| it.tracker().is_idle(now))
+        connections.all(|it| it.is_idle(now))
     }
 
     pub(super) fn has_request(&self) -> bool {
         let mut connections = self.connections.values();
-        connections.any(|it| it.tracker().has_request())
+        connections.any(WatchedConnection::has_request)
     }
 
     /// Takes the connections on which a request waits, with what was read from them.

@@ -196,7 +196,7 @@ impl Supervisor {
         {
             let change = handled.change;
             if let Some(joined) = change.and_then(|change| change.joined()) {
-                self.steering.joined(&self.listeners, joined);
+                self.steering.joined(&mut self.listeners, joined);
             }
             self.intercepts.answer(handled);
             self.inbox.extend(change.map(|change| change.event(worker)));

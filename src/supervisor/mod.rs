@@ -16,7 +16,7 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | `event_loop` | waits, hands every event to the fleet |
-//! | `perform` | one arm an effect |
+//! | `perform`, `tell` | one arm an effect; what is told of what happens |
 //! | `incoming` | what signals, notifications and clients bring |
 //! | `sources` | what the loop waits for |
 //! | `socket_files` | makes the files of our sockets again where they are gone |
@@ -39,6 +39,7 @@ mod signals;
 mod socket_files;
 mod sources;
 pub mod steering;
+mod tell;
 mod workers;
 
 use std::collections::VecDeque;

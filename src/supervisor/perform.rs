@@ -3,36 +3,31 @@
 use std::io;
 use std::os::fd::AsRawFd;
 
-use log::{error, info, warn};
+use log::{error, warn};
 
 use super::Supervisor;
 use super::listeners::port_conflict;
-use super::operators::report;
 use super::retirement::measure;
+use super::steering;
 use super::workers::SpawnSpec;
 use super::workers::probe::Asked;
 use crate::config::Readiness;
 use crate::fleet::{
-    ChangeKind, ChangeResult, ClientId, Effect, Endpoint, Event, ExitReason, Failure, ListenerId,
-    ListenerSetId, Milestone, Probe, Progress, Spawn, StopProgress, WorkerEvent, WorkerId,
+    Effect, Endpoint, Event, ExitReason, ListenerId, ListenerSetId, Probe, Spawn, WorkerId,
 };
 use crate::sys::listener;
-use crate::wire::control::Reply;
 
 impl Supervisor {
     pub(super) fn perform(&mut self, effect: Effect) -> Vec<Event> {
         match effect {
             Effect::Spawn(spawn) => return self.spawn(&spawn),
-            Effect::Steer { live } => self.steering.select(&self.listeners, &live),
+            Effect::Steer { live } => self.steering.select(&mut self.listeners, &live),
+            Effect::KeepOut => self.steering.keep_out(&mut self.listeners),
+            Effect::Refuse => steering::refuse(&self.listeners),
             Effect::Fence => self.awaited_fence = Some(self.fences.request()),
-            Effect::MeasureBacklogs { workers } => {
-                let pending = measure::backlogs(&self.workers, &self.listeners, &workers);
-                return vec![Event::BacklogsMeasured { pending }];
-            }
+            Effect::MeasureBacklogs { workers } => return vec![self.measure_backlogs(&workers)],
             Effect::MeasureConnections { workers } => {
-                let (all, listeners) = (&self.workers, &self.listeners);
-                let quiet = self.measures.connections(all, listeners, &workers);
-                return vec![Event::ConnectionsMeasured { quiet }];
+                return vec![self.measure_connections(&workers)];
             }
             Effect::AdoptConnections {
                 retirement,
@@ -40,6 +35,13 @@ impl Supervisor {
             } => {
                 let (retirements, mut around) = self.with_retirements();
                 retirements.adopt_connections(&mut around, retirement, &workers);
+            }
+            Effect::EndConnections {
+                retirement,
+                workers,
+            } => {
+                let (retirements, mut around) = self.with_retirements();
+                retirements.end_connections(&mut around, retirement, &workers);
             }
             Effect::DrainBacklog {
                 retirement,
@@ -54,7 +56,7 @@ impl Supervisor {
                 let (retirements, around) = self.with_retirements();
                 retirements.prepare_stop(&around, worker);
             }
-            Effect::SendStop { worker } => self.send_stop(worker),
+            Effect::SendStop { worker, listeners } => self.send_stop(worker, &listeners),
             Effect::Kill { worker } => self.kill(worker),
             Effect::Close { listener } => self.close(listener),
             Effect::Log(event) => self.log(&event),
@@ -63,11 +65,7 @@ impl Supervisor {
                 reply_to,
                 kind,
                 milestone,
-            } => {
-                let sentence = report::wait_sentence(kind, milestone);
-                info!("reload: {sentence}");
-                self.reply(reply_to, &report::wait_reply(sentence));
-            }
+            } => self.report_wait(reply_to, kind, milestone),
             Effect::ReportStop(progress) => self.report_stop(&progress),
             // A client that is told that the old workers are gone must find no listener of theirs.
             Effect::Reply { reply_to, result } => self.deferred_replies.push((reply_to, result)),
@@ -78,6 +76,19 @@ impl Supervisor {
             Effect::Finish { exit_reason } => self.finish(exit_reason),
         }
         self.retirements.take_events()
+    }
+
+    fn measure_backlogs(&self, workers: &[(WorkerId, Vec<ListenerId>)]) -> Event {
+        Event::BacklogsMeasured {
+            pending: measure::backlogs(&self.workers, &self.listeners, workers),
+        }
+    }
+
+    fn measure_connections(&mut self, workers: &[WorkerId]) -> Event {
+        let (all, listeners) = (&self.workers, &self.listeners);
+        Event::ConnectionsMeasured {
+            quiet: self.measures.connections(all, listeners, workers),
+        }
     }
 
     fn spawn(&mut self, spawn: &Spawn) -> Vec<Event> {
@@ -148,7 +159,7 @@ impl Supervisor {
             .and_then(|()| listener::open(endpoint))
             .and_then(|socket| self.listeners.add(socket, *endpoint, set));
         let id = opened.map_err(|error| port_conflict::cannot_listen(&endpoint.address, &error))?;
-        self.steering.joined(&self.listeners, id);
+        self.steering.joined(&mut self.listeners, id);
         Ok(id)
     }
 
@@ -181,7 +192,10 @@ impl Supervisor {
         self.exit_reason = Some(exit_reason);
     }
 
-    fn send_stop(&mut self, worker: WorkerId) {
+    fn send_stop(&mut self, worker: WorkerId, listeners: &[ListenerId]) {
+        // Before the signal: what leaves a group by itself must not move anybody.
+        self.steering
+            .expect_departures(&mut self.listeners, listeners);
         if let Err(error) = self.workers.signal(worker, self.config.stop_signal) {
             let worker = self.workers.describe(worker);
             error!("{worker}: cannot tell it to stop: {error}");
@@ -204,79 +218,6 @@ impl Supervisor {
             );
         }
         self.steering.remove(&mut self.listeners, listener);
-    }
-
-    fn log(&mut self, event: &WorkerEvent) {
-        self.reporter().log(event);
-        if let WorkerEvent::Crashed { worker, .. }
-        | WorkerEvent::GivenUp { worker, .. }
-        | WorkerEvent::Gone { worker, .. } = event
-        {
-            self.forget_worker(*worker);
-        }
-    }
-
-    /// Tells the log and a client that waits how a change ended.
-    pub(super) fn reply_result(&mut self, reply_to: Option<ClientId>, result: &ChangeResult) {
-        // Only who hears of them takes them: a request that is denied meanwhile does not.
-        let left = match result {
-            ChangeResult::Done { .. } => self.retirements.stats().take_left(),
-            ChangeResult::Failed { .. } | ChangeResult::Denied(_) | ChangeResult::Stopped => 0,
-        };
-        let reply = self.reporter().result(result, left);
-        match result {
-            // Before the client hears of it: what the client runs may ask the service manager.
-            ChangeResult::Done { kind, .. } => self.notify.change_ended(*kind, "serving"),
-            ChangeResult::Failed { kind, failure } => {
-                self.change_failed(*kind, &reply);
-                if let Failure::Exited { worker, .. } = failure {
-                    self.forget_worker(*worker);
-                }
-            }
-            ChangeResult::Denied(_) | ChangeResult::Stopped => {}
-        }
-        self.reply(reply_to, &reply);
-    }
-
-    fn change_failed(&mut self, kind: ChangeKind, reply: &Reply) {
-        let Reply::Failed { message } = reply else {
-            return;
-        };
-        match kind {
-            // Nobody serves: the end says the rest.
-            ChangeKind::Start => self.notify.status(message),
-            ChangeKind::Reload | ChangeKind::Restart | ChangeKind::Scale => {
-                self.notify.change_ended(kind, message);
-            }
-        }
-    }
-
-    fn report(&mut self, progress: &Progress) {
-        info!("{}", report::progress_sentence(progress));
-        let status = report::progress_status(progress);
-        match (progress.kind, progress.milestone) {
-            (ChangeKind::Reload, Milestone::Starting) => self.notify.reload_began(&status),
-            _ => self.notify.status(&status),
-        }
-        self.reply(progress.reply_to, &report::progress_reply(progress));
-    }
-
-    fn report_stop(&mut self, progress: &StopProgress) {
-        let sentence = self.reporter().stop_sentence(progress);
-        info!("stop: {sentence}");
-        self.notify.stopping(&sentence);
-        let reply = report::stop_reply(progress, &sentence);
-        for client in &progress.clients {
-            self.reply(Some(*client), &reply);
-        }
-    }
-
-    /// Forgets what is only kept until the log has told of a worker's end.
-    fn forget_worker(&mut self, worker: WorkerId) {
-        self.workers.forget(&mut self.sources, worker);
-        self.output.forget(worker);
-        self.measures.forget(worker);
-        self.probes.forget(worker);
     }
 }
 

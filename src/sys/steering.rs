@@ -12,7 +12,7 @@ use std::os::fd::AsFd;
 
 use nix::sys::socket::sockopt::{AcceptConn, AttachReusePortCbpf};
 use nix::sys::socket::{getsockopt, setsockopt};
-use socket2::SockRef;
+use socket2::{SockFilter, SockRef};
 
 /// One instruction of classic BPF, as `struct sock_filter` of `linux/filter.h` has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,6 +72,29 @@ pub fn attach(listener: &impl AsFd, program: &[Instruction]) -> Result<(), Attac
 fn raw(instruction: &Instruction) -> libc::sock_filter {
     let &Instruction { code, jt, jf, k } = instruction;
     libc::sock_filter { code, jt, jf, k }
+}
+
+/// Has the kernel drop what would begin a connection to this listener; what has begun goes on.
+///
+/// A filter sees each packet from the TCP header on, and passes what acknowledges something: a SYN does not.
+/// Connections that are accepted later have the filter too, and everything but their first packet acknowledges
+/// something.
+///
+/// # Errors
+/// `EPERM` without `CAP_NET_ADMIN` on kernels since 6.1.176, 6.12.94 and 7.1.
+pub fn drop_syns(listener: &impl AsFd) -> io::Result<()> {
+    const LOAD_BYTE: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
+    const JUMP_IF_ANY_SET: u16 = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    const FLAGS: u32 = 13;
+    const ACK: u32 = 0x10;
+    let filter = [
+        SockFilter::new(LOAD_BYTE, 0, 0, FLAGS),
+        SockFilter::new(JUMP_IF_ANY_SET, 0, 1, ACK),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+        SockFilter::new(RETURN, 0, 0, 0),
+    ];
+    SockRef::from(listener).attach_filter(&filter)
 }
 
 /// Makes a listener that leaves invisible to the kernel's search, though it keeps its index in the group.

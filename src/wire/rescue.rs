@@ -68,6 +68,8 @@ pub enum Clients {
     Named,
     /// Of others too, from an address of this host.
     All,
+    /// Of nobody: everything ends.
+    Nobody,
 }
 
 /// Where requests of one endpoint go.

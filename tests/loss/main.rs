@@ -10,6 +10,7 @@
 mod harness;
 #[path = "../rig/mod.rs"]
 mod rig;
+mod stops;
 
 use std::env;
 use std::io::{self, Write as _};

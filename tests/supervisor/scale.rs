@@ -1,7 +1,10 @@
 //! More workers, and fewer.
 
+use std::process::{Command, Stdio};
+
 use nix::sys::signal::Signal;
 
+use crate::harness::ctl_program;
 use crate::support::*;
 
 #[test]
@@ -80,4 +83,49 @@ fn a_scale_up_that_fails_leaves_all_as_it_was() {
     assert_eq!(pids(&after), pids(&before));
     assert_eq!(after.workers_wanted, 2);
     assert_eq!(listeners(supervisor.port()).len(), 2);
+}
+
+/// Workers shut their listeners down one after the other, and the kernel moves the last listener of the group into
+/// the place of each: nobody but those that stay may get a connection.
+#[track_caller]
+fn assert_order_does_not_matter(change: &[&str], stays: &str, order: &[u32]) {
+    let options = ["-n", "4", "--steering", "cbpf", "--drain-timeout", "1h"];
+    let behaviour = ["--shutdown-when", "{dir}/leave-{slot}"];
+    let mut supervisor = scripted(&options, &behaviour).start();
+    supervisor.wait_serving(4);
+    let mut request = Command::new(ctl_program());
+    request
+        .arg("--socket")
+        .arg(supervisor.control())
+        .args(change);
+    let mut client = request.stdout(Stdio::null()).spawn().unwrap();
+    supervisor.wait_line(&format!("{} old workers were told to stop", order.len()));
+    for slot in order {
+        let open = listeners(supervisor.port()).len();
+        touch(supervisor.directory(), &format!("leave-{slot}"));
+        supervisor.wait_for("a listener less", || {
+            (listeners(supervisor.port()).len() < open).then_some(())
+        });
+        for _ in 0..100 {
+            let worker = ask(supervisor.address()).unwrap();
+            assert!(worker.starts_with(stays), "{slot} has left: {worker}");
+        }
+    }
+    supervisor.signal(Signal::SIGQUIT);
+    assert_ends(&mut supervisor, 0);
+    client.wait().unwrap();
+}
+
+#[test]
+fn workers_of_a_reload_may_shut_down_in_any_order() {
+    for order in [[0, 1, 2, 3], [2, 0, 3, 1]] {
+        assert_order_does_not_matter(&["reload"], "2.", &order);
+    }
+}
+
+#[test]
+fn all_but_one_may_shut_down_in_any_order() {
+    for order in [[1, 2, 3], [3, 1, 2]] {
+        assert_order_does_not_matter(&["scale", "1"], "1.0", &order);
+    }
 }

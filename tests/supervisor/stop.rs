@@ -185,3 +185,49 @@ fn workers_do_not_survive_a_supervisor_that_is_killed() {
     next.wait_line("done, 1 worker of generation 1 serves");
     assert!(UnixStream::connect(&socket).is_ok());
 }
+
+/// A stop while one request is held: its worker dies at the stop signal.
+fn stopping_with_a_request() -> (Supervisor, std::net::TcpStream) {
+    let options = ["-n", "2", "--quiet-timeout", "1h"];
+    let supervisor = scripted(&options, &["--hold", "{dir}/go"]).start();
+    supervisor.wait_serving(2);
+    let request = begin_asking(supervisor.address(), "/hold").unwrap();
+    supervisor.wait_line("holds a request");
+    supervisor.signal(Signal::SIGTERM);
+    supervisor.wait_line("gone, was killed by signal 15 (SIGTERM)");
+    (supervisor, request)
+}
+
+#[test]
+fn a_request_is_finished_by_a_worker_that_dies_of_the_stop_signal() {
+    let (mut supervisor, request) = stopping_with_a_request();
+    touch(supervisor.directory(), "go");
+    assert!(finish_asking(request).unwrap().starts_with("1."));
+    assert_ends(&mut supervisor, 0);
+}
+
+#[test]
+fn who_comes_while_a_request_is_finished_is_refused() {
+    for steering in ["ebpf", "cbpf", "none"] {
+        if steering == "ebpf" && !is_root() {
+            skipped("CAP_BPF");
+            continue;
+        }
+        let options = ["-n", "1", "--steering", steering, "--quiet-timeout", "1h"];
+        let mut supervisor = scripted(&options, &["--hold", "{dir}/go"]).start();
+        supervisor.wait_serving(1);
+        let request = begin_asking(supervisor.address(), "/hold").unwrap();
+        supervisor.wait_line("holds a request");
+        supervisor.signal(Signal::SIGTERM);
+        let refused = |error: std::io::Error| {
+            (error.kind() == std::io::ErrorKind::ConnectionRefused).then_some(())
+        };
+        supervisor.wait_for("a refusal", || refused(ask(supervisor.address()).err()?));
+        touch(supervisor.directory(), "go");
+        assert!(
+            finish_asking(request).unwrap().starts_with("1."),
+            "{steering}"
+        );
+        assert_ends(&mut supervisor, 0);
+    }
+}

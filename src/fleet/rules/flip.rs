@@ -128,7 +128,8 @@ impl Fleet {
         self.tally.reloads_failed += u64::from(rollout.kind == ChangeKind::Reload);
         for id in rollout.batch.incoming() {
             let worker = self.workers.get(*id);
-            if worker.is_some_and(|worker| !worker.is_stopping()) {
+            // One that serves already is of a start, after which everything ends: as gently as any other.
+            if worker.is_some_and(|worker| !worker.has_served()) {
                 self.stop(now, *id, StopReason::RolledBack);
             }
         }

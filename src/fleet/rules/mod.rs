@@ -123,6 +123,7 @@ impl Fleet {
             self.report_retirements(now);
         }
         self.end_if_hopeless(now);
+        self.refuse_if_settled();
         self.end_if_over(now);
         std::mem::take(&mut self.effects)
     }

@@ -32,15 +32,25 @@ impl Fleet {
             return;
         }
         let mut together: BTreeMap<RetirementId, Vec<WorkerId>> = BTreeMap::new();
+        let mut last = Vec::new();
         for (id, _) in workers {
-            if let Some(retirement) = self.retirements.of(*id) {
-                together.entry(retirement).or_default().push(*id);
+            match self.retirements.of(*id) {
+                Some(retirement) => together.entry(retirement).or_default().push(*id),
+                None => last.push(*id),
             }
         }
         for (retirement, workers) in together {
             self.effects.push(Effect::AdoptConnections {
                 retirement,
                 workers,
+            });
+        }
+        if let Some(shutdown) = &self.shutdown
+            && !last.is_empty()
+        {
+            self.effects.push(Effect::EndConnections {
+                retirement: shutdown.retirement,
+                workers: last,
             });
         }
     }

@@ -28,6 +28,14 @@ impl Fleet {
         if !self.policy.steering {
             return self.retire_unsteered(now, workers);
         }
+        self.settle(now, workers);
+    }
+
+    /// Steers away from workers, and waits until what had begun by then is accepted.
+    pub(super) fn settle(&mut self, now: Time, workers: &[WorkerId]) {
+        if workers.is_empty() {
+            return;
+        }
         for id in workers {
             let settling = Phase::Settling {
                 since: now,
@@ -177,6 +185,8 @@ impl Fleet {
         }
         // First all phases: which listeners nobody empties is known only when all of them are set.
         self.quiesce(now, &settled);
+        // Before what takes time: whoever comes meanwhile would wait in a queue that counts as empty.
+        self.refuse_if_settled();
         self.drain_backlogs_of(&late);
         self.adopt_connections(&settled);
     }
@@ -195,7 +205,7 @@ impl Fleet {
 
     /// What waits in these listeners will not be accepted by their worker.
     pub(super) fn drain_backlog(&mut self, worker: WorkerId, listeners: Vec<ListenerId>) {
-        if !self.policy.rescue || listeners.is_empty() {
+        if !self.policy.rescue || self.nobody_follows() || listeners.is_empty() {
             return;
         }
         let retirement = match self.retirements.of(worker) {

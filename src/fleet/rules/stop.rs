@@ -4,6 +4,7 @@ use super::Fleet;
 use crate::fleet::phase::{Phase, QuiescedBy, StopReason};
 use crate::fleet::shutdown::{Shutdown, Stage};
 use crate::fleet::vocabulary::*;
+use crate::fleet::worker::Worker;
 
 impl Fleet {
     /// Tells a worker to stop; first its rescuer, if one has its connections.
@@ -52,15 +53,20 @@ impl Fleet {
     }
 
     fn send_stop(&mut self, now: Time, id: WorkerId, reason: StopReason) {
-        self.effects.push(Effect::SendStop { worker: id });
+        let worker = self.workers.get(id).into_iter();
+        let listeners = worker.flat_map(|it| it.listeners.keys().copied());
+        let listeners = listeners.collect();
+        self.effects.push(Effect::SendStop {
+            worker: id,
+            listeners,
+        });
         let draining = Phase::Draining {
             reason,
             deadline: now.plus(self.policy.drain_timeout),
         };
         self.set_phase(id, draining);
-        // Where everything ends, a worker that is told goes on getting what comes: the alternative is a queue
-        // that nobody empties.
-        if !self.is_shutting_down() {
+        // Where nobody follows, there is nobody to steer to.
+        if !self.nobody_follows() {
             self.steer();
         }
     }
@@ -115,7 +121,9 @@ impl Fleet {
         };
         let waits_for = match shutdown.stage {
             Stage::Serving { until } => StopWait::PreStop(until.since(now)),
-            Stage::Stopping | Stage::EndingRescuers { .. } | Stage::Finished => StopWait::Drain,
+            Stage::Settling | Stage::Stopping | Stage::EndingRescuers { .. } | Stage::Finished => {
+                StopWait::Drain
+            }
             Stage::Killing => StopWait::Kill,
         };
         self.effects.push(Effect::ReportStop(StopProgress {
@@ -138,7 +146,8 @@ impl Fleet {
             return;
         }
         let serve_until = now.plus(self.policy.pre_stop);
-        self.shutdown = Some(Shutdown::new(exit_reason, now, serve_until));
+        let retirement = self.retirements.next_id();
+        self.shutdown = Some(Shutdown::new(exit_reason, now, serve_until, retirement));
         if self.rollout.is_some() {
             self.fail_change(now, Failure::Stopped);
         }
@@ -146,16 +155,49 @@ impl Fleet {
         self.empty_slots.give_up_all();
     }
 
-    /// Tells every worker to stop, once.
+    /// Begins to end every worker, once. Those that serve are the last of all, so the order is that of a retirement:
+    /// a worker that is told at once resets what waits in its queue, and cuts off what it is answering if it does not
+    /// finish that by itself.
     pub(super) fn stop_all(&mut self, now: Time) {
-        self.advance_shutdown(Stage::Stopping);
+        if self.nobody_follows() {
+            return;
+        }
+        self.advance_shutdown(Stage::Settling);
         self.report_stop_to_all(now);
-        let staying = self.workers.iter().filter(|worker| !worker.is_stopping());
-        for id in staying.map(|worker| worker.id).collect::<Vec<_>>() {
+        let serving: Vec<WorkerId> = self.workers.serving().map(|worker| worker.id).collect();
+        let starting = self.workers.iter().filter(|worker| !worker.has_served());
+        for id in starting.map(|worker| worker.id).collect::<Vec<_>>() {
             self.stop(now, id, StopReason::Shutdown);
         }
         let kept = self.empty_slots.take_listeners();
         self.release(kept);
+        self.effects.push(Effect::KeepOut);
+        self.settle(now, &serving);
+    }
+
+    /// Refuses new connections as soon as nothing is under way to a listener: before that, a handshake that has begun
+    /// would have nobody to end it.
+    pub(super) fn refuse_if_settled(&mut self) {
+        let stage = self.shutdown.as_ref().map(|shutdown| shutdown.stage);
+        let is_settling = |worker: &Worker| matches!(worker.phase, Phase::Settling { .. });
+        if stage == Some(Stage::Settling) && !self.workers.iter().any(is_settling) {
+            self.advance_shutdown(Stage::Stopping);
+            self.effects.push(Effect::Refuse);
+        }
+    }
+
+    /// Whether no worker will get new connections any more.
+    pub(super) fn nobody_follows(&self) -> bool {
+        self.shutdown
+            .as_ref()
+            .is_some_and(|shutdown| match shutdown.stage {
+                Stage::Serving { .. } => false,
+                Stage::Settling
+                | Stage::Stopping
+                | Stage::Killing
+                | Stage::EndingRescuers { .. }
+                | Stage::Finished => true,
+            })
     }
 
     /// Kills every worker. Each is told first, so that it knows why; nobody prepares what is killed.
@@ -183,7 +225,9 @@ impl Fleet {
     fn advance_shutdown(&mut self, stage: Stage) {
         if let Some(shutdown) = &mut self.shutdown {
             shutdown.stage = match (shutdown.stage, stage) {
-                (Stage::Serving { .. }, next) | (Stage::Stopping, next @ Stage::Killing) => next,
+                (Stage::Serving { .. }, next)
+                | (Stage::Settling, next @ (Stage::Stopping | Stage::Killing))
+                | (Stage::Stopping, next @ Stage::Killing) => next,
                 (present, _) => present,
             };
         }
@@ -203,6 +247,7 @@ impl Fleet {
             }
             Stage::EndingRescuers { until } if until <= now => self.finish(),
             Stage::Serving { .. }
+            | Stage::Settling
             | Stage::Stopping
             | Stage::Killing
             | Stage::EndingRescuers { .. }

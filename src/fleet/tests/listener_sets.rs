@@ -168,7 +168,8 @@ fn a_passed_listener_stays_open_while_a_starting_sibling_has_it() {
         endpoint: endpoint(80),
     };
     stage.on(prepared(0));
-    assert_eq!(stage.on(exited(0)), ["signal 1", "start failed"]);
+    let failed = ["signal 1", "start failed", "keep out", "refuse"];
+    assert_eq!(stage.on(exited(0)), failed);
     stage.on(prepared(1));
     assert_eq!(stage.on(exited(1)), ["close 0", "finish: StartFailed"]);
 }
@@ -188,7 +189,8 @@ fn a_passed_listener_stays_open_while_a_stopping_sibling_has_it() {
         endpoint: endpoint(80),
     };
     stage.on(prepared(0));
-    let stopped = ["signal 1", "signal 2", "signal 3", "start failed"];
+    let told = ["signal 1", "signal 2", "signal 3"];
+    let stopped = [&told[..], &["start failed", "keep out", "refuse"]].concat();
     assert_eq!(stage.on(exited(0)), stopped);
     stage.on(prepared(1));
     assert!(stage.on(exited(1)).is_empty(), "worker 3 has its listener");

@@ -115,7 +115,7 @@ impl World {
                     format!("new connections go to {id:?}, which is closed")
                 })
             }),
-            Effect::SendStop { worker } => self.check_send_stop(*worker, batch),
+            Effect::SendStop { worker, .. } => self.check_send_stop(*worker, batch),
             Effect::Kill { worker } => self.check_kill(*worker),
             Effect::Close { listener } => self.check_close(*listener, batch, before),
             Effect::Report(Progress {
@@ -142,13 +142,17 @@ impl World {
             Effect::DrainBacklog { listeners, .. } => listeners
                 .iter()
                 .try_for_each(|id| self.check_drain_backlog(*id)),
-            Effect::AdoptConnections { workers, .. } => workers.iter().try_for_each(|id| {
-                let process = self.process_of(*id)?;
-                ensure(process.is_busy.is_none(), || {
-                    format!("worker {id} is adopted twice")
+            Effect::Refuse => self.check_refuse(),
+            Effect::AdoptConnections { workers, .. } | Effect::EndConnections { workers, .. } => {
+                workers.iter().try_for_each(|id| {
+                    let process = self.process_of(*id)?;
+                    ensure(process.is_busy.is_none(), || {
+                        format!("worker {id} is adopted twice")
+                    })
                 })
-            }),
+            }
             Effect::Fence
+            | Effect::KeepOut
             | Effect::ReportWait { .. }
             | Effect::ReportStop(_)
             | Effect::MeasureBacklogs { .. }
@@ -237,8 +241,11 @@ impl World {
         ensure(process.stop_sent_at.is_none(), || {
             format!("{id} gets the stop signal twice")
         })?;
-        // With the end everything ends; with shared sockets nothing is lost.
-        if self.is_stopping() || !self.plan.policy.steering {
+        // With shared sockets nothing is lost. Who never served has nothing to lose, and who is killed has no time.
+        let is_killed =
+            |effect: &Effect| matches!(effect, Effect::Kill { worker } if *worker == id);
+        let is_excused = !process.was_live || batch.iter().any(is_killed);
+        if !self.plan.policy.steering || (self.is_stopping() && is_excused) {
             return Ok(());
         }
         let sockets = &process.listens_on;
@@ -288,6 +295,26 @@ impl World {
     fn pending(&self, sockets: &BTreeSet<ListenerId>) -> u64 {
         let open = sockets.iter().filter_map(|id| self.kernel.open.get(id));
         open.map(|socket| socket.pending).sum()
+    }
+
+    /// Who is refused cannot be one who has been answered already.
+    fn check_refuse(&self) -> Checked {
+        if !self.plan.policy.steering {
+            return Ok(());
+        }
+        let served = self
+            .processes
+            .iter()
+            .filter(|(_, it)| it.is_alive() && it.was_live);
+        for (id, process) in served {
+            let sockets = &process.listens_on;
+            let is_settled = process.measured.0 && sockets.is_disjoint(&self.kernel.unfenced);
+            let is_excused = process.settle_timed_out || process.stop_sent_at.is_some();
+            ensure(is_settled || is_excused, || {
+                format!("new connections are refused while one may be on the way to worker {id}")
+            })?;
+        }
+        Ok(())
     }
 
     fn check_kill(&self, id: WorkerId) -> Checked {

@@ -33,6 +33,8 @@ pub(super) struct Kernel {
     targets: BTreeMap<Endpoint, BTreeSet<ListenerId>>,
     /// What the last steering said.
     pub(super) live: BTreeSet<ListenerId>,
+    /// Nobody gets new connections any more.
+    is_shut: bool,
     /// Sockets that a connection may be under way to.
     pub(super) unfenced: BTreeSet<ListenerId>,
     next: u64,
@@ -102,8 +104,17 @@ impl Kernel {
         self.live = live;
     }
 
+    /// Nobody gets new connections any more; those that are under way arrive.
+    pub(super) fn keep_out(&mut self) {
+        self.steer(BTreeSet::new());
+        self.is_shut = true;
+    }
+
     /// A connection arrives at a group: the socket that gets it.
     pub(super) fn connect(&mut self, endpoint: Endpoint) -> Option<ListenerId> {
+        if self.is_shut {
+            return None;
+        }
         let steered = self.targets.get(&endpoint).filter(|set| !set.is_empty());
         let choice = steered.cloned().unwrap_or_else(|| {
             let members = self.members(endpoint).into_iter();

@@ -50,12 +50,21 @@ struct Listener {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Facts {
     endpoint: Endpoint,
-    set: ListenerSetId,
+    purpose: Purpose,
     inode: u64,
     /// Workers that called `listen(2)` on it and have not ended.
     users: BTreeMap<WorkerId, Generation>,
     /// A rescuer has a duplicate, accepts what waits, and closes it then.
     is_drained_by_rescuer: bool,
+}
+
+/// What a listener is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Purpose {
+    /// The workers of a set.
+    Serve(ListenerSetId),
+    /// Steering alone: no worker ever has it.
+    Guard,
 }
 
 impl Listeners {
@@ -69,20 +78,30 @@ impl Listeners {
         endpoint: Endpoint,
         set: ListenerSetId,
     ) -> io::Result<ListenerId> {
+        let id = self.insert(socket, endpoint, Purpose::Serve(set))?;
+        self.by_set.entry((set, endpoint)).or_default().insert(id);
+        self.by_endpoint.entry(endpoint).or_default().insert(id);
+        Ok(id)
+    }
+
+    fn insert(
+        &mut self,
+        socket: OwnedFd,
+        endpoint: Endpoint,
+        purpose: Purpose,
+    ) -> io::Result<ListenerId> {
         let inode = listener::inode(&socket)?;
         let id = ListenerId(self.next);
         self.next += 1;
         let facts = Facts {
             endpoint,
-            set,
+            purpose,
             inode,
             users: BTreeMap::new(),
             is_drained_by_rescuer: false,
         };
         self.by_id.insert(id, Listener { facts, socket });
         self.by_inode.insert(inode, id);
-        self.by_set.entry((set, endpoint)).or_default().insert(id);
-        self.by_endpoint.entry(endpoint).or_default().insert(id);
         Ok(id)
     }
 
@@ -174,6 +193,23 @@ impl Listeners {
         }
     }
 
+    /// Takes in a listener of our own that serves nobody.
+    ///
+    /// # Errors
+    /// Those of fstat(2).
+    pub(super) fn add_guard(
+        &mut self,
+        socket: OwnedFd,
+        endpoint: Endpoint,
+    ) -> io::Result<ListenerId> {
+        self.insert(socket, endpoint, Purpose::Guard)
+    }
+
+    /// All that listens.
+    pub(super) fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.by_id.values().map(|found| found.socket.as_fd())
+    }
+
     /// A rescuer has a duplicate of this listener, and closes it when nothing waits in it.
     pub(super) fn drained_by_rescuer(&mut self, id: ListenerId) {
         if let Some(found) = self.by_id.get_mut(&id) {
@@ -186,8 +222,12 @@ impl Listeners {
         let Some(found) = self.by_id.get(&id) else {
             return;
         };
-        let key = (found.facts.set, found.facts.endpoint);
-        remove_from(&mut self.by_set, &key, id);
+        match found.facts.purpose {
+            Purpose::Serve(set) => {
+                remove_from(&mut self.by_set, &(set, found.facts.endpoint), id);
+            }
+            Purpose::Guard => {}
+        }
     }
 
     /// Closes a listener.

@@ -13,6 +13,8 @@
 //! | `connection_owners` | pure: which worker has which connection |
 //! | `rescuers` | all rescuers: sending to them, losing one |
 //! | `rescuer` | one rescuer process |
+//! | `adoption` | which connections a rescuer gets, and when a worker has none |
+//! | `successors` | who is there to pass requests on to |
 //! | `backlog` | what waits in listeners whose workers will not accept it |
 //! | `peer_names` | naming clients to the server |
 //! | `outbox` | what is on its way to a rescuer |
@@ -22,6 +24,7 @@
 //! | `interruption` | reads that must be begun again |
 //! | `rescue_stats` | what became of connections, by retirement |
 
+mod adoption;
 mod backlog;
 pub mod connection_owners;
 mod fetch;
@@ -33,14 +36,14 @@ mod rescue_stats;
 mod rescuer;
 mod rescuers;
 mod stop_handshake;
+mod successors;
 mod surroundings;
 mod watch;
 
-use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use log::{debug, warn};
+use log::debug;
 use mio::Waker;
 
 use crate::fleet::{Event, ListenerId, RetirementId, WorkerId};
@@ -49,7 +52,6 @@ use crate::wire::rescue::Report;
 use interruption::Interruptions;
 use peer_names::PeerNames;
 use rescue_stats::RescueStats;
-use rescuer::connections_of;
 use rescuers::Rescuers;
 use stop_handshake::{Next, StopHandshakes};
 pub(super) use surroundings::Surroundings;
@@ -92,40 +94,6 @@ impl Retirements {
 
     pub(super) fn statuses(&self) -> Vec<RescueStatus> {
         self.rescuers.stats.statuses()
-    }
-
-    /// Has a rescuer adopt the connections of these workers. A worker that has none is idle.
-    pub(super) fn adopt_connections(
-        &mut self,
-        around: &mut Surroundings<'_>,
-        retirement: RetirementId,
-        workers: &[WorkerId],
-    ) {
-        let open = measure::established(around.listeners);
-        for worker in workers.iter().copied() {
-            let Some(pid) = around.workers.pid(worker) else {
-                continue;
-            };
-            let found = connections_of(pid, &open);
-            // A worker that goes on accepting has a rescuer for what comes until its stop.
-            if found.is_empty() && around.config.steering.is_steered() {
-                self.events.push(Event::ConnectionsIdle { worker });
-                continue;
-            }
-            match self.rescuers.include(around, retirement, worker) {
-                Ok(()) if self.rescuers.take(retirement, worker, pid, found) > 0 => {}
-                Ok(()) => self.events.push(Event::ConnectionsIdle { worker }),
-                Err(error) => self.cannot_rescue(around, worker, &error),
-            }
-            // Before the look at the next worker: its rescuer has something to do meanwhile.
-            self.flush(around, retirement);
-        }
-    }
-
-    fn cannot_rescue(&mut self, around: &Surroundings<'_>, worker: WorkerId, error: &io::Error) {
-        let name = around.workers.describe(worker);
-        warn!("{name}: its connections cannot be rescued: {error}");
-        self.events.push(Event::RescueLost { worker });
     }
 
     /// Has a rescuer accept what waits in these listeners: nobody else will.

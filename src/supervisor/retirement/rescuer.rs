@@ -10,6 +10,7 @@ use mio::{Interest, Token};
 
 use super::fetch::fetch;
 use super::outbox::{self, Outbox};
+use super::successors::Successors;
 use super::watch::{Finding, Watch};
 use crate::config::{Config, Forwarding, RescueClients};
 use crate::fleet::{RetirementId, WorkerId};
@@ -47,10 +48,10 @@ impl Rescuer {
         config: &Config,
         sources: &mut Sources,
         id: RetirementId,
-        names: Option<OwnedFd>,
+        successors: Successors,
     ) -> io::Result<Self> {
         let (ours, theirs) = channel::pair()?;
-        let configuration = encode(&configuration(config, id, names.is_some()));
+        let configuration = encode(&configuration(config, id, &successors));
         let pid = process::spawn(process::Spawn {
             name: crate::rescue::NAME,
             arguments: vec![String::from_utf8(configuration).unwrap_or_default().into()],
@@ -59,7 +60,7 @@ impl Rescuer {
             output: None,
             errors: None,
         })?;
-        if let Some(names) = names {
+        if let Successors::WorkersThatAreTold(names) = successors {
             channel::send(&ours, &[0], &[names.as_raw_fd()])?;
         }
         let interest = Interest::READABLE | Interest::WRITABLE;
@@ -206,7 +207,7 @@ impl Rescuer {
     }
 }
 
-fn configuration(config: &Config, id: RetirementId, is_naming: bool) -> Configuration {
+fn configuration(config: &Config, id: RetirementId, successors: &Successors) -> Configuration {
     let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     Configuration {
         // A request goes where its client found the endpoint.
@@ -216,10 +217,11 @@ fn configuration(config: &Config, id: RetirementId, is_naming: bool) -> Configur
         drain_timeout_ms: milliseconds(config.drain_timeout),
         max_connections: usize::try_from(config.rescue_max).unwrap_or(usize::MAX),
         owner: owner(id.0),
-        clients: match config.rescue_clients {
-            RescueClients::Auto if is_naming => Clients::Named,
-            RescueClients::Auto | RescueClients::Local => Clients::Local,
-            RescueClients::All => Clients::All,
+        clients: match (successors, config.rescue_clients) {
+            (Successors::Nobody, _) => Clients::Nobody,
+            (Successors::WorkersThatAreTold(_), RescueClients::Auto) => Clients::Named,
+            (_, RescueClients::Auto | RescueClients::Local) => Clients::Local,
+            (_, RescueClients::All) => Clients::All,
         },
         forwarded: match config.rescue_forwarded {
             Forwarding::No => Forwarded::Nothing,

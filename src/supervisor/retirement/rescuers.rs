@@ -13,8 +13,8 @@ use super::outbox;
 use super::peer_names::PeerNames;
 use super::rescue_stats::{RescueStats, sentence};
 use super::rescuer::{Rescuer, connections_of};
+use super::successors::Succession;
 use crate::fleet::{RetirementId, WorkerId};
-use crate::wire::peer_names::owner;
 use crate::wire::rescue::{Descriptor, Order, Report, Tally};
 
 /// How long rescuers may take to end when all is over.
@@ -26,7 +26,7 @@ pub(super) struct Rescuers {
     rescuers: BTreeMap<RetirementId, Rescuer>,
     pub(super) stats: RescueStats,
     life: Life,
-    names: Option<PeerNames>,
+    pub(super) succession: Succession,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub(super) struct Losses {
 impl Rescuers {
     pub(super) fn new(names: Option<PeerNames>) -> Self {
         Self {
-            names,
+            succession: Succession::new(names),
             ..Self::default()
         }
     }
@@ -88,9 +88,9 @@ impl Rescuers {
         let rescuer = match self.rescuers.get_mut(&retirement) {
             Some(rescuer) => rescuer,
             None => {
-                let names = self.names.as_mut();
-                let names = names.and_then(|it| it.begin(owner(retirement.0), around.workers));
-                let started = Rescuer::start(around.config, around.sources, retirement, names)?;
+                let successors = self.succession.begin(around, retirement);
+                let started =
+                    Rescuer::start(around.config, around.sources, retirement, successors)?;
                 let (pid, id) = (started.pid, retirement.0);
                 debug!("rescuer (pid {pid}) started for retirement {id}");
                 self.stats.begin(retirement, pid);
@@ -232,9 +232,7 @@ impl Rescuers {
         };
         rescuer.close(around.sources);
         self.stats.end(retirement);
-        if let Some(names) = &mut self.names {
-            names.end(owner(retirement.0));
-        }
+        self.succession.end(retirement);
         if !rescuer.unreported.is_empty() {
             warn!(
                 "rescuer (pid {}) died before its time; what it held is closed or its worker's again, and requests \

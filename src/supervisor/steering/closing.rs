@@ -32,6 +32,15 @@ pub(super) fn hide(listeners: &Listeners, id: ListenerId) -> bool {
     hidden.is_ok()
 }
 
+/// Has the kernel refuse what comes to any listener. Connections that are there already go on.
+pub(in crate::supervisor) fn refuse(listeners: &Listeners) {
+    for socket in listeners.sockets() {
+        if let Err(error) = steering::hide(&socket) {
+            debug!("cannot have the kernel refuse new connections: {error}");
+        }
+    }
+}
+
 /// Those of the closed listeners that are still there.
 pub(super) fn leaked(endpoint: &Endpoint, closed: &[Closed]) -> Vec<Closed> {
     if closed.is_empty() {

@@ -21,7 +21,7 @@
 //! | `cbpf` | classic BPF: layout, programs, removals |
 //! | `unsteered` | no selection |
 //! | `spread` | the choice among the live listeners, the same in both programs |
-//! | `probe_rule` | how a probe reaches the listener that it is for |
+//! | `probe_rule`, `probe_connection` | how a probe reaches the listener that it is for |
 //! | `leaving`, `closing` | the listeners that leave, and what closing one takes |
 //! | `fence` | waits until no packet is under way by a former selection |
 
@@ -31,6 +31,7 @@ mod closing;
 pub mod ebpf;
 pub(super) mod fence;
 mod leaving;
+pub(super) mod probe_connection;
 pub mod probe_rule;
 pub mod spread;
 mod unsteered;
@@ -41,6 +42,7 @@ use std::net::SocketAddr;
 
 use super::listeners::Listeners;
 use crate::fleet::{Endpoint, ListenerId};
+pub(super) use closing::refuse;
 use fence::Fences;
 
 /// The listeners that new connections go to, each with its weight.
@@ -49,11 +51,19 @@ pub(super) type Live = BTreeMap<ListenerId, u32>;
 /// A way to have the kernel give new connections to some listeners of a group, and to no others.
 pub(super) trait Backend: Debug {
     /// A listener has begun to listen, for the first time or again. Unless it is live, it gets nothing.
-    fn joined(&mut self, listeners: &Listeners, id: ListenerId);
+    fn joined(&mut self, listeners: &mut Listeners, id: ListenerId);
 
     /// New connections go to these listeners, and to no others of their groups. A group of which none is
     /// live stays as it is: a queue that waits for a replacement is better than a reset.
-    fn select(&mut self, listeners: &Listeners, live: &Live);
+    fn select(&mut self, listeners: &mut Listeners, live: &Live);
+
+    /// These listeners may leave their groups by themselves from now on, at any time and in any order: their
+    /// workers are told to stop, and may shut them down. Whoever is live goes on getting all that comes.
+    fn expect_departures(&mut self, listeners: &mut Listeners, ids: &[ListenerId]);
+
+    /// New connections are given to nobody from now on, and the handshakes that have begun come to their end. Where
+    /// that cannot be had, all stays as it is.
+    fn keep_out(&mut self, listeners: &mut Listeners);
 
     /// A listener must leave its group: it gets nothing from now on, and is closed by
     /// [`Self::proceed`] as soon as that sends no connection astray.

@@ -4,10 +4,13 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use log::debug;
+
 use super::fence::Fences;
 use super::{Backend, Live};
 use crate::fleet::{Endpoint, ListenerId};
 use crate::supervisor::listeners::Listeners;
+use crate::sys::steering::drop_syns;
 
 #[derive(Debug, Default)]
 pub(super) struct Unsteered {
@@ -15,9 +18,21 @@ pub(super) struct Unsteered {
 }
 
 impl Backend for Unsteered {
-    fn joined(&mut self, _: &Listeners, _: ListenerId) {}
+    fn joined(&mut self, _: &mut Listeners, _: ListenerId) {}
 
-    fn select(&mut self, _: &Listeners, _: &Live) {}
+    fn select(&mut self, _: &mut Listeners, _: &Live) {}
+
+    fn expect_departures(&mut self, _: &mut Listeners, _: &[ListenerId]) {}
+
+    /// By a filter on each listener. The kernels that this is the way for permit it to everybody; others want
+    /// `CAP_NET_ADMIN`, and what comes is accepted until a listener is seen empty.
+    fn keep_out(&mut self, listeners: &mut Listeners) {
+        for socket in listeners.sockets() {
+            if let Err(error) = drop_syns(&socket) {
+                debug!("new connections cannot be kept out of a listener: {error}");
+            }
+        }
+    }
 
     fn remove(&mut self, listeners: &mut Listeners, id: ListenerId) {
         listeners.withdraw(id);

@@ -12,20 +12,18 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use log::debug;
-use socket2::{Domain, Socket, Type};
 
 use super::Workers;
 pub(crate) use super::http_question::Asked;
 use super::http_question::Question;
-use crate::fleet::{Endpoint, Event, ListenerId, Probe, ProbeKind, WorkerId};
+use crate::fleet::{Event, ListenerId, Probe, ProbeKind, WorkerId};
 use crate::supervisor::listeners::Listeners;
 use crate::supervisor::sources::Sources;
 use crate::supervisor::steering::Backend;
-use crate::supervisor::steering::probe_rule::PROBE_HOPS;
+use crate::supervisor::steering::probe_connection::ProbeConnection;
 use crate::sys::{diag, listener, procfs, usage};
 use crate::wire::diag::TcpState;
 
@@ -43,10 +41,7 @@ pub(crate) struct Probes {
 #[derive(Debug)]
 struct Attempt {
     listener: ListenerId,
-    socket: Socket,
-    /// The server's end of the connection, and ours.
-    server: SocketAddr,
-    source: SocketAddr,
+    connection: ProbeConnection,
     since: Instant,
     /// What is being asked; none for an accept probe.
     question: Option<Question>,
@@ -111,7 +106,7 @@ impl Probes {
     pub(crate) fn ready(&mut self, sources: &mut Sources, worker: WorkerId) -> Option<Event> {
         let attempt = self.attempts.get_mut(&worker)?;
         let question = attempt.question.as_mut()?;
-        let answer = question.advance(&attempt.socket);
+        let answer = question.advance(&attempt.connection.socket);
         let request = question.request();
         let trouble = match answer {
             Ok(None) => return None,
@@ -148,7 +143,7 @@ impl Probes {
     pub(crate) fn end(&mut self, sources: &mut Sources, worker: WorkerId) {
         let attempt = self.attempts.remove(&worker);
         if let Some(Attempt {
-            socket,
+            connection: ProbeConnection { socket, .. },
             question: Some(question),
             ..
         }) = attempt
@@ -189,71 +184,37 @@ fn begin(
 ) -> io::Result<Attempt> {
     let endpoint = listeners.endpoint(wanted.listener);
     let endpoint = endpoint.ok_or(io::ErrorKind::NotFound)?;
-    let server = reachable(&endpoint);
-    let socket = Socket::new(
-        Domain::for_address(server),
-        Type::STREAM.nonblocking(),
-        None,
-    )?;
     let ports = steering.probe_ports(listeners, wanted.listener);
-    let source = bind_source(&socket, &ports)?;
-    match socket.connect(&server.into()) {
-        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
-        _ => {}
-    }
+    let connection = ProbeConnection::begin(&endpoint, &ports)?;
     let question = match wanted.kind {
         ProbeKind::Accept => None,
         ProbeKind::Http => Some(Question::new(
             sources,
             wanted.worker,
             asked,
-            &socket,
+            &connection.socket,
             &endpoint,
         )?),
     };
     Ok(Attempt {
         listener: wanted.listener,
-        socket,
-        server,
-        source,
+        connection,
         since: Instant::now(),
         question,
     })
 }
 
-/// Makes the socket's connection come from one of these ports of loopback, as a probe.
-fn bind_source(socket: &Socket, ports: &[u16]) -> io::Result<SocketAddr> {
-    let loopback: IpAddr = if socket.domain()? == Domain::IPV4 {
-        socket.set_ttl_v4(PROBE_HOPS)?;
-        Ipv4Addr::LOCALHOST.into()
-    } else {
-        socket.set_unicast_hops_v6(PROBE_HOPS)?;
-        Ipv6Addr::LOCALHOST.into()
-    };
-    let mut refused = io::Error::other("no source port reaches this listener");
-    for port in ports {
-        match socket.bind(&SocketAddr::new(loopback, *port).into()) {
-            Ok(()) => {
-                let source = socket.local_addr()?.as_socket();
-                return source.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into());
-            }
-            Err(error) => refused = error,
-        }
-    }
-    Err(refused)
-}
-
 impl Attempt {
     fn acceptor(&self, workers: &Workers, wanted: &Probe) -> Acceptor {
         let worker = wanted.worker;
-        match listener::state(&self.socket) {
+        match listener::state(&self.connection.socket) {
             Ok(TcpState::ESTABLISHED) => {}
             // Accepted, and closed at once. By whom is known only where nobody else has the listener.
             Ok(TcpState::CLOSE_WAIT) if !wanted.shared => return Acceptor::Worker,
             Ok(TcpState::CLOSE_WAIT | TcpState::CLOSED) => return Acceptor::Other,
             Ok(_) | Err(_) => return Acceptor::Nobody,
         }
-        let found = match diag::connection(self.server, self.source) {
+        let found = match diag::connection(self.connection.server, self.connection.source) {
             Ok(found) => found,
             Err(error) => {
                 debug!("worker {worker}: cannot look which process accepted: {error}");
@@ -274,16 +235,4 @@ impl Attempt {
             (None, _) | (_, None) => Acceptor::Other,
         }
     }
-}
-
-/// An address by which we reach the endpoint from this machine.
-pub(crate) fn reachable(endpoint: &Endpoint) -> SocketAddr {
-    let ip = match endpoint.address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    let mut address = endpoint.address;
-    address.set_ip(ip);
-    address
 }

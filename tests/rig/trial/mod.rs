@@ -60,8 +60,13 @@ impl<'a> Trial<'a> {
         let load = Load::start(self.plan()).map_err(|error| format!("no load: {error}"))?;
         self.progress(&load)?;
         self.act(&load)?;
-        self.report.outcome = load.stop();
-        self.report.exit = self.server.stop()?.code();
+        if self.options.stop {
+            self.report.exit = self.server.stop()?.code();
+            self.report.outcome = load.stop();
+        } else {
+            self.report.outcome = load.stop();
+            self.report.exit = self.server.stop()?.code();
+        }
         Ok(self.report)
     }
 

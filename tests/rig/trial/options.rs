@@ -21,7 +21,7 @@ pub struct Options {
     #[arg(long, value_name = "PATH", required_unless_present = "direct")]
     pub ctl: Option<PathBuf>,
     /// Start the server itself, without a supervisor. No action is possible then.
-    #[arg(long, conflicts_with_all = ["reloads", "kills", "scale"])]
+    #[arg(long, conflicts_with_all = ["reloads", "kills", "scale", "stop"])]
     pub direct: bool,
     /// Where the clients connect to.
     #[arg(long, default_value = "127.0.0.1")]
@@ -57,6 +57,9 @@ pub struct Options {
     /// Scale to these numbers of workers.
     #[arg(long, value_delimiter = ',')]
     pub scale: Vec<usize>,
+    /// Stop the supervisor while the load goes on: from then on, clients are refused.
+    #[arg(long)]
+    pub stop: bool,
     /// After all actions, load for so long.
     #[arg(long, default_value_t = 0.0)]
     pub seconds: f64,

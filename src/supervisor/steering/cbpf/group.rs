@@ -12,6 +12,7 @@ use crate::supervisor::listeners::Listeners;
 use crate::supervisor::steering::Live;
 use crate::supervisor::steering::closing::listening_at;
 use crate::supervisor::steering::leaving::Leaving;
+use crate::supervisor::steering::probe_connection::ProbeConnection;
 use crate::supervisor::steering::spread::{Target, choose};
 use crate::sys::{listener, steering};
 
@@ -30,6 +31,11 @@ pub(super) struct Group {
     /// Those that were live and are not: sooner or later they leave.
     retired: BTreeSet<ListenerId>,
     pub(super) leaving: Leaving,
+    /// Those of its listeners that may leave by themselves: their workers were told to stop.
+    pub(super) departing: BTreeSet<ListenerId>,
+    pub(super) guards: BTreeSet<ListenerId>,
+    /// What fills the guard that keeps new connections out.
+    pub(super) filler: Option<ProbeConnection>,
     /// None of those that leave can, until something changes.
     pub(super) is_blocked: bool,
     is_attached: bool,
@@ -43,6 +49,9 @@ impl Group {
             live: Live::new(),
             retired: BTreeSet::new(),
             leaving: Leaving::default(),
+            departing: BTreeSet::new(),
+            guards: BTreeSet::new(),
+            filler: None,
             is_blocked: false,
             is_attached: false,
         }
@@ -85,7 +94,7 @@ impl Group {
 
     /// Gives new connections to those of `live` that are of this group. If none is, all stays as it is:
     /// a queue that waits for a replacement is better than a reset.
-    pub(super) fn select(&mut self, listeners: &Listeners, live: &Live) {
+    pub(super) fn select(&mut self, listeners: &mut Listeners, live: &Live) {
         let members = self.layout.members();
         let weighted = members.filter_map(|id| Some((id, *live.get(&id)?)));
         let here: Live = weighted
@@ -99,6 +108,8 @@ impl Group {
         self.retired
             .retain(|id| !self.live.contains_key(id) && self.layout.contains(*id));
         self.is_blocked = false;
+        // Those that have joined since the last departure was expected are at the end now.
+        self.pad(listeners);
         self.reattach(listeners);
     }
 
@@ -106,6 +117,7 @@ impl Group {
         self.live.remove(&id);
         self.retired.remove(&id);
         self.leaving.add(id);
+        self.departs(id);
         self.is_blocked = false;
     }
 
@@ -173,9 +185,11 @@ impl Group {
             left.len()
         );
         self.layout.left(left);
+        self.is_blocked = false;
         for id in left {
             self.live.remove(id);
             self.retired.remove(id);
+            self.departs(*id);
         }
     }
 }

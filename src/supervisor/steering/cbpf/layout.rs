@@ -175,12 +175,15 @@ impl Layout {
     /// steered to meanwhile. Half of the live ones always can, or fewer leave at once: a thousand that
     /// leave need three programs.
     ///
+    /// So many others may leave by themselves meanwhile: `departing`.
+    ///
     /// `None` if none can leave now without sending connections to one that is not live, because nobody
     /// live can be named that need not move. Let them stay, and try again when a further listener is live.
     pub fn removal(
         &self,
         leaving: &BTreeSet<ListenerId>,
         live: &BTreeMap<ListenerId, u32>,
+        departing: usize,
     ) -> Option<Removal> {
         let order = self.closing_order(leaving);
         let stays_live = |(id, weight): &(&ListenerId, &u32)| {
@@ -200,7 +203,7 @@ impl Layout {
         let now = self.targets(&live);
         let mut count = order.len();
         while count > 0 {
-            let before = unmoved(&now, self.len() - count);
+            let before = unmoved(&now, self.len().saturating_sub(count + departing));
             if before.len() * 2 >= live.len() {
                 let listeners = order[..count].to_vec();
                 return Some(Removal { listeners, before });
@@ -208,7 +211,7 @@ impl Layout {
             count /= 2;
         }
         let mut one_by_one = order.iter();
-        one_by_one.find_map(|id| self.removal_of_one(*id, &now, &live))
+        one_by_one.find_map(|id| self.removal_of_one(*id, &now, &live, departing))
     }
 
     /// The highest index first: so the listeners that move in are not in the way of the next.
@@ -227,8 +230,14 @@ impl Layout {
     /// Also where fewer than half of the live ones stay at their indexes, down to one. And where none
     /// does but all who are left are live: the index that the last one moves from is out of range then,
     /// and the kernel chooses among all in the group.
-    fn removal_of_one(&self, id: ListenerId, now: &[Target], live: &Live) -> Option<Removal> {
-        let mut before = unmoved(now, self.len() - 1);
+    fn removal_of_one(
+        &self,
+        id: ListenerId,
+        now: &[Target],
+        live: &Live,
+        departing: usize,
+    ) -> Option<Removal> {
+        let mut before = unmoved(now, self.len().saturating_sub(1 + departing));
         let others = || self.members().filter(|other| *other != id);
         if before.is_empty() && others().all(|other| live.contains_key(&other)) {
             before = now.to_vec();
@@ -273,7 +282,7 @@ mod tests {
     /// What is attached before one leaves, and after.
     fn removal(names: &[u64], leaver: u64, alive: &[u64]) -> Option<(Vec<u32>, Vec<u32>)> {
         let (mut layout, live) = (layout(names), live(alive));
-        let removal = layout.removal(&ids(&[leaver]).into_iter().collect(), &live)?;
+        let removal = layout.removal(&ids(&[leaver]).into_iter().collect(), &live, 0)?;
         layout.left(&removal.listeners);
         let after = live.into_iter().filter(|(id, _)| *id != ListenerId(leaver));
         Some((
@@ -381,7 +390,7 @@ mod tests {
         let (mut layout, live) = (layout(names), live(alive));
         let mut leaving: BTreeSet<ListenerId> = ids(leaving).into_iter().collect();
         let (mut programs, mut fewest) = (0, usize::MAX);
-        while let Some(removal) = layout.removal(&leaving, &live) {
+        while let Some(removal) = layout.removal(&leaving, &live, 0) {
             programs += 1;
             fewest = fewest.min(removal.before.len());
             for id in removal.listeners {
@@ -529,7 +538,7 @@ mod tests {
         fn remove(&mut self, choices: &[usize]) -> Result<(), TestCaseError> {
             let chosen = choices.iter().filter_map(|choice| self.pick(*choice));
             let leaving: BTreeSet<_> = chosen.filter(|id| !self.live.contains_key(id)).collect();
-            let Some(removal) = self.layout.removal(&leaving, &self.live) else {
+            let Some(removal) = self.layout.removal(&leaving, &self.live, 0) else {
                 return Ok(());
             };
             prop_assert!(removal.listeners.iter().all(|id| leaving.contains(id)));
@@ -615,6 +624,39 @@ mod tests {
             }
             prop_assert_eq!(world.group.order.len() as u64, new);
             prop_assert_eq!(world.group.answers(), world.live.keys().copied().collect());
+        }
+
+        /// As many guards as may leave by themselves are at the end. Whatever the order of these and of those that are
+        /// closed meanwhile, nobody but the live is an answer.
+        #[test]
+        fn behind_guards_others_may_leave_in_any_order(
+            old in 2_u64..6, new in 1_u64..6, leaves in any::<u8>(), closes in any::<u8>(),
+            order in proptest::collection::vec(any::<usize>(), 16),
+        ) {
+            let chosen = |bits: u8| (0..old).filter(move |n| bits >> n & 1 == 1);
+            let departing: BTreeSet<_> = chosen(leaves).map(ListenerId).collect();
+            let leaving: BTreeSet<_> = chosen(closes & !leaves).map(ListenerId).collect();
+            let mut world = World::default();
+            (0..old + new + departing.len() as u64).for_each(|_| world.join());
+            world.live = (old..old + new).map(|id| (ListenerId(id), 1)).collect();
+            world.steer();
+            let removal = world.layout.removal(&leaving, &world.live, departing.len());
+            let closed = removal.map_or_else(Vec::new, |removal| {
+                world.group.attach(&removal.before);
+                removal.listeners
+            });
+            let mut closed = closed.into_iter().peekable();
+            let mut departing: Vec<_> = departing.into_iter().collect();
+            for choice in order {
+                prop_assert!(world.group.right(&world.live), "{world:?}");
+                let both = !departing.is_empty() && closed.peek().is_some();
+                if departing.is_empty() || (both && choice % 2 == 0) {
+                    closed.next().into_iter().for_each(|id| world.group.leave(id));
+                } else {
+                    world.group.leave(departing.swap_remove(choice % departing.len()));
+                }
+            }
+            prop_assert!(world.group.right(&world.live), "{world:?}");
         }
     }
 }

@@ -16,9 +16,10 @@
 //!
 //! `layout`, `program` and `instruction` are pure. [`compile`] and [`choose`](super::spread::choose) are two
 //! forms of one decision; an interpreter of the program, and the kernel itself, are held against it by the
-//! tests. `group` and `removal` perform.
+//! tests. `group`, `guards` and `removal` perform.
 
 mod group;
+mod guards;
 mod instruction;
 #[cfg(test)]
 mod interpreter;
@@ -28,6 +29,8 @@ mod removal;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+
+use log::debug;
 
 use super::fence::Fences;
 use super::probe_rule::probe_ports;
@@ -66,7 +69,7 @@ pub(super) fn attempt() -> Result<(), AttachError> {
 }
 
 impl Backend for Cbpf {
-    fn joined(&mut self, listeners: &Listeners, id: ListenerId) {
+    fn joined(&mut self, listeners: &mut Listeners, id: ListenerId) {
         let Some(endpoint) = listeners.endpoint(id) else {
             return;
         };
@@ -81,10 +84,25 @@ impl Backend for Cbpf {
         }
     }
 
-    fn select(&mut self, listeners: &Listeners, live: &Live) {
+    fn select(&mut self, listeners: &mut Listeners, live: &Live) {
         self.selected.clone_from(live);
         for group in self.groups.values_mut() {
             group.select(listeners, live);
+        }
+    }
+
+    fn expect_departures(&mut self, listeners: &mut Listeners, ids: &[ListenerId]) {
+        for group in self.groups.values_mut() {
+            group.expect_departures(listeners, ids);
+        }
+    }
+
+    fn keep_out(&mut self, listeners: &mut Listeners) {
+        for group in self.groups.values_mut() {
+            if let Err(error) = group.keep_out(listeners) {
+                let endpoint = group.endpoint;
+                debug!("{endpoint}: new connections cannot be kept out: {error}");
+            }
         }
     }
 

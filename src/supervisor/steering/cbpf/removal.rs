@@ -50,6 +50,8 @@ impl Group {
             has_shrunk = true;
         }
         if has_shrunk {
+            // What has left moved guards away from the end.
+            self.pad(listeners);
             self.reattach(listeners);
         }
     }
@@ -75,7 +77,8 @@ impl Group {
                 before: Vec::new(),
             });
         }
-        let removal = self.layout.removal(&members, &self.live);
+        let departing = self.departing.difference(&members).count();
+        let removal = self.layout.removal(&members, &self.live, departing);
         self.is_blocked = removal.is_none();
         removal
     }

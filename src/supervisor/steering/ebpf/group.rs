@@ -106,6 +106,12 @@ impl Group {
         }
     }
 
+    /// Has the program choose nobody: whoever comes is refused.
+    pub(super) fn keep_out(&mut self) {
+        self.live.clear();
+        self.choose_from(Vec::new());
+    }
+
     /// Has the program choose from what is live.
     fn publish(&mut self) {
         let target = |(id, weight): (&ListenerId, &u32)| Target {

@@ -74,7 +74,7 @@ impl Ebpf {
 }
 
 impl Backend for Ebpf {
-    fn joined(&mut self, listeners: &Listeners, id: ListenerId) {
+    fn joined(&mut self, listeners: &mut Listeners, id: ListenerId) {
         let Some(endpoint) = listeners.endpoint(id) else {
             return;
         };
@@ -92,10 +92,19 @@ impl Backend for Ebpf {
         }
     }
 
-    fn select(&mut self, _: &Listeners, live: &Live) {
+    fn select(&mut self, _: &mut Listeners, live: &Live) {
         self.selected.clone_from(live);
         for group in self.groups.values_mut() {
             group.select(live);
+        }
+    }
+
+    /// The program knows listeners by their keys, so nobody moves.
+    fn expect_departures(&mut self, _: &mut Listeners, _: &[ListenerId]) {}
+
+    fn keep_out(&mut self, _: &mut Listeners) {
+        for group in self.groups.values_mut() {
+            group.keep_out();
         }
     }
 

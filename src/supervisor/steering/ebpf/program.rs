@@ -42,6 +42,8 @@ pub(super) const SELECT_REUSEPORT: i32 = 82;
 const FROM_NETWORK_HEADER: i32 = 1;
 /// `SK_PASS`: the socket that was selected gets the connection; if none was, the kernel chooses.
 const PASS: i32 = 1;
+/// `SK_DROP`: the SYN is answered as if nobody listened.
+const REFUSE: i32 = 0;
 
 // What is where on the stack.
 const HEADER: i16 = -64;
@@ -55,15 +57,18 @@ const IPV6_LEN: i32 = 44;
 /// The program for these maps.
 pub fn program(maps: Maps) -> Vec<Instruction> {
     let mut out = Assembler::default();
-    let (choice, pass) = (out.label(), out.label());
+    let (choice, pass, refuse) = (out.label(), out.label(), out.label());
     out.copy(R6, R1);
     // The hash of nothing, where there is nothing to read.
     out.set(R7, 0);
     source(&mut out, maps, choice, pass);
     out.place(choice);
-    choose(&mut out, maps, pass);
+    choose(&mut out, maps, pass, refuse);
     out.place(pass);
     out.set(R0, PASS);
+    out.exit();
+    out.place(refuse);
+    out.set(R0, REFUSE);
     out.exit();
     out.finish()
 }
@@ -181,16 +186,17 @@ fn look_up(out: &mut Assembler, map: i32, to: Register, otherwise: Label) {
     out.load(Width::Word, to, R0, 0);
 }
 
-/// Selects the listener that the hash in `R7` falls on, or one of those that follow it.
+/// Selects the listener that the hash in `R7` falls on, or one of those that follow it. Where there is nobody to
+/// choose from, new connections are refused.
 ///
 /// Each key is looked up by itself: without `CAP_PERFMON` the kernel's verifier does not accept an address
 /// that is computed within a value.
-fn choose(out: &mut Assembler, maps: Maps, pass: Label) {
+fn choose(out: &mut Assembler, maps: Maps, pass: Label, refuse: Label) {
     out.store_word_constant(STACK, KEY, 0);
     look_up(out, maps.current, R8, pass);
     out.store_word(STACK, KEY, R8);
     look_up(out, maps.banks, R9, pass);
-    out.jump_if(R9, When::Equal, 0, pass);
+    out.jump_if(R9, When::Equal, 0, refuse);
     out.remainder_register(R7, R9);
     for _ in 0..TRIES {
         let in_range = out.label();

@@ -1,0 +1,98 @@
+//! What the log, the clients and the service manager are told of what happens.
+
+use log::info;
+
+use super::Supervisor;
+use super::operators::report;
+use crate::fleet::{
+    ChangeKind, ChangeResult, ClientId, Failure, Milestone, Progress, StopProgress, WorkerEvent,
+    WorkerId,
+};
+use crate::wire::control::Reply;
+
+impl Supervisor {
+    pub(super) fn log(&mut self, event: &WorkerEvent) {
+        self.reporter().log(event);
+        if let WorkerEvent::Crashed { worker, .. }
+        | WorkerEvent::GivenUp { worker, .. }
+        | WorkerEvent::Gone { worker, .. } = event
+        {
+            self.forget_worker(*worker);
+        }
+    }
+
+    /// Tells the log and a client that waits how a change ended.
+    pub(super) fn reply_result(&mut self, reply_to: Option<ClientId>, result: &ChangeResult) {
+        // Only who hears of them takes them: a request that is denied meanwhile does not.
+        let left = match result {
+            ChangeResult::Done { .. } => self.retirements.stats().take_left(),
+            ChangeResult::Failed { .. } | ChangeResult::Denied(_) | ChangeResult::Stopped => 0,
+        };
+        let reply = self.reporter().result(result, left);
+        match result {
+            // Before the client hears of it: what the client runs may ask the service manager.
+            ChangeResult::Done { kind, .. } => self.notify.change_ended(*kind, "serving"),
+            ChangeResult::Failed { kind, failure } => {
+                self.change_failed(*kind, &reply);
+                if let Failure::Exited { worker, .. } = failure {
+                    self.forget_worker(*worker);
+                }
+            }
+            ChangeResult::Denied(_) | ChangeResult::Stopped => {}
+        }
+        self.reply(reply_to, &reply);
+    }
+
+    fn change_failed(&mut self, kind: ChangeKind, reply: &Reply) {
+        let Reply::Failed { message } = reply else {
+            return;
+        };
+        match kind {
+            // Nobody serves: the end says the rest.
+            ChangeKind::Start => self.notify.status(message),
+            ChangeKind::Reload | ChangeKind::Restart | ChangeKind::Scale => {
+                self.notify.change_ended(kind, message);
+            }
+        }
+    }
+
+    pub(super) fn report(&mut self, progress: &Progress) {
+        info!("{}", report::progress_sentence(progress));
+        let status = report::progress_status(progress);
+        match (progress.kind, progress.milestone) {
+            (ChangeKind::Reload, Milestone::Starting) => self.notify.reload_began(&status),
+            _ => self.notify.status(&status),
+        }
+        self.reply(progress.reply_to, &report::progress_reply(progress));
+    }
+
+    /// A reload waits its turn.
+    pub(super) fn report_wait(
+        &mut self,
+        reply_to: Option<ClientId>,
+        kind: ChangeKind,
+        milestone: Milestone,
+    ) {
+        let sentence = report::wait_sentence(kind, milestone);
+        info!("reload: {sentence}");
+        self.reply(reply_to, &report::wait_reply(sentence));
+    }
+
+    pub(super) fn report_stop(&mut self, progress: &StopProgress) {
+        let sentence = self.reporter().stop_sentence(progress);
+        info!("stop: {sentence}");
+        self.notify.stopping(&sentence);
+        let reply = report::stop_reply(progress, &sentence);
+        for client in &progress.clients {
+            self.reply(Some(*client), &reply);
+        }
+    }
+
+    /// Forgets what is only kept until the log has told of a worker's end.
+    fn forget_worker(&mut self, worker: WorkerId) {
+        self.workers.forget(&mut self.sources, worker);
+        self.output.forget(worker);
+        self.measures.forget(worker);
+        self.probes.forget(worker);
+    }
+}
