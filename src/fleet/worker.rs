@@ -32,10 +32,39 @@ pub(super) struct Listener {
 /// How a worker got a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Origin {
-    /// It bound a socket, or a listener of its set took the place of that.
+    /// It bound a socket, or will.
     Bound,
+    /// It bound a socket, and a listener of its set took the place of that. It need not call listen(2) any more: some
+    /// servers look whether a socket listens already.
+    Kept,
     /// It was passed at the start (`LISTEN_FDS`).
     Passed,
+}
+
+impl Origin {
+    /// The origin of a listener that has taken the place of a socket of the worker.
+    fn in_place(self) -> Self {
+        match self {
+            Self::Bound | Self::Kept => Self::Kept,
+            Self::Passed => Self::Passed,
+        }
+    }
+
+    /// Whether only a probe can tell that the worker uses it.
+    fn is_probed(self, ready: ReadyWhen) -> bool {
+        match (self, ready) {
+            (Self::Bound, _) | (Self::Passed, ReadyWhen::Notified) => false,
+            (Self::Passed, ReadyWhen::Listening | ReadyWhen::Probed) | (Self::Kept, _) => true,
+        }
+    }
+
+    /// The origin for the next worker, which has done nothing yet.
+    pub(super) fn of_successor(self) -> Self {
+        match self {
+            Self::Bound | Self::Kept => Self::Bound,
+            Self::Passed => Self::Passed,
+        }
+    }
 }
 
 /// Whether a worker uses a listener.
@@ -85,6 +114,11 @@ impl Worker {
         }
     }
 
+    /// Whether connections came to it: also one that is not ready may share a listener that is live.
+    pub(super) fn may_have_connections(&self) -> bool {
+        self.has_served() || self.listening().next().is_some()
+    }
+
     /// Whether it was told to stop, or killed.
     pub(super) fn is_stopping(&self) -> bool {
         matches!(self.phase, Phase::Draining { .. } | Phase::Killed { .. })
@@ -132,6 +166,14 @@ impl Worker {
         }
     }
 
+    /// A listener has taken the place of a socket that it bound.
+    pub(super) fn gets_in_place(&mut self, listener: ListenerId, endpoint: Endpoint) {
+        self.give(listener, endpoint, Origin::Kept);
+        if let Some(listener) = self.listeners.get_mut(&listener) {
+            listener.origin = listener.origin.in_place();
+        }
+    }
+
     /// It has said itself that it is ready, so it uses the sockets that were passed to it.
     pub(super) fn uses_passed_listeners(&mut self) {
         for listener in self.listeners.values_mut() {
@@ -159,10 +201,10 @@ impl Worker {
         all.all(|listener| listener.usage == Usage::Listening)
     }
 
-    /// The first listener that was passed to it and that it is not known to use: only a probe can tell.
-    pub(super) fn unused_passed_listener(&self) -> Option<ListenerId> {
+    /// The first listener that listened before it had it and that it is not known to use: only a probe can tell.
+    pub(super) fn unused_listening_socket(&self, ready: ReadyWhen) -> Option<ListenerId> {
         let unused = |listener: &Listener| {
-            listener.origin == Origin::Passed && listener.usage == Usage::Given
+            listener.origin.is_probed(ready) && listener.usage == Usage::Given
         };
         let mut all = self.listeners.iter();
         all.find(|(_, listener)| unused(listener))
@@ -172,8 +214,9 @@ impl Worker {
     /// Whether only a probe can tell that it is ready.
     pub(super) fn is_probed(&self, ready: ReadyWhen) -> bool {
         match ready {
-            ReadyWhen::Listening => self.unused_passed_listener().is_some(),
-            ReadyWhen::Notified => false,
+            ReadyWhen::Listening | ReadyWhen::Notified => {
+                self.unused_listening_socket(ready).is_some()
+            }
             ReadyWhen::Probed => !self.listeners.is_empty(),
         }
     }

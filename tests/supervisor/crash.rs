@@ -190,3 +190,23 @@ fn siblings_answer_meanwhile() {
         "{outcome:#?}"
     );
 }
+
+/// HAProxy, for one, asks `SO_ACCEPTCONN` first, and calls listen(2) only where the answer is no.
+#[test]
+fn a_replacement_need_not_listen_where_its_socket_does() {
+    for options in [
+        &["-n", "2"][..],
+        &["-n", "2", "--queues", "1"],
+        &["-n", "2", "--steering", "none"],
+    ] {
+        let supervisor = scripted(options, &["--listen-once"]).start();
+        let before = pids(&supervisor.wait_serving(2));
+        send(before[0], Signal::SIGKILL);
+        supervisor.wait_status(|status| {
+            !pids(status).contains(&before[0])
+                && status.workers.len() == 2
+                && status.workers.iter().all(|it| it.phase == "serving")
+        });
+        supervisor.ctl_ok(["reload"]);
+    }
+}

@@ -10,7 +10,7 @@ use crate::fleet::phase::{Phase, StopReason};
 use crate::fleet::retirements::{Change, Course};
 use crate::fleet::rollout::Rollout;
 use crate::fleet::vocabulary::*;
-use crate::fleet::worker::Role;
+use crate::fleet::worker::{Role, Worker};
 
 impl Fleet {
     pub(super) fn flip_if_ready(&mut self, now: Time) {
@@ -127,9 +127,12 @@ impl Fleet {
         self.retirements.failed(rollout.retirement);
         self.tally.reloads_failed += u64::from(rollout.kind == ChangeKind::Reload);
         for id in rollout.batch.incoming() {
+            // After a start that failed everything ends, for those that have connections already as gently as ever.
+            let ends_gently = |worker: &Worker| {
+                rollout.kind == ChangeKind::Start && worker.may_have_connections()
+            };
             let worker = self.workers.get(*id);
-            // One that serves already is of a start, after which everything ends: as gently as any other.
-            if worker.is_some_and(|worker| !worker.has_served()) {
+            if worker.is_some_and(|worker| !worker.is_stopping() && !ends_gently(worker)) {
                 self.stop(now, *id, StopReason::RolledBack);
             }
         }

@@ -157,7 +157,7 @@ impl Fleet {
                 worker,
                 listener,
                 endpoint,
-            } => self.shared(worker, listener, endpoint),
+            } => self.shared(now, worker, listener, endpoint),
             Event::Listened {
                 worker,
                 listener,

@@ -69,7 +69,7 @@ impl Fleet {
             return;
         };
         let is_shared = |listener: ListenerId| self.workers.holders(listener).nth(1).is_some();
-        let unused = worker.unused_passed_listener();
+        let unused = worker.unused_listening_socket(self.policy.ready);
         let (kind, listener) = match self.policy.ready {
             ReadyWhen::Probed if !unused.is_some_and(is_shared) => {
                 (ProbeKind::Http, worker.listeners.keys().next().copied())

@@ -11,6 +11,9 @@ use crate::fleet::policy::ReadyWhen;
 use crate::fleet::vocabulary::*;
 use crate::fleet::worker::{Declaration, Listener, Origin, Role, Usage, Worker};
 
+/// How long a worker may take from bind(2) to listen(2) before it is probed whether it has no need of that.
+const PROBE_AFTER_BIND: Duration = Duration::from_millis(50);
+
 impl Fleet {
     /// Starts a worker of a set, of whose listeners it has to use those in `adopt`.
     pub(super) fn spawn(
@@ -33,6 +36,7 @@ impl Fleet {
         let mut listeners = adopt;
         for listener in listeners.values_mut() {
             listener.usage = Usage::Given;
+            listener.origin = listener.origin.of_successor();
         }
         self.workers.insert(Worker {
             id,
@@ -93,9 +97,20 @@ impl Fleet {
         }
     }
 
-    pub(super) fn shared(&mut self, id: WorkerId, listener: ListenerId, endpoint: Endpoint) {
+    /// A listener took the place of a socket. Most servers call listen(2) next: those that do not are probed a while
+    /// later, so that the others are spared a connection that asks for nothing.
+    pub(super) fn shared(
+        &mut self,
+        now: Time,
+        id: WorkerId,
+        listener: ListenerId,
+        endpoint: Endpoint,
+    ) {
         self.workers.change(id, |worker| {
-            worker.give(listener, endpoint, Origin::Bound);
+            worker.gets_in_place(listener, endpoint);
+            if let Phase::Starting { next_probe, .. } = &mut worker.phase {
+                *next_probe = now.plus(PROBE_AFTER_BIND);
+            }
         });
     }
 

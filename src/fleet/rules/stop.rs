@@ -164,15 +164,21 @@ impl Fleet {
         }
         self.advance_shutdown(Stage::Settling);
         self.report_stop_to_all(now);
-        let serving: Vec<WorkerId> = self.workers.serving().map(|worker| worker.id).collect();
-        let starting = self.workers.iter().filter(|worker| !worker.has_served());
-        for id in starting.map(|worker| worker.id).collect::<Vec<_>>() {
+        let staying = self.workers.iter();
+        let staying = staying.filter(|it| it.is_serving() || !it.has_served());
+        let (accepting, starting): (Vec<_>, Vec<_>) =
+            staying.partition(|worker| worker.may_have_connections());
+        let ids = |workers: Vec<&Worker>| -> Vec<WorkerId> {
+            workers.into_iter().map(|worker| worker.id).collect()
+        };
+        let (accepting, starting) = (ids(accepting), ids(starting));
+        for id in starting {
             self.stop(now, id, StopReason::Shutdown);
         }
         let kept = self.empty_slots.take_listeners();
         self.release(kept);
         self.effects.push(Effect::KeepOut);
-        self.settle(now, &serving);
+        self.settle(now, &accepting);
     }
 
     /// Refuses new connections as soon as nothing is under way to a listener: before that, a handshake that has begun
