@@ -53,6 +53,11 @@ pub enum Event {
         /// Where it listens.
         endpoint: Endpoint,
     },
+    /// No process has a listener any more, and something waits in its queue.
+    Abandoned {
+        /// The listener.
+        listener: ListenerId,
+    },
     /// A worker sent `READY=1`.
     Notified {
         /// The worker.
@@ -385,6 +390,13 @@ pub enum WorkerEvent {
         /// Where.
         endpoints: Vec<Endpoint>,
     },
+    /// None of its processes has this listener any more.
+    LetGo {
+        /// The worker.
+        worker: WorkerId,
+        /// Where the listener listened.
+        endpoint: Endpoint,
+    },
     /// It died while it served.
     Crashed {
         /// The worker.
@@ -460,6 +472,7 @@ impl WorkerEvent {
         match self {
             Self::Ready { worker }
             | Self::Serving { worker, .. }
+            | Self::LetGo { worker, .. }
             | Self::Crashed { worker, .. }
             | Self::GivenUp { worker, .. }
             | Self::StartTimedOut { worker }

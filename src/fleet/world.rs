@@ -821,6 +821,7 @@ impl World {
             WorkerEvent::StartTimedOut { worker } => (worker, |it| it.start_timed_out = true),
             WorkerEvent::StopNotPrepared { worker } => (worker, |it| it.stop_not_prepared = true),
             WorkerEvent::Serving { .. }
+            | WorkerEvent::LetGo { .. }
             | WorkerEvent::Crashed { .. }
             | WorkerEvent::GivenUp { .. }
             | WorkerEvent::Gone { .. } => return,

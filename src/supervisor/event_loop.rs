@@ -8,7 +8,7 @@
 //! | fetching a worker's connections for a rescuer | 512 at a time, some milliseconds |
 //! | looks in /proc at the processes of a worker | grows with their descriptors; a tenth of a second for 10,000 |
 //! | listing the connections of a port (sock_diag) | grows with all connections of the host |
-//! | `port_conflict::in_use`, `holder_of`: which process has a socket | a walk over all of /proc, once an error |
+//! | `port_conflict::in_use`, `holder_of`: which process has a socket | a walk over all of /proc, once an error or a listener that seems to be nobody's |
 //! | reading `/proc/kallsyms` | 30 ms, at the start only |
 //! | trying what the host allows (`host`), and naming a peer | 10 s and 1 s if they hang, at the start only |
 //! | attaching the programs that name peers, and taking their entries back | a millisecond or two, a retirement |
@@ -51,6 +51,7 @@ impl Supervisor {
             self.check_socket_files();
             self.report_exits();
             self.proceed_with_retirements();
+            self.look_at_queues();
             self.inbox.push_back(Event::TimePassed);
         }
     }
@@ -95,6 +96,7 @@ impl Supervisor {
             self.socket_files.deadline().map(until),
             self.workers.exit_deadline().map(until),
             self.retirements.deadline().map(until),
+            self.listeners.queues_deadline().map(until),
         ]
         .into_iter()
         .flatten()
@@ -116,6 +118,7 @@ impl Supervisor {
                 self.take_retirement_events();
             }
             Some(Source::Calls(worker)) => self.calls_ready(worker),
+            Some(Source::Queues) => self.queues_ready(),
             Some(Source::Pipe) => self.output.pipe_ready(&mut self.sources, token),
             Some(Source::Probe(worker)) => {
                 let event = self.probes.ready(&mut self.sources, worker);

@@ -16,6 +16,8 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | `event_loop` | waits, hands every event to the fleet |
+//! | `ownership` | listeners that no process has any more |
+//! | `policy` | what the fleet needs to know of the configuration |
 //! | `perform`, `tell` | one arm an effect; what is told of what happens |
 //! | `incoming` | what signals, notifications and clients bring |
 //! | `sources` | what the loop waits for |
@@ -32,7 +34,9 @@ mod incoming;
 mod listeners;
 mod operators;
 mod output;
+mod ownership;
 mod perform;
+mod policy;
 mod repeated;
 pub mod retirement;
 mod signals;
@@ -46,12 +50,12 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use mio::{Poll, Waker};
+use mio::{Interest, Poll, Waker};
 
-use crate::config::{Config, CrashLoop, MAX_WORKERS, Readiness};
-use crate::fleet::{ChangeResult, ClientId, Event, ExitReason, Fleet, Policy, ReadyWhen, Time};
+use crate::config::Config;
+use crate::fleet::{ChangeResult, ClientId, Event, ExitReason, Fleet, Time};
 use crate::sys::bpf::LoadError;
 use crate::sys::{process, socket};
 use host::{Host, Sockets};
@@ -111,12 +115,6 @@ pub enum StartError {
 fn system(operation: &'static str) -> impl FnOnce(io::Error) -> StartError {
     move |source| StartError::System { operation, source }
 }
-
-/// How long a rescuer that works may take to get a worker ready for its stop signal, where the drain time-out is
-/// not longer. One that hangs is noticed sooner (`retirement::watch`).
-const MIN_PREPARE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long rescuers may take to end when all workers are gone.
-const RESCUERS_END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Everything that one supervisor has.
 struct Supervisor {
@@ -198,12 +196,14 @@ impl Supervisor {
             .map_err(|error| system("read the own pid")(io::Error::other(error)))?;
         let paths = [control.path(), notify.path()];
         let socket_files = SocketFiles::new(&mut sources, paths);
+        let listeners =
+            listeners(&mut sources).map_err(system("wait for what comes to listeners"))?;
         let threads = sources.token(Source::Threads);
         let waker = Waker::new(sources.registry(), threads);
         let waker = Arc::new(waker.map_err(system("make an event descriptor"))?);
         Ok(Self {
             start: Instant::now(),
-            fleet: Fleet::new(policy(&config)),
+            fleet: Fleet::new(policy::of(&config)),
             inbox: VecDeque::from([Event::Opened]),
             workers: Workers::new(WorkerSpawner {
                 supervisor: pid,
@@ -212,7 +212,7 @@ impl Supervisor {
             }),
             probes: Probes::default(),
             notify,
-            listeners: Listeners::default(),
+            listeners,
             intercepts: Intercepts::default(),
             steering: steering::backend(config.steering),
             steering_refused: None,
@@ -271,27 +271,9 @@ impl Supervisor {
     }
 }
 
-fn policy(config: &Config) -> Policy {
-    Policy {
-        workers: config.workers,
-        most_workers: MAX_WORKERS,
-        queues: config.queues,
-        ready: match config.ready {
-            Readiness::Listen => ReadyWhen::Listening,
-            Readiness::Notify => ReadyWhen::Notified,
-            Readiness::Http(_) => ReadyWhen::Probed,
-        },
-        steering: config.steering.is_steered(),
-        rescue: config.rescue,
-        start_timeout: config.start_timeout,
-        settle_timeout: config.settle_timeout,
-        quiet_timeout: config.quiet_timeout,
-        drain_timeout: config.drain_timeout,
-        prepare_timeout: config.drain_timeout.max(MIN_PREPARE_TIMEOUT),
-        rescuers_end_timeout: RESCUERS_END_TIMEOUT,
-        pre_stop: config.pre_stop,
-        max_restarts: config.max_restarts,
-        restart_window: config.restart_window,
-        crash_loop_ends_all: config.crash_loop == CrashLoop::Exit,
-    }
+/// No listener yet; the loop hears of what comes to those that will be there.
+fn listeners(sources: &mut Sources) -> io::Result<Listeners> {
+    let listeners = Listeners::new()?;
+    sources.add(&listeners.queues(), Source::Queues, Interest::READABLE)?;
+    Ok(listeners)
 }

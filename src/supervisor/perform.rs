@@ -169,14 +169,22 @@ impl Supervisor {
             Readiness::Listen | Readiness::Notify => "",
         };
         let host = self.config.ready_host.as_deref();
-        self.probes.probe(
+        let event = self.probes.probe(
             &mut self.sources,
             &self.workers,
             &self.listeners,
             &*self.steering,
             probe,
             Asked { path, host },
-        )
+        );
+        if let Some(Event::Listened {
+            worker, listener, ..
+        }) = event
+            && let Some(generation) = self.intercepts.uses(worker, listener)
+        {
+            self.listeners.used_by(listener, worker, generation);
+        }
+        event
     }
 
     fn kill(&mut self, worker: WorkerId) {

@@ -35,6 +35,8 @@ pub(crate) enum Source {
     Pipe,
     /// Our own output can be written to again.
     Sink(usize),
+    /// A connection has come to a queue that is watched, or a listener was shut down.
+    Queues,
     /// A readiness probe has news.
     Probe(WorkerId),
 }

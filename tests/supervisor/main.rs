@@ -13,6 +13,7 @@ mod harness;
 mod rig;
 mod support;
 
+mod abandoned;
 mod bad_input;
 mod container;
 mod control;

@@ -20,10 +20,12 @@
 //! | `flip` | incoming workers take over, or their change fails |
 //! | `retire` | steer away, fence, settle |
 //! | `quiesce` | connections come to an end |
+//! | `abandon` | what becomes of a listener that its workers have let go of |
 //! | `exit` | what the end of a worker means |
 //! | `stop` | telling workers to stop; the end of everything |
 //! | `status` | what outsiders may see |
 
+mod abandon;
 mod begin;
 mod exit;
 mod flip;
@@ -163,6 +165,7 @@ impl Fleet {
                 listener,
                 endpoint,
             } => self.listened(now, worker, listener, endpoint),
+            Event::Abandoned { listener } => self.abandoned(listener),
             Event::Notified { worker } => self.declared(now, worker, super::ReadyWhen::Notified),
             Event::Probed { worker } => self.declared(now, worker, super::ReadyWhen::Probed),
             // The probe is made again when it is due.

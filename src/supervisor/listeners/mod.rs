@@ -12,10 +12,17 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | `intercept` | answers the workers' bind and listen |
+//! | `leaked` | what was closed and is still there |
+//! | `owners` | which worker has which listener |
+//! | `queues`, `queue_watch` | the queues, and when to look for one that nobody empties |
 //! | `port_conflict` | refuses a port that somebody else listens on |
 
 pub(super) mod intercept;
+mod leaked;
+pub(super) mod owners;
 pub(super) mod port_conflict;
+pub(super) mod queue_watch;
+pub(super) mod queues;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -25,18 +32,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::fleet::{Endpoint, Generation, ListenerId, ListenerSetId, WorkerId};
 use crate::sys::listener;
+use leaked::Leaked;
+use queue_watch::QueueWatch;
 
 /// All listeners, by what they are looked for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Listeners {
     by_id: BTreeMap<ListenerId, Listener>,
     by_inode: BTreeMap<u64, ListenerId>,
     /// Those that are there to stay: a new worker of the set gets them.
     by_set: BTreeMap<(ListenerSetId, Endpoint), BTreeSet<ListenerId>>,
     by_endpoint: BTreeMap<Endpoint, BTreeSet<ListenerId>>,
-    /// Closed by us, and still in their group because another process has a descriptor. By inode.
-    leaked: BTreeMap<u64, (ListenerId, Endpoint)>,
+    pub(super) leaked: Leaked,
     next: u64,
+    queues: QueueWatch,
 }
 
 /// One listener: what is known of it, and the duplicate.
@@ -44,6 +53,12 @@ pub(super) struct Listeners {
 struct Listener {
     facts: Facts,
     socket: OwnedFd,
+}
+
+impl Listener {
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
 }
 
 /// What is known of a listener: plain data, beside its duplicate.
@@ -68,6 +83,22 @@ enum Purpose {
 }
 
 impl Listeners {
+    /// None yet.
+    ///
+    /// # Errors
+    /// Those of epoll_create1(2).
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            by_id: BTreeMap::new(),
+            by_inode: BTreeMap::new(),
+            by_set: BTreeMap::new(),
+            by_endpoint: BTreeMap::new(),
+            leaked: Leaked::default(),
+            next: 0,
+            queues: QueueWatch::new()?,
+        })
+    }
+
     /// Takes in a socket that has just begun to listen.
     ///
     /// # Errors
@@ -79,6 +110,9 @@ impl Listeners {
         set: ListenerSetId,
     ) -> io::Result<ListenerId> {
         let id = self.insert(socket, endpoint, Purpose::Serve(set))?;
+        if let Some(found) = self.by_id.get(&id) {
+            self.queues.add(id, &found.socket);
+        }
         self.by_set.entry((set, endpoint)).or_default().insert(id);
         self.by_endpoint.entry(endpoint).or_default().insert(id);
         Ok(id)
@@ -114,7 +148,7 @@ impl Listeners {
     }
 
     pub(super) fn socket(&self, id: ListenerId) -> Option<BorrowedFd<'_>> {
-        self.by_id.get(&id).map(|found| found.socket.as_fd())
+        self.by_id.get(&id).map(Listener::socket)
     }
 
     /// The listener that is this socket.
@@ -145,7 +179,7 @@ impl Listeners {
 
     /// Whether a socket is one of our listeners, or was and leaked.
     pub(super) fn is_ours(&self, inode: u64) -> bool {
-        self.by_inode.contains_key(&inode) || self.leaked.contains_key(&inode)
+        self.by_inode.contains_key(&inode) || self.leaked.contains(inode)
     }
 
     /// Calls `listen(2)` on a listener once more for a worker. Whether the listener has joined its group
@@ -205,11 +239,6 @@ impl Listeners {
         self.insert(socket, endpoint, Purpose::Guard)
     }
 
-    /// All that listens.
-    pub(super) fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.by_id.values().map(|found| found.socket.as_fd())
-    }
-
     /// A rescuer has a duplicate of this listener, and closes it when nothing waits in it.
     pub(super) fn drained_by_rescuer(&mut self, id: ListenerId) {
         if let Some(found) = self.by_id.get_mut(&id) {
@@ -236,6 +265,7 @@ impl Listeners {
         let Listener { facts, socket } = self.by_id.remove(&id)?;
         self.by_inode.remove(&facts.inode);
         remove_from(&mut self.by_endpoint, &facts.endpoint, id);
+        self.queues.remove(id, &socket);
         drop(socket);
         Some(Closed {
             id,
@@ -243,23 +273,6 @@ impl Listeners {
             inode: facts.inode,
             is_drained_by_rescuer: facts.is_drained_by_rescuer,
         })
-    }
-
-    /// A listener that was closed is still there: another process has a descriptor of it.
-    pub(super) fn leaked(&mut self, closed: &Closed) {
-        self.leaked
-            .insert(closed.inode, (closed.id, closed.endpoint));
-    }
-
-    /// The listeners of an endpoint that leaked, by inode.
-    pub(super) fn leaked_at(&self, endpoint: &Endpoint) -> BTreeMap<u64, ListenerId> {
-        let here = self.leaked.iter().filter(|(_, (_, of))| of == endpoint);
-        here.map(|(inode, (id, _))| (*inode, *id)).collect()
-    }
-
-    /// The last descriptor of a leaked listener has been closed.
-    pub(super) fn forget_leaked(&mut self, inode: u64) {
-        self.leaked.remove(&inode);
     }
 }
 

@@ -65,6 +65,9 @@ pub(super) trait Backend: Debug {
     /// that cannot be had, all stays as it is.
     fn keep_out(&mut self, listeners: &mut Listeners);
 
+    /// A listener was shut down, and has left its group by itself.
+    fn reconcile(&mut self, listeners: &mut Listeners);
+
     /// A listener must leave its group: it gets nothing from now on, and is closed by
     /// [`Self::proceed`] as soon as that sends no connection astray.
     fn remove(&mut self, listeners: &mut Listeners, id: ListenerId);

@@ -24,6 +24,8 @@ impl Backend for Unsteered {
 
     fn expect_departures(&mut self, _: &mut Listeners, _: &[ListenerId]) {}
 
+    fn reconcile(&mut self, _: &mut Listeners) {}
+
     /// By a filter on each listener. The kernels that this is the way for permit it to everybody; others want
     /// `CAP_NET_ADMIN`, and what comes is accepted until a listener is seen empty.
     fn keep_out(&mut self, listeners: &mut Listeners) {

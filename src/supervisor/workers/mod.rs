@@ -187,6 +187,23 @@ impl Workers {
         owners
     }
 
+    /// The processes of a worker: the first, its descendants, and what else is of its group, as a child does not cease
+    /// to be the worker's when its parent ends. Those that have ended and were not reaped yet are not among them.
+    pub(super) fn tree(&self, worker: WorkerId) -> Vec<i32> {
+        let Some(first) = self.pid(worker) else {
+            return Vec::new();
+        };
+        let mut tree = procfs::descendants(first);
+        let orphans = procfs::children(self.spawner.supervisor).into_iter();
+        for orphan in orphans.filter(|pid| procfs::process_group(*pid) == Some(first)) {
+            if !tree.contains(&orphan) {
+                tree.extend(procfs::descendants(orphan));
+            }
+        }
+        tree.retain(|pid| !procfs::has_ended(*pid));
+        tree
+    }
+
     /// Sends a worker a signal.
     ///
     /// # Errors

@@ -122,11 +122,12 @@ fn socket_inode(link: &Path) -> Option<u64> {
     inode.parse().ok()
 }
 
-/// Who has a descriptor of the socket: a process and the name of its command. The first that is found;
-/// none if nobody has one or it is a process that we may not look at.
+/// Who else than this process has a descriptor of the socket: a process and the name of its command. The first that
+/// is found; none if nobody has one or it is a process that we may not look at.
 pub fn holder_of(inode: u64) -> Option<(i32, String)> {
     let holds = |pid: &i32| socket_inodes(*pid).is_ok_and(|inodes| inodes.contains(&inode));
-    let pid = entries("/proc").find(holds)?;
+    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    let pid = entries("/proc").filter(|pid| *pid != own).find(holds)?;
     let command = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
     Some((pid, String::from_utf8_lossy(&command).trim_end().to_owned()))
 }

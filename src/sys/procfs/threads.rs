@@ -20,6 +20,12 @@ pub fn is_dead(pid: i32) -> bool {
     has_nothing(pid) && !has_other_threads(pid)
 }
 
+/// Whether process `pid` has ended, or its last thread ends. Unlike [`is_dead`] this is seen of any process, also by
+/// whoever is not root.
+pub fn has_ended(pid: i32) -> bool {
+    is_ending(pid) && !has_other_threads(pid)
+}
+
 /// Whether the first thread of a process is through with its death and others are not: /proc shows
 /// no descriptors then, while another still has them all, and ends the read that it was in.
 fn is_dying(pid: i32) -> bool {
@@ -179,7 +185,7 @@ mod tests {
 
     #[test]
     fn the_dead_are_told_from_the_living() {
-        assert!(!is_being_killed(own_pid()) && !is_dead(own_pid()));
+        assert!(!is_being_killed(own_pid()) && !is_dead(own_pid()) && !has_ended(own_pid()));
         let mut child = std::process::Command::new("sleep")
             .arg("60")
             .spawn()
@@ -190,8 +196,8 @@ mod tests {
         while !is_dead(pid) {
             std::thread::yield_now();
         }
-        assert!(is_being_killed(pid));
+        assert!(is_being_killed(pid) && has_ended(pid));
         child.wait().unwrap();
-        assert!(is_dead(pid));
+        assert!(is_dead(pid) && has_ended(pid));
     }
 }

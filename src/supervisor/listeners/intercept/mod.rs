@@ -41,7 +41,7 @@ use log::{debug, error, warn};
 use mio::{Interest, Token};
 
 use super::Listeners;
-use crate::fleet::{Endpoint, Event, ListenerId, Spawn, WorkerId};
+use crate::fleet::{Endpoint, Event, Generation, ListenerId, Spawn, WorkerId};
 use crate::supervisor::sources::{Source, Sources};
 use crate::sys::procfs;
 use crate::sys::seccomp::{self, Call, Notification};
@@ -172,6 +172,13 @@ impl Intercepts {
         };
         intercept.close(sources);
         intercept.state.own_listeners
+    }
+
+    /// A worker was seen to use a listener that it did not call listen(2) on; the worker's generation.
+    pub(crate) fn uses(&mut self, worker: WorkerId, listener: ListenerId) -> Option<Generation> {
+        let state = &mut self.0.get_mut(&worker)?.state;
+        state.own_listeners.insert(listener);
+        Some(state.generation)
     }
 
     /// Deals with the next call of a worker that waits; none: no call waits now.

@@ -23,6 +23,10 @@ impl Reporter<'_> {
             WorkerEvent::Serving { endpoints, .. } => {
                 (Level::Info, format!("serving {}", list(endpoints)))
             }
+            WorkerEvent::LetGo { endpoint, .. } => (
+                Level::Info,
+                format!("has closed its listener on {endpoint}; it gets no new connections there"),
+            ),
             WorkerEvent::Crashed {
                 worker,
                 exit,

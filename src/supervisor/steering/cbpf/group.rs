@@ -153,14 +153,14 @@ impl Group {
     /// listener down, which takes it out at once.
     pub(super) fn reconcile(&mut self, listeners: &mut Listeners) {
         let mut left = self.left_unseen(listeners);
-        let leaked = listeners.leaked_at(&self.endpoint);
+        let leaked = listeners.leaked.at(&self.endpoint);
         if !leaked.is_empty() {
             let present = listening_at(&self.endpoint);
             for (inode, id) in leaked
                 .into_iter()
                 .filter(|(inode, _)| !present.contains(inode))
             {
-                listeners.forget_leaked(inode);
+                listeners.leaked.forget(inode);
                 left.push(id);
             }
         }

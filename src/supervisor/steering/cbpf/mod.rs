@@ -106,6 +106,13 @@ impl Backend for Cbpf {
         }
     }
 
+    fn reconcile(&mut self, listeners: &mut Listeners) {
+        for group in self.groups.values_mut() {
+            group.reconcile(listeners);
+            group.reattach(listeners);
+        }
+    }
+
     fn remove(&mut self, listeners: &mut Listeners, id: ListenerId) {
         listeners.withdraw(id);
         let endpoint = listeners.endpoint(id);

@@ -93,7 +93,7 @@ impl Group {
         let leaked = self.leaked_of(&closed);
         for closed in &leaked {
             report_leak(closed);
-            listeners.leaked(closed);
+            listeners.leaked.add(closed);
         }
         let is_leaked = |id: &ListenerId| leaked.iter().any(|closed| closed.id == *id);
         for id in removal.listeners.iter().filter(|id| !is_leaked(id)) {

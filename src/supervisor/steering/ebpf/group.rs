@@ -165,7 +165,7 @@ impl Group {
             let closed = std::mem::take(&mut self.closed);
             for closed in leaked(&self.endpoint, &closed) {
                 report_leak(&closed);
-                listeners.leaked(&closed);
+                listeners.leaked.add(&closed);
             }
         }
     }

@@ -102,6 +102,9 @@ impl Backend for Ebpf {
     /// The program knows listeners by their keys, so nobody moves.
     fn expect_departures(&mut self, _: &mut Listeners, _: &[ListenerId]) {}
 
+    /// The kernel has taken it out of the map.
+    fn reconcile(&mut self, _: &mut Listeners) {}
+
     fn keep_out(&mut self, _: &mut Listeners) {
         for group in self.groups.values_mut() {
             group.keep_out();

@@ -1,0 +1,37 @@
+//! What the fleet needs to know of the configuration.
+
+use std::time::Duration;
+
+use crate::config::{Config, CrashLoop, MAX_WORKERS, Readiness};
+use crate::fleet::{Policy, ReadyWhen};
+
+/// How long a rescuer that works may take to get a worker ready for its stop signal, where the drain time-out is
+/// not longer. One that hangs is noticed sooner (`retirement::watch`).
+const MIN_PREPARE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long rescuers may take to end when all workers are gone.
+const RESCUERS_END_TIMEOUT: Duration = Duration::from_secs(1);
+
+pub(super) fn of(config: &Config) -> Policy {
+    Policy {
+        workers: config.workers,
+        most_workers: MAX_WORKERS,
+        queues: config.queues,
+        ready: match config.ready {
+            Readiness::Listen => ReadyWhen::Listening,
+            Readiness::Notify => ReadyWhen::Notified,
+            Readiness::Http(_) => ReadyWhen::Probed,
+        },
+        steering: config.steering.is_steered(),
+        rescue: config.rescue,
+        start_timeout: config.start_timeout,
+        settle_timeout: config.settle_timeout,
+        quiet_timeout: config.quiet_timeout,
+        drain_timeout: config.drain_timeout,
+        prepare_timeout: config.drain_timeout.max(MIN_PREPARE_TIMEOUT),
+        rescuers_end_timeout: RESCUERS_END_TIMEOUT,
+        pre_stop: config.pre_stop,
+        max_restarts: config.max_restarts,
+        restart_window: config.restart_window,
+        crash_loop_ends_all: config.crash_loop == CrashLoop::Exit,
+    }
+}

@@ -1,0 +1,69 @@
+//! Listeners that their workers have let go of.
+
+use std::io;
+
+use crate::harness::Supervisor;
+use crate::support::*;
+
+/// Two workers, of which one closes a listener.
+fn with_a_listener_closed(options: &[&str], behaviour: &[&str]) -> Supervisor {
+    let options = [&["-n", "2"], options].concat();
+    let behaviour = [&["--close-when", "{dir}/close-{slot}"], behaviour].concat();
+    let supervisor = scripted(&options, &behaviour).start();
+    supervisor.wait_serving(2);
+    touch(supervisor.directory(), "close-0");
+    supervisor.wait_line("1.0 has closed a listener");
+    supervisor
+}
+
+/// Who comes before it is known is passed on, who comes later is not sent there.
+#[test]
+fn nobody_waits_for_a_worker_that_has_closed_its_listener() {
+    for steering in ["ebpf", "cbpf", "none"] {
+        if steering == "ebpf" && !is_root() {
+            skipped("CAP_BPF");
+            continue;
+        }
+        let supervisor = with_a_listener_closed(&["--steering", steering], &[]);
+        for _ in 0..40 {
+            assert_eq!(ask(supervisor.address()).unwrap(), "1.1", "{steering}");
+        }
+        if steering != "none" {
+            supervisor.wait_line("slot 0): has closed its listener on");
+            supervisor.wait_for("the listener to be closed", || {
+                (listeners(supervisor.port()).len() == 1).then_some(())
+            });
+        }
+        // A worker of a reload has all that it opens.
+        supervisor.ctl_ok(["reload"]);
+    }
+}
+
+/// A debug port, say, that is open for a while.
+#[test]
+fn the_last_listener_of_an_address_closes_the_address() {
+    let reserved = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let address = reserved.local_addr().unwrap();
+    drop(reserved);
+    let port = address.port().to_string();
+    let supervisor = with_a_listener_closed(&[], &["--two-ports", &port]);
+    touch(supervisor.directory(), "close-1");
+    supervisor.wait_line("1.1 has closed a listener");
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], address.port()));
+    // Whoever comes first may wait until it is looked who has the listeners.
+    supervisor.wait_for("a refusal", || {
+        let error = ask(address).err()?;
+        (error.kind() == io::ErrorKind::ConnectionRefused).then_some(())
+    });
+    assert!(ask(supervisor.address()).unwrap().starts_with("1."));
+}
+
+/// An idle server wakes nobody, and neither does one whose queues are emptied.
+#[test]
+fn a_shared_listener_is_not_abandoned_while_one_has_it() {
+    let supervisor = with_a_listener_closed(&["--queues", "1"], &[]);
+    for _ in 0..40 {
+        assert_eq!(ask(supervisor.address()).unwrap(), "1.1");
+    }
+    assert_eq!(listeners(supervisor.port()).len(), 1);
+}
