@@ -11,6 +11,7 @@ pub mod channel;
 pub mod connect;
 pub mod descriptor;
 pub mod diag;
+pub mod epoll;
 pub mod file_watch;
 pub mod interrupt;
 pub mod kernel;

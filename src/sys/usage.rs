@@ -22,12 +22,12 @@ pub fn is_awaited_by(pid: i32, inode: u64) -> bool {
     descendants(pid).into_iter().any(|pid| {
         instances(pid)
             .iter()
-            .any(|instance| awaits(instance, inode))
+            .any(|(_, instance)| awaits(instance, inode))
     })
 }
 
-/// What /proc says of each epoll instance of a process.
-fn instances(pid: i32) -> Vec<String> {
+/// What /proc says of each epoll instance of a process, and the instance's descriptor there.
+pub(super) fn instances(pid: i32) -> Vec<(i32, String)> {
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd"))
         .into_iter()
         .flatten();
@@ -36,7 +36,8 @@ fn instances(pid: i32) -> Vec<String> {
     };
     let text = |path: &Path| {
         let number = path.file_name()?.to_str()?;
-        fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).ok()
+        let text = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).ok()?;
+        Some((number.parse().ok()?, text))
     };
     descriptors
         .flatten()

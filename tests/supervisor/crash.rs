@@ -210,3 +210,36 @@ fn a_replacement_need_not_listen_where_its_socket_does() {
         supervisor.ctl_ok(["reload"]);
     }
 }
+
+/// It waits for its socket with epoll before it binds it, as some event loops do.
+const WAITS_FIRST: &str = r#"
+import os, select, socket
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.setblocking(False)
+epoll = select.epoll()
+epoll.register(s, select.EPOLLIN)
+s.bind(("0.0.0.0", {port}))
+s.listen(128)
+name = os.environ["REUSEPORT_GENERATION"] + "." + os.environ["REUSEPORT_WORKER"]
+while True:
+    for number, _ in epoll.poll():
+        assert number == s.fileno()
+        c, _ = s.accept()
+        c.recv(4096)
+        c.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Worker: {name}\r\nConnection: close\r\n\r\n".encode())
+        c.close()
+"#;
+
+#[test]
+fn a_replacement_hears_of_connections_that_it_waited_for_before_it_bound() {
+    let Some(builder) = scripted_python(&["-n", "1"], WAITS_FIRST) else {
+        return;
+    };
+    let supervisor = builder.start();
+    let before = pids(&supervisor.wait_serving(1));
+    assert_eq!(ask(supervisor.address()).unwrap(), "1.0");
+    send(before[0], Signal::SIGKILL);
+    replaced(&supervisor, &before);
+    assert_eq!(ask(supervisor.address()).unwrap(), "1.0");
+}

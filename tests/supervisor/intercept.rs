@@ -144,14 +144,14 @@ fn a_worker_has_gone_when_all_its_processes_have() {
     assert_eq!(held, None);
 }
 
-/// With one worker nothing can go wrong; of several that shut down one after the other, the first
-/// moves a live listener, and until the program is replaced some connections are spread by the
-/// kernel over all, those included that are about to be shut down.
 #[test]
 fn a_listener_that_is_shut_down_at_the_stop_signal_loses_nothing() {
-    let options = ["-n", "1", "--drain-timeout", "200ms"];
-    let supervisor = serves_and_reloads(scripted(&options, &["--shutdown-on-term"]), 1, V4);
-    assert_eq!(listeners(supervisor.port()).len(), 1);
+    for workers in [1, 4] {
+        let options = ["-n", &workers.to_string(), "--drain-timeout", "200ms"];
+        let builder = scripted(&options, &["--shutdown-on-term"]);
+        let supervisor = serves_and_reloads(builder, workers, V4);
+        assert_eq!(listeners(supervisor.port()).len(), workers);
+    }
 }
 
 #[test]

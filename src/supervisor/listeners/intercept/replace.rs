@@ -3,12 +3,15 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
+use log::warn;
+
 use super::PendingCall;
 use super::call_socket::CallSocket;
 use super::state::InterceptState;
 use crate::fleet::ListenerId;
 use crate::supervisor::listeners::Listeners;
-use crate::sys::{descriptor, procfs, seccomp};
+use crate::sys::epoll::{self, Registration};
+use crate::sys::{descriptor, pidfd, procfs, seccomp};
 
 impl PendingCall<'_> {
     /// Puts a listener of the worker's set in the place of its socket.
@@ -53,7 +56,30 @@ impl PendingCall<'_> {
     }
 
     fn add_fd(&self, fd: i32, socket: BorrowedFd<'_>, close_on_exec: bool) -> io::Result<()> {
+        // Before: with the worker's own socket they are gone.
+        let awaited = epoll::registrations(self.pid, fd);
         seccomp::add_fd(self.calls, self.id, socket, fd, close_on_exec)?;
+        for registration in awaited {
+            if let Err(error) = self.await_again(fd, socket, registration) {
+                warn!(
+                    "worker {} (pid {}): a listener has taken the place of a socket that the worker waits for with epoll, \
+                     and epoll cannot be told: {error}; the worker may never accept from it; use --listen ADDR",
+                    self.worker, self.pid
+                );
+            }
+        }
         Ok(())
+    }
+
+    /// Some servers wait for a socket with epoll before they bind it.
+    fn await_again(
+        &self,
+        fd: i32,
+        socket: BorrowedFd<'_>,
+        registration: Registration,
+    ) -> io::Result<()> {
+        let process = pidfd::pidfd_open(self.pid)?;
+        let instance = pidfd::pidfd_getfd(&process, registration.instance)?;
+        epoll::register(instance, socket, fd, registration)
     }
 }
