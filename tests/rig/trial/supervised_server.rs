@@ -114,9 +114,14 @@ impl<'a> SupervisedServer<'a> {
 
     /// Ends it with SIGTERM. A supervisor must exit with 0 and leave nobody behind.
     pub fn stop(&mut self) -> Result<ExitStatus, Trouble> {
+        self.stop_with(Signal::SIGTERM)
+    }
+
+    /// The same with another signal, as a server alone may need.
+    pub fn stop_with(&mut self, signal: Signal) -> Result<ExitStatus, Trouble> {
         self.processes.members();
         let pid = i32::try_from(self.child.id()).map_err(|error| error.to_string())?;
-        kill(Pid::from_raw(pid), Signal::SIGTERM).map_err(|error| format!("no stop: {error}"))?;
+        kill(Pid::from_raw(pid), signal).map_err(|error| format!("no stop: {error}"))?;
         let status = self.wait_exit()?;
         if self.control.is_some() && !status.success() {
             return Err(format!("the supervisor ends with {status}"));
@@ -134,7 +139,9 @@ impl<'a> SupervisedServer<'a> {
                 Err(error) => return Err(format!("cannot wait for the end: {error}")),
             }
         }
-        Err(format!("SIGTERM does not end it within {STEP_TIMEOUT:?}"))
+        Err(format!(
+            "the signal does not end it within {STEP_TIMEOUT:?}"
+        ))
     }
 
     fn wait_nobody(&self) -> Result<(), Trouble> {

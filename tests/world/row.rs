@@ -1,0 +1,502 @@
+//! All checks of one server.
+//!
+//! ```text
+//!  start ─► fresh: load, reload, reload, reload ─► keep-alive: the same ─► kill ─► scale ─► stop
+//! ```
+//!
+//! A check that cannot be ended leaves nothing to the next: all processes are killed and the server is started
+//! anew. Between two actions the load must make progress: so many requests, not so much time.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, exit};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use reuseport_run::wire::control::Status;
+use tempfile::TempDir;
+
+use crate::bare;
+use crate::install;
+use crate::report::{Check, Report};
+use crate::rig::control::Trouble;
+use crate::rig::load::{Failure, Load, Mode, Outcome, Plan};
+use crate::rig::output_lines::OutputLines;
+use crate::rig::port::Reservation;
+use crate::rig::process_tree::ProcessTree;
+use crate::table::{Server, home, words};
+use crate::trial::is_full;
+use crate::trial::options::Options;
+use crate::trial::supervised_server::SupervisedServer;
+use crate::trial::victim::Victim;
+
+/// How long the load may take to make progress once.
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Requests of each kind of client that are progress.
+const PROGRESS: u64 = 60;
+
+/// How long a client rests after each answer: the load shall be there, and leave the servers a processor.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// The least time that a check keeps up its load after the last action.
+pub(crate) struct Row<'a> {
+    pub(crate) server: &'a Server,
+    pub(crate) options: Options,
+    pub(crate) command: Vec<String>,
+    directory: TempDir,
+    pub(crate) reservation: Reservation,
+    pub(crate) processes: ProcessTree,
+    pub(crate) output_lines: Arc<OutputLines>,
+}
+
+/// Runs the row, prints its lines and its report.
+pub(crate) fn main(server: &Server, cache: &Path, reloads: u32, seconds: u64) -> ExitCode {
+    let log = cache.join("logs").join(format!("{}.log", server.name));
+    let row = match Row::new(server, cache, reloads) {
+        Ok(row) => Arc::new(row),
+        Err(trouble) => {
+            say(&Report::broken(&server.name, trouble));
+            return ExitCode::FAILURE;
+        }
+    };
+    thread::scope(|scope| {
+        let watched = Arc::clone(&row);
+        let log_path = log.clone();
+        // It ends with the process: a row that has ended exits.
+        scope.spawn(move || {
+            thread::sleep(Duration::from_secs(seconds));
+            watched.end(&log_path);
+            say(&Report::broken(
+                &server.name,
+                format!("the row has not ended within {seconds} s"),
+            ));
+            exit(1);
+        });
+        let report = row.run();
+        row.end(&log);
+        say(&report);
+        exit(0);
+    })
+}
+
+/// Whoever reads this may have gone; then nobody wants to know.
+fn say(report: &Report) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{}", serde_json::to_string(report).unwrap_or_default());
+    let _ = out.flush();
+}
+
+/// The server's files, by their names.
+pub(crate) fn files(server: &Server) -> Result<BTreeMap<String, String>, String> {
+    let mut files = server.files.clone();
+    for name in &server.shared {
+        let path = home().join("files").join(name);
+        let text = fs::read_to_string(&path)
+            .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        files.insert(name.clone(), text);
+    }
+    Ok(files)
+}
+
+fn programs() -> Result<PathBuf, Trouble> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let profile = program.parent().and_then(Path::parent);
+    Ok(profile
+        .ok_or("this program is in no directory of cargo's")?
+        .to_owned())
+}
+
+impl<'a> Row<'a> {
+    fn new(server: &'a Server, cache: &Path, reloads: u32) -> Result<Self, Trouble> {
+        let directory = TempDir::new().map_err(|error| error.to_string())?;
+        let reservation = Reservation::new().map_err(|error| error.to_string())?;
+        let home = install::home(cache, server);
+        let fill = |text: &str| {
+            let text = text.replace("@PORT@", &reservation.port().to_string());
+            let text = text.replace("@DIR@", &directory.path().display().to_string());
+            text.replace("@HOME@", &home.display().to_string())
+        };
+        for (name, text) in files(server)? {
+            let path = directory.path().join(&name);
+            let made = path.parent().map_or(Ok(()), fs::create_dir_all);
+            made.and_then(|()| fs::write(&path, fill(&text)))
+                .map_err(|error| format!("cannot write {name}: {error}"))?;
+        }
+        let mut command = vec![
+            "env".to_owned(),
+            "-C".into(),
+            directory.path().display().to_string(),
+        ];
+        command.push(format!("PORT={}", reservation.port()));
+        command.push(format!("NODE_PATH={}", home.join("node_modules").display()));
+        command.extend(words(&server.command).iter().map(|word| fill(word)));
+        let programs = programs()?;
+        let options = Options {
+            supervisor: Some(programs.join("reuseport-run")),
+            ctl: Some(programs.join("reuseport-ctl")),
+            direct: false,
+            connect: std::net::Ipv4Addr::LOCALHOST.into(),
+            bind: std::net::Ipv4Addr::UNSPECIFIED.into(),
+            server: None,
+            at_term: None,
+            server_command: None,
+            workers: server.workers,
+            connections: server.connections,
+            mode: Mode::Fresh,
+            pause_ms: 0,
+            path: server.path.clone(),
+            reloads,
+            kills: 1,
+            scale: Vec::new(),
+            seconds: 0.0,
+            args: fill(&server.options),
+            time_out: 0,
+        };
+        let processes = ProcessTree::of_this_process().map_err(|error| error.to_string())?;
+        Ok(Self {
+            server,
+            options,
+            command,
+            directory,
+            reservation,
+            processes,
+            output_lines: Arc::default(),
+        })
+    }
+
+    /// Nobody is left, and what was said is kept.
+    fn end(&self, log: &Path) {
+        self.processes.kill();
+        let text = self.output_lines.lines().join("\n") + "\n";
+        let written = log
+            .parent()
+            .map_or(Ok(()), fs::create_dir_all)
+            .and_then(|()| fs::write(log, text));
+        if let Err(error) = written {
+            println!("cannot write {}: {error}", log.display());
+        }
+        // Where the process exits nothing is dropped, and the directory would stay.
+        let _ = fs::remove_dir_all(self.directory.path());
+    }
+
+    fn run(&self) -> Report {
+        let mut report = Report {
+            name: self.server.name.clone(),
+            ..Report::default()
+        };
+        let mut run = Run {
+            row: self,
+            supervised: None,
+            listeners: 0,
+            reloads_ms: Vec::new(),
+        };
+        let mut checks = vec!["fresh"];
+        checks.extend(self.server.keep_alive.then_some("keep-alive"));
+        checks.extend(["kill", "scale", "stop"]);
+        for name in checks {
+            let check = run.check(name);
+            println!("{}", check.line());
+            let cannot_start = run.listeners == 0 && check.trouble.is_some();
+            report.checks.push(check);
+            if cannot_start {
+                break;
+            }
+        }
+        drop(run.supervised.take());
+        self.processes.kill();
+        report.listeners = run.listeners;
+        report.reloads_ms = std::mem::take(&mut run.reloads_ms);
+        self.explain(&mut report);
+        report
+    }
+
+    /// Where requests were lost, whether the server alone loses some, too.
+    fn explain(&self, report: &mut Report) {
+        let lost =
+            |check: &&Check| check.name != "kill" && check.failed > 0 && check.trouble.is_none();
+        let losses = report.checks.iter().filter(lost).count();
+        if losses == 0 || report.checks.iter().any(|check| check.trouble.is_some()) {
+            return;
+        }
+        let signal = self.server.stop_signal();
+        match bare::run(self) {
+            Ok(check) => {
+                println!("{}", check.line());
+                report
+                    .remarks
+                    .push(format!("bare {} at {signal}", check.cell()));
+                let others = report.checks.iter().filter(|check| !check.passed());
+                report.explained = check.failed > 0 && others.count() == losses;
+            }
+            Err(trouble) => report.remarks.push(format!("bare: {trouble}")),
+        }
+        if let Some(fault) = &self.server.fault {
+            report.remarks.push(fault.clone());
+            report.explained = true;
+        }
+    }
+
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        std::net::SocketAddr::new(self.options.connect, self.reservation.port())
+    }
+
+    fn plan(&self, mode: Mode, connections: usize) -> Plan {
+        Plan {
+            connections,
+            mode,
+            pause: PAUSE,
+            path: self.options.path.clone(),
+            exchange: self.server.exchange(),
+            ..Plan::new(self.address())
+        }
+    }
+
+    /// Clients of both kinds, as many together as the server may have.
+    pub(crate) fn mixed(&self) -> Result<Loads, Trouble> {
+        let connections = self.options.connections;
+        if !self.server.keep_alive {
+            return Loads::start([self.plan(Mode::Fresh, connections)]);
+        }
+        let half = (connections / 2).max(1);
+        Loads::start([
+            self.plan(Mode::Fresh, half),
+            self.plan(Mode::KeepAlive, half),
+        ])
+    }
+}
+
+/// One or two loads.
+pub(crate) struct Loads(Vec<Load>);
+
+impl Loads {
+    fn start(plans: impl IntoIterator<Item = Plan>) -> Result<Self, Trouble> {
+        let loads: std::io::Result<Vec<Load>> = plans.into_iter().map(Load::start).collect();
+        Ok(Self(loads.map_err(|error| format!("no load: {error}"))?))
+    }
+
+    pub(crate) fn progress(&self) -> Result<(), Trouble> {
+        for load in &self.0 {
+            if !load.wait_answered(PROGRESS, PROGRESS_TIMEOUT) {
+                let (answered, failed) = (load.answered(), load.failed());
+                return Err(format!(
+                    "the load stands still: {answered} requests answered, {failed} failed"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn stop(self) -> Vec<Outcome> {
+        self.0.into_iter().map(Load::stop).collect()
+    }
+}
+
+/// Judges what came of the loads; some classes of failures do not count.
+pub(crate) fn count(check: &mut Check, outcomes: &[Outcome], forgiven: &[Failure]) {
+    let mut seen = Vec::new();
+    for outcome in outcomes {
+        check.total += outcome.answered;
+        for (&failure, &number) in &outcome.failed {
+            if forgiven.contains(&failure) {
+                continue;
+            }
+            check.failed += number;
+            check.total += number;
+            let first = outcome
+                .first
+                .iter()
+                .find(|setback| setback.failure == failure);
+            let detail = first.map_or("", |setback| &setback.detail);
+            seen.push(format!("{number} {failure:?}: {detail}"));
+        }
+    }
+    check.detail = seen.join("; ");
+}
+
+/// A row that is under way.
+struct Run<'a> {
+    row: &'a Row<'a>,
+    supervised: Option<SupervisedServer<'a>>,
+    listeners: usize,
+    reloads_ms: Vec<u64>,
+}
+
+impl<'a> Run<'a> {
+    fn check(&mut self, name: &str) -> Check {
+        let mut check = Check {
+            name: name.into(),
+            ..Check::default()
+        };
+        if let Err(trouble) = self.perform(&mut check) {
+            check.trouble = Some(trouble);
+            self.supervised = None;
+            self.row.processes.kill();
+        }
+        check
+    }
+
+    fn perform(&mut self, check: &mut Check) -> Result<(), Trouble> {
+        let mut server = match self.supervised.take() {
+            Some(server) => server,
+            None => self.start()?,
+        };
+        let row = self.row;
+        let loads = match check.name.as_str() {
+            "fresh" => Loads::start([row.plan(Mode::Fresh, row.options.connections)])?,
+            "keep-alive" => Loads::start([row.plan(Mode::KeepAlive, row.options.connections)])?,
+            _ => row.mixed()?,
+        };
+        let mut forgiven = vec![Failure::Local];
+        let acted = loads.progress().and_then(|()| match check.name.as_str() {
+            "kill" => self.kill(&mut server, &loads, check),
+            "scale" => self.scale(&mut server, &loads),
+            "stop" => {
+                // Who comes when nobody is there is refused, as he should be.
+                forgiven.push(Failure::Refused);
+                server.stop().map(drop)
+            }
+            _ => self.reload(&mut server, &loads),
+        });
+        count(check, &loads.stop(), &forgiven);
+        acted?;
+        if check.name != "stop" {
+            self.supervised = Some(server);
+        }
+        Ok(())
+    }
+
+    fn start(&mut self) -> Result<SupervisedServer<'a>, Trouble> {
+        let row = self.row;
+        let (address, directory) = (row.address(), row.directory.path());
+        let mut server = SupervisedServer::start(
+            &row.options,
+            address,
+            &row.command,
+            directory,
+            &row.processes,
+            &row.output_lines,
+        )?;
+        server
+            .wait_ready()
+            .map_err(|trouble| self.because(trouble))?;
+        let status = server.status()?;
+        self.listeners = status
+            .workers
+            .first()
+            .map_or(0, |worker| worker.listeners.len());
+        Ok(server)
+    }
+
+    /// The reason, with what the supervisor said last.
+    fn because(&self, trouble: Trouble) -> Trouble {
+        let lines = self.row.output_lines.lines();
+        let last = lines
+            .iter()
+            .rev()
+            .find(|line| line.contains("ERROR") || line.contains("reuseport-run:"));
+        format!(
+            "{trouble}: {}",
+            last.or(lines.last())
+                .map_or("it said nothing", String::as_str)
+        )
+    }
+
+    fn reload(&mut self, server: &mut SupervisedServer<'a>, loads: &Loads) -> Result<(), Trouble> {
+        for _ in 0..self.row.options.reloads {
+            let began = Instant::now();
+            server.control(&["reload"])?;
+            self.reloads_ms
+                .push(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
+            self.settle(server)?;
+            loads.progress()?;
+        }
+        Ok(())
+    }
+
+    fn settle(&self, server: &mut SupervisedServer<'a>) -> Result<(), Trouble> {
+        let wanted = server.workers;
+        server.wait_status("the full number of workers", |status| {
+            is_full(status, wanted)
+        })
+    }
+
+    fn scale(&self, server: &mut SupervisedServer<'a>, loads: &Loads) -> Result<(), Trouble> {
+        server.control(&["scale", "-1"])?;
+        server.workers -= 1;
+        let wanted = server.workers;
+        let is_done = |status: &Status| is_full(status, wanted) && status.workers.len() == wanted;
+        server.wait_status("one worker less", is_done)?;
+        loads.progress()?;
+        server.control(&["scale", "+1"])?;
+        server.workers += 1;
+        self.settle(server)?;
+        loads.progress()
+    }
+
+    /// Kills a worker's first process. What all of its processes had accepted may be lost.
+    fn kill(
+        &self,
+        server: &mut SupervisedServer<'a>,
+        loads: &Loads,
+        check: &mut Check,
+    ) -> Result<(), Trouble> {
+        let status = server.status()?;
+        let victim = status
+            .workers
+            .iter()
+            .find_map(|worker| worker.pid)
+            .ok_or("there is no worker to kill")?;
+        let first = i32::try_from(victim).map_err(|error| error.to_string())?;
+        let mut stopped = Vec::new();
+        for pid in family(first) {
+            // A child may end meanwhile; it can accept nothing then.
+            if let Ok(member) = Victim::stop(pid) {
+                check.allowed += member.accepted(self.row.reservation.port()).unwrap_or(0);
+                stopped.push(pid);
+            }
+        }
+        kill(Pid::from_raw(first), Signal::SIGKILL)
+            .map_err(|error| format!("cannot kill {first}: {error}"))?;
+        for pid in stopped {
+            // What has gone with the first is what is wanted.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
+        }
+        let wanted = server.workers;
+        server.wait_status("a new worker in place of the killed", |status| {
+            is_full(status, wanted)
+                && !status
+                    .workers
+                    .iter()
+                    .any(|worker| worker.pid == Some(victim))
+        })?;
+        loads.progress()
+    }
+}
+
+/// A process and its descendants.
+fn family(first: i32) -> Vec<i32> {
+    let mut found = vec![first];
+    let mut at = 0;
+    while let Some(&pid) = found.get(at) {
+        let threads = fs::read_dir(format!("/proc/{pid}/task"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        for thread in threads {
+            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            found.extend(
+                children
+                    .split_ascii_whitespace()
+                    .filter_map(|word| word.parse::<i32>().ok()),
+            );
+        }
+        at += 1;
+    }
+    found
+}
