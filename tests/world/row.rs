@@ -38,13 +38,17 @@ use crate::trial::victim::Victim;
 /// How long the load may take to make progress once.
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a start, or that a killed worker is replaced, may take. The supervisor gives up sooner.
+const STEP_TIMEOUT: Duration = Duration::from_secs(30);
+const START_TIMEOUT: &str = "--start-timeout 20s";
+
 /// Requests of each kind of client that are progress.
 const PROGRESS: u64 = 60;
 
 /// How long a client rests after each answer: the load shall be there, and leave the servers a processor.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// The least time that a check keeps up its load after the last action.
+/// One server's run, and what it needs.
 pub(crate) struct Row<'a> {
     pub(crate) server: &'a Server,
     pub(crate) options: Options,
@@ -155,7 +159,7 @@ impl<'a> Row<'a> {
             kills: 1,
             scale: Vec::new(),
             seconds: 0.0,
-            args: fill(&server.options),
+            args: format!("{START_TIMEOUT} {}", fill(&server.options)),
             time_out: 0,
         };
         let processes = ProcessTree::of_this_process().map_err(|error| error.to_string())?;
@@ -382,6 +386,7 @@ impl<'a> Run<'a> {
             &row.processes,
             &row.output_lines,
         )?;
+        server.step_timeout = STEP_TIMEOUT;
         server
             .wait_ready()
             .map_err(|trouble| self.because(trouble))?;

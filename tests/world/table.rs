@@ -179,6 +179,17 @@ pub(crate) fn read() -> Result<Vec<Server>, String> {
         servers.extend(file.server);
     }
     for (at, server) in servers.iter().enumerate() {
+        // A server that ends removes its pid file, and as root that is the machine's device.
+        let mut texts = server
+            .files
+            .values()
+            .chain([&server.command, &server.options]);
+        if texts.any(|text| text.contains("/dev/null")) {
+            return Err(format!(
+                "{} is given /dev/null; give it a file in @DIR@",
+                server.name
+            ));
+        }
         if servers[..at].iter().any(|other| other.name == server.name) {
             return Err(format!("two servers are called {}", server.name));
         }

@@ -18,7 +18,7 @@ use crate::rig::process_tree::ProcessTree;
 use super::options::Options;
 use super::{POLL_INTERVAL, is_full};
 
-/// How long starting, stopping and any change may take.
+/// How long starting, stopping and any change may take, if nobody says otherwise.
 const STEP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long after the supervisor's end a process of it may still be seen. A process that was killed
@@ -30,6 +30,8 @@ pub struct SupervisedServer<'a> {
     pub address: SocketAddr,
     /// How many workers there should be.
     pub workers: usize,
+    /// How long starting, stopping and any change may take.
+    pub step_timeout: Duration,
     processes: &'a ProcessTree,
     child: Child,
     control: Option<Control>,
@@ -71,6 +73,7 @@ impl<'a> SupervisedServer<'a> {
         Ok(Self {
             address,
             workers: options.workers,
+            step_timeout: STEP_TIMEOUT,
             processes,
             child,
             control,
@@ -163,13 +166,13 @@ impl<'a> SupervisedServer<'a> {
         what: &str,
         mut good: impl FnMut(&Self) -> Result<bool, Trouble>,
     ) -> Result<(), Trouble> {
-        let deadline = Instant::now() + STEP_TIMEOUT;
+        let deadline = Instant::now() + self.step_timeout;
         while !good(self)? {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return Err(format!("it ended with {status} while waiting for {what}"));
             }
             if Instant::now() > deadline {
-                return Err(format!("waited {STEP_TIMEOUT:?} in vain for {what}"));
+                return Err(format!("waited {:?} in vain for {what}", self.step_timeout));
             }
             thread::sleep(POLL_INTERVAL);
         }
