@@ -204,7 +204,13 @@ impl Drop for Policy {
 
 fn apt<S: AsRef<str>>(packages: &[S]) -> Result<(), String> {
     let mut command = Command::new("apt-get");
-    command.args(["install", "-y", "-qq", "--no-remove", "--no-install-recommends"]);
+    command.args([
+        "install",
+        "-y",
+        "-qq",
+        "--no-remove",
+        "--no-install-recommends",
+    ]);
     command
         .args(packages.iter().map(AsRef::as_ref))
         .env("DEBIAN_FRONTEND", "noninteractive");

@@ -38,12 +38,12 @@ use std::env;
 use std::io::{BufRead as _, BufReader, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 
 use install::Installer;
-use report::Report;
+use report::{Report, Verdict};
 use table::Server;
 
 /// Runs servers under reuseport-run, and loses nothing of what is asked of them.
@@ -68,6 +68,9 @@ struct Options {
     /// Where packages, logs and the built servers are kept [default: `world` in cargo's target directory].
     #[arg(long)]
     cache: Option<PathBuf>,
+    /// Seconds after which no further row begins.
+    #[arg(long, default_value_t = 24 * 3600)]
+    limit: u64,
     /// Run this row in this process, and print its report.
     #[arg(long, hide = true)]
     row: Option<String>,
@@ -91,6 +94,9 @@ impl Options {
 }
 
 const FULL: u32 = 3;
+
+/// Seconds that a row needs at the least: one is not begun to be broken off.
+const LEAST: u64 = 15;
 const PAGE: &str = "docs/servers.md";
 
 fn main() -> ExitCode {
@@ -139,13 +145,20 @@ fn run(servers: &[Server], chosen: &[&Server], options: &Options) -> ExitCode {
     let mut installer = Installer::new(&options.cache(), options.offline);
     installer.debian(chosen);
     let mut totals = [0; 4];
+    let end = Instant::now() + Duration::from_secs(options.limit);
     for server in chosen {
+        let left = end.saturating_duration_since(Instant::now()).as_secs();
+        if left < LEAST {
+            println!("skipped: world: {}: the time is over", server.name);
+            totals[Verdict::Skipped as usize] += 1;
+            continue;
+        }
         println!("== {}: {}", server.name, server.kind);
         let began = Instant::now();
         let report = match installer.install(server) {
             Ok(version) => Report {
                 version,
-                ..ask(server, options)
+                ..ask(server, options, options.time_out.min(left))
             },
             Err(reason) => Report::skipped(&server.name, reason),
         };
@@ -165,7 +178,7 @@ fn run(servers: &[Server], chosen: &[&Server], options: &Options) -> ExitCode {
 }
 
 /// Has the row run in a process of its own.
-fn ask(server: &Server, options: &Options) -> Report {
+fn ask(server: &Server, options: &Options, seconds: u64) -> Report {
     let failed = |why: String| Report::broken(&server.name, why);
     let program = match env::current_exe() {
         Ok(program) => program,
@@ -181,7 +194,7 @@ fn ask(server: &Server, options: &Options) -> Report {
         "--reloads",
         &options.reloads.to_string(),
         "--time-out",
-        &options.time_out.to_string(),
+        &seconds.to_string(),
     ]);
     let mut child = match command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn() {
         Ok(child) => child,
