@@ -1,5 +1,8 @@
 //! The server alone: one copy, without a supervisor, under the same clients and the same signal.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use crate::report::Check;
 use crate::rig::control::Trouble;
 use crate::rig::load::Failure;
@@ -7,8 +10,22 @@ use crate::row::{Row, count};
 use crate::trial::options::Options;
 use crate::trial::supervised_server::SupervisedServer;
 
-/// What it loses when it is told to stop.
-pub(crate) fn run(row: &Row<'_>) -> Result<Check, Trouble> {
+/// How often the load is looked at.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+
+/// How long it is only asked, at the most, before it is told to stop.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// What the server alone loses.
+pub(crate) struct Bare {
+    /// Before it is told anything, of so many requests.
+    pub(crate) untold: (u64, u64),
+    /// All in all.
+    pub(crate) check: Check,
+}
+
+/// Asks it as often as `requests`, if that does not take too long, and then tells it to stop.
+pub(crate) fn run(row: &Row<'_>, requests: u64) -> Result<Bare, Trouble> {
     let options = Options {
         direct: true,
         supervisor: None,
@@ -32,11 +49,17 @@ pub(crate) fn run(row: &Row<'_>) -> Result<Check, Trouble> {
     let signal = signal
         .parse()
         .map_err(|error| format!("{signal} is no signal: {error}"))?;
+    let mut untold = (0, 0);
     let result = server.wait_ready().and_then(|()| {
         let loads = row.mixed()?;
-        let ended = loads
-            .progress()
-            .and_then(|()| server.stop_with(signal).map(drop));
+        let end = Instant::now() + QUIET;
+        let asked = loads.progress().map(|()| {
+            while loads.seen().1 < requests && Instant::now() < end {
+                thread::sleep(POLL_INTERVAL);
+            }
+            untold = loads.seen();
+        });
+        let ended = asked.and_then(|()| server.stop_with(signal).map(drop));
         count(
             &mut check,
             &loads.stop(),
@@ -45,5 +68,5 @@ pub(crate) fn run(row: &Row<'_>) -> Result<Check, Trouble> {
         ended
     });
     row.processes.kill();
-    result.map(|()| check)
+    result.map(|()| Bare { untold, check })
 }

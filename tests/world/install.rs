@@ -105,7 +105,13 @@ impl Installer {
             )?;
         }
         if !server.npm.is_empty() {
-            let arguments = ["install", "--silent", "--no-audit", "--no-fund", "--prefix"];
+            let arguments = [
+                "install",
+                "--loglevel=error",
+                "--no-audit",
+                "--no-fund",
+                "--prefix",
+            ];
             output(
                 Command::new("npm")
                     .args(arguments)

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use reuseport_run::wire::control::Status;
 use tempfile::TempDir;
 
-use crate::bare;
+use crate::bare::{self, Bare};
 use crate::install;
 use crate::report::{Check, Report};
 use crate::rig::control::Trouble;
@@ -234,23 +234,33 @@ impl<'a> Row<'a> {
     }
 
     fn compare(&self, report: &mut Report) {
-        let bare = match bare::run(self) {
-            Ok(check) => check,
+        let lossy = report
+            .checks
+            .iter()
+            .filter(|check| !check.passed() && check.name != "stop");
+        let requests = lossy.map(|check| check.total).max().unwrap_or(0);
+        let Bare {
+            untold,
+            check: bare,
+        } = match bare::run(self, requests) {
+            Ok(bare) => bare,
             Err(trouble) => return report.remarks.push(format!("bare: {trouble}")),
         };
         println!("{}", bare.line());
-        report.remarks.push(format!(
-            "bare {} at {}",
-            bare.cell(),
-            self.server.stop_signal()
-        ));
+        let mut remark = format!("bare {} at {}", bare.cell(), self.server.stop_signal());
+        if untold.0 > 0 {
+            remark += &format!(", {}/{} of it before any signal", untold.0, untold.1);
+        }
+        report.remarks.push(remark);
         let is_opaque = self.server.exchange.is_some();
-        // A stop, and the end of a kept connection that nobody understands, are the worker's own to answer for. No
-        // reload may lose a new connection, nor a request of HTTP/1.
-        let is_servers = |check: &Check| check.name == "stop" || is_opaque && check.name != "fresh";
-        let is_explained = |check: &Check| {
-            check.passed() || check.trouble.is_none() && bare.failed > 0 && is_servers(check)
+        // What it loses without a signal may be lost at any time. A stop, and the end of a kept connection that nobody
+        // understands, are the worker's own to answer for. No reload may lose a new connection, nor a request of HTTP/1.
+        let is_servers = |check: &Check| {
+            let is_ending = check.name == "stop" || is_opaque && check.name != "fresh";
+            untold.0 > 0 || bare.failed > 0 && is_ending
         };
+        let is_explained =
+            |check: &Check| check.passed() || check.trouble.is_none() && is_servers(check);
         report.explained |= report.checks.iter().all(is_explained);
     }
 
@@ -302,6 +312,13 @@ impl Loads {
             }
         }
         Ok(())
+    }
+
+    /// How many requests have failed so far, and of how many.
+    pub(crate) fn seen(&self) -> (u64, u64) {
+        let failed: u64 = self.0.iter().map(Load::failed).sum();
+        let answered: u64 = self.0.iter().map(Load::answered).sum();
+        (failed, failed + answered)
     }
 
     pub(crate) fn stop(self) -> Vec<Outcome> {
