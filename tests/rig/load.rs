@@ -51,6 +51,8 @@ pub struct Plan {
     pub pause: Duration,
     /// What is said instead of HTTP/1.
     pub exchange: Option<Exchange>,
+    /// After so many requests a client closes its connection, where it speaks no HTTP/1.
+    pub exchanges: u64,
 }
 
 impl Plan {
@@ -63,6 +65,7 @@ impl Plan {
             timeout: Duration::from_secs(10),
             pause: Duration::ZERO,
             exchange: None,
+            exchanges: u64::MAX,
         }
     }
 

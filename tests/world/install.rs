@@ -13,7 +13,7 @@ use crate::table::{self, Server};
 
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// The features of the crates' build: quick to build, and fast enough to be no hindrance.
+/// Where the crates are built.
 const CRATES: &str = "crates";
 
 pub(crate) struct Installer {
@@ -119,18 +119,11 @@ impl Installer {
                     .args(&server.npm),
             )?;
         }
-        if let Some(package) = &server.package {
+        if server.package.is_some() {
+            // All of them: one alone would have other features of what they share, which is then built once more.
             let target = absolute(&self.cache.join(CRATES));
             let mut cargo = Command::new("cargo");
-            cargo.args([
-                "build",
-                "--quiet",
-                "--release",
-                "--locked",
-                "-j2",
-                "-p",
-                package,
-            ]);
+            cargo.args(["build", "--quiet", "--release", "--locked", "-j2"]);
             output(
                 cargo
                     .current_dir(table::home().join("crates"))

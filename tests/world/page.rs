@@ -15,7 +15,9 @@ Written by `just world` (`tests/world/`): each row is one server, unmodified, wi
 
 - **listeners**: of one worker.
 - **fresh**, **keep-alive**: three reloads under 8 clients, with a connection for each request, or one for all.
-- **kill**: SIGKILL of one worker under both kinds of clients. What a killed worker has accepted is lost with it;
+  Where it is not HTTP/1, a connection is closed by its client after 50 requests, so within `--quiet-timeout`; one that
+  never ends loses what is under way when its worker ends (README, Limits).
+- **kill**: SIGKILL of all processes of one worker under both kinds of clients. What a killed worker has accepted is lost with it;
   nothing else may be, and `3/812 (4)` says that four connections were its own.
 - **scale**: `scale -1` under both.
 - **stop**: TERM to the supervisor under both. A connection that is refused after that is no failure; a request that

@@ -43,6 +43,9 @@ const START_TIMEOUT: &str = "--start-timeout 20s";
 /// Requests of each kind of client that are progress.
 const PROGRESS: u64 = 60;
 
+/// Requests on a connection that is not HTTP/1: it shall end by itself within `--quiet-timeout`.
+const EXCHANGES: u64 = 50;
+
 /// How long a client rests after each answer: the load shall be there, and leave the servers a processor.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -275,6 +278,7 @@ impl<'a> Row<'a> {
             pause: PAUSE,
             path: self.options.path.clone(),
             exchange: self.server.exchange(),
+            exchanges: EXCHANGES,
             ..Plan::new(self.address())
         }
     }

@@ -284,7 +284,12 @@ impl Client {
         ground.tally.count_answer(latency, name.as_deref());
         self.used += 1;
         let is_exchange = ground.plan.exchange.is_some();
-        if ground.plan.mode == Mode::KeepAlive && (is_exchange || self.answer.persistent()) {
+        let can_go_on = if is_exchange {
+            self.used < ground.plan.exchanges
+        } else {
+            self.answer.persistent()
+        };
+        if ground.plan.mode == Mode::KeepAlive && can_go_on {
             self.rest_until(Instant::now() + ground.plan.pause);
         } else if is_exchange {
             // Nobody has told the server that this was all.

@@ -120,7 +120,7 @@ impl<'a> SupervisedServer<'a> {
         self.stop_with(Signal::SIGTERM)
     }
 
-    /// The same with another signal, as a server alone may need.
+    /// The same with another signal, as a server alone may need. Whom such a server leaves behind is its own affair.
     pub fn stop_with(&mut self, signal: Signal) -> Result<ExitStatus, Trouble> {
         self.processes.members();
         let pid = i32::try_from(self.child.id()).map_err(|error| error.to_string())?;
@@ -129,7 +129,9 @@ impl<'a> SupervisedServer<'a> {
         if self.control.is_some() && !status.success() {
             return Err(format!("the supervisor ends with {status}"));
         }
-        self.wait_nobody()?;
+        if self.control.is_some() {
+            self.wait_nobody()?;
+        }
         Ok(status)
     }
 
