@@ -3,10 +3,11 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::loads::count;
 use crate::report::Check;
 use crate::rig::control::Trouble;
 use crate::rig::load::Failure;
-use crate::row::{Row, count};
+use crate::row::Row;
 use crate::trial::options::Options;
 use crate::trial::supervised_server::SupervisedServer;
 

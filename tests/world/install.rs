@@ -232,7 +232,7 @@ fn output(command: &mut Command) -> Result<Output, String> {
     let last = lines
         .clone()
         .rfind(|line| line.to_lowercase().contains("error"))
-        .or(lines.last());
+        .or(lines.clone().next_back());
     Err(format!(
         "{name} fails: {}",
         last.unwrap_or("it said nothing")

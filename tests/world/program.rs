@@ -13,7 +13,8 @@
 //! | crates/ | servers on Rust's frameworks, a workspace of its own |
 //! | table.rs | reads servers/*.toml |
 //! | install.rs | Debian's packages; PyPI's, npm's and crates into the cache |
-//! | row.rs | the checks of one server |
+//! | row.rs | one server, from its files to its report |
+//! | checks.rs, loads.rs | what is done to it, and who asks it meanwhile |
 //! | bare.rs | the same server alone, under the same signal |
 //! | report.rs | what was seen |
 //! | page.rs | docs/servers.md |
@@ -22,7 +23,9 @@
 #![allow(missing_docs)]
 
 mod bare;
+mod checks;
 mod install;
+mod loads;
 mod page;
 mod report;
 mod row;

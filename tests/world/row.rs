@@ -14,34 +14,25 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, exit};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use reuseport_run::wire::control::Status;
 use tempfile::TempDir;
 
 use crate::bare::{self, Bare};
+use crate::checks::Run;
 use crate::install;
+use crate::loads::Loads;
 use crate::report::{Check, Report};
 use crate::rig::control::Trouble;
-use crate::rig::load::{Failure, Load, Mode, Outcome, Plan};
+use crate::rig::load::{Mode, Plan};
 use crate::rig::output_lines::OutputLines;
 use crate::rig::port::Reservation;
 use crate::rig::process_tree::ProcessTree;
 use crate::table::{Server, home, words};
-use crate::trial::is_full;
 use crate::trial::options::Options;
-use crate::trial::supervised_server::SupervisedServer;
-use crate::trial::victim::Victim;
 
-/// How long the load may take to make progress once.
-const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long a start, or that a killed worker is replaced, may take. The supervisor gives up sooner.
-const STEP_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a worker may take to be ready.
 const START_TIMEOUT: &str = "--start-timeout 20s";
-
-/// Requests of each kind of client that are progress.
-const PROGRESS: u64 = 60;
 
 /// Requests on a connection that is not HTTP/1: it shall end by itself within `--quiet-timeout`.
 const EXCHANGES: u64 = 50;
@@ -195,12 +186,7 @@ impl<'a> Row<'a> {
             name: self.server.name.clone(),
             ..Report::default()
         };
-        let mut run = Run {
-            row: self,
-            supervised: None,
-            listeners: 0,
-            reloads_ms: Vec::new(),
-        };
+        let mut run = Run::new(self);
         let mut checks = vec!["fresh"];
         checks.extend(self.server.keep_alive.then_some("keep-alive"));
         checks.extend(["kill", "scale", "stop"]);
@@ -215,10 +201,9 @@ impl<'a> Row<'a> {
                 break;
             }
         }
-        drop(run.supervised.take());
         self.processes.kill();
         report.listeners = run.listeners;
-        report.reloads_ms = std::mem::take(&mut run.reloads_ms);
+        report.reloads_ms = run.reloads_ms;
         self.explain(&mut report);
         report
     }
@@ -267,11 +252,15 @@ impl<'a> Row<'a> {
         report.explained |= report.checks.iter().all(is_explained);
     }
 
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     pub(crate) fn address(&self) -> std::net::SocketAddr {
         std::net::SocketAddr::new(self.options.connect, self.reservation.port())
     }
 
-    fn plan(&self, mode: Mode, connections: usize) -> Plan {
+    pub(crate) fn plan(&self, mode: Mode, connections: usize) -> Plan {
         Plan {
             connections,
             mode,
@@ -295,242 +284,4 @@ impl<'a> Row<'a> {
             self.plan(Mode::KeepAlive, half),
         ])
     }
-}
-
-/// One or two loads.
-pub(crate) struct Loads(Vec<Load>);
-
-impl Loads {
-    fn start(plans: impl IntoIterator<Item = Plan>) -> Result<Self, Trouble> {
-        let loads: std::io::Result<Vec<Load>> = plans.into_iter().map(Load::start).collect();
-        Ok(Self(loads.map_err(|error| format!("no load: {error}"))?))
-    }
-
-    pub(crate) fn progress(&self) -> Result<(), Trouble> {
-        for load in &self.0 {
-            if !load.wait_answered(PROGRESS, PROGRESS_TIMEOUT) {
-                let (answered, failed) = (load.answered(), load.failed());
-                return Err(format!(
-                    "the load stands still: {answered} requests answered, {failed} failed"
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// How many requests have failed so far, and of how many.
-    pub(crate) fn seen(&self) -> (u64, u64) {
-        let failed: u64 = self.0.iter().map(Load::failed).sum();
-        let answered: u64 = self.0.iter().map(Load::answered).sum();
-        (failed, failed + answered)
-    }
-
-    pub(crate) fn stop(self) -> Vec<Outcome> {
-        self.0.into_iter().map(Load::stop).collect()
-    }
-}
-
-/// Judges what came of the loads; some classes of failures do not count.
-pub(crate) fn count(check: &mut Check, outcomes: &[Outcome], forgiven: &[Failure]) {
-    let mut seen = Vec::new();
-    for outcome in outcomes {
-        check.total += outcome.answered;
-        for (&failure, &number) in &outcome.failed {
-            if forgiven.contains(&failure) {
-                continue;
-            }
-            check.failed += number;
-            check.total += number;
-            let first = outcome
-                .first
-                .iter()
-                .find(|setback| setback.failure == failure);
-            let detail = first.map_or("", |setback| &setback.detail);
-            seen.push(format!("{number} {failure:?}: {detail}"));
-        }
-    }
-    check.detail = seen.join("; ");
-}
-
-/// A row that is under way.
-struct Run<'a> {
-    row: &'a Row<'a>,
-    supervised: Option<SupervisedServer<'a>>,
-    listeners: usize,
-    reloads_ms: Vec<u64>,
-}
-
-impl<'a> Run<'a> {
-    fn check(&mut self, name: &str) -> Check {
-        let mut check = Check {
-            name: name.into(),
-            ..Check::default()
-        };
-        if let Err(trouble) = self.perform(&mut check) {
-            check.trouble = Some(trouble);
-            self.supervised = None;
-            self.row.processes.kill();
-        }
-        check
-    }
-
-    fn perform(&mut self, check: &mut Check) -> Result<(), Trouble> {
-        let mut server = match self.supervised.take() {
-            Some(server) => server,
-            None => self.start()?,
-        };
-        let row = self.row;
-        let loads = match check.name.as_str() {
-            "fresh" => Loads::start([row.plan(Mode::Fresh, row.options.connections)])?,
-            "keep-alive" => Loads::start([row.plan(Mode::KeepAlive, row.options.connections)])?,
-            _ => row.mixed()?,
-        };
-        let mut forgiven = vec![Failure::Local];
-        let acted = loads.progress().and_then(|()| match check.name.as_str() {
-            "kill" => self.kill(&mut server, &loads, check),
-            "scale" => self.scale(&mut server, &loads),
-            "stop" => {
-                // Who comes when nobody is there is refused, as he should be.
-                forgiven.push(Failure::Refused);
-                server.stop().map(drop)
-            }
-            _ => self.reload(&mut server, &loads),
-        });
-        count(check, &loads.stop(), &forgiven);
-        acted?;
-        if check.name != "stop" {
-            self.supervised = Some(server);
-        }
-        Ok(())
-    }
-
-    fn start(&mut self) -> Result<SupervisedServer<'a>, Trouble> {
-        let row = self.row;
-        let (address, directory) = (row.address(), row.directory.path());
-        let mut server = SupervisedServer::start(
-            &row.options,
-            address,
-            &row.command,
-            directory,
-            &row.processes,
-            &row.output_lines,
-        )?;
-        server.step_timeout = STEP_TIMEOUT;
-        server
-            .wait_ready()
-            .map_err(|trouble| self.because(trouble))?;
-        let status = server.status()?;
-        self.listeners = status
-            .workers
-            .first()
-            .map_or(0, |worker| worker.listeners.len());
-        Ok(server)
-    }
-
-    /// The reason, with what the supervisor said last.
-    fn because(&self, trouble: Trouble) -> Trouble {
-        let lines = self.row.output_lines.lines();
-        let last = lines
-            .iter()
-            .rev()
-            .find(|line| line.contains("ERROR") || line.contains("reuseport-run:"));
-        format!(
-            "{trouble}: {}",
-            last.or(lines.last())
-                .map_or("it said nothing", String::as_str)
-        )
-    }
-
-    fn reload(&mut self, server: &mut SupervisedServer<'a>, loads: &Loads) -> Result<(), Trouble> {
-        for _ in 0..self.row.options.reloads {
-            let began = Instant::now();
-            server.control(&["reload"])?;
-            self.reloads_ms
-                .push(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
-            self.settle(server)?;
-            loads.progress()?;
-        }
-        Ok(())
-    }
-
-    fn settle(&self, server: &mut SupervisedServer<'a>) -> Result<(), Trouble> {
-        let wanted = server.workers;
-        server.wait_status("the full number of workers", |status| {
-            is_full(status, wanted)
-        })
-    }
-
-    fn scale(&self, server: &mut SupervisedServer<'a>, loads: &Loads) -> Result<(), Trouble> {
-        server.control(&["scale", "-1"])?;
-        server.workers -= 1;
-        let wanted = server.workers;
-        let is_done = |status: &Status| is_full(status, wanted) && status.workers.len() == wanted;
-        server.wait_status("one worker less", is_done)?;
-        loads.progress()?;
-        server.control(&["scale", "+1"])?;
-        server.workers += 1;
-        self.settle(server)?;
-        loads.progress()
-    }
-
-    /// Kills a worker with all of its processes. What they had accepted may be lost.
-    fn kill(
-        &self,
-        server: &mut SupervisedServer<'a>,
-        loads: &Loads,
-        check: &mut Check,
-    ) -> Result<(), Trouble> {
-        let status = server.status()?;
-        let victim = status
-            .workers
-            .iter()
-            .find_map(|worker| worker.pid)
-            .ok_or("there is no worker to kill")?;
-        let first = i32::try_from(victim).map_err(|error| error.to_string())?;
-        let mut stopped = Vec::new();
-        for pid in family(first) {
-            // A child may end meanwhile; it can accept nothing then.
-            if let Ok(member) = Victim::stop(pid) {
-                check.allowed += member.accepted(self.row.reservation.port()).unwrap_or(0);
-                stopped.push(member);
-            }
-        }
-        // The first is the last: its children are not to see that it has gone.
-        for member in stopped.into_iter().rev() {
-            member
-                .kill()
-                .map_err(|error| format!("cannot kill a process of worker {victim}: {error}"))?;
-        }
-        let wanted = server.workers;
-        server.wait_status("a new worker in place of the killed", |status| {
-            is_full(status, wanted)
-                && !status
-                    .workers
-                    .iter()
-                    .any(|worker| worker.pid == Some(victim))
-        })?;
-        loads.progress()
-    }
-}
-
-/// A process and its descendants.
-fn family(first: i32) -> Vec<i32> {
-    let mut found = vec![first];
-    let mut at = 0;
-    while let Some(&pid) = found.get(at) {
-        let threads = fs::read_dir(format!("/proc/{pid}/task"))
-            .into_iter()
-            .flatten()
-            .flatten();
-        for thread in threads {
-            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-            found.extend(
-                children
-                    .split_ascii_whitespace()
-                    .filter_map(|word| word.parse::<i32>().ok()),
-            );
-        }
-        at += 1;
-    }
-    found
 }
