@@ -50,6 +50,11 @@ kernels *WORDS:
     cargo build --release --quiet --locked --bins --examples
     tests/kernels/run {{WORDS}}
 
+# Every server of the world under the supervisor: `just world nginx puma`, or all, in about an hour. Installs them.
+world *WORDS:
+    cargo build --release --quiet --locked --bins --examples
+    cargo run --release --quiet --locked --example world -- {{WORDS}}
+
 # The parser of exchanges against random bytes; needs nightly and cargo-fuzz.
 fuzz SECONDS="60":
     cargo +nightly fuzz run --fuzz-dir tests/fuzz http_exchange -- -max_total_time={{SECONDS}}

@@ -11,6 +11,7 @@
 
 mod answer;
 mod client;
+mod exchange;
 mod outcome;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token, Waker};
 
+pub use exchange::Exchange;
 pub use outcome::{Failure, Outcome, Setback};
 
 use client::Client;
@@ -47,6 +49,10 @@ pub struct Plan {
     pub timeout: Duration,
     /// How long a client rests after each answer.
     pub pause: Duration,
+    /// What is said instead of HTTP/1.
+    pub exchange: Option<Exchange>,
+    /// After so many requests a client closes its connection, where it speaks no HTTP/1.
+    pub exchanges: u64,
 }
 
 impl Plan {
@@ -58,6 +64,8 @@ impl Plan {
             mode: Mode::Fresh,
             timeout: Duration::from_secs(10),
             pause: Duration::ZERO,
+            exchange: None,
+            exchanges: u64::MAX,
         }
     }
 

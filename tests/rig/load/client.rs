@@ -18,6 +18,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Token};
 
 use super::answer::Answer;
+use super::exchange::{Next, Progress};
 use super::outcome::Failure;
 use super::{Ground, Mode};
 
@@ -36,6 +37,8 @@ pub(super) struct Client {
     /// Bytes of the request that were sent.
     sent: usize,
     answer: Answer,
+    /// In the place of `answer` where no HTTP/1 is spoken.
+    progress: Progress,
     /// When the phase is over at the latest counts from here.
     since: Instant,
 }
@@ -68,6 +71,7 @@ impl Client {
             used: 0,
             sent: 0,
             answer: Answer::default(),
+            progress: Progress::default(),
             since: now,
         }
     }
@@ -176,6 +180,7 @@ impl Client {
         self.since = now;
         self.sent = 0;
         self.answer.reset();
+        self.progress.reset(self.stream.is_none());
         if self.stream.is_some() {
             self.phase = Phase::Sending;
             return Ok(Step::Again);
@@ -213,13 +218,21 @@ impl Client {
         let Some(stream) = &mut self.stream else {
             return Ok(Step::Wait);
         };
-        match stream.write(&ground.request[self.sent..]) {
+        let words = match &ground.plan.exchange {
+            Some(exchange) => self.progress.words(exchange),
+            None => &ground.request,
+        };
+        match stream.write(&words[self.sent..]) {
             Ok(written) => self.sent += written,
             Err(error) if is_pending(&error) => return Ok(Step::Wait),
             Err(error) => return Err(self.loss(&error.to_string())),
         }
-        if self.sent == ground.request.len() {
+        if self.sent == words.len() {
             self.phase = Phase::Receiving;
+            if let Some(exchange) = &ground.plan.exchange {
+                let next = self.progress.next(exchange);
+                self.follow(next, ground);
+            }
         }
         Ok(Step::Again)
     }
@@ -232,6 +245,15 @@ impl Client {
         let complete = match stream.read(&mut buffer) {
             Ok(0) if self.answer.end() => true,
             Ok(0) => return Err(self.loss("closed")),
+            Ok(length) if ground.plan.exchange.is_some() => {
+                let next = ground
+                    .plan
+                    .exchange
+                    .as_ref()
+                    .map(|exchange| self.progress.take(&buffer[..length], exchange));
+                self.follow(next.unwrap_or(Next::Read), ground);
+                return Ok(Step::Again);
+            }
             Ok(length) => {
                 let taken = self.answer.take(&buffer[..length]);
                 taken.map_err(|why| (Failure::BadAnswer, why.to_string()))?
@@ -245,12 +267,33 @@ impl Client {
         Ok(Step::Again)
     }
 
+    fn follow(&mut self, next: Next, ground: &mut Ground) {
+        match next {
+            Next::Read => {}
+            Next::Ask => {
+                self.sent = 0;
+                self.phase = Phase::Sending;
+            }
+            Next::Complete => self.complete(ground),
+        }
+    }
+
     fn complete(&mut self, ground: &mut Ground) {
         let (latency, worker) = (self.since.elapsed(), self.answer.worker());
         let name = worker.as_ref().map(|name| name.text());
         ground.tally.count_answer(latency, name.as_deref());
         self.used += 1;
-        if ground.plan.mode == Mode::KeepAlive && self.answer.persistent() {
+        let is_exchange = ground.plan.exchange.is_some();
+        let can_go_on = if is_exchange {
+            self.used < ground.plan.exchanges
+        } else {
+            self.answer.persistent()
+        };
+        if ground.plan.mode == Mode::KeepAlive && can_go_on {
+            self.rest_until(Instant::now() + ground.plan.pause);
+        } else if is_exchange {
+            // Nobody has told the server that this was all.
+            self.stream = None;
             self.rest_until(Instant::now() + ground.plan.pause);
         } else {
             self.since = Instant::now();
@@ -269,7 +312,7 @@ impl Client {
 
     /// The connection ended before the answer did.
     fn loss(&self, how: &str) -> Trouble {
-        let failure = match (self.answer.begun(), self.used) {
+        let failure = match (self.answer.begun() || self.progress.begun(), self.used) {
             (true, _) => Failure::Cut,
             (false, 0) => Failure::Fresh,
             (false, _) => Failure::Reused,

@@ -173,7 +173,7 @@ impl<'a> Trial<'a> {
 }
 
 /// Whether the supervisor is at rest and as many workers serve as should.
-fn is_full(status: &Status, wanted: usize) -> bool {
+pub fn is_full(status: &Status, wanted: usize) -> bool {
     let serving = status
         .workers
         .iter()

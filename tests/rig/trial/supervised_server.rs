@@ -18,7 +18,7 @@ use crate::rig::process_tree::ProcessTree;
 use super::options::Options;
 use super::{POLL_INTERVAL, is_full};
 
-/// How long starting, stopping and any change may take.
+/// How long starting, stopping and any change may take, if nobody says otherwise.
 const STEP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long after the supervisor's end a process of it may still be seen. A process that was killed
@@ -30,6 +30,8 @@ pub struct SupervisedServer<'a> {
     pub address: SocketAddr,
     /// How many workers there should be.
     pub workers: usize,
+    /// How long starting, stopping and any change may take.
+    pub step_timeout: Duration,
     processes: &'a ProcessTree,
     child: Child,
     control: Option<Control>,
@@ -71,6 +73,7 @@ impl<'a> SupervisedServer<'a> {
         Ok(Self {
             address,
             workers: options.workers,
+            step_timeout: STEP_TIMEOUT,
             processes,
             child,
             control,
@@ -114,14 +117,21 @@ impl<'a> SupervisedServer<'a> {
 
     /// Ends it with SIGTERM. A supervisor must exit with 0 and leave nobody behind.
     pub fn stop(&mut self) -> Result<ExitStatus, Trouble> {
+        self.stop_with(Signal::SIGTERM)
+    }
+
+    /// The same with another signal, as a server alone may need. Whom such a server leaves behind is its own affair.
+    pub fn stop_with(&mut self, signal: Signal) -> Result<ExitStatus, Trouble> {
         self.processes.members();
         let pid = i32::try_from(self.child.id()).map_err(|error| error.to_string())?;
-        kill(Pid::from_raw(pid), Signal::SIGTERM).map_err(|error| format!("no stop: {error}"))?;
+        kill(Pid::from_raw(pid), signal).map_err(|error| format!("no stop: {error}"))?;
         let status = self.wait_exit()?;
         if self.control.is_some() && !status.success() {
             return Err(format!("the supervisor ends with {status}"));
         }
-        self.wait_nobody()?;
+        if self.control.is_some() {
+            self.wait_nobody()?;
+        }
         Ok(status)
     }
 
@@ -134,7 +144,9 @@ impl<'a> SupervisedServer<'a> {
                 Err(error) => return Err(format!("cannot wait for the end: {error}")),
             }
         }
-        Err(format!("SIGTERM does not end it within {STEP_TIMEOUT:?}"))
+        Err(format!(
+            "the signal does not end it within {STEP_TIMEOUT:?}"
+        ))
     }
 
     fn wait_nobody(&self) -> Result<(), Trouble> {
@@ -156,13 +168,13 @@ impl<'a> SupervisedServer<'a> {
         what: &str,
         mut good: impl FnMut(&Self) -> Result<bool, Trouble>,
     ) -> Result<(), Trouble> {
-        let deadline = Instant::now() + STEP_TIMEOUT;
+        let deadline = Instant::now() + self.step_timeout;
         while !good(self)? {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return Err(format!("it ended with {status} while waiting for {what}"));
             }
             if Instant::now() > deadline {
-                return Err(format!("waited {STEP_TIMEOUT:?} in vain for {what}"));
+                return Err(format!("waited {:?} in vain for {what}", self.step_timeout));
             }
             thread::sleep(POLL_INTERVAL);
         }

@@ -40,7 +40,9 @@ impl Victim {
     fn has_stopped(&self) -> io::Result<bool> {
         for thread in fs::read_dir(format!("/proc/{}/task", self.0))? {
             let status = fs::read_to_string(thread?.path().join("status"))?;
-            if !status.contains("\nState:\tT") {
+            // A zombie runs no more, and stops no more.
+            let is_still = status.contains("\nState:\tT") || status.contains("\nState:\tZ");
+            if !is_still {
                 return Ok(false);
             }
         }
