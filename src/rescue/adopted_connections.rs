@@ -17,6 +17,7 @@ use super::relay::ClientTimeouts;
 use super::routes::Routes;
 use super::tallies::{Outcome, Tallies};
 use super::timers::Timers;
+use crate::sys::procfs;
 use crate::wire::rescue::Configuration;
 
 /// Room to read into.
@@ -56,11 +57,17 @@ impl AdoptedConnections {
         }
     }
 
+    /// Whose the connections of a worker are that nobody follows; none where somebody does. `pid`: its first process.
+    pub(super) fn last_custody(&self, pid: i32) -> Option<Custody> {
+        let signal = self.routes.last_signal()?;
+        Some(match procfs::handles_signal(pid, signal) {
+            true => Custody::Finished,
+            false => Custody::Ended,
+        })
+    }
+
     /// Whether the requests of a connection may be passed on.
     pub(super) fn custody(&self, socket: &OwnedFd) -> Custody {
-        if self.routes.lead_nowhere() {
-            return Custody::Ended;
-        }
         match client::ends(socket, &self.routes) {
             Some(_) => Custody::Rescued,
             None => Custody::Left,

@@ -12,9 +12,12 @@ pub(super) enum Custody {
     /// They must not: it is watched, so that the worker is told to stop when nothing is in flight, and is
     /// the worker's as if nobody watched.
     Left,
-    /// Nobody follows: the connection is frozen as soon as the worker has answered on it, so that nothing new
-    /// begins, and is closed when the worker closes it.
+    /// Nobody follows, and the worker dies of the stop signal: the connection is frozen as soon as the worker has
+    /// answered on it, so that nothing new begins, and is closed when the worker closes it.
     Ended,
+    /// Nobody follows, and the worker handles the stop signal: it answers what comes until then, and ends its
+    /// connections as it does without us, by `Connection: close`, say. It is told in a lull.
+    Finished,
 }
 
 impl Custody {
@@ -23,7 +26,7 @@ impl Custody {
         match self {
             Self::Rescued => None,
             Self::Left => Some("remote-client"),
-            Self::Ended => Some("ended"),
+            Self::Ended | Self::Finished => Some("ended"),
         }
     }
 }

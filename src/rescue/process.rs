@@ -42,7 +42,7 @@ fn run_with(configuration: &Configuration) -> io::Result<()> {
     let channel = io::stdin().as_fd().try_clone_to_owned()?;
     let names = match configuration.clients {
         Clients::Named => Some(PeerNames::receive(&channel, configuration.owner)?),
-        Clients::Local | Clients::All | Clients::Nobody => None,
+        Clients::Local | Clients::All | Clients::Nobody { .. } => None,
     };
     Rescuer::new(channel, configuration, names, limit)?.run_to_end()
 }

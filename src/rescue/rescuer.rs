@@ -156,6 +156,7 @@ impl Rescuer {
         now: Instant,
     ) {
         self.workers.worker(worker).set_root(pid);
+        let last = self.adopted.last_custody(pid);
         let mut descriptors = descriptors.into_iter();
         for place in connections {
             let is_full = self.is_full();
@@ -167,7 +168,8 @@ impl Rescuer {
                 self.give_up(worker, "too-many");
                 continue;
             };
-            if let Err(error) = retiring.hold(self.adopted.custody(&socket), socket, place, now) {
+            let custody = last.unwrap_or_else(|| self.adopted.custody(&socket));
+            if let Err(error) = retiring.hold(custody, socket, place, now) {
                 log::debug!("cannot hold a connection: {error}");
                 self.give_up(worker, "system");
             }

@@ -106,7 +106,8 @@ impl RetiringWorker {
         let connection = match (custody, self.phase.stopping_since()) {
             (Custody::Rescued, None) => WatchedConnection::freeze(socket, place, now)?,
             (Custody::Ended, None) => WatchedConnection::await_answer(socket, place, now)?,
-            (Custody::Rescued | Custody::Ended, Some(_)) | (Custody::Left, _) => {
+            (Custody::Rescued | Custody::Ended, Some(_))
+            | (Custody::Left | Custody::Finished, _) => {
                 WatchedConnection::leave(socket, custody, place, now)?
             }
         };
@@ -235,7 +236,7 @@ impl RetiringWorker {
         let action = close_action(now, connection.tracker(), cause);
         let action = match connection.custody() {
             Custody::Rescued => action,
-            Custody::Left | Custody::Ended => action.without_adoption(),
+            Custody::Left | Custody::Ended | Custody::Finished => action.without_adoption(),
         };
         Finding::Closed(connection.into_socket(), action)
     }

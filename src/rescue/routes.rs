@@ -46,16 +46,19 @@ impl Routes {
         }
     }
 
-    /// Whether nobody is left to pass a request on to.
-    pub(super) fn lead_nowhere(&self) -> bool {
-        self.clients == Clients::Nobody
+    /// The signal by which everything ends; none while somebody is left to pass a request on to.
+    pub(super) fn last_signal(&self) -> Option<i32> {
+        match self.clients {
+            Clients::Nobody { stop_signal } => Some(stop_signal),
+            Clients::Local | Clients::Named | Clients::All => None,
+        }
     }
 
     /// The ends for requests of `client`, which came in on the address `local`; none: they must not be passed
     /// on.
     pub(super) fn ends(&self, client: SocketAddr, local: SocketAddr) -> Option<Ends> {
         let (client, local) = (canonical(client), canonical(local));
-        if self.lead_nowhere() {
+        if self.last_signal().is_some() {
             return None;
         }
         // A transparent proxy's connections have addresses that are not ours on both ends.
@@ -65,7 +68,7 @@ impl Routes {
         let (source, named) = match self.clients {
             _ if self.host.has(client.ip()) => (client, None),
             Clients::Named if self.names.is_some() => (local, Some(client)),
-            Clients::Local | Clients::Named | Clients::Nobody => return None,
+            Clients::Local | Clients::Named | Clients::Nobody { .. } => return None,
             // What comes from loopback is trusted most.
             Clients::All if local.ip().is_loopback() => return None,
             Clients::All => (local, None),

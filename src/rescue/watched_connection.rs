@@ -92,7 +92,11 @@ impl WatchedConnection {
 
     /// Whether the worker may be told to stop for all that is known of this connection.
     pub(super) fn is_idle(&self, now: Instant) -> bool {
-        let may_be_read = matches!(self.state, State::Unanswered) && self.tracker.last().unread > 0;
+        let is_left_to_the_worker = match self.custody {
+            Custody::Rescued | Custody::Left => false,
+            Custody::Ended | Custody::Finished => !self.is_frozen(),
+        };
+        let may_be_read = is_left_to_the_worker && self.tracker.last().unread > 0;
         self.tracker.is_idle(now) && !may_be_read
     }
 

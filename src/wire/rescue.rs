@@ -69,7 +69,10 @@ pub enum Clients {
     /// Of others too, from an address of this host.
     All,
     /// Of nobody: everything ends.
-    Nobody,
+    Nobody {
+        /// What tells workers to stop.
+        stop_signal: i32,
+    },
 }
 
 /// Where requests of one endpoint go.

@@ -150,6 +150,7 @@ impl<'a> Row<'a> {
             reloads,
             kills: 1,
             scale: Vec::new(),
+            stop: false,
             seconds: 0.0,
             args: format!("{START_TIMEOUT} {}", fill(&server.options)),
             time_out: 0,

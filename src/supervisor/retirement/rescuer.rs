@@ -218,7 +218,9 @@ fn configuration(config: &Config, id: RetirementId, successors: &Successors) -> 
         max_connections: usize::try_from(config.rescue_max).unwrap_or(usize::MAX),
         owner: owner(id.0),
         clients: match (successors, config.rescue_clients) {
-            (Successors::Nobody, _) => Clients::Nobody,
+            (Successors::Nobody, _) => Clients::Nobody {
+                stop_signal: config.stop_signal,
+            },
             (Successors::WorkersThatAreTold(_), RescueClients::Auto) => Clients::Named,
             (_, RescueClients::Auto | RescueClients::Local) => Clients::Local,
             (_, RescueClients::All) => Clients::All,
