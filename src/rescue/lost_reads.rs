@@ -81,6 +81,7 @@ mod tests {
             is_unacknowledged: false,
             is_interactive: true,
             ack_delay: 40,
+            round_trip: 100,
             is_closed: false,
         };
         let copy = ReadCopy {

@@ -10,21 +10,29 @@
 //! worker may be answering on it, and would not begin to read from a frozen one.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
 
 use super::custody::Custody;
+use super::evidence::Evidence;
 use super::lost_reads::ReadCopy;
+use super::protocols::Protocols;
 use super::readers::Readers;
 use super::request_tracker::{RequestTracker, ResponseDue};
+use super::speech::Speech;
 use super::waiting_request::read_waiting_request;
 use crate::sys::tcp::TcpCounters;
 use crate::sys::{procfs, tcp};
-use crate::wire::http::{Beginning, beginning};
-use crate::wire::rescue::Descriptor;
+use crate::wire::http::beginning;
+use crate::wire::rescue::{Descriptor, Protocol};
 
 /// So many unread bytes are looked at.
 const PEEK_LEN: usize = 512;
+/// Where nobody knows what is spoken, a client is given so long to show it: most that have just been served ask on.
+const UNKNOWN_REST: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(super) struct WatchedConnection {
@@ -33,6 +41,9 @@ pub(super) struct WatchedConnection {
     place: Descriptor,
     tracker: RequestTracker,
     state: State,
+    /// The address on which it came in; none: it is broken.
+    local: Option<SocketAddr>,
+    speech: Speech,
     /// As of the last `PrepareStop`.
     at_stop: Option<AtStop>,
 }
@@ -80,15 +91,21 @@ impl WatchedConnection {
         state: State,
         now: Instant,
     ) -> io::Result<Self> {
-        let (counters, unread) = look_at(&socket)?;
-        Ok(Self {
+        let mut bytes = [0; PEEK_LEN];
+        let (counters, bytes) = look_at(&socket, &mut bytes)?;
+        let local = SockRef::from(&socket).local_addr().ok();
+        let mut connection = Self {
+            local: local.and_then(|local| local.as_socket()),
+            speech: Speech::default(),
             socket,
             custody,
             place,
-            tracker: RequestTracker::new(now, counters, unread),
+            tracker: RequestTracker::new(now, counters, beginning(bytes)),
             state,
             at_stop: None,
-        })
+        };
+        connection.speech.hear(bytes, &connection.tracker, now);
+        Ok(connection)
     }
 
     pub(super) fn custody(&self) -> Custody {
@@ -124,9 +141,38 @@ impl WatchedConnection {
     }
 
     pub(super) fn observe(&mut self, now: Instant) {
-        match look_at(&self.socket) {
-            Ok((counters, unread)) => self.tracker.observe(now, counters, unread),
+        let mut bytes = [0; PEEK_LEN];
+        match look_at(&self.socket, &mut bytes) {
+            Ok((counters, bytes)) => {
+                self.tracker.observe(now, counters, beginning(bytes));
+                self.speech.hear(bytes, &self.tracker, now);
+            }
             Err(error) => log::debug!("cannot look at a connection: {error}"),
+        }
+    }
+
+    /// What bytes have shown, and on which address; once.
+    pub(super) fn take_heard(&mut self) -> Option<(SocketAddr, Evidence)> {
+        self.local.zip(self.speech.take())
+    }
+
+    /// What is spoken here, by the connection's own bytes or else by what is known of its endpoint.
+    pub(super) fn protocol(&self, protocols: &Protocols) -> Protocol {
+        let of_endpoint = || self.local.map(|local| protocols.of(local));
+        self.speech
+            .protocol()
+            .or_else(of_endpoint)
+            .unwrap_or_default()
+    }
+
+    /// Whether nothing is in flight, and the worker may be told to stop as far as this connection goes. One that
+    /// nobody else can answer on is the worker's until it ends.
+    pub(super) fn is_idle(&self, now: Instant, protocols: &Protocols) -> bool {
+        let tracker = &self.tracker;
+        match self.protocol(protocols) {
+            Protocol::Opaque => false,
+            Protocol::Http1 => tracker.is_idle(now),
+            Protocol::Unknown => tracker.is_idle(now) && tracker.idle_for(now) >= UNKNOWN_REST,
         }
     }
 
@@ -220,14 +266,15 @@ impl WatchedConnection {
     }
 }
 
-/// What the kernel counts, and what is unread.
-fn look_at(socket: &OwnedFd) -> io::Result<(TcpCounters, Beginning)> {
+/// What the kernel counts, and the first of what is unread.
+fn look_at<'a>(
+    socket: &OwnedFd,
+    bytes: &'a mut [u8; PEEK_LEN],
+) -> io::Result<(TcpCounters, &'a [u8])> {
     let counters = tcp::counters(socket)?;
-    if counters.unread == 0 {
-        return Ok((counters, Beginning::Undecided));
-    }
-    let mut bytes = [0; PEEK_LEN];
-    let count = tcp::peek(socket, &mut bytes).unwrap_or(0);
-    let unread = beginning(bytes.get(..count).unwrap_or_default());
-    Ok((counters, unread))
+    let count = match counters.unread {
+        0 => 0,
+        1.. => tcp::peek(socket, bytes).unwrap_or(0),
+    };
+    Ok((counters, bytes.get(..count).unwrap_or_default()))
 }

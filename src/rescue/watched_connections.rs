@@ -1,11 +1,14 @@
 //! All connections that one worker may still have.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use super::custody::Custody;
+use super::evidence::Evidence;
 use super::process_tree::ProcessTree;
+use super::protocols::Protocols;
 use super::readers::Readers;
 use super::watched_connection::WatchedConnection;
 use crate::sys::procfs;
@@ -130,9 +133,17 @@ impl WatchedConnections {
         idle_for.min().unwrap_or_default()
     }
 
-    pub(super) fn are_idle(&self, now: Instant) -> bool {
+    pub(super) fn are_idle(&self, now: Instant, protocols: &Protocols) -> bool {
         let mut connections = self.connections.values();
-        connections.all(|it| it.tracker().is_idle(now))
+        connections.all(|it| it.is_idle(now, protocols))
+    }
+
+    /// What bytes have shown of the protocol since the last call, and on which address.
+    pub(super) fn take_heard(&mut self) -> Vec<(SocketAddr, Evidence)> {
+        let connections = self.connections.values_mut();
+        connections
+            .filter_map(WatchedConnection::take_heard)
+            .collect()
     }
 
     pub(super) fn has_request(&self) -> bool {

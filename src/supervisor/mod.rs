@@ -49,7 +49,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Poll, Waker};
 
-use crate::config::{Config, CrashLoop, MAX_WORKERS, Readiness};
+use crate::config::{Config, CrashLoop, MAX_WORKERS, Readiness, ServedProtocol};
 use crate::fleet::{ChangeResult, ClientId, Event, ExitReason, Fleet, Policy, ReadyWhen, Time};
 use crate::sys::bpf::LoadError;
 use crate::sys::{process, socket};
@@ -281,7 +281,7 @@ fn policy(config: &Config) -> Policy {
             Readiness::Http(_) => ReadyWhen::Probed,
         },
         steering: config.steering.is_steered(),
-        rescue: config.rescue,
+        rescue: config.rescue && config.protocol != ServedProtocol::Opaque,
         start_timeout: config.start_timeout,
         settle_timeout: config.settle_timeout,
         quiet_timeout: config.quiet_timeout,

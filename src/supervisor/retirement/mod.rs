@@ -15,6 +15,7 @@
 //! | `rescuer` | one rescuer process |
 //! | `backlog` | what waits in listeners whose workers will not accept it |
 //! | `peer_names` | naming clients to the server |
+//! | `protocols` | what each endpoint speaks |
 //! | `outbox` | what is on its way to a rescuer |
 //! | `fetch` | duplicates of workers' sockets |
 //! | `stop_handshake` | the last moment before the stop signal |
@@ -29,6 +30,7 @@ mod interruption;
 pub(super) mod measure;
 mod outbox;
 pub(super) mod peer_names;
+mod protocols;
 mod rescue_stats;
 mod rescuer;
 mod rescuers;
@@ -48,6 +50,7 @@ use crate::wire::control::RescueStatus;
 use crate::wire::rescue::Report;
 use interruption::Interruptions;
 use peer_names::PeerNames;
+use protocols::Protocols;
 use rescue_stats::RescueStats;
 use rescuer::connections_of;
 use rescuers::Rescuers;
@@ -88,6 +91,10 @@ impl Retirements {
 
     pub(super) fn stats(&mut self) -> &mut RescueStats {
         &mut self.rescuers.stats
+    }
+
+    pub(super) fn protocols(&mut self) -> &mut Protocols {
+        &mut self.rescuers.protocols
     }
 
     pub(super) fn statuses(&self) -> Vec<RescueStatus> {
@@ -181,11 +188,6 @@ impl Retirements {
         self.handshakes.end(worker);
     }
 
-    fn kill_rescuer(&mut self, around: &mut Surroundings<'_>, retirement: RetirementId) {
-        self.rescuers.kill(retirement);
-        self.lose_rescuer(around, retirement);
-    }
-
     pub(super) fn worker_ended(&mut self, worker: WorkerId) {
         self.handshakes.end(worker);
         self.rescuers.worker_ended(worker);
@@ -218,7 +220,8 @@ impl Retirements {
         }
         let owes = |worker| self.handshakes.awaits_rescuer(worker);
         for retirement in self.rescuers.hanging(owes) {
-            self.kill_rescuer(around, retirement);
+            self.rescuers.kill(retirement);
+            self.lose_rescuer(around, retirement);
         }
     }
 
@@ -237,6 +240,7 @@ impl Retirements {
                     self.rescuers.readers_interrupted(retirement, worker);
                 }
             }
+            Report::Protocol(learnt) => self.protocols().learn(learnt),
             Report::Left { worker, count } => self.rescuers.stats.left(retirement, worker, count),
             Report::Readers { worker, threads } => {
                 let next = self.handshakes.readers(WorkerId(worker), threads);

@@ -11,6 +11,7 @@ use super::Surroundings;
 use super::measure;
 use super::outbox;
 use super::peer_names::PeerNames;
+use super::protocols::Protocols;
 use super::rescue_stats::{RescueStats, sentence};
 use super::rescuer::{Rescuer, connections_of};
 use crate::fleet::{RetirementId, WorkerId};
@@ -25,6 +26,7 @@ const END_TIMEOUT: Duration = Duration::from_millis(500);
 pub(super) struct Rescuers {
     rescuers: BTreeMap<RetirementId, Rescuer>,
     pub(super) stats: RescueStats,
+    pub(super) protocols: Protocols,
     life: Life,
     names: Option<PeerNames>,
 }
@@ -90,7 +92,10 @@ impl Rescuers {
             None => {
                 let names = self.names.as_mut();
                 let names = names.and_then(|it| it.begin(owner(retirement.0), around.workers));
-                let started = Rescuer::start(around.config, around.sources, retirement, names)?;
+                let endpoints = around.listeners.endpoints().map(|(it, _)| it.address);
+                let known = self.protocols.of(endpoints);
+                let started =
+                    Rescuer::start(around.config, around.sources, retirement, names, known)?;
                 let (pid, id) = (started.pid, retirement.0);
                 debug!("rescuer (pid {pid}) started for retirement {id}");
                 self.stats.begin(retirement, pid);
