@@ -52,7 +52,6 @@ use interruption::Interruptions;
 use peer_names::PeerNames;
 use protocols::Protocols;
 use rescue_stats::RescueStats;
-use rescuer::connections_of;
 use rescuers::Rescuers;
 use stop_handshake::{Next, StopHandshakes};
 pub(super) use surroundings::Surroundings;
@@ -113,7 +112,7 @@ impl Retirements {
             let Some(pid) = around.workers.pid(worker) else {
                 continue;
             };
-            let found = connections_of(pid, &open);
+            let found = around.connections_of(worker, pid, &open);
             // A worker that goes on accepting has a rescuer for what comes until its stop.
             if found.is_empty() && around.config.steering.is_steered() {
                 self.events.push(Event::ConnectionsIdle { worker });

@@ -133,10 +133,10 @@ impl Rescuers {
         Some(retirement)
     }
 
-    /// Has a rescuer adopt what a worker that goes on accepting has accepted meanwhile; whether that was
-    /// anything.
+    /// Has a rescuer adopt what a worker has accepted meanwhile that goes on accepting, and what was on its way from
+    /// one of its processes to another; whether that was anything.
     pub(super) fn adopt_late(&mut self, around: &Surroundings<'_>, worker: WorkerId) -> bool {
-        if around.config.steering.is_steered() {
+        if !around.may_have_more(worker) {
             return false;
         }
         let found = self.of(worker).zip(around.workers.pid(worker));

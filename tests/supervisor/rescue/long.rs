@@ -118,7 +118,7 @@ fn who_answers_the_readiness_probe_is_rescued_at_once() {
 /// A worker that is told in the middle of a stream leaves nobody waiting.
 #[test]
 fn a_stream_ends_with_its_worker() {
-    let options = ["-n", "1", "--quiet-timeout", "300ms", "--protocol", "http1"];
+    let options = ["-n", "1", "--quiet-timeout", "300ms", "--ready", "http:/"];
     let supervisor = scripted(&options, &[]).start();
     supervisor.wait_serving(1);
     let mut client = Client::connect(supervisor.address());

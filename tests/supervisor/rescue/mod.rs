@@ -2,6 +2,7 @@
 
 mod few_descriptors;
 mod figures;
+mod forking;
 mod idle;
 mod long;
 mod occasions;
