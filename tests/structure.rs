@@ -134,6 +134,7 @@ const RESCUER: &[(&str, &[&str])] = &[
     ("client", &["evidence", "request_tracker", "routes"]),
     ("routes", &["peer_names"]),
     ("server_connection", &["peer_names", "routes"]),
+    ("lost_reads", &["readers"]),
     ("speech", &["evidence", "request_tracker"]),
     ("protocols", &["evidence"]),
     ("evidence", &["request_tracker"]),

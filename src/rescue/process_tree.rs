@@ -45,6 +45,14 @@ impl ProcessTree {
         self.seen.insert(pid);
     }
 
+    /// All processes of the worker, as far as they are known.
+    pub(super) fn members(&mut self) -> Vec<i32> {
+        if let Root::Running(pid) = self.root {
+            self.seen.extend(procfs::descendants(pid));
+        }
+        self.seen.iter().copied().collect()
+    }
+
     /// Where each socket of the worker is, by inode, after a full look at all its processes.
     pub(super) fn sockets(&mut self) -> BTreeMap<u64, Descriptor> {
         let mut found = BTreeMap::new();

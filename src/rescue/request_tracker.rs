@@ -40,7 +40,7 @@ const MIN_FRESH_TIME: Duration = Duration::from_millis(50);
 /// A request that is unread for so long is not about to be read.
 const UNREAD_BEFORE_TAKEOVER: Duration = Duration::from_millis(5);
 /// A read that goes on for so long with bytes that it has may be blocked.
-const BLOCKED_AFTER: Duration = Duration::from_millis(15);
+pub(super) const BLOCKED_AFTER: Duration = Duration::from_millis(15);
 
 /// Whether an answer is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -279,7 +279,7 @@ impl Rescuer {
     /// Begins to end: what workers have is theirs, what is idle is closed.
     fn end(&mut self, now: Instant, within: Duration) {
         self.lifetime.end_by(now + within);
-        self.workers.release(&mut self.tallies);
+        self.workers.release(now, &mut self.tallies);
         self.backlogs.close_all(&mut self.tallies);
         self.adopted.close_idle(now, &mut self.tallies);
     }

@@ -121,7 +121,8 @@ impl RetiringWorker {
     /// would take along when they die, and names them.
     pub(super) fn prepare_stop(&mut self, now: Instant) -> (u64, Vec<i32>) {
         self.phase.prepare_stop(now);
-        let mut threads = self.connections.prepare_stop(now);
+        let family = self.processes.members();
+        let mut threads = self.connections.prepare_stop(now, &family);
         threads.truncate(MAX_THREADS);
         (self.connections.left(), threads)
     }
@@ -141,8 +142,8 @@ impl RetiringWorker {
     }
 
     /// Gives all connections back to the worker; how many there were.
-    pub(super) fn release(&mut self) -> usize {
-        self.connections.release()
+    pub(super) fn release(&mut self, now: Instant) -> usize {
+        self.connections.release(now)
     }
 
     /// Looks at all connections.
@@ -184,10 +185,10 @@ impl RetiringWorker {
                 Some(_) => Scope::Frozen,
             },
         );
-        self.connections.thaw_mid_message();
+        self.connections.thaw_mid_message(now);
         let is_late = |since| now.saturating_duration_since(since) >= THAW_AFTER;
         if !is_dying && stopping_since.is_some_and(is_late) {
-            self.connections.thaw_all();
+            self.connections.thaw_all(now);
         }
         if is_dying {
             return Vec::new();
@@ -201,7 +202,8 @@ impl RetiringWorker {
         }
         self.interruptions
             .begin(now, self.connections.idle_for(now));
-        let mut threads = self.connections.blocked_readers(now);
+        let family = self.processes.members();
+        let mut threads = self.connections.blocked_readers(now, &family);
         threads.truncate(MAX_THREADS);
         if !threads.is_empty() {
             self.interruptions.request(now);

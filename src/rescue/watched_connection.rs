@@ -1,6 +1,6 @@
 //! A connection that the worker may still have.
 //!
-//! | state | `PrepareStop` | the worker must have it back | readers were looked for |
+//! | state | `PrepareStop` | the worker must have it back | readers were looked for, and found or not needed |
 //! | --- | --- | --- | --- |
 //! | `Frozen` | keeps a copy of what is unread, if a thread sleeps in a read | `Thawing` | - |
 //! | `Thawing` | - | - | `Thawed` |
@@ -20,12 +20,11 @@ use super::custody::Custody;
 use super::evidence::Evidence;
 use super::lost_reads::ReadCopy;
 use super::protocols::Protocols;
-use super::readers::Readers;
-use super::request_tracker::{RequestTracker, ResponseDue};
+use super::readers::{Reader, Readers};
+use super::request_tracker::{BLOCKED_AFTER, RequestTracker, ResponseDue};
 use super::speech::Speech;
 use super::waiting_request::read_waiting_request;
-use crate::sys::tcp::TcpCounters;
-use crate::sys::{procfs, tcp};
+use crate::sys::tcp::{self, TcpCounters};
 use crate::wire::http::beginning;
 use crate::wire::rescue::{Descriptor, Protocol};
 
@@ -62,7 +61,9 @@ enum State {
         copy: Option<ReadCopy>,
     },
     /// The connection has thawed, but a read that began while it was frozen may sleep on.
-    Thawing,
+    Thawing {
+        since: Instant,
+    },
     Thawed,
 }
 
@@ -135,7 +136,7 @@ impl WatchedConnection {
     pub(super) fn may_have_blocked_reader(&self, now: Instant) -> bool {
         match self.state {
             State::Frozen { .. } => self.tracker.may_have_blocked_reader(now),
-            State::Thawing => true,
+            State::Thawing { .. } => true,
             State::Thawed => false,
         }
     }
@@ -184,7 +185,7 @@ impl WatchedConnection {
     }
 
     /// Gets ready for the worker's stop; the thread that sleeps in a read and must be stopped.
-    pub(super) fn prepare_stop(&mut self, now: Instant, readers: &mut Readers) -> Option<i32> {
+    pub(super) fn prepare_stop(&mut self, now: Instant, readers: &mut Readers<'_>) -> Option<i32> {
         self.observe(now);
         self.at_stop = Some(AtStop {
             counters: *self.tracker.last(),
@@ -194,9 +195,9 @@ impl WatchedConnection {
         let State::Frozen { copy } = &mut self.state else {
             return None;
         };
-        *copy = reader.map(|thread| ReadCopy::new(thread == self.place.pid));
+        *copy = reader.map(ReadCopy::new);
         self.refresh_copy();
-        reader
+        reader.map(|reader| reader.thread)
     }
 
     /// Whether nothing was read since the stop was prepared of which there is no copy.
@@ -211,16 +212,20 @@ impl WatchedConnection {
     }
 
     fn read_since_copy(&self) -> Option<&[u8]> {
+        self.copy()?.read_since(self.tracker.last())
+    }
+
+    fn copy(&self) -> Option<&ReadCopy> {
         match &self.state {
-            State::Frozen { copy: Some(copy) } => copy.read_since(self.tracker.last()),
-            State::Frozen { copy: None } | State::Thawing | State::Thawed => None,
+            State::Frozen { copy } => copy.as_ref(),
+            State::Thawing { .. } | State::Thawed => None,
         }
     }
 
     /// The request that a thread has read which is dead.
     pub(super) fn lost_read(&self) -> Option<Vec<u8>> {
         let bytes = self.read_since_copy()?;
-        procfs::is_dead(self.place.pid).then(|| bytes.to_vec())
+        self.copy()?.is_reader_dead().then(|| bytes.to_vec())
     }
 
     /// The bytes that the worker had written when its stop was prepared.
@@ -246,17 +251,26 @@ impl WatchedConnection {
     }
 
     /// Gives the connection back to the worker.
-    pub(super) fn thaw(&mut self) {
-        self.state = State::Thawing;
+    pub(super) fn thaw(&mut self, now: Instant) {
+        self.state = State::Thawing { since: now };
         if let Err(error) = tcp::thaw(&self.socket) {
             log::debug!("cannot thaw a connection: {error}");
         }
     }
 
     /// Reads that began while the connection was frozen are about to be interrupted.
-    pub(super) fn readers_looked_for(&mut self) {
+    ///
+    /// A reader that has just been woken runs, and is not found; then it sleeps again, with its bytes. So as long
+    /// as an answer is due, not to have found one says nothing.
+    pub(super) fn readers_looked_for(&mut self, now: Instant, reader: Option<Reader>) {
+        let is_answered = || self.tracker.response_due(now) == ResponseDue::No;
         match self.state {
-            State::Thawing => self.state = State::Thawed,
+            State::Thawing { since } => {
+                let has_settled = now.saturating_duration_since(since) >= BLOCKED_AFTER;
+                if reader.is_some() || (has_settled && is_answered()) {
+                    self.state = State::Thawed;
+                }
+            }
             State::Frozen { .. } | State::Thawed => {}
         }
     }

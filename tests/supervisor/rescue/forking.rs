@@ -74,6 +74,32 @@ fn what_is_on_its_way_to_a_child_is_not_lost() {
     assert!(lost.is_empty(), "{} of {served}: {lost:?}", lost.len());
 }
 
+/// As vsftpd does: two processes have the connection, and it is not the first one found that reads.
+#[test]
+fn a_child_that_reads_what_its_parent_has_too_is_not_put_to_sleep() {
+    let options = ["-n", "1", "--quiet-timeout", "50s"];
+    let behaviour = ["--share-each", "--opaque", "--hold", "{dir}/go"];
+    let supervisor = scripted(&options, &behaviour).start();
+    supervisor.wait_serving(1);
+    let mut client = TcpStream::connect(supervisor.address()).unwrap();
+    client.set_read_timeout(Some(ANSWER_TIMEOUT)).unwrap();
+    client.write_all(b"hold!").unwrap();
+    supervisor.wait_line("holds a message");
+    let mut reload = begin(&supervisor, &["reload"]);
+    wait_holding(&supervisor, 1);
+    // Its next read begins while the connection is frozen.
+    touch(supervisor.directory(), "go");
+    client.read_exact(&mut [0; 5]).unwrap();
+    for _ in 0..5 {
+        thread::sleep(PAUSE);
+        client.write_all(b"hello").unwrap();
+        client.read_exact(&mut [0; 5]).unwrap();
+    }
+    // It would wait for the parent, which never lets go.
+    reload.kill().unwrap();
+    reload.wait().unwrap();
+}
+
 #[test]
 fn requests_to_servers_that_fork_are_not_lost() {
     let supervisor = scripted(&["-n", "2"], &["--fork-each"]).start();
