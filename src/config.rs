@@ -46,6 +46,8 @@ pub struct Config {
     pub rescue_forwarded: Forwarding,
     /// Whose requests are rescued.
     pub rescue_clients: RescueClients,
+    /// What the endpoints speak.
+    pub protocol: ServedProtocol,
     /// How long a worker that was told to stop may take to exit before it is killed.
     pub drain_timeout: Duration,
     /// How long to go on serving after being told to stop.
@@ -126,6 +128,17 @@ pub enum RescueClients {
     /// Of all. Requests of clients on other hosts reach the server from the address of this host that the
     /// client connected to.
     All,
+}
+
+/// What the endpoints speak (`--protocol`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServedProtocol {
+    /// What is seen of each.
+    Auto,
+    /// HTTP/1 without TLS.
+    Http1,
+    /// Something else.
+    Opaque,
 }
 
 /// The header line that says who the client of a rescued request was (`--rescue-forwarded`).

@@ -1,7 +1,7 @@
 //! What people type and read: options, verbs, help, tables.
 //!
 //! `reuseport-run`: `options` say what there is, `settings` ask the command line, the
-//! environment, a `file` and the defaults for it in this order, `value` and `duration` turn
+//! environment, a `file` and the defaults for it in this order (`any_text` passes), `value` and `duration` turn
 //! text into meaning, and [`run`] puts the [`Config`](crate::config::Config) together.
 //!
 //! `reuseport-ctl`: [`ctl`] knows the verbs, `find` finds the supervisor that is meant,
@@ -12,6 +12,7 @@
 //! Rule of this layer: it never ends the process and writes only where it is told to; it returns
 //! an [`Exit`], which `main` [reports](Exit::report). So all of it is tested without a process.
 
+mod any_text;
 mod client;
 pub mod ctl;
 mod duration;

@@ -1,11 +1,10 @@
 //! Every option of `reuseport-run`, in one table: the parser, the help, the names of environment
 //! variables and of keys in the file are all made from it.
 
-use std::ffi::{OsStr, OsString};
-
-use clap::builder::{PossibleValue, TypedValueParser, ValueParser};
+use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, Command, ValueHint};
 
+use super::any_text::AnyText;
 use super::generate::{self, Section};
 
 /// One option.
@@ -203,6 +202,23 @@ pub(crate) const OPTIONS: &[Opt] = &[
                not use it where the server lets in, limits or trusts clients by their address.\n\
                auto: all, and each client keeps its address, where the supervisor may name clients to the server \
                (root, or CAP_BPF and CAP_NET_ADMIN, with cgroup v2); else local.",
+        ..PLAIN
+    },
+    Opt {
+        name: "protocol",
+        group: RELOAD,
+        value: "WHAT",
+        default: Some("auto"),
+        choices: &["auto", "http1", "opaque"],
+        help: "What the server speaks: auto, http1 or opaque",
+        more: "A connection that its worker has let go of is kept for the client's next request only where that is \
+               plain HTTP/1, which can be answered by another worker.\n\
+               auto: what is seen of each address: its clients' requests, and the answer to --ready http:/PATH. \
+               Where nothing was seen, such a connection is closed after a few round trips.\n\
+               http1: HTTP/1 without TLS. Where that is wrong, clients wait for --rescue-timeout, and lose their \
+               next request.\n\
+               opaque: TLS, HTTP/2 or anything else. No request is rescued: connections are waited for until \
+               --quiet-timeout, and end with their worker.",
         ..PLAIN
     },
     Opt {
@@ -442,7 +458,7 @@ fn argument(opt: &Opt) -> Arg {
         .help(opt.help)
         .long_help(long_help(opt))
         .value_hint(hint(opt.value))
-        .value_parser(Anything(opt.choices))
+        .value_parser(AnyText(opt.choices))
         .hide_possible_values(true)
         .allow_negative_numbers(true)
         .default_value(opt.default);
@@ -468,28 +484,5 @@ fn hint(value: &str) -> ValueHint {
         "DIR" => ValueHint::DirPath,
         "PATH" => ValueHint::FilePath,
         _ => ValueHint::Other,
-    }
-}
-
-/// Takes any text, and names choices for completions only: what is allowed is decided in one place
-/// for the command line, the environment and the file.
-#[derive(Clone)]
-struct Anything(&'static [&'static str]);
-
-impl TypedValueParser for Anything {
-    type Value = OsString;
-
-    fn parse_ref(
-        &self,
-        _: &Command,
-        _: Option<&Arg>,
-        value: &OsStr,
-    ) -> Result<OsString, clap::Error> {
-        Ok(value.to_owned())
-    }
-
-    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        let values = self.0.iter().map(|choice| PossibleValue::new(*choice));
-        (!self.0.is_empty()).then(|| Box::new(values) as _)
     }
 }

@@ -148,6 +148,7 @@ fn config(settings: &Settings, environment: Environment<'_>) -> Result<Config, E
         rescue_max: settings.need("rescue-max", value::connections)?,
         rescue_forwarded: settings.need("rescue-forwarded", value::forwarding)?,
         rescue_clients: settings.need("rescue-clients", value::rescue_clients)?,
+        protocol: settings.need("protocol", value::protocol)?,
         drain_timeout: settings.need("drain-timeout", duration)?,
         pre_stop: settings.need("pre-stop", duration)?,
         stop_signal: settings.need("stop-signal", value::stop_signal)?,
@@ -238,7 +239,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{CrashLoop, Forwarding, RescueClients, Steering};
+    use crate::config::{CrashLoop, Forwarding, RescueClients, ServedProtocol, Steering};
 
     fn parsed_in(line: &str, environment: &[(&str, &str)]) -> Result<Config, Exit> {
         let environment: BTreeMap<_, _> = environment.iter().copied().collect();
@@ -273,6 +274,7 @@ mod tests {
             rescue_max: 65_536,
             rescue_forwarded: Forwarding::No,
             rescue_clients: RescueClients::Auto,
+            protocol: ServedProtocol::Auto,
             drain_timeout: Duration::from_secs(30),
             pre_stop: Duration::ZERO,
             stop_signal: libc::SIGTERM,
@@ -291,7 +293,7 @@ mod tests {
         let line = "-n 3 --queues 2 --listen 80 --listen [::]:81 --name web --control /c --ready http:/up --ready-host shop.example \
                     --steering none --start-timeout 1s --settle-timeout 2 --quiet-timeout 3s \
                     --drain-timeout 1m --pre-stop 500ms --stop-signal QUIT --max-restarts 6 \
-                    --restart-window 7s --crash-loop exit --no-rescue --rescue-timeout 8s --rescue-max 9 --rescue-forwarded forwarded --rescue-clients all --log-prefix --log-file /l --chdir /d -- s -n 9 --name";
+                    --restart-window 7s --crash-loop exit --no-rescue --rescue-timeout 8s --rescue-max 9 --rescue-forwarded forwarded --rescue-clients all --protocol opaque --log-prefix --log-file /l --chdir /d -- s -n 9 --name";
         let endpoint = |address: &str| Endpoint {
             address: address.parse().unwrap(),
             v6_only: false,
@@ -314,6 +316,7 @@ mod tests {
             rescue_max: 9,
             rescue_forwarded: Forwarding::Forwarded,
             rescue_clients: RescueClients::All,
+            protocol: ServedProtocol::Opaque,
             drain_timeout: Duration::from_secs(60),
             pre_stop: Duration::from_millis(500),
             stop_signal: libc::SIGQUIT,

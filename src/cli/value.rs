@@ -8,7 +8,9 @@ use std::str::FromStr;
 
 use nix::sys::signal::Signal;
 
-use crate::config::{CrashLoop, Forwarding, MAX_WORKERS, Readiness, RescueClients, Steering};
+use crate::config::{
+    CrashLoop, Forwarding, MAX_WORKERS, Readiness, RescueClients, ServedProtocol, Steering,
+};
 use crate::fleet::Endpoint;
 
 /// The longest name, in bytes: it is a file's name with `.sock` behind it, and a column in logs.
@@ -138,6 +140,16 @@ pub(crate) fn rescue_clients(text: &str) -> Result<RescueClients, String> {
         "local" => Ok(RescueClients::Local),
         "all" => Ok(RescueClients::All),
         _ => Err("give auto, local or all".into()),
+    }
+}
+
+/// `auto`, `http1` or `opaque`.
+pub(crate) fn protocol(text: &str) -> Result<ServedProtocol, String> {
+    match text {
+        "auto" => Ok(ServedProtocol::Auto),
+        "http1" => Ok(ServedProtocol::Http1),
+        "opaque" => Ok(ServedProtocol::Opaque),
+        _ => Err("give auto, http1 or opaque".into()),
     }
 }
 

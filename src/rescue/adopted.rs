@@ -4,12 +4,13 @@
 //! | stage | the client sends | the client closes | the deadline passes |
 //! | --- | --- | --- | --- |
 //! | `Idle` | `Relay` | ends | ends |
+//! | `Brief`, until it is known that HTTP/1 is spoken: then `Idle` | `Relay` | ends | ends |
 //! | `InDoubt` | `Relay` | ends | ends if the worker died with a request, else `Idle` |
 //! | `Relay` | as the [`Relay`] says, then ends or `Lingering` | likewise | likewise |
 //! | `Lingering` | dropped | ends | ends |
 
-use std::io::{self, Read};
-use std::net::Shutdown;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -17,12 +18,15 @@ use mio::{Interest, Registry, Token};
 
 use super::adoption::{Adoption, LINGER_TIMEOUT, Sharing};
 use super::client::Client;
+use super::evidence::Evidence;
 use super::relay::{ClientTimeouts, Progress, Relay, RelayContext, TimedOut};
 use super::routes::Routes;
 use super::tallies::{Outcome, Tallies};
 use crate::sys::tcp;
 use crate::wire::http::{Ending, Exchange, Sent};
 
+/// So much of a first request is looked at.
+const PEEK_LEN: usize = 512;
 /// When to ask a silent client whether it is still there.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 
@@ -38,6 +42,8 @@ pub(super) struct AdoptedConnection {
 #[derive(Debug)]
 enum Stage {
     Idle,
+    /// Idle, and not known to be HTTP/1.
+    Brief,
     /// Idle, unless the worker has died with a request: the kernel will tell.
     InDoubt,
     Relay(Box<Relay>),
@@ -55,6 +61,8 @@ pub(super) struct AdoptedContext<'a> {
     pub(super) now: Instant,
     /// Room to read into, which all connections share.
     pub(super) scratch: &'a mut [u8],
+    /// What bytes have shown, and on which address.
+    pub(super) heard: &'a mut Vec<(SocketAddr, Evidence)>,
 }
 
 /// Where a connection is after an event.
@@ -88,13 +96,15 @@ impl AdoptedConnection {
         timeouts: ClientTimeouts,
         now: Instant,
     ) -> io::Result<Self> {
-        let (sharing, timeout) = (adoption.sharing(), adoption.timeout(timeouts));
+        let sharing = adoption.sharing();
         if sharing == Sharing::Alone {
             tcp::thaw(&socket)?;
         }
         let client = Client::from(socket);
+        let timeout = adoption.timeout(timeouts, || client.round_trip());
         let stage = match adoption {
             Adoption::Idle | Adoption::Accepted | Adoption::Answered => Stage::Idle,
+            Adoption::Brief | Adoption::Greeting => Stage::Brief,
             Adoption::InDoubt => Stage::InDoubt,
             Adoption::WithRequest(bytes) | Adoption::Shared(bytes) => {
                 relay(&client, routes, &bytes, now)
@@ -130,7 +140,7 @@ impl AdoptedConnection {
 
     pub(super) fn is_idle(&self) -> bool {
         match self.stage {
-            Stage::Idle | Stage::InDoubt => true,
+            Stage::Idle | Stage::Brief | Stage::InDoubt => true,
             Stage::Relay(_) | Stage::Lingering => false,
         }
     }
@@ -143,12 +153,25 @@ impl AdoptedConnection {
             && matches!(self.stage, Stage::Relay(_))
     }
 
+    /// The address on which it came in.
+    pub(super) fn local(&self) -> Option<SocketAddr> {
+        self.client.local()
+    }
+
+    /// Its endpoint is known to speak HTTP/1.
+    pub(super) fn keep(&mut self, timeouts: ClientTimeouts, now: Instant) {
+        if matches!(self.stage, Stage::Brief) {
+            self.stage = Stage::Idle;
+            self.deadline = Some(now + timeouts.idle);
+        }
+    }
+
     /// The client or the server is ready, or the connection has yielded before.
     pub(super) fn ready(&mut self, context: &mut AdoptedContext<'_>) -> Step {
         match self.stage {
-            Stage::Idle | Stage::InDoubt => self.begin(context),
+            Stage::Idle | Stage::Brief | Stage::InDoubt => self.begin(context),
             Stage::Relay(_) => self.relay(context),
-            Stage::Lingering if drop_input(&mut self.client, context.scratch) => {
+            Stage::Lingering if self.client.drop_input(context.scratch) => {
                 Step::Ends(End::Lingered)
             }
             Stage::Lingering => Step::Waits,
@@ -157,9 +180,13 @@ impl AdoptedConnection {
 
     /// Sees whether a request has come.
     fn begin(&mut self, context: &mut AdoptedContext<'_>) -> Step {
-        match tcp::peek(&self.client, &mut [0]) {
+        let room = context.scratch.len().min(PEEK_LEN);
+        let seen = tcp::peek(&self.client, &mut context.scratch[..room]);
+        match seen {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Waits,
-            Ok(1..) => {
+            Ok(count @ 1..) => {
+                let heard = self.client.evidence(&context.scratch[..count]);
+                context.heard.extend(heard);
                 self.stage = relay(&self.client, context.routes, &[], context.now);
                 self.relay(context)
             }
@@ -220,7 +247,7 @@ impl AdoptedConnection {
         self.stage = Stage::Lingering;
         self.deadline = Some(context.now + LINGER_TIMEOUT);
         let is_over = self.client.shut_down(Shutdown::Write).is_err()
-            || drop_input(&mut self.client, context.scratch);
+            || self.client.drop_input(context.scratch);
         if is_over {
             Step::Ends(End::Lingered)
         } else {
@@ -231,8 +258,8 @@ impl AdoptedConnection {
     /// The deadline has passed.
     pub(super) fn timed_out(&mut self, context: &mut AdoptedContext<'_>) -> Step {
         match &mut self.stage {
-            Stage::Idle => Step::Ends(End::Idle),
-            Stage::InDoubt if is_answer_due(&self.client) => Step::Ends(End::GivenUp("in-flight")),
+            Stage::Idle | Stage::Brief => Step::Ends(End::Idle),
+            Stage::InDoubt if self.client.is_answer_due() => Step::Ends(End::GivenUp("in-flight")),
             Stage::InDoubt => {
                 self.stage = Stage::Idle;
                 self.deadline = Some(context.now + context.timeouts.idle);
@@ -249,7 +276,7 @@ impl AdoptedConnection {
     /// How a connection ends that nobody waits for any more.
     pub(super) fn end_if_abandoned(&self) -> End {
         match self.stage {
-            Stage::Idle | Stage::InDoubt => End::Idle,
+            Stage::Idle | Stage::Brief | Stage::InDoubt => End::Idle,
             Stage::Lingering => End::Lingered,
             Stage::Relay(_) => End::GivenUp("ended"),
         }
@@ -270,21 +297,4 @@ fn relay(client: &Client, routes: &Routes, bytes: &[u8], now: Instant) -> Stage 
     let mut exchange = Exchange::new(client.lines(routes));
     exchange.client_sent(bytes);
     Stage::Relay(Box::new(Relay::new(exchange, now)))
-}
-
-/// Whether the kernel had to acknowledge the last request by itself.
-fn is_answer_due(client: &Client) -> bool {
-    tcp::counters(client).is_ok_and(|counters| counters.unread == 0 && !counters.is_interactive)
-}
-
-/// Reads and drops what comes; whether the client has closed.
-fn drop_input(client: &mut Client, scratch: &mut [u8]) -> bool {
-    loop {
-        match client.read(scratch) {
-            Ok(1..) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Ok(0) | Err(_) => return true,
-        }
-    }
 }

@@ -2,23 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use mio::Registry;
+use socket2::SockRef;
 
 use super::adopted::{AdoptedConnection, AdoptedContext, End, Step};
 use super::adoption::Adoption;
 use super::client;
 use super::custody::Custody;
 use super::event_source::EventSource;
+use super::evidence::Evidence;
 use super::peer_names::PeerNames;
+use super::protocols::Protocols;
 use super::relay::ClientTimeouts;
 use super::routes::Routes;
 use super::tallies::{Outcome, Tallies};
 use super::timers::Timers;
 use crate::sys::procfs;
-use crate::wire::rescue::Configuration;
+use crate::wire::rescue::{Configuration, EndpointProtocol, Protocol};
 
 /// Room to read into.
 const SCRATCH_LEN: usize = 64 * 1024;
@@ -34,6 +38,11 @@ pub(super) struct AdoptedConnections {
     /// Connections that have yielded.
     yielded: Vec<u64>,
     scratch: Vec<u8>,
+    protocols: Protocols,
+    /// What bytes have shown of the protocol, and on which address.
+    heard: Vec<(SocketAddr, Evidence)>,
+    /// What the supervisor has not heard of yet.
+    learnt: Vec<EndpointProtocol>,
 }
 
 impl AdoptedConnections {
@@ -54,6 +63,9 @@ impl AdoptedConnections {
             timers: Timers::default(),
             yielded: Vec::new(),
             scratch: vec![0; SCRATCH_LEN],
+            protocols: Protocols::new(configuration),
+            heard: Vec::new(),
+            learnt: Vec::new(),
         }
     }
 
@@ -82,7 +94,7 @@ impl AdoptedConnections {
         self.connections.is_empty()
     }
 
-    /// When [`Self::expire`] or [`Self::resume`] is to be called next.
+    /// When [`Self::proceed`] is to be called next.
     pub(super) fn next_wake_up(&self, now: Instant) -> Option<Instant> {
         if self.yielded.is_empty() {
             self.timers.next()
@@ -138,15 +150,19 @@ impl AdoptedConnections {
         self.advance(id, now, tallies, AdoptedConnection::ready);
     }
 
-    /// Goes on with the connections that have yielded.
-    pub(super) fn resume(&mut self, now: Instant, tallies: &mut Tallies) {
+    /// Goes on with the connections that have yielded, and with those whose deadlines have passed.
+    pub(super) fn proceed(&mut self, now: Instant, tallies: &mut Tallies) {
+        self.resume(now, tallies);
+        self.expire(now, tallies);
+    }
+
+    fn resume(&mut self, now: Instant, tallies: &mut Tallies) {
         for id in std::mem::take(&mut self.yielded) {
             self.ready(id, now, tallies);
         }
     }
 
-    /// Deals with connections whose deadlines have passed.
-    pub(super) fn expire(&mut self, now: Instant, tallies: &mut Tallies) {
+    fn expire(&mut self, now: Instant, tallies: &mut Tallies) {
         while let Some(id) = self.timers.pop(now) {
             self.advance(id, now, tallies, AdoptedConnection::timed_out);
         }
@@ -170,6 +186,7 @@ impl AdoptedConnections {
             tallies,
             now,
             scratch: &mut self.scratch,
+            heard: &mut self.heard,
         };
         let step = event(connection, &mut context);
         self.timers.set(id, connection.deadline());
@@ -178,6 +195,7 @@ impl AdoptedConnections {
             Step::Yields => self.yielded.push(id),
             Step::Ends(end) => self.close(id, end, tallies),
         }
+        self.learn(now, tallies);
     }
 
     fn close(&mut self, id: u64, end: End, tallies: &mut Tallies) {
@@ -195,10 +213,67 @@ impl AdoptedConnections {
         }
     }
 
+    /// What each endpoint speaks.
+    pub(super) fn protocols(&mut self) -> &mut Protocols {
+        &mut self.protocols
+    }
+
+    /// How a connection is adopted that nobody had accepted; none: its requests must not be passed on.
+    pub(super) fn adoption_of_accepted(&self, socket: &OwnedFd) -> Option<Adoption> {
+        let Custody::Rescued = self.custody(socket) else {
+            return None;
+        };
+        let local = SockRef::from(socket).local_addr().ok()?.as_socket()?;
+        Some(match self.protocols.of(local) {
+            Protocol::Http1 => Adoption::Accepted,
+            Protocol::Unknown | Protocol::Opaque => Adoption::Greeting,
+        })
+    }
+
+    /// What was learnt since the last call.
+    pub(super) fn take_learnt(&mut self) -> Vec<EndpointProtocol> {
+        std::mem::take(&mut self.learnt)
+    }
+
+    fn learn(&mut self, now: Instant, tallies: &mut Tallies) {
+        for (local, evidence) in std::mem::take(&mut self.heard) {
+            if let Some(learnt) = self.protocols.learn(local, evidence) {
+                self.learnt(learnt, now, tallies);
+            }
+        }
+    }
+
+    /// More is known of what an endpoint speaks: its idle connections are kept, or closed.
+    pub(super) fn learnt(&mut self, learnt: EndpointProtocol, now: Instant, tallies: &mut Tallies) {
+        self.learnt.push(learnt);
+        let EndpointProtocol { endpoint, protocol } = learnt;
+        let is_of = |local| self.protocols.is_of(endpoint, local);
+        let concerns = |it: &AdoptedConnection| it.is_idle() && it.local().is_some_and(is_of);
+        let concerned = self.connections.iter().filter(|(_, it)| concerns(it));
+        let concerned: Vec<u64> = concerned.map(|(id, _)| *id).collect();
+        match protocol {
+            Protocol::Unknown => {}
+            Protocol::Http1 => {
+                for id in concerned {
+                    if let Some(connection) = self.connections.get_mut(&id) {
+                        connection.keep(self.timeouts, now);
+                        self.timers.set(id, connection.deadline());
+                    }
+                }
+            }
+            Protocol::Opaque => self.close_if_idle(concerned, now, tallies),
+        }
+    }
+
     /// Closes all that are idle: those whose clients have sent nothing by now.
     pub(super) fn close_idle(&mut self, now: Instant, tallies: &mut Tallies) {
         let idle = self.connections.iter().filter(|(_, it)| it.is_idle());
-        for id in idle.map(|(id, _)| *id).collect::<Vec<_>>() {
+        let idle = idle.map(|(id, _)| *id).collect();
+        self.close_if_idle(idle, now, tallies);
+    }
+
+    fn close_if_idle(&mut self, idle: Vec<u64>, now: Instant, tallies: &mut Tallies) {
+        for id in idle {
             self.ready(id, now, tallies);
             let connection = self.connections.get(&id);
             if connection.is_some_and(AdoptedConnection::is_idle) {

@@ -5,7 +5,7 @@
 //! for itself that it does not wait.
 
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use socket2::{SockRef, TcpKeepalive};
 
+use super::evidence::Evidence;
+use super::request_tracker::ResponseDue;
 use super::routes::{Ends, Routes};
 use crate::sys::tcp;
 use crate::wire::http::ClientLines;
@@ -25,6 +27,19 @@ impl Client {
     /// The ends of a connection for its requests; none: they must not be passed on, or it is broken.
     pub(super) fn ends(&self, routes: &Routes) -> Option<Ends> {
         ends(&self.0, routes)
+    }
+
+    /// The address on which it came in; none: it is broken.
+    pub(super) fn local(&self) -> Option<SocketAddr> {
+        SockRef::from(&self.0).local_addr().ok()?.as_socket()
+    }
+
+    /// What these bytes, which are unread, show of the address on which it came in. The worker has answered all
+    /// that it has read.
+    pub(super) fn evidence(&self, unread: &[u8]) -> Option<(SocketAddr, Evidence)> {
+        let counters = tcp::counters(self).ok()?;
+        let evidence = Evidence::of(unread, &counters, ResponseDue::No)?;
+        Some((self.local()?, evidence))
     }
 
     /// The header lines that name it to the server.
@@ -45,6 +60,29 @@ impl Client {
     /// it, one that vanishes is found out when its time is up.
     pub(super) fn set_keepalive(&self, silence: Duration) {
         let _ = SockRef::from(&self.0).set_tcp_keepalive(&TcpKeepalive::new().with_time(silence));
+    }
+
+    /// How long bytes take to the client and back.
+    pub(super) fn round_trip(&self) -> Duration {
+        let micros = tcp::counters(self).map_or(0, |counters| counters.round_trip);
+        Duration::from_micros(micros.into())
+    }
+
+    /// Whether the kernel had to acknowledge the last request by itself.
+    pub(super) fn is_answer_due(&self) -> bool {
+        tcp::counters(self).is_ok_and(|counters| counters.unread == 0 && !counters.is_interactive)
+    }
+
+    /// Reads and drops what comes; whether the client has closed.
+    pub(super) fn drop_input(&mut self, scratch: &mut [u8]) -> bool {
+        loop {
+            match self.read(scratch) {
+                Ok(1..) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(0) | Err(_) => return true,
+            }
+        }
     }
 
     /// Has the last close of the socket be a reset: an end would look like the end of the answer.

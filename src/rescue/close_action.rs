@@ -16,10 +16,14 @@
 //! | nothing unread, and the client has closed | `Close` | `Close` |
 //! | an answer since the stop, nothing unread | - | `Close`, or `AdoptAnswered` if the answer was due by then |
 //! | an answer since the stop, bytes unread | - | `CloseLingering`, or `Adopt` if the answer was due by then |
+//! | the worker sends without being asked, nothing unread | `Close` | `Close`, unless an answer was due by the stop |
 //! | no request unread | `Close` | `Adopt` |
 //! | a request unread | `Adopt` | `Adopt` |
 //!
 //! Where it is not clear whether an answer is due, `Adopt` is `AdoptInDoubt`.
+//!
+//! No request is unread, and `Adopt` would be for a client whose next request cannot be passed on, or may not be:
+//! where HTTP/1 is not spoken, that is `CloseIdle`; where nobody knows what is spoken, `AdoptBriefly`.
 //!
 //! An answer that was due when the stop was prepared may have been written before the worker knew of the stop,
 //! so it need not say that the connection ends: the client may ask on.
@@ -30,6 +34,7 @@ use super::adoption::Adoption;
 use super::request_tracker::{RequestTracker, ResponseDue};
 use super::tallies::Outcome;
 use crate::wire::http::Beginning;
+use crate::wire::rescue::Protocol;
 
 /// A close this long after the last byte of an answer, in milliseconds, is not the answer's end.
 const LAST_RESPONSE_WITHIN_MS: u32 = 1000;
@@ -54,7 +59,8 @@ impl CloseAction {
         match self {
             Self::Close | Self::Leave | Self::CloseLingering => Some(Outcome::Finished),
             Self::GiveUp(reason) => Some(Outcome::GivenUp(reason)),
-            Self::Adopt | Self::AdoptInDoubt | Self::AdoptAnswered => None,
+            Self::CloseIdle => Some(Outcome::Idle),
+            Self::Adopt | Self::AdoptBriefly | Self::AdoptInDoubt | Self::AdoptAnswered => None,
         }
     }
 
@@ -62,18 +68,48 @@ impl CloseAction {
     pub(super) fn adoption(self) -> Option<Adoption> {
         match self {
             Self::Adopt => Some(Adoption::Idle),
+            Self::AdoptBriefly => Some(Adoption::Brief),
             Self::AdoptInDoubt => Some(Adoption::InDoubt),
             Self::AdoptAnswered => Some(Adoption::Answered),
             Self::CloseLingering => Some(Adoption::Lingering),
-            Self::Close | Self::Leave | Self::GiveUp(_) => None,
+            Self::Close | Self::CloseIdle | Self::Leave | Self::GiveUp(_) => None,
         }
     }
 
     /// What is to be done where the connection's requests must not be passed on.
     pub(super) fn without_adoption(self) -> Self {
         match self {
-            Self::Adopt | Self::AdoptInDoubt | Self::AdoptAnswered => Self::Leave,
-            Self::Close | Self::Leave | Self::CloseLingering | Self::GiveUp(_) => self,
+            Self::Adopt | Self::AdoptBriefly | Self::AdoptInDoubt | Self::AdoptAnswered => {
+                Self::Leave
+            }
+            Self::Close
+            | Self::CloseIdle
+            | Self::Leave
+            | Self::CloseLingering
+            | Self::GiveUp(_) => self,
+        }
+    }
+
+    /// What is to be done where this is spoken and no request is unread.
+    pub(super) fn without_request(self, protocol: Protocol) -> Self {
+        match (self, protocol) {
+            (
+                Self::Adopt | Self::AdoptBriefly | Self::AdoptInDoubt | Self::AdoptAnswered,
+                Protocol::Opaque,
+            ) => Self::CloseIdle,
+            (Self::Adopt | Self::AdoptInDoubt | Self::AdoptAnswered, Protocol::Unknown) => {
+                Self::AdoptBriefly
+            }
+            (_, Protocol::Http1)
+            | (Self::AdoptBriefly, Protocol::Unknown)
+            | (
+                Self::Close
+                | Self::CloseIdle
+                | Self::Leave
+                | Self::CloseLingering
+                | Self::GiveUp(_),
+                _,
+            ) => self,
         }
     }
 }
@@ -83,12 +119,16 @@ impl CloseAction {
 pub(super) enum CloseAction {
     /// Keep the connection, and answer what comes.
     Adopt,
+    /// Keep the connection as long as a request may take that was under way.
+    AdoptBriefly,
     /// Keep the connection until the kernel tells whether the worker has died with a request.
     AdoptInDoubt,
     /// Keep the connection for a moment: the client has an answer that may not have been the last.
     AdoptAnswered,
     /// Close the connection: the worker was done with it.
     Close,
+    /// Close the connection, which was idle: its client's next request could not be passed on.
+    CloseIdle,
     /// Close the connection, whose requests must not be passed on, where it would be adopted else.
     Leave,
     /// Close the connection, and let the client read the last answer in spite of what the client
@@ -120,19 +160,25 @@ pub(super) fn close_action(
         CloseCause::Voluntary if has_request(tracker) => adopt,
         CloseCause::Voluntary => CloseAction::Close,
         CloseCause::Stopping { written, owed } => {
-            after_stop(tracker, written, owed).unwrap_or(adopt)
+            after_stop(now, tracker, written, owed).unwrap_or(adopt)
         }
     }
 }
 
 /// What is to be done when the worker was stopping and no answer is due; none: adopt.
-fn after_stop(tracker: &RequestTracker, written: u64, owed: bool) -> Option<CloseAction> {
+fn after_stop(
+    now: Instant,
+    tracker: &RequestTracker,
+    written: u64,
+    owed: bool,
+) -> Option<CloseAction> {
     let counters = tracker.last();
     let has_answered = counters.written > written && counters.sent_ago < LAST_RESPONSE_WITHIN_MS;
     let has_nothing_unread = counters.unread == 0;
+    let is_over = (has_nothing_unread && counters.is_closed) || (!owed && tracker.is_sending(now));
     if tracker.is_mid_message() {
         Some(CloseAction::GiveUp("not-http"))
-    } else if has_nothing_unread && counters.is_closed {
+    } else if is_over {
         Some(CloseAction::Close)
     } else if !has_answered {
         None
@@ -148,7 +194,7 @@ fn after_stop(tracker: &RequestTracker, written: u64, owed: bool) -> Option<Clos
 }
 
 /// Whether bytes are unread that are a request, or may become one.
-fn has_request(tracker: &RequestTracker) -> bool {
+pub(super) fn has_request(tracker: &RequestTracker) -> bool {
     tracker.last().unread > 0 && tracker.unread() != Beginning::Other
 }
 
@@ -167,6 +213,7 @@ mod tests {
         is_unacknowledged: false,
         is_interactive: true,
         ack_delay: 40,
+        round_trip: 100,
         is_closed: false,
     };
     const STOPPING: CloseCause = CloseCause::Stopping {
@@ -236,6 +283,41 @@ mod tests {
             of(half, Beginning::Other, STOPPING),
             CloseAction::GiveUp("not-http")
         );
+    }
+
+    #[test]
+    fn a_stream_that_was_cut_is_ended() {
+        let events = TcpCounters {
+            received_ago: 5_000,
+            sent_ago: 150,
+            ..IDLE
+        };
+        let action = of(events, Beginning::Undecided, STOPPING);
+        assert_eq!(action, CloseAction::Close);
+        let asks_on = TcpCounters {
+            unread: 9,
+            ..events
+        };
+        let action = of(asks_on, Beginning::Request, STOPPING);
+        assert_eq!(action, CloseAction::Adopt);
+    }
+
+    #[test]
+    fn only_what_is_known_to_be_http_is_kept() {
+        let keeping = [
+            CloseAction::Adopt,
+            CloseAction::AdoptInDoubt,
+            CloseAction::AdoptAnswered,
+        ];
+        for action in keeping {
+            assert_eq!(action.without_request(Protocol::Http1), action);
+            let unknown = action.without_request(Protocol::Unknown);
+            assert_eq!(unknown, CloseAction::AdoptBriefly);
+            let opaque = action.without_request(Protocol::Opaque);
+            assert_eq!(opaque, CloseAction::CloseIdle);
+        }
+        let close = CloseAction::CloseLingering.without_request(Protocol::Opaque);
+        assert_eq!(close, CloseAction::CloseLingering);
     }
 
     #[test]

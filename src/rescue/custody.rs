@@ -19,14 +19,3 @@ pub(super) enum Custody {
     /// connections as it does without us, by `Connection: close`, say. It is told in a lull.
     Finished,
 }
-
-impl Custody {
-    /// Why nobody may answer what waits in a listener; none where somebody may.
-    pub(super) fn obstacle(self) -> Option<&'static str> {
-        match self {
-            Self::Rescued => None,
-            Self::Left => Some("remote-client"),
-            Self::Ended | Self::Finished => Some("ended"),
-        }
-    }
-}

@@ -23,6 +23,16 @@ pub(super) enum Load {
     Connections,
 }
 
+impl Load {
+    pub(super) fn of(has_connections: bool, has_workers: bool) -> Self {
+        match (has_connections, has_workers) {
+            (true, _) => Self::Connections,
+            (false, true) => Self::WorkersOnly,
+            (false, false) => Self::Nothing,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lifetime {
     New,

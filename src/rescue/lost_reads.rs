@@ -12,6 +12,8 @@
 
 use std::os::fd::OwnedFd;
 
+use super::readers::Reader;
+use crate::sys::procfs;
 use crate::sys::tcp::{self, TcpCounters};
 use crate::wire::http::{Beginning, beginning, is_idempotent};
 
@@ -21,19 +23,23 @@ const MAX_COPY_LEN: u32 = 16 * 1024;
 /// What is unread where a thread sleeps.
 #[derive(Debug)]
 pub(super) struct ReadCopy {
-    /// Signals go to this thread first.
-    is_main: bool,
+    reader: Reader,
     bytes: Vec<u8>,
     at: Option<TcpCounters>,
 }
 
 impl ReadCopy {
-    pub(super) fn new(is_main: bool) -> Self {
+    pub(super) fn new(reader: Reader) -> Self {
         Self {
-            is_main,
+            reader,
             bytes: Vec::new(),
             at: None,
         }
+    }
+
+    /// Whether the process is dead in which the thread slept.
+    pub(super) fn is_reader_dead(&self) -> bool {
+        procfs::is_dead(self.reader.pid)
     }
 
     /// Copies what is unread, if that is something new.
@@ -55,7 +61,9 @@ impl ReadCopy {
         let at = self.at.filter(|at| at.written == now.written)?;
         let count = usize::try_from(now.bytes_read().checked_sub(at.bytes_read())?).ok()?;
         let bytes = self.bytes.get(..count)?;
-        let may_repeat = !self.is_main || is_idempotent(method(bytes));
+        // Signals go to this thread first.
+        let is_main = self.reader.thread == self.reader.pid;
+        let may_repeat = !is_main || is_idempotent(method(bytes));
         (beginning(bytes) == Beginning::Request && may_repeat).then_some(bytes)
     }
 }
@@ -81,10 +89,14 @@ mod tests {
             is_unacknowledged: false,
             is_interactive: true,
             ack_delay: 40,
+            round_trip: 100,
             is_closed: false,
         };
         let copy = ReadCopy {
-            is_main,
+            reader: Reader {
+                pid: 7,
+                thread: if is_main { 7 } else { 8 },
+            },
             bytes: bytes.to_vec(),
             at: Some(at),
         };

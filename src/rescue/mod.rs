@@ -32,6 +32,11 @@
 //! connections behind: the supervisor then thaws those that it can still get at
 //! ([`tcp::thaw`](crate::sys::tcp::thaw)) and interrupts the readers.
 //!
+//! What is held must be known to be HTTP/1, by the connection's own bytes or another's of the endpoint
+//! (`evidence`, `protocols`). What is known to be something else is closed when the worker lets go of it, since
+//! the next request of its client would be lost; what is not known, after a few round trips. What the worker
+//! sends without being asked is closed as well: its client waits for more.
+//!
 //! The words: a connection that the worker may still have is *watched*; one that the worker has let go
 //! of is *adopted*. The supervisor *holds* connections by orders, and the rescuer *reports*.
 //!
@@ -43,8 +48,8 @@
 //! | the process | `process` | `rescuer` |
 //! | the parts put together | `rescuer` | all below |
 //! | retiring workers | `retiring_workers`, `retiring_worker` | `watched_connections`, pure rules, `tallies` |
-//! | their connections | `watched_connections`, `watched_connection` | `readers`, `process_tree`, `lost_reads`, `waiting_request`, `request_tracker` |
-//! | adopted connections | `adopted_connections`, `adopted`, `adoption` | `relay`, `client`, `routes`, `timers`, `tallies` |
+//! | their connections | `watched_connections`, `watched_connection` | `readers`, `process_tree`, `lost_reads`, `waiting_request`, `speech`, `request_tracker`, `protocols` |
+//! | adopted connections | `adopted_connections`, `adopted`, `adoption` | `relay`, `client`, `routes`, `protocols`, `timers`, `tallies` |
 //! | bytes of one rescue | `relay`, `client`, `server_connection` | `routes` |
 //! | listeners that are drained | `backlog` | `timers`, `tallies` |
 //! | the supervisor | `supervisor_channel` | the wire |
@@ -60,12 +65,14 @@
 //! | `close_action` | what follows when the worker closes a connection: pure |
 //! | `custody` | whose connections are: pure |
 //! | `event_source` | what an event of the poll is about |
+//! | `evidence` | what bytes say of the protocol: pure |
 //! | `interruptions` | when blocked readers are looked for: pure |
 //! | `lifetime` | how long the rescuer stays: pure |
 //! | `lost_reads` | what a reader took that was killed in its sleep |
 //! | `peer_names` | naming a client to the server |
 //! | `phase` | how far a worker's retirement is: pure |
 //! | `process_tree` | a worker's processes, and where its sockets are |
+//! | `protocols` | what each endpoint speaks: pure |
 //! | `readers` | the threads that sleep in reads |
 //! | `relay` | moves the bytes of one rescue |
 //! | `request_tracker` | whether a request is in flight, from what the kernel counts: pure |
@@ -73,6 +80,7 @@
 //! | `retiring_workers` | all of them, and when to look again |
 //! | `routes` | where a request is sent |
 //! | `server_connection` | the server's end |
+//! | `speech` | what one connection's bytes have shown of that: pure |
 //! | `supervisor_channel` | orders in, reports out |
 //! | `tallies` | what became of the connections |
 //! | `timers` | one deadline for each connection |
@@ -89,6 +97,7 @@ mod client_activity;
 mod close_action;
 mod custody;
 mod event_source;
+mod evidence;
 mod interruptions;
 mod lifetime;
 mod lost_reads;
@@ -96,6 +105,7 @@ mod peer_names;
 mod phase;
 mod process;
 mod process_tree;
+mod protocols;
 mod readers;
 mod relay;
 mod request_tracker;
@@ -104,6 +114,7 @@ mod retiring_worker;
 mod retiring_workers;
 mod routes;
 mod server_connection;
+mod speech;
 mod supervisor_channel;
 mod tallies;
 mod timers;

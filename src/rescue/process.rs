@@ -44,7 +44,11 @@ fn run_with(configuration: &Configuration) -> io::Result<()> {
         Clients::Named => Some(PeerNames::receive(&channel, configuration.owner)?),
         Clients::Local | Clients::All | Clients::Nobody { .. } => None,
     };
-    Rescuer::new(channel, configuration, names, limit)?.run_to_end()
+    let configuration = Configuration {
+        max_connections: configuration.max_connections.min(limit),
+        ..configuration.clone()
+    };
+    Rescuer::new(channel, &configuration, names)?.run_to_end()
 }
 
 /// A service manager that stops a service signals all of its processes. This one ends when the

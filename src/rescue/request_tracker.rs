@@ -14,6 +14,10 @@
 //! to read, or has been woken for the bytes already, reads them. So a worker is idle only when all of
 //! its connections have been idle for a while, and the worker sleeps.
 //!
+//! Not all that is written is an answer. What is sent with none received in between is a stream (events, a
+//! download, a websocket): it is sent after a pause without having been asked for, or it has been sent for longer
+//! than nothing has come since. An answer that took long looks the same until it has been silent for as long.
+//!
 //! Another hazard is a blocking read that has taken bytes and sleeps with them: it looks like a request
 //! that takes long. Only an interruption tells the two apart.
 
@@ -30,10 +34,13 @@ const TIMER_SLACK: Duration = Duration::from_millis(20);
 /// An unclear connection on which nothing has happened for this long is idle: an answer that takes
 /// longer would not come within the supervisor's quiet time-out either.
 const UNCLEAR_TIMEOUT: Duration = Duration::from_secs(5);
+/// The first request of a fresh connection is there within so many round trips, and the least that is allowed for.
+const ROUND_TRIPS: u32 = 3;
+const MIN_FRESH_TIME: Duration = Duration::from_millis(50);
 /// A request that is unread for so long is not about to be read.
 const UNREAD_BEFORE_TAKEOVER: Duration = Duration::from_millis(5);
 /// A read that goes on for so long with bytes that it has may be blocked.
-const BLOCKED_AFTER: Duration = Duration::from_millis(15);
+pub(super) const BLOCKED_AFTER: Duration = Duration::from_millis(15);
 
 /// Whether an answer is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,12 +50,24 @@ pub(super) enum ResponseDue {
     Unclear,
 }
 
+/// What the worker sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sending {
+    /// Answers, as far as was seen.
+    Answers,
+    /// It has sent after a pause without having received anything since.
+    Unasked,
+}
+
 /// What has been seen of one connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestTracker {
     last: TcpCounters,
     unread: Beginning,
     response: ResponseDue,
+    sending: Sending,
+    /// When the last look was.
+    seen: Instant,
     changed: Instant,
     /// When the last of what is unread was first seen.
     arrived: Instant,
@@ -66,6 +85,8 @@ impl RequestTracker {
             } else {
                 order(&counters)
             },
+            sending: Sending::Answers,
+            seen: now,
             last: counters,
             unread,
             changed: now.checked_sub(since).unwrap_or(now),
@@ -78,6 +99,15 @@ impl RequestTracker {
     pub(super) fn observe(&mut self, now: Instant, counters: TcpCounters, unread: Beginning) {
         let took = counters.bytes_read() > self.last.bytes_read();
         let wrote = counters.written > self.last.written;
+        let is_unasked = self.response_due(now) == ResponseDue::No
+            && self.last.written > 0
+            && self.last.unread == 0
+            && self.idle_for(now) >= MAX_RESPONSE_PAUSE;
+        match (took, wrote) {
+            (false, true) if is_unasked => self.sending = Sending::Unasked,
+            (true, _) => self.sending = Sending::Answers,
+            (false, _) => {}
+        }
         match (took, wrote) {
             (true, false) => self.response = ResponseDue::Yes,
             (false, true) => self.response = ResponseDue::No,
@@ -101,17 +131,42 @@ impl RequestTracker {
         }
         self.last = counters;
         self.unread = unread;
+        self.seen = now;
     }
 
     /// Whether no answer is due on this connection, and none is being written.
     pub(super) fn is_idle(&self, now: Instant) -> bool {
         let rest = self.idle_for(now);
         match self.response_due(now) {
-            _ if self.last.unsent > 0 || self.is_mid_message() => false,
+            _ if self.last.unsent > 0 || self.is_mid_message() || self.is_sending(now) => false,
+            _ if self.is_fresh() => rest >= self.fresh_time(),
             ResponseDue::No => rest >= MAX_RESPONSE_PAUSE || self.last.bytes_read() == 0,
             ResponseDue::Unclear => rest >= UNCLEAR_TIMEOUT,
             ResponseDue::Yes => false,
         }
+    }
+
+    /// Whether the worker is in the middle of sending something that nobody has asked for again: a client that
+    /// asks has all that it waits for.
+    pub(super) fn is_sending(&self, now: Instant) -> bool {
+        let received_ago = Duration::from_millis(self.last.received_ago.into());
+        let sent_ago = Duration::from_millis(self.last.sent_ago.into());
+        let sent_for = received_ago.saturating_sub(sent_ago);
+        let silent_for = sent_ago + now.saturating_duration_since(self.seen);
+        let may_go_on = sent_for >= MAX_RESPONSE_PAUSE && silent_for < sent_for;
+        let is_unasked = self.sending == Sending::Unasked || may_go_on;
+        self.last.unread == 0 && self.last.written > 0 && is_unasked
+    }
+
+    /// Whether nothing has passed on the connection: the client's first request, or the server's greeting, may be
+    /// on its way.
+    fn is_fresh(&self) -> bool {
+        self.last.received == 0 && self.last.written == 0
+    }
+
+    fn fresh_time(&self) -> Duration {
+        let round_trip = Duration::from_micros(self.last.round_trip.into());
+        (ROUND_TRIPS * round_trip).max(MIN_FRESH_TIME)
     }
 
     /// Whether the request that waits unread can be answered by somebody else: the worker is not
@@ -189,6 +244,7 @@ mod tests {
         is_unacknowledged: false,
         is_interactive: true,
         ack_delay: 40,
+        round_trip: 100,
         is_closed: false,
     };
 
@@ -209,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn one_on_which_nothing_ever_came_is_idle() {
+    fn one_on_which_nothing_ever_came_is_idle_when_something_could_have_come() {
         let fresh = TcpCounters {
             received: 0,
             written: 0,
@@ -217,8 +273,54 @@ mod tests {
             sent_ago: 1,
             ..AT_REST
         };
-        let (now, tracker) = tracker(fresh);
-        assert!(tracker.is_idle(now));
+        let (now, near) = tracker(fresh);
+        assert!(!near.is_idle(after(now, 40)));
+        assert!(near.is_idle(after(now, 50)));
+        let (now, far) = tracker(TcpCounters {
+            round_trip: 100_000,
+            ..fresh
+        });
+        assert!(!far.is_idle(after(now, 290)));
+        assert!(far.is_idle(after(now, 300)));
+    }
+
+    #[test]
+    fn what_is_sent_without_being_asked_is_a_stream_until_the_client_asks() {
+        let (now, mut events) = tracker(AT_REST);
+        assert!(!events.is_sending(now));
+        let event = TcpCounters {
+            written: 150,
+            received_ago: 1100,
+            sent_ago: 0,
+            ..AT_REST
+        };
+        events.observe(after(now, 100), event, Beginning::Undecided);
+        assert!(events.is_sending(after(now, 60_000)) && !events.is_idle(after(now, 60_000)));
+        let next = TcpCounters {
+            unread: 30,
+            received: 130,
+            received_ago: 0,
+            ..event
+        };
+        events.observe(after(now, 200), next, Beginning::Request);
+        assert!(!events.is_sending(after(now, 230)) && events.is_idle(after(now, 230)));
+    }
+
+    #[test]
+    fn what_was_sent_long_after_its_request_may_go_on_until_it_was_silent_for_as_long() {
+        let (now, events) = tracker(TcpCounters {
+            received_ago: 5_000,
+            sent_ago: 150,
+            ..AT_REST
+        });
+        assert!(events.is_sending(now) && !events.is_idle(after(now, 4_600)));
+        assert!(events.is_idle(after(now, 4_800)));
+        let (now, slow_answer) = tracker(TcpCounters {
+            received_ago: 30_000,
+            sent_ago: 29_000,
+            ..AT_REST
+        });
+        assert!(slow_answer.is_idle(now));
     }
 
     #[test]

@@ -36,13 +36,12 @@ impl Rescuer {
         channel: OwnedFd,
         configuration: &Configuration,
         names: Option<PeerNames>,
-        limit: usize,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let registry = poll.registry();
         Ok(Self {
             drain_timeout: Duration::from_millis(configuration.drain_timeout_ms),
-            max_connections: configuration.max_connections.min(limit),
+            max_connections: configuration.max_connections,
             supervisor: SupervisorChannel::open(channel, registry)?,
             workers: RetiringWorkers::default(),
             adopted: AdoptedConnections::new(configuration, names, registry.try_clone()?),
@@ -70,11 +69,10 @@ impl Rescuer {
                     EventSource::Backlog(id) => self.drain(id, now),
                 }
             }
-            self.adopted.resume(now, &mut self.tallies);
-            self.adopted.expire(now, &mut self.tallies);
+            self.adopted.proceed(now, &mut self.tallies);
             self.check_backlogs(now);
             self.look_at_workers(now);
-            self.report_tallies(now);
+            self.report_news(now);
             self.supervisor.flush();
         }
         self.abandon();
@@ -82,11 +80,8 @@ impl Rescuer {
     }
 
     fn is_over(&mut self, now: Instant) -> bool {
-        let load = match self.adopted.is_empty() && self.backlogs.is_empty() {
-            false => Load::Connections,
-            true if self.workers.is_empty() => Load::Nothing,
-            true => Load::WorkersOnly,
-        };
+        let has_connections = !self.adopted.is_empty() || !self.backlogs.is_empty();
+        let load = Load::of(has_connections, !self.workers.is_empty());
         self.lifetime.is_over(now, load)
     }
 
@@ -127,18 +122,17 @@ impl Rescuer {
                 self.report_if_idle(worker, now);
             }
             Order::ReadersInterrupted { worker } => {
-                self.workers.worker(worker).readers_interrupted(now);
+                self.workers.worker(worker).readers_interrupted(now)
             }
             Order::PrepareStop { worker } => {
-                let retiring = self.workers.worker(worker);
-                let (count, threads) = (retiring.left(), retiring.prepare_stop(now));
+                let (count, threads) = self.workers.worker(worker).prepare_stop(now);
                 self.supervisor.report(&Report::Left { worker, count });
                 self.supervisor.report(&Report::Readers { worker, threads });
             }
             Order::ReadersStopped { worker } => {
                 let may_stop = self.workers.worker(worker).may_stop(now);
-                self.supervisor
-                    .report(&Report::StopChecked { worker, may_stop });
+                let checked = Report::StopChecked { worker, may_stop };
+                self.supervisor.report(&checked);
             }
             Order::WorkerExited { worker } => self.workers.worker(worker).exited(),
             Order::DrainBacklog { worker, .. } => self.open_backlogs(worker, descriptors, now),
@@ -157,14 +151,14 @@ impl Rescuer {
     ) {
         self.workers.worker(worker).set_root(pid);
         let last = self.adopted.last_custody(pid);
-        let mut descriptors = descriptors.into_iter();
+        let mut sockets = descriptors.into_iter();
         for place in connections {
             let is_full = self.is_full();
             let retiring = self.workers.worker(worker);
             self.tallies.count(worker, Outcome::Held);
             retiring.include(place.pid);
             // None has come for what the system has no more descriptors for.
-            let Some(socket) = descriptors.next().filter(|_| !is_full) else {
+            let Some(socket) = sockets.next().filter(|_| !is_full) else {
                 self.give_up(worker, "too-many");
                 continue;
             };
@@ -197,10 +191,10 @@ impl Rescuer {
     fn drain(&mut self, id: u64, now: Instant) {
         while let Some((worker, socket)) = self.backlogs.accept(id) {
             self.tallies.count(worker, Outcome::Held);
-            let is_full = self.is_full().then_some("too-many");
-            match is_full.or_else(|| self.adopted.custody(&socket).obstacle()) {
-                Some(reason) => self.give_up(worker, reason),
-                None => self.adopt(worker, socket, Adoption::Accepted, now),
+            match self.adopted.adoption_of_accepted(&socket) {
+                _ if self.is_full() => self.give_up(worker, "too-many"),
+                None => self.give_up(worker, "remote-client"),
+                Some(adoption) => self.adopt(worker, socket, adoption, now),
             }
         }
     }
@@ -218,7 +212,8 @@ impl Rescuer {
             return;
         }
         for worker in due {
-            for finding in self.workers.worker(worker).look(now) {
+            let retiring = self.workers.worker(worker);
+            for finding in retiring.look(now, self.adopted.protocols()) {
                 self.deal_with(worker, finding, now);
             }
             // After the adoptions: a request that waited in a connection of the worker's is in danger
@@ -233,6 +228,7 @@ impl Rescuer {
             Finding::BlockedReaders(threads) => self
                 .supervisor
                 .report(&Report::BlockedReaders { worker, threads }),
+            Finding::Learnt(endpoint) => self.adopted.learnt(endpoint, now, &mut self.tallies),
             Finding::LostRequest(socket, request) => {
                 self.adopt(worker, socket, Adoption::WithRequest(request), now);
             }
@@ -255,20 +251,25 @@ impl Rescuer {
     }
 
     fn adopt(&mut self, worker: u64, socket: OwnedFd, adoption: Adoption, now: Instant) {
-        self.adopted
-            .adopt(worker, socket, adoption, now, &mut self.tallies);
+        let tallies = &mut self.tallies;
+        self.adopted.adopt(worker, socket, adoption, now, tallies);
     }
 
     fn report_if_idle(&mut self, worker: u64, now: Instant) {
         let retiring = self.workers.worker(worker);
-        if retiring.has_become_idle(now) && !self.adopted.is_endangered_by(worker) {
+        if retiring.has_become_idle(now, self.adopted.protocols())
+            && !self.adopted.is_endangered_by(worker)
+        {
             retiring.idle_reported();
             self.supervisor.report(&Report::Idle { worker });
         }
     }
 
-    /// Reports on workers of which nothing is left, and now and then on the others.
-    fn report_tallies(&mut self, now: Instant) {
+    /// Reports what was learnt, and on workers of which nothing is left, and now and then on the others.
+    fn report_news(&mut self, now: Instant) {
+        for learnt in self.adopted.take_learnt() {
+            self.supervisor.report(&Report::Protocol(learnt));
+        }
         for worker in self.workers.take_over(&self.tallies) {
             self.report_finished(worker);
         }
@@ -280,7 +281,7 @@ impl Rescuer {
     /// Begins to end: what workers have is theirs, what is idle is closed.
     fn end(&mut self, now: Instant, within: Duration) {
         self.lifetime.end_by(now + within);
-        self.workers.release(&mut self.tallies);
+        self.workers.release(now, &mut self.tallies);
         self.backlogs.close_all(&mut self.tallies);
         self.adopted.close_idle(now, &mut self.tallies);
     }

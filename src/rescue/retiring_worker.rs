@@ -5,15 +5,16 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use super::client_activity::ClientActivity;
-use super::close_action::{CloseAction, CloseCause, close_action};
+use super::close_action::{CloseAction, CloseCause, close_action, has_request};
 use super::custody::Custody;
 use super::interruptions::Interruptions;
 use super::phase::Phase;
 use super::process_tree::ProcessTree;
+use super::protocols::Protocols;
 use super::request_tracker::MAX_RESPONSE_PAUSE;
 use super::watched_connection::WatchedConnection;
 use super::watched_connections::{Scope, WatchedConnections};
-use crate::wire::rescue::{Descriptor, MAX_THREADS};
+use crate::wire::rescue::{Descriptor, EndpointProtocol, MAX_THREADS};
 
 /// What a worker keeps for so long after it was told to stop, it wants to keep.
 const THAW_AFTER: Duration = Duration::from_millis(200);
@@ -25,6 +26,8 @@ const IDLE_WHEN_AWAKE: Duration = Duration::from_millis(500);
 pub(super) enum Finding {
     /// These threads may sleep in reads that have their bytes already.
     BlockedReaders(Vec<i32>),
+    /// Bytes have shown what an endpoint speaks.
+    Learnt(EndpointProtocol),
     /// The worker has closed a connection.
     Closed(OwnedFd, CloseAction),
     /// The worker has died with this request, which it had read.
@@ -65,11 +68,6 @@ impl RetiringWorker {
     /// How many connections the worker may still have.
     pub(super) fn held(&self) -> usize {
         self.connections.len()
-    }
-
-    /// How many of these are the worker's alone: their requests must not be passed on.
-    pub(super) fn left(&self) -> u64 {
-        self.connections.left()
     }
 
     /// Whether the worker has ended and has left no connection.
@@ -121,13 +119,14 @@ impl RetiringWorker {
         self.held()
     }
 
-    /// Gets ready for the stop signal: copies what readers would take along when they die, and names
-    /// them.
-    pub(super) fn prepare_stop(&mut self, now: Instant) -> Vec<i32> {
+    /// Gets ready for the stop signal: counts the connections that are the worker's alone, copies what readers
+    /// would take along when they die, and names them.
+    pub(super) fn prepare_stop(&mut self, now: Instant) -> (u64, Vec<i32>) {
         self.phase.prepare_stop(now);
-        let mut threads = self.connections.prepare_stop(now);
+        let family = self.processes.members();
+        let mut threads = self.connections.prepare_stop(now, &family);
         threads.truncate(MAX_THREADS);
-        threads
+        (self.connections.left(), threads)
     }
 
     /// Whether nothing was lost since [`Self::prepare_stop`], now that the readers stand still.
@@ -145,8 +144,8 @@ impl RetiringWorker {
     }
 
     /// Gives all connections back to the worker; how many there were.
-    pub(super) fn release(&mut self) -> usize {
-        self.connections.release()
+    pub(super) fn release(&mut self, now: Instant) -> usize {
+        self.connections.release(now)
     }
 
     /// Looks at all connections.
@@ -155,13 +154,24 @@ impl RetiringWorker {
     /// worker has closed would be adopted as one that the worker still has. A closed connection is
     /// judged by counters that were read after the close: what the worker wrote just before must be in
     /// them.
-    pub(super) fn look(&mut self, now: Instant) -> Vec<Finding> {
-        let closed = self.connections.take_closed(&mut self.processes);
+    pub(super) fn look(&mut self, now: Instant, protocols: &mut Protocols) -> Vec<Finding> {
+        let mut closed = self.connections.take_closed(&mut self.processes);
+        closed.iter_mut().for_each(|it| it.observe(now));
         let threads = self.observe(now);
+        let heard = closed.iter_mut().filter_map(|it| it.take_heard());
+        let heard: Vec<_> = heard.chain(self.connections.take_heard()).collect();
+        let learnt = heard
+            .into_iter()
+            .filter_map(|(local, evidence)| protocols.learn(local, evidence))
+            .map(Finding::Learnt);
+        let learnt: Vec<Finding> = learnt.collect();
         let waiting = self.take_waiting_requests(now);
         let blocked = (!threads.is_empty()).then_some(Finding::BlockedReaders(threads));
-        let closed = closed.into_iter().map(|it| self.judge_closed(it, now));
-        blocked.into_iter().chain(closed).chain(waiting).collect()
+        let closed = closed
+            .into_iter()
+            .map(|it| self.judge_closed(it, now, protocols));
+        let others = closed.chain(waiting);
+        blocked.into_iter().chain(learnt).chain(others).collect()
     }
 
     /// Brings the counters up to date, and gives back what the worker must have. Names the threads that
@@ -177,10 +187,10 @@ impl RetiringWorker {
                 Some(_) => Scope::Frozen,
             },
         );
-        self.connections.thaw_mid_message();
+        self.connections.thaw_mid_message(now);
         let is_late = |since| now.saturating_duration_since(since) >= THAW_AFTER;
         if !is_dying && stopping_since.is_some_and(is_late) {
-            self.connections.thaw_all();
+            self.connections.thaw_all(now);
         }
         if is_dying {
             return Vec::new();
@@ -194,7 +204,8 @@ impl RetiringWorker {
         }
         self.interruptions
             .begin(now, self.connections.idle_for(now));
-        let mut threads = self.connections.blocked_readers(now);
+        let family = self.processes.members();
+        let mut threads = self.connections.blocked_readers(now, &family);
         threads.truncate(MAX_THREADS);
         if !threads.is_empty() {
             self.interruptions.request(now);
@@ -218,8 +229,12 @@ impl RetiringWorker {
             .collect()
     }
 
-    fn judge_closed(&self, mut connection: WatchedConnection, now: Instant) -> Finding {
-        connection.observe(now);
+    fn judge_closed(
+        &self,
+        connection: WatchedConnection,
+        now: Instant,
+        protocols: &Protocols,
+    ) -> Finding {
         if connection.custody() == Custody::Rescued
             && let Some(request) = connection.lost_read()
         {
@@ -234,6 +249,10 @@ impl RetiringWorker {
             CloseCause::Voluntary
         };
         let action = close_action(now, connection.tracker(), cause);
+        let action = match has_request(connection.tracker()) {
+            true => action,
+            false => action.without_request(connection.protocol(protocols)),
+        };
         let action = match connection.custody() {
             Custody::Rescued => action,
             Custody::Left | Custody::Ended | Custody::Finished => action.without_adoption(),
@@ -243,10 +262,10 @@ impl RetiringWorker {
 
     /// Whether the supervisor waits for the worker to become idle, and the worker has: nothing is in
     /// flight, and the worker will not begin anything any more.
-    pub(super) fn has_become_idle(&mut self, now: Instant) -> bool {
+    pub(super) fn has_become_idle(&mut self, now: Instant, protocols: &Protocols) -> bool {
         let is_idle = !self.interruptions.is_requested()
             && self.activity.permits_stop(now)
-            && self.connections.are_idle(now);
+            && self.connections.are_idle(now, protocols);
         let Some(idle_for) = self.phase.note_idle(now, is_idle) else {
             return false;
         };

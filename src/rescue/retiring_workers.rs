@@ -83,9 +83,9 @@ impl RetiringWorkers {
     }
 
     /// Gives all connections back to the workers.
-    pub(super) fn release(&mut self, tallies: &mut Tallies) {
+    pub(super) fn release(&mut self, now: Instant, tallies: &mut Tallies) {
         for (id, worker) in &mut self.workers {
-            for _ in 0..worker.release() {
+            for _ in 0..worker.release(now) {
                 tallies.count(*id, Outcome::Finished);
             }
         }

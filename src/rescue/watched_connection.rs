@@ -1,6 +1,6 @@
 //! A connection that the worker may still have.
 //!
-//! | state | `PrepareStop` | the worker must have it back | readers were looked for |
+//! | state | `PrepareStop` | the worker must have it back | readers were looked for, and found or not needed |
 //! | --- | --- | --- | --- |
 //! | `Unanswered` | - | - | - |
 //! | `Frozen` | keeps a copy of what is unread, if a thread sleeps in a read | `Thawing` | - |
@@ -13,21 +13,28 @@
 //! worker may be answering on it, and would not begin to read from a frozen one.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
 
 use super::custody::Custody;
+use super::evidence::Evidence;
 use super::lost_reads::ReadCopy;
-use super::readers::Readers;
-use super::request_tracker::{RequestTracker, ResponseDue};
+use super::protocols::Protocols;
+use super::readers::{Reader, Readers};
+use super::request_tracker::{BLOCKED_AFTER, RequestTracker, ResponseDue};
+use super::speech::Speech;
 use super::waiting_request::read_waiting_request;
-use crate::sys::tcp::TcpCounters;
-use crate::sys::{procfs, tcp};
-use crate::wire::http::{Beginning, beginning};
-use crate::wire::rescue::Descriptor;
+use crate::sys::tcp::{self, TcpCounters};
+use crate::wire::http::beginning;
+use crate::wire::rescue::{Descriptor, Protocol};
 
 /// So many unread bytes are looked at.
 const PEEK_LEN: usize = 512;
+/// Where nobody knows what is spoken, a client is given so long to show it: most that have just been served ask on.
+const UNKNOWN_REST: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(super) struct WatchedConnection {
@@ -36,6 +43,9 @@ pub(super) struct WatchedConnection {
     place: Descriptor,
     tracker: RequestTracker,
     state: State,
+    /// The address on which it came in; none: it is broken.
+    local: Option<SocketAddr>,
+    speech: Speech,
     /// As of the last `PrepareStop`.
     at_stop: Option<AtStop>,
 }
@@ -56,7 +66,9 @@ enum State {
         copy: Option<ReadCopy>,
     },
     /// The connection has thawed, but a read that began while it was frozen may sleep on.
-    Thawing,
+    Thawing {
+        since: Instant,
+    },
     Thawed,
 }
 
@@ -82,22 +94,14 @@ impl WatchedConnection {
     fn freeze_if_answered(&mut self) {
         match self.state {
             State::Unanswered if self.tracker.last().written > 0 => {}
-            State::Unanswered | State::Frozen { .. } | State::Thawing | State::Thawed => return,
+            State::Unanswered | State::Frozen { .. } | State::Thawing { .. } | State::Thawed => {
+                return;
+            }
         }
         match tcp::freeze(&self.socket) {
             Ok(()) => self.state = State::Frozen { copy: None },
             Err(error) => log::debug!("cannot freeze a connection: {error}"),
         }
-    }
-
-    /// Whether the worker may be told to stop for all that is known of this connection.
-    pub(super) fn is_idle(&self, now: Instant) -> bool {
-        let is_left_to_the_worker = match self.custody {
-            Custody::Rescued | Custody::Left => false,
-            Custody::Ended | Custody::Finished => !self.is_frozen(),
-        };
-        let may_be_read = is_left_to_the_worker && self.tracker.last().unread > 0;
-        self.tracker.is_idle(now) && !may_be_read
     }
 
     /// Whether a request is unread that somebody else may answer.
@@ -122,15 +126,21 @@ impl WatchedConnection {
         state: State,
         now: Instant,
     ) -> io::Result<Self> {
-        let (counters, unread) = look_at(&socket)?;
-        Ok(Self {
+        let mut bytes = [0; PEEK_LEN];
+        let (counters, bytes) = look_at(&socket, &mut bytes)?;
+        let local = SockRef::from(&socket).local_addr().ok();
+        let mut connection = Self {
+            local: local.and_then(|local| local.as_socket()),
+            speech: Speech::default(),
             socket,
             custody,
             place,
-            tracker: RequestTracker::new(now, counters, unread),
+            tracker: RequestTracker::new(now, counters, beginning(bytes)),
             state,
             at_stop: None,
-        })
+        };
+        connection.speech.hear(bytes, &connection.tracker, now);
+        Ok(connection)
     }
 
     pub(super) fn custody(&self) -> Custody {
@@ -160,17 +170,59 @@ impl WatchedConnection {
     pub(super) fn may_have_blocked_reader(&self, now: Instant) -> bool {
         match self.state {
             State::Frozen { .. } => self.tracker.may_have_blocked_reader(now),
-            State::Thawing => true,
+            State::Thawing { .. } => true,
             State::Unanswered | State::Thawed => false,
         }
     }
 
     pub(super) fn observe(&mut self, now: Instant) {
-        match look_at(&self.socket) {
-            Ok((counters, unread)) => self.tracker.observe(now, counters, unread),
+        let mut bytes = [0; PEEK_LEN];
+        match look_at(&self.socket, &mut bytes) {
+            Ok((counters, bytes)) => {
+                self.tracker.observe(now, counters, beginning(bytes));
+                self.speech.hear(bytes, &self.tracker, now);
+            }
             Err(error) => log::debug!("cannot look at a connection: {error}"),
         }
         self.freeze_if_answered();
+    }
+
+    /// What bytes have shown, and on which address; once.
+    pub(super) fn take_heard(&mut self) -> Option<(SocketAddr, Evidence)> {
+        self.local.zip(self.speech.take())
+    }
+
+    /// What is spoken here, by the connection's own bytes or else by what is known of its endpoint.
+    pub(super) fn protocol(&self, protocols: &Protocols) -> Protocol {
+        let of_endpoint = || self.local.map(|local| protocols.of(local));
+        self.speech
+            .protocol()
+            .or_else(of_endpoint)
+            .unwrap_or_default()
+    }
+
+    /// Whether nothing is in flight, and the worker may be told to stop as far as this connection goes. One that
+    /// nobody else can answer on is the worker's until it ends.
+    pub(super) fn is_idle(&self, now: Instant, protocols: &Protocols) -> bool {
+        let tracker = &self.tracker;
+        let may_be_read = self.is_left_to_the_worker() && tracker.last().unread > 0;
+        match (self.custody, self.protocol(protocols)) {
+            (_, Protocol::Opaque) => false,
+            (_, Protocol::Http1) | (Custody::Ended | Custody::Finished, Protocol::Unknown) => {
+                tracker.is_idle(now) && !may_be_read
+            }
+            (Custody::Rescued | Custody::Left, Protocol::Unknown) => {
+                tracker.is_idle(now) && tracker.idle_for(now) >= UNKNOWN_REST
+            }
+        }
+    }
+
+    /// Whether nobody follows the worker, and the worker may read what comes.
+    fn is_left_to_the_worker(&self) -> bool {
+        match self.custody {
+            Custody::Rescued | Custody::Left => false,
+            Custody::Ended | Custody::Finished => !self.is_frozen(),
+        }
     }
 
     /// Copies what a reader would take along, if that is something new.
@@ -181,7 +233,7 @@ impl WatchedConnection {
     }
 
     /// Gets ready for the worker's stop; the thread that sleeps in a read and must be stopped.
-    pub(super) fn prepare_stop(&mut self, now: Instant, readers: &mut Readers) -> Option<i32> {
+    pub(super) fn prepare_stop(&mut self, now: Instant, readers: &mut Readers<'_>) -> Option<i32> {
         self.observe(now);
         self.at_stop = Some(AtStop {
             counters: *self.tracker.last(),
@@ -191,9 +243,9 @@ impl WatchedConnection {
         let State::Frozen { copy } = &mut self.state else {
             return None;
         };
-        *copy = reader.map(|thread| ReadCopy::new(thread == self.place.pid));
+        *copy = reader.map(ReadCopy::new);
         self.refresh_copy();
-        reader
+        reader.map(|reader| reader.thread)
     }
 
     /// Whether nothing was read since the stop was prepared of which there is no copy.
@@ -208,18 +260,20 @@ impl WatchedConnection {
     }
 
     fn read_since_copy(&self) -> Option<&[u8]> {
+        self.copy()?.read_since(self.tracker.last())
+    }
+
+    fn copy(&self) -> Option<&ReadCopy> {
         match &self.state {
-            State::Frozen { copy: Some(copy) } => copy.read_since(self.tracker.last()),
-            State::Unanswered | State::Frozen { copy: None } | State::Thawing | State::Thawed => {
-                None
-            }
+            State::Frozen { copy } => copy.as_ref(),
+            State::Unanswered | State::Thawing { .. } | State::Thawed => None,
         }
     }
 
     /// The request that a thread has read which is dead.
     pub(super) fn lost_read(&self) -> Option<Vec<u8>> {
         let bytes = self.read_since_copy()?;
-        procfs::is_dead(self.place.pid).then(|| bytes.to_vec())
+        self.copy()?.is_reader_dead().then(|| bytes.to_vec())
     }
 
     /// The bytes that the worker had written when its stop was prepared.
@@ -246,17 +300,26 @@ impl WatchedConnection {
     }
 
     /// Gives the connection back to the worker.
-    pub(super) fn thaw(&mut self) {
-        self.state = State::Thawing;
+    pub(super) fn thaw(&mut self, now: Instant) {
+        self.state = State::Thawing { since: now };
         if let Err(error) = tcp::thaw(&self.socket) {
             log::debug!("cannot thaw a connection: {error}");
         }
     }
 
     /// Reads that began while the connection was frozen are about to be interrupted.
-    pub(super) fn readers_looked_for(&mut self) {
+    ///
+    /// A reader that has just been woken runs, and is not found; then it sleeps again, with its bytes. So as long
+    /// as an answer is due, not to have found one says nothing.
+    pub(super) fn readers_looked_for(&mut self, now: Instant, reader: Option<Reader>) {
+        let is_answered = || self.tracker.response_due(now) == ResponseDue::No;
         match self.state {
-            State::Thawing => self.state = State::Thawed,
+            State::Thawing { since } => {
+                let has_settled = now.saturating_duration_since(since) >= BLOCKED_AFTER;
+                if reader.is_some() || (has_settled && is_answered()) {
+                    self.state = State::Thawed;
+                }
+            }
             State::Unanswered | State::Frozen { .. } | State::Thawed => {}
         }
     }
@@ -266,14 +329,15 @@ impl WatchedConnection {
     }
 }
 
-/// What the kernel counts, and what is unread.
-fn look_at(socket: &OwnedFd) -> io::Result<(TcpCounters, Beginning)> {
+/// What the kernel counts, and the first of what is unread.
+fn look_at<'a>(
+    socket: &OwnedFd,
+    bytes: &'a mut [u8; PEEK_LEN],
+) -> io::Result<(TcpCounters, &'a [u8])> {
     let counters = tcp::counters(socket)?;
-    if counters.unread == 0 {
-        return Ok((counters, Beginning::Undecided));
-    }
-    let mut bytes = [0; PEEK_LEN];
-    let count = tcp::peek(socket, &mut bytes).unwrap_or(0);
-    let unread = beginning(bytes.get(..count).unwrap_or_default());
-    Ok((counters, unread))
+    let count = match counters.unread {
+        0 => 0,
+        1.. => tcp::peek(socket, bytes).unwrap_or(0),
+    };
+    Ok((counters, bytes.get(..count).unwrap_or_default()))
 }

@@ -1,11 +1,14 @@
 //! All connections that one worker may still have.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use super::custody::Custody;
+use super::evidence::Evidence;
 use super::process_tree::ProcessTree;
+use super::protocols::Protocols;
 use super::readers::Readers;
 use super::watched_connection::WatchedConnection;
 use crate::sys::procfs;
@@ -85,24 +88,24 @@ impl WatchedConnections {
     }
 
     /// Gives connections back to the worker in which it is in the middle of a message.
-    pub(super) fn thaw_mid_message(&mut self) {
+    pub(super) fn thaw_mid_message(&mut self, now: Instant) {
         let connections = self.connections.values_mut();
         connections
             .filter(|it| it.is_frozen() && it.tracker().is_mid_message())
-            .for_each(WatchedConnection::thaw);
+            .for_each(|it| it.thaw(now));
     }
 
-    pub(super) fn thaw_all(&mut self) {
+    pub(super) fn thaw_all(&mut self, now: Instant) {
         let connections = self.connections.values_mut();
         connections
             .filter(|it| it.is_frozen())
-            .for_each(WatchedConnection::thaw);
+            .for_each(|it| it.thaw(now));
     }
 
     /// Gives all connections back and forgets them; how many there were.
-    pub(super) fn release(&mut self) -> usize {
+    pub(super) fn release(&mut self, now: Instant) -> usize {
         let mut connections = std::mem::take(&mut self.connections);
-        connections.values_mut().for_each(WatchedConnection::thaw);
+        connections.values_mut().for_each(|it| it.thaw(now));
         connections.len()
     }
 
@@ -112,13 +115,14 @@ impl WatchedConnections {
     }
 
     /// Looks for the threads that may sleep in reads which have their bytes already.
-    pub(super) fn blocked_readers(&mut self, now: Instant) -> Vec<i32> {
+    pub(super) fn blocked_readers(&mut self, now: Instant, family: &[i32]) -> Vec<i32> {
         let connections = self.connections.values_mut();
         let suspects = connections.filter(|it| it.may_have_blocked_reader(now));
-        let mut readers = Readers::default();
+        let mut readers = Readers::new(family);
         let thread = |connection: &mut WatchedConnection| {
-            connection.readers_looked_for();
-            readers.of(connection.place())
+            let reader = readers.of(connection.place());
+            connection.readers_looked_for(now, reader);
+            Some(reader?.thread)
         };
         suspects.filter_map(thread).collect()
     }
@@ -130,9 +134,17 @@ impl WatchedConnections {
         idle_for.min().unwrap_or_default()
     }
 
-    pub(super) fn are_idle(&self, now: Instant) -> bool {
+    pub(super) fn are_idle(&self, now: Instant, protocols: &Protocols) -> bool {
         let mut connections = self.connections.values();
-        connections.all(|it| it.is_idle(now))
+        connections.all(|it| it.is_idle(now, protocols))
+    }
+
+    /// What bytes have shown of the protocol since the last call, and on which address.
+    pub(super) fn take_heard(&mut self) -> Vec<(SocketAddr, Evidence)> {
+        let connections = self.connections.values_mut();
+        connections
+            .filter_map(WatchedConnection::take_heard)
+            .collect()
     }
 
     pub(super) fn has_request(&self) -> bool {
@@ -155,8 +167,8 @@ impl WatchedConnections {
     }
 
     /// Gets ready for the stop signal; the threads that sleep in reads and must be stopped.
-    pub(super) fn prepare_stop(&mut self, now: Instant) -> Vec<i32> {
-        let mut readers = Readers::default();
+    pub(super) fn prepare_stop(&mut self, now: Instant, family: &[i32]) -> Vec<i32> {
+        let mut readers = Readers::new(family);
         let connections = self.connections.values_mut();
         let threads = connections.filter_map(|it| it.prepare_stop(now, &mut readers));
         threads.collect()

@@ -26,8 +26,9 @@ use mio::{Events, Token};
 use super::Supervisor;
 use super::sources::Source;
 use super::workers::Launched;
-use crate::fleet::{Event, ExitReason, WorkerId};
+use crate::fleet::{Event, ExitReason, ListenerId, WorkerId};
 use crate::sys::process::Ended;
+use crate::wire::rescue::{EndpointProtocol, Protocol};
 
 impl Supervisor {
     pub(super) fn run_to_end(&mut self) -> io::Result<ExitReason> {
@@ -121,12 +122,27 @@ impl Supervisor {
             Some(Source::Queues) => self.queues_ready(),
             Some(Source::Pipe) => self.output.pipe_ready(&mut self.sources, token),
             Some(Source::Probe(worker)) => {
+                let asked = self.probes.listener(worker);
                 let event = self.probes.ready(&mut self.sources, worker);
+                if matches!(event, Some(Event::Probed { .. })) {
+                    self.answers_http(asked);
+                }
                 self.inbox.extend(event);
             }
             // The flush before the next wait does it.
             Some(Source::Sink(_)) => {}
             None => debug!("an event of something that is gone"),
+        }
+    }
+
+    /// A worker has answered a request on this listener.
+    fn answers_http(&mut self, listener: Option<ListenerId>) {
+        let endpoint = listener.and_then(|listener| self.listeners.endpoint(listener));
+        if let Some(endpoint) = endpoint {
+            self.retirements.protocols().learn(EndpointProtocol {
+                endpoint: endpoint.address,
+                protocol: Protocol::Http1,
+            });
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{Config, CrashLoop, MAX_WORKERS, Readiness};
+use crate::config::{Config, CrashLoop, MAX_WORKERS, Readiness, ServedProtocol};
 use crate::fleet::{Policy, ReadyWhen};
 
 /// How long a rescuer that works may take to get a worker ready for its stop signal, where the drain time-out is
@@ -22,7 +22,7 @@ pub(super) fn of(config: &Config) -> Policy {
             Readiness::Http(_) => ReadyWhen::Probed,
         },
         steering: config.steering.is_steered(),
-        rescue: config.rescue,
+        rescue: config.rescue && config.protocol != ServedProtocol::Opaque,
         start_timeout: config.start_timeout,
         settle_timeout: config.settle_timeout,
         quiet_timeout: config.quiet_timeout,

@@ -34,7 +34,7 @@ pub use threads::{
     Activity, activity, handles_signal, has_ended, is_asleep, is_being_killed, is_dead, may_hold,
     readers, tree_threads,
 };
-pub use tree::{SocketAt, tree_sockets};
+pub use tree::{SocketAt, tree_sockets, visit_family};
 
 use std::fs;
 use std::io;

@@ -36,6 +36,8 @@ pub struct TcpCounters {
     /// After so many milliseconds without an answer a request is acknowledged by itself: 40, and
     /// more on a connection with a long way (`tcp_send_delayed_ack`).
     pub ack_delay: u32,
+    /// The time to the client and back, in microseconds; 0 before it was measured.
+    pub round_trip: u32,
     /// The client has closed its side, or the connection is gone.
     pub is_closed: bool,
 }
@@ -145,6 +147,7 @@ fn parse_tcp_info(info: &[u8; TCP_INFO_LEN], unread: u32, is_interactive: bool) 
         sent_ago: u32_at(info, LAST_DATA_SENT),
         is_unacknowledged: u32_at(info, UNACKNOWLEDGED) > 0,
         is_interactive,
+        round_trip: u32_at(info, ROUND_TRIP),
         ack_delay: (u32_at(info, ROUND_TRIP) / 1000).clamp(ACK_DELAY.0, ACK_DELAY.1),
         is_closed: info[0] != ESTABLISHED,
     }

@@ -15,6 +15,7 @@
 //!                                ◄── StopChecked      now the stop signal, or PrepareStop once more
 //!   WorkerExited ──────────────────►
 //!                                ◄── Progress         sometimes
+//!                                ◄── Protocol         when bytes have shown it
 //!                                ◄── Finished         all connections of the worker are done
 //! ```
 //! The stop signal waits for `StopChecked`: what a worker writes after it may be the worker's last
@@ -55,6 +56,32 @@ pub struct Configuration {
     pub owner: u32,
     /// Which header line names the client to the server.
     pub forwarded: Forwarded,
+    /// What the endpoints speak, as far as is known.
+    pub protocols: Vec<EndpointProtocol>,
+    /// What all of them speak, whatever is seen of them; none: what is seen counts.
+    pub protocol: Option<Protocol>,
+}
+
+/// What an endpoint, or one connection of it, speaks, as far as is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// Nothing has been seen of it.
+    #[default]
+    Unknown,
+    /// HTTP/1 without TLS: a request that comes later can be passed on.
+    Http1,
+    /// Something else, of which nobody but the worker can make anything.
+    Opaque,
+}
+
+/// What one endpoint speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointProtocol {
+    /// The endpoint; an unspecified address is any.
+    pub endpoint: SocketAddr,
+    /// What it speaks.
+    pub protocol: Protocol,
 }
 
 /// Whose requests are passed on. A server judges its clients by their addresses.
@@ -223,6 +250,8 @@ pub enum Report {
         /// must be answered first.
         may_stop: bool,
     },
+    /// What an endpoint has been seen to speak.
+    Protocol(EndpointProtocol),
     /// What has become of the worker's connections so far. Reported when it has changed, but not often.
     Progress {
         /// The worker.

@@ -30,6 +30,11 @@ pub(crate) fn configuration(listen: SocketAddr, connect: SocketAddr) -> Configur
         clients: Clients::Local,
         owner: 0,
         forwarded: Forwarded::Nothing,
+        protocols: vec![EndpointProtocol {
+            endpoint: listen,
+            protocol: Protocol::Http1,
+        }],
+        protocol: None,
     }
 }
 
@@ -99,8 +104,18 @@ impl Rescuer {
         loop {
             let (count, _) = channel::receive(&self.channel, &mut bytes).unwrap();
             match decode(&bytes[..count]).unwrap() {
-                Report::Progress { .. } | Report::Left { count: 0, .. } => {}
+                Report::Progress { .. } | Report::Left { count: 0, .. } | Report::Protocol(_) => {}
                 report => return report,
+            }
+        }
+    }
+
+    pub(crate) fn wait_learnt(&self) -> EndpointProtocol {
+        let mut bytes = [0; MAX_MESSAGE_LEN];
+        loop {
+            let (count, _) = channel::receive(&self.channel, &mut bytes).unwrap();
+            if let Report::Protocol(learnt) = decode(&bytes[..count]).unwrap() {
+                return learnt;
             }
         }
     }
@@ -114,7 +129,9 @@ impl Rescuer {
             match channel::receive(&self.channel, &mut bytes) {
                 Ok((count, _)) => {
                     let report = decode(&bytes[..count]).unwrap();
-                    assert!(matches!(report, Report::Progress { .. }), "{report:?}");
+                    let is_nothing =
+                        matches!(report, Report::Progress { .. } | Report::Protocol(_));
+                    assert!(is_nothing, "{report:?}");
                 }
                 Err(error) => break error,
             }

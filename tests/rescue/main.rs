@@ -6,6 +6,7 @@ mod adopted;
 mod busy;
 mod harness;
 mod hostile;
+mod protocol;
 mod streams;
 mod waiting;
 mod watched;
@@ -25,8 +26,8 @@ use nix::unistd::Pid;
 use reuseport_run::rescue::NAME;
 use reuseport_run::sys::{channel, pidfd, procfs, tcp};
 use reuseport_run::wire::rescue::{
-    Clients, Configuration, Descriptor, Forwarded, MAX_MESSAGE_LEN, Order, Report, Route, Tally,
-    decode, encode,
+    Clients, Configuration, Descriptor, EndpointProtocol, Forwarded, MAX_MESSAGE_LEN, Order,
+    Protocol, Report, Route, Tally, decode, encode,
 };
 
 use harness::*;

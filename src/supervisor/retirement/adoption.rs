@@ -4,7 +4,6 @@ use std::io;
 
 use log::warn;
 
-use super::rescuer::connections_of;
 use super::{Retirements, Surroundings, measure};
 use crate::fleet::{Event, RetirementId, WorkerId};
 
@@ -21,7 +20,7 @@ impl Retirements {
             let Some(pid) = around.workers.pid(worker) else {
                 continue;
             };
-            let found = connections_of(pid, &open);
+            let found = around.connections_of(worker, pid, &open);
             // A worker that goes on accepting has a rescuer for what comes until its stop.
             if found.is_empty() && around.config.steering.is_steered() {
                 self.events.push(Event::ConnectionsIdle { worker });

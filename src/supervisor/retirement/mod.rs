@@ -17,6 +17,7 @@
 //! | `successors` | who is there to pass requests on to |
 //! | `backlog` | what waits in listeners whose workers will not accept it |
 //! | `peer_names` | naming clients to the server |
+//! | `protocols` | what each endpoint speaks |
 //! | `outbox` | what is on its way to a rescuer |
 //! | `fetch` | duplicates of workers' sockets |
 //! | `stop_handshake` | the last moment before the stop signal |
@@ -32,6 +33,7 @@ mod interruption;
 pub(super) mod measure;
 mod outbox;
 pub(super) mod peer_names;
+mod protocols;
 mod rescue_stats;
 mod rescuer;
 mod rescuers;
@@ -51,6 +53,7 @@ use crate::wire::control::RescueStatus;
 use crate::wire::rescue::Report;
 use interruption::Interruptions;
 use peer_names::PeerNames;
+use protocols::Protocols;
 use rescue_stats::RescueStats;
 use rescuers::Rescuers;
 use stop_handshake::{Next, StopHandshakes};
@@ -90,6 +93,10 @@ impl Retirements {
 
     pub(super) fn stats(&mut self) -> &mut RescueStats {
         &mut self.rescuers.stats
+    }
+
+    pub(super) fn protocols(&mut self) -> &mut Protocols {
+        &mut self.rescuers.protocols
     }
 
     pub(super) fn statuses(&self) -> Vec<RescueStatus> {
@@ -149,11 +156,6 @@ impl Retirements {
         self.handshakes.end(worker);
     }
 
-    fn kill_rescuer(&mut self, around: &mut Surroundings<'_>, retirement: RetirementId) {
-        self.rescuers.kill(retirement);
-        self.lose_rescuer(around, retirement);
-    }
-
     pub(super) fn worker_ended(&mut self, worker: WorkerId) {
         self.handshakes.end(worker);
         self.rescuers.worker_ended(worker);
@@ -186,7 +188,8 @@ impl Retirements {
         }
         let owes = |worker| self.handshakes.awaits_rescuer(worker);
         for retirement in self.rescuers.hanging(owes) {
-            self.kill_rescuer(around, retirement);
+            self.rescuers.kill(retirement);
+            self.lose_rescuer(around, retirement);
         }
     }
 
@@ -205,6 +208,7 @@ impl Retirements {
                     self.rescuers.readers_interrupted(retirement, worker);
                 }
             }
+            Report::Protocol(learnt) => self.protocols().learn(learnt),
             Report::Left { worker, count } => self.rescuers.stats.left(retirement, worker, count),
             Report::Readers { worker, threads } => {
                 let next = self.handshakes.readers(WorkerId(worker), threads);

@@ -10,6 +10,7 @@ use mio::{Interest, Token};
 
 use super::fetch::fetch;
 use super::outbox::{self, Outbox};
+use super::protocols::given;
 use super::successors::Successors;
 use super::watch::{Finding, Watch};
 use crate::config::{Config, Forwarding, RescueClients};
@@ -18,8 +19,8 @@ use crate::supervisor::sources::{Source, Sources};
 use crate::sys::{channel, process, procfs, tcp};
 use crate::wire::peer_names::owner;
 use crate::wire::rescue::{
-    Clients, Configuration, Descriptor, Forwarded, MAX_CONNECTIONS, MAX_MESSAGE_LEN, Order, Report,
-    decode, encode,
+    Clients, Configuration, Descriptor, EndpointProtocol, Forwarded, MAX_CONNECTIONS,
+    MAX_MESSAGE_LEN, Order, Report, decode, encode,
 };
 
 /// How often a worker that goes on accepting is looked at again before it counts as idle: clients that ask
@@ -49,9 +50,10 @@ impl Rescuer {
         sources: &mut Sources,
         id: RetirementId,
         successors: Successors,
+        known: Vec<EndpointProtocol>,
     ) -> io::Result<Self> {
         let (ours, theirs) = channel::pair()?;
-        let configuration = encode(&configuration(config, id, &successors));
+        let configuration = encode(&configuration(config, id, &successors, known));
         let pid = process::spawn(process::Spawn {
             name: crate::rescue::NAME,
             arguments: vec![String::from_utf8(configuration).unwrap_or_default().into()],
@@ -207,7 +209,12 @@ impl Rescuer {
     }
 }
 
-fn configuration(config: &Config, id: RetirementId, successors: &Successors) -> Configuration {
+fn configuration(
+    config: &Config,
+    id: RetirementId,
+    successors: &Successors,
+    known: Vec<EndpointProtocol>,
+) -> Configuration {
     let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     Configuration {
         // A request goes where its client found the endpoint.
@@ -230,6 +237,8 @@ fn configuration(config: &Config, id: RetirementId, successors: &Successors) -> 
             Forwarding::Forwarded => Forwarded::Forwarded,
             Forwarding::XForwardedFor => Forwarded::XForwardedFor,
         },
+        protocols: known,
+        protocol: given(config.protocol),
     }
 }
 

@@ -11,6 +11,7 @@ use super::Surroundings;
 use super::measure;
 use super::outbox;
 use super::peer_names::PeerNames;
+use super::protocols::Protocols;
 use super::rescue_stats::{RescueStats, sentence};
 use super::rescuer::{Rescuer, connections_of};
 use super::successors::Succession;
@@ -25,6 +26,7 @@ const END_TIMEOUT: Duration = Duration::from_millis(500);
 pub(super) struct Rescuers {
     rescuers: BTreeMap<RetirementId, Rescuer>,
     pub(super) stats: RescueStats,
+    pub(super) protocols: Protocols,
     life: Life,
     pub(super) succession: Succession,
 }
@@ -88,9 +90,11 @@ impl Rescuers {
         let rescuer = match self.rescuers.get_mut(&retirement) {
             Some(rescuer) => rescuer,
             None => {
+                let endpoints = around.listeners.endpoints().map(|(it, _)| it.address);
+                let known = self.protocols.of(endpoints);
                 let successors = self.succession.begin(around, retirement);
                 let started =
-                    Rescuer::start(around.config, around.sources, retirement, successors)?;
+                    Rescuer::start(around.config, around.sources, retirement, successors, known)?;
                 let (pid, id) = (started.pid, retirement.0);
                 debug!("rescuer (pid {pid}) started for retirement {id}");
                 self.stats.begin(retirement, pid);
@@ -128,10 +132,10 @@ impl Rescuers {
         Some(retirement)
     }
 
-    /// Has a rescuer adopt what a worker that goes on accepting has accepted meanwhile; whether that was
-    /// anything.
+    /// Has a rescuer adopt what a worker has accepted meanwhile that goes on accepting, and what was on its way from
+    /// one of its processes to another; whether that was anything.
     pub(super) fn adopt_late(&mut self, around: &Surroundings<'_>, worker: WorkerId) -> bool {
-        if around.config.steering.is_steered() {
+        if !around.may_have_more(worker) {
             return false;
         }
         let found = self.of(worker).zip(around.workers.pid(worker));

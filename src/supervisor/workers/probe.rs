@@ -102,6 +102,11 @@ impl Probes {
         event
     }
 
+    /// The listener by which a worker is being probed.
+    pub(crate) fn listener(&self, worker: WorkerId) -> Option<ListenerId> {
+        Some(self.attempts.get(&worker)?.listener)
+    }
+
     /// A worker answers, or its connection can be written to.
     pub(crate) fn ready(&mut self, sources: &mut Sources, worker: WorkerId) -> Option<Event> {
         let attempt = self.attempts.get_mut(&worker)?;

@@ -19,7 +19,7 @@ fn lower_limit(pid: i32) -> bool {
 
 #[test]
 fn what_does_not_fit_is_closed_as_without_a_rescuer() {
-    let options = ["-n", "3", "--quiet-timeout", "300ms"];
+    let options = ["-n", "3", "--quiet-timeout", "300ms", "--protocol", "http1"];
     let supervisor = scripted(&options, &[]).start();
     supervisor.wait_serving(3);
     let clients = (0..CLIENTS).map(|_| Client::served(supervisor.address()).0);

@@ -14,8 +14,9 @@ fn row(table: &str, cells: &[&str]) -> bool {
 
 #[test]
 fn every_connection_is_accounted_for() {
+    let options = ["-n", "1", "--quiet-timeout", "50s", "--protocol", "http1"];
     let behaviour = ["--drain-on-term", "--hold", "{dir}/go"];
-    let supervisor = scripted(&["-n", "1", "--quiet-timeout", "50s"], &behaviour).start();
+    let supervisor = scripted(&options, &behaviour).start();
     supervisor.wait_serving(1);
     let (mut rescued, _) = Client::served(supervisor.address());
     let (mut odd, _) = Client::served(supervisor.address());
@@ -96,7 +97,11 @@ fn without_rescue_there_is_none() {
 
 #[test]
 fn no_more_are_held_than_may_be() {
-    let supervisor = scripted(&["-n", "1", "--rescue-max", "1"], &[]).start();
+    let supervisor = scripted(
+        &["-n", "1", "--rescue-max", "1", "--protocol", "http1"],
+        &[],
+    )
+    .start();
     supervisor.wait_serving(1);
     let mut clients: Vec<Client> = (0..3)
         .map(|_| Client::served(supervisor.address()).0)
@@ -120,7 +125,11 @@ fn no_more_are_held_than_may_be() {
 #[test]
 fn a_client_of_this_host_keeps_its_address() {
     for how in ["no", "x-forwarded-for", "forwarded"] {
-        let supervisor = scripted(&["-n", "1", "--rescue-forwarded", how], &[]).start();
+        let supervisor = scripted(
+            &["-n", "1", "--rescue-forwarded", how, "--protocol", "http1"],
+            &[],
+        )
+        .start();
         supervisor.wait_serving(1);
         let mut client = Client::connect_from(Ipv4Addr::new(127, 0, 0, 7), supervisor.address());
         assert_eq!(client.ask("/client").unwrap().body, "127.0.0.7");

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// What is idle is kept only where it is known to be HTTP/1.
+const HTTP: [&str; 4] = ["-n", "2", "--protocol", "http1"];
+
 /// A client's next request is answered by the next generation, and is the last on its connection.
 fn moves_on(builder: Builder) {
     let supervisor = builder.start();
@@ -33,31 +36,31 @@ fn moves_on(builder: Builder) {
 
 #[test]
 fn of_the_scripted_server() {
-    moves_on(scripted(&["-n", "2"], &[]));
+    moves_on(scripted(&HTTP, &[]));
 }
 
 #[test]
 fn of_a_scripted_server_that_drains() {
-    moves_on(scripted(&["-n", "2"], &["--drain-on-term"]));
+    moves_on(scripted(&HTTP, &["--drain-on-term"]));
 }
 
 #[test]
 fn of_node_that_dies() {
-    if let Some(builder) = keeping(&["-n", "2"], Kind::Node, Some(AtTerm::Die)) {
+    if let Some(builder) = keeping(&HTTP, Kind::Node, Some(AtTerm::Die)) {
         moves_on(builder);
     }
 }
 
 #[test]
 fn of_node_that_drains() {
-    if let Some(builder) = keeping(&["-n", "2"], Kind::Node, None) {
+    if let Some(builder) = keeping(&HTTP, Kind::Node, None) {
         moves_on(builder);
     }
 }
 
 #[test]
 fn of_python() {
-    if let Some(builder) = keeping(&["-n", "2"], Kind::Python, None) {
+    if let Some(builder) = keeping(&HTTP, Kind::Python, None) {
         moves_on(builder);
     }
 }
@@ -76,7 +79,7 @@ require('http').createServer((request, response) => {
 
 #[test]
 fn a_server_that_dies_at_once_is_told_when_it_has_answered() {
-    let options = ["-n", "1", "--quiet-timeout", "50s"];
+    let options = ["-n", "1", "--quiet-timeout", "50s", "--protocol", "http1"];
     let Some(builder) = scripted_node(&options, HOLDING) else {
         return;
     };

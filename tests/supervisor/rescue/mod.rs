@@ -2,13 +2,15 @@
 
 mod few_descriptors;
 mod figures;
+mod forking;
 mod idle;
+mod long;
 mod occasions;
 mod queues;
 mod rescuers;
 mod strange;
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;

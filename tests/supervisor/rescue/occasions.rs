@@ -6,7 +6,7 @@ use super::*;
 
 /// Two workers, each with a client: of slot 0, of slot 1.
 fn one_client_each() -> (Supervisor, [Client; 2]) {
-    let supervisor = scripted(&["-n", "2"], &[]).start();
+    let supervisor = scripted(&["-n", "2", "--protocol", "http1"], &[]).start();
     supervisor.wait_serving(2);
     let client_of = |slot| {
         loop {

@@ -62,7 +62,7 @@ fn one_that_hangs_holds_nothing_up() {
 
 #[test]
 fn one_that_is_killed_with_idle_connections_is_missed_too() {
-    let supervisor = scripted(&["-n", "1"], &[]).start();
+    let supervisor = scripted(&["-n", "1", "--protocol", "http1"], &[]).start();
     supervisor.wait_serving(1);
     let (mut idle, _) = Client::served(supervisor.address());
     supervisor.ctl_ok(["reload"]);
@@ -75,7 +75,7 @@ fn one_that_is_killed_with_idle_connections_is_missed_too() {
 
 #[test]
 fn there_may_be_two() {
-    let supervisor = scripted(&["-n", "1"], &[]).start();
+    let supervisor = scripted(&["-n", "1", "--protocol", "http1"], &[]).start();
     supervisor.wait_serving(1);
     let (mut first, _) = Client::served(supervisor.address());
     supervisor.ctl_ok(["reload"]);
@@ -100,7 +100,7 @@ fn there_may_be_two() {
 /// A supervisor whose rescuer has an idle connection, and one whose request the new worker holds.
 fn with_a_rescue_under_way() -> (Supervisor, Client, Client) {
     let behaviour = ["--drain-on-term", "--hold", "{dir}/go"];
-    let supervisor = scripted(&["-n", "1"], &behaviour).start();
+    let supervisor = scripted(&["-n", "1", "--protocol", "http1"], &behaviour).start();
     supervisor.wait_serving(1);
     let (idle, _) = Client::served(supervisor.address());
     let (mut busy, _) = Client::served(supervisor.address());

@@ -6,7 +6,7 @@ use super::*;
 
 #[test]
 fn what_is_not_a_request_gets_no_answer() {
-    let supervisor = scripted(&["-n", "2"], &[]).start();
+    let supervisor = scripted(&["-n", "2", "--protocol", "http1"], &[]).start();
     supervisor.wait_serving(2);
     let sent: [&[u8]; 4] = [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -44,7 +44,7 @@ process.on('SIGTERM', () => server.close());
 
 #[test]
 fn an_upgraded_connection_stays_with_its_worker_until_it_ends() {
-    let Some(builder) = scripted_node(&["-n", "1"], ECHO) else {
+    let Some(builder) = scripted_node(&["-n", "1", "--protocol", "http1"], ECHO) else {
         return;
     };
     let supervisor = builder.start();
