@@ -75,7 +75,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
         default: Some("listen"),
         choices: &["listen", "notify", "http:/"],
         help: "When a worker is ready: listen, notify, http:/PATH",
-        more: "listen: it listens on every address that the generation before serves.\n\
+        more: "listen: it listens on every address of the service (reload --accept-changes lets it change).\n\
                notify: that, and it sent READY=1 to $NOTIFY_SOCKET.\n\
                http:/PATH: that, and it answers GET of the path with a status from 200 to 399.",
         ..PLAIN

@@ -21,6 +21,7 @@ pub(super) struct Rollout {
     pub(super) wanted: u32,
     /// The retirement of the workers that it replaces.
     pub(super) retirement: RetirementId,
+    pub(super) addresses: Addresses,
     pub(super) batch: Batch,
     /// The slots of the batches that come after this one.
     pub(super) later: VecDeque<BTreeSet<Slot>>,
@@ -35,6 +36,8 @@ pub(super) struct Batch {
     pub(super) replaced: BTreeSet<Slot>,
     incoming: BTreeSet<WorkerId>,
     unready: BTreeSet<WorkerId>,
+    /// All are ready, and are to be looked at again then.
+    pub(super) flips_at: Option<Time>,
 }
 
 impl Batch {
@@ -43,6 +46,7 @@ impl Batch {
             replaced,
             unready: incoming.clone(),
             incoming,
+            flips_at: None,
         }
     }
 
@@ -66,6 +70,11 @@ impl Batch {
 }
 
 impl Rollout {
+    /// When something about it is due; none while it waits for its workers alone.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.batch.flips_at
+    }
+
     pub(super) fn has(&self, worker: WorkerId) -> bool {
         self.batch.incoming.contains(&worker)
     }

@@ -1,5 +1,6 @@
 //! The rules, one by one. What is done is written in short: `spawn 2`, `steer 0 1`, `signal 0`.
 
+mod addresses;
 mod batches;
 mod listener_sets;
 mod many;
@@ -145,12 +146,17 @@ fn quiet(worker: u64, is_quiet: bool) -> Event {
 const RELOAD: Event = Event::ReloadRequested {
     reply_to: ME,
     if_busy: IfBusy::Deny,
+    addresses: Addresses::Owed,
 };
 
 /// As a signal asks for it, or a client that waits its turn.
 fn patient_reload(reply_to: Option<ClientId>) -> Event {
     let if_busy = IfBusy::Wait;
-    Event::ReloadRequested { reply_to, if_busy }
+    Event::ReloadRequested {
+        reply_to,
+        if_busy,
+        addresses: Addresses::Owed,
+    }
 }
 
 fn scale(to: u32) -> Event {
@@ -507,6 +513,7 @@ fn a_reload_that_fails_leaves_the_old_generation_serving() {
 fn a_new_worker_has_to_listen_where_its_predecessor_does_and_in_time() {
     let mut stage = Stage::serving(policy());
     stage.on(listened_on(0, 4, 443));
+    stage.on(listened_on(1, 5, 443));
     stage.on(RELOAD);
     stage.on(listened(2));
     stage.on(listened(3));

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::change_result::{ChangeResult, Denial, Failure};
 pub use super::name::{
     ClientId, Endpoint, Generation, ListenerId, ListenerSetId, RetirementId, Slot, Time, WorkerId,
 };
@@ -117,6 +118,8 @@ pub enum Event {
         reply_to: Option<ClientId>,
         /// What is done while another change is under way.
         if_busy: IfBusy,
+        /// Whether the new generation may serve other addresses.
+        addresses: Addresses,
     },
     /// Another number of workers was asked for.
     ScaleRequested {
@@ -221,6 +224,15 @@ pub enum IfBusy {
     Deny,
     /// It waits its turn.
     Wait,
+}
+
+/// Whether a new generation may serve other addresses than the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Addresses {
+    /// It must serve all of them.
+    Owed,
+    /// It may serve others (`--accept-changes`).
+    MayChange,
 }
 
 /// How the end was asked for.
@@ -383,6 +395,14 @@ pub enum WorkerEvent {
         /// The worker.
         worker: WorkerId,
     },
+    /// It takes over, and does not listen where the worker before it did. That is not owed: it was opened when that
+    /// worker was ready already, or other addresses are accepted.
+    ListensOnLess {
+        /// The worker.
+        worker: WorkerId,
+        /// Where.
+        endpoints: Vec<Endpoint>,
+    },
     /// It gets new connections.
     Serving {
         /// The worker.
@@ -471,6 +491,7 @@ impl WorkerEvent {
     pub fn worker(&self) -> WorkerId {
         match self {
             Self::Ready { worker }
+            | Self::ListensOnLess { worker, .. }
             | Self::Serving { worker, .. }
             | Self::LetGo { worker, .. }
             | Self::Crashed { worker, .. }
@@ -513,88 +534,6 @@ pub enum Milestone {
     Draining,
     /// The old workers have ended.
     Gone,
-}
-
-/// What became of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ChangeResult {
-    /// It is done.
-    Done {
-        /// What it was.
-        kind: ChangeKind,
-        /// The generation that serves.
-        generation: Generation,
-        /// How many workers there are.
-        workers: u32,
-    },
-    /// It failed; everything is as it was.
-    Failed {
-        /// What it was.
-        kind: ChangeKind,
-        /// Why.
-        failure: Failure,
-    },
-    /// It was not begun.
-    Denied(Denial),
-    /// The supervisor has stopped.
-    Stopped,
-}
-
-/// Why a change failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// A worker exited before it was ready.
-    Exited {
-        /// The worker.
-        worker: WorkerId,
-        /// Its slot.
-        slot: Slot,
-        /// How.
-        exit: Exit,
-    },
-    /// A worker was not ready in time.
-    NotReady {
-        /// The worker.
-        worker: WorkerId,
-        /// Its slot.
-        slot: Slot,
-        /// The endpoints that it should listen on and does not.
-        missing: Vec<Endpoint>,
-        /// The endpoints that it listens on.
-        listening: Vec<Endpoint>,
-        /// The time that it had.
-        after: Duration,
-    },
-    /// The supervisor was told to stop meanwhile.
-    Stopped,
-}
-
-/// Why a request was not begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Denial {
-    /// Another change is under way.
-    Busy {
-        /// What it is.
-        kind: ChangeKind,
-        /// How far it has come.
-        milestone: Milestone,
-    },
-    /// The supervisor is stopping.
-    Stopping,
-    /// There is no such worker, or it is not one that can be replaced.
-    NoSuchWorker(WorkerId),
-    /// None of so few workers serves: those that do would be retired.
-    NobodyLeft {
-        /// How many were asked for.
-        count: u32,
-    },
-    /// That many workers cannot be.
-    BadCount {
-        /// What was asked for.
-        asked: i64,
-        /// The most there can be.
-        most: u32,
-    },
 }
 
 /// How everything ended.

@@ -22,8 +22,9 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError};
 
 use super::{
-    ChangeKind, ClientId, Effect, Endpoint, Event, Exit, Fleet, IfBusy, ListenerId, Milestone,
-    Probe, ProbeKind, ReadyWhen, ScaleTo, Spawn, StopHow, Time, WorkerEvent, WorkerId,
+    Addresses, ChangeKind, ClientId, Effect, Endpoint, Event, Exit, Fleet, Generation, IfBusy,
+    ListenerId, Milestone, Probe, ProbeKind, ReadyWhen, ScaleTo, Spawn, StopHow, Time, WorkerEvent,
+    WorkerId,
 };
 use history::History;
 use kernel::Kernel;
@@ -68,6 +69,8 @@ struct Request {
     at: Time,
     heard: Option<Milestone>,
     is_answered: bool,
+    /// It accepts that the new generation serves other addresses.
+    accepts_changes: bool,
     /// Who ceased to serve when it flipped.
     leaving: BTreeSet<WorkerId>,
 }
@@ -86,6 +89,10 @@ struct World {
     open_change: Option<ChangeKind>,
     /// Who listened where when the last change began.
     listened_before: BTreeSet<(WorkerId, Endpoint)>,
+    /// Listeners whose worker was ready already when it opened them.
+    opened_late: BTreeSet<ListenerId>,
+    /// Generations that may serve other addresses than the one before.
+    may_change: BTreeSet<Generation>,
     /// Replacements of workers that were replaced meanwhile: they only drain the backlog.
     drain_only: BTreeSet<WorkerId>,
     has_started: bool,
@@ -110,6 +117,8 @@ impl World {
             requests: BTreeMap::new(),
             open_change: None,
             listened_before: BTreeSet::new(),
+            opened_late: BTreeSet::new(),
+            may_change: BTreeSet::new(),
             drain_only: BTreeSet::new(),
             has_started: false,
             was_told_to_stop_now: false,
@@ -361,6 +370,7 @@ impl World {
             None => self.kernel.open(endpoint, set),
         };
         self.uses(id, listener);
+        self.note_opened(id, listener);
         if is_silent {
             return Ok(());
         }
@@ -369,6 +379,16 @@ impl World {
             listener,
             endpoint,
         })
+    }
+
+    fn note_opened(&mut self, id: WorkerId, listener: ListenerId) {
+        let view = self.fleet.view(self.now);
+        let mut starting = view.iter().filter(|line| line.phase == "starting");
+        if starting.any(|line| line.worker == id) {
+            self.opened_late.remove(&listener);
+        } else {
+            self.opened_late.insert(listener);
+        }
     }
 
     fn uses(&mut self, id: WorkerId, listener: ListenerId) {
@@ -461,11 +481,19 @@ impl World {
 
     fn comes(&mut self, wish: Wish) -> Result<(), String> {
         let event = match wish {
-            Wish::Reload { signal, waits } => Event::ReloadRequested {
+            Wish::Reload {
+                signal,
+                waits,
+                accepts_changes,
+            } => Event::ReloadRequested {
                 reply_to: self.reply_to(signal),
                 if_busy: match signal || waits {
                     true => IfBusy::Wait,
                     false => IfBusy::Deny,
+                },
+                addresses: match accepts_changes && !signal {
+                    true => Addresses::MayChange,
+                    false => Addresses::Owed,
                 },
             },
             Wish::ScaleTo(count) => Event::ScaleRequested {
@@ -506,6 +534,15 @@ impl World {
             Wish::CrashAll => return self.crash(None),
             Wish::Nothing => Event::TimePassed,
         };
+        if let Event::ReloadRequested {
+            reply_to: Some(client),
+            addresses: Addresses::MayChange,
+            ..
+        } = event
+            && let Some(request) = self.requests.get_mut(&client)
+        {
+            request.accepts_changes = true;
+        }
         self.feed(event)
     }
 
@@ -518,6 +555,7 @@ impl World {
             at: self.now,
             heard: None,
             is_answered: false,
+            accepts_changes: false,
             leaving: BTreeSet::new(),
         };
         self.requests.insert(reply_to, request);
@@ -822,6 +860,7 @@ impl World {
             WorkerEvent::StopNotPrepared { worker } => (worker, |it| it.stop_not_prepared = true),
             WorkerEvent::Serving { .. }
             | WorkerEvent::LetGo { .. }
+            | WorkerEvent::ListensOnLess { .. }
             | WorkerEvent::Crashed { .. }
             | WorkerEvent::GivenUp { .. }
             | WorkerEvent::Gone { .. } => return,

@@ -7,7 +7,7 @@
 //! something else: so a thread does it whose descriptors are its own (`CLONE_FILES`, unshare(2)).
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::thread;
 
 use nix::sched::{CloneFlags, unshare};

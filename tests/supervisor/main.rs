@@ -14,6 +14,7 @@ mod rig;
 mod support;
 
 mod abandoned;
+mod addresses;
 mod bad_input;
 mod container;
 mod control;

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::Fleet;
+use crate::fleet::listener::LATE_START;
 use crate::fleet::phase::{Phase, StopReason};
 use crate::fleet::retirements::{Change, Course};
 use crate::fleet::rollout::Rollout;
@@ -14,9 +15,51 @@ use crate::fleet::worker::{Role, Worker};
 
 impl Fleet {
     pub(super) fn flip_if_ready(&mut self, now: Time) {
-        let is_ready = |rollout: &mut Rollout| rollout.batch.is_ready();
-        if let Some(rollout) = self.rollout.take_if(is_ready) {
+        let flips_at = self.flips_at();
+        let Some(rollout) = &mut self.rollout else {
+            return;
+        };
+        rollout.batch.flips_at = flips_at.filter(|at| *at > now);
+        if flips_at.is_some_and(|at| at <= now)
+            && let Some(rollout) = self.rollout.take()
+        {
             self.flip(now, rollout);
+        }
+    }
+
+    pub(super) fn check_flip(&mut self, now: Time) {
+        let flips_at = self.rollout.as_ref().and_then(Rollout::deadline);
+        if flips_at.is_some_and(|at| at <= now) {
+            self.flip_if_ready(now);
+        }
+    }
+
+    /// When the batch may flip: all are ready, and had their time for what they do not owe.
+    fn flips_at(&self) -> Option<Time> {
+        let rollout = self.rollout.as_ref().filter(|it| it.batch.is_ready())?;
+        let incoming = rollout.batch.incoming().iter();
+        let incoming = incoming.filter_map(|id| self.workers.get(*id));
+        let times = incoming.map(|worker| {
+            let since = worker.ready_since.unwrap_or_default();
+            match self.hoped_for(worker).is_empty() {
+                true => since,
+                false => since.plus(LATE_START),
+            }
+        });
+        Some(times.max().unwrap_or_default())
+    }
+
+    /// Says what incoming workers do not listen on although those before them did.
+    fn log_less(&mut self, rollout: &Rollout) {
+        for id in rollout.batch.incoming() {
+            let worker = self.workers.get(*id);
+            let less = worker.map_or_else(BTreeSet::new, |worker| self.hoped_for(worker));
+            if !less.is_empty() {
+                self.log(WorkerEvent::ListensOnLess {
+                    worker: *id,
+                    endpoints: less.into_iter().collect(),
+                });
+            }
         }
     }
 
@@ -25,6 +68,7 @@ impl Fleet {
     /// that is live, and one effect steers away from the old and to the new at once.
     fn flip(&mut self, now: Time, mut rollout: Rollout) {
         let outgoing = self.outgoing(&rollout);
+        self.log_less(&rollout);
         for id in rollout.batch.incoming() {
             if self
                 .workers

@@ -137,6 +137,7 @@ impl Fleet {
             self.workers.next_deadline(),
             self.empty_slots.next_deadline(),
             shutdown,
+            self.rollout.as_ref().and_then(Rollout::deadline),
         ];
         all.into_iter()
             .flatten()
@@ -179,9 +180,11 @@ impl Fleet {
             Event::RescueLost { worker } => self.rescue_lost(now, worker),
             Event::StopPrepared { worker } => self.stop_prepared(now, worker),
             Event::RescuersEnded => self.rescuers_ended(),
-            Event::ReloadRequested { reply_to, if_busy } => {
-                self.reload_asked(now, reply_to, if_busy);
-            }
+            Event::ReloadRequested {
+                reply_to,
+                if_busy,
+                addresses,
+            } => self.reload_asked(now, reply_to, if_busy, addresses),
             Event::ScaleRequested { reply_to, to } => self.scale_asked(now, reply_to, to),
             Event::RestartRequested { reply_to, worker } => {
                 self.restart_asked(now, reply_to, worker)
@@ -195,6 +198,8 @@ impl Fleet {
         // Empty slots after starts that were too late: a worker that is killed for that leaves its slot only
         // when it has ended.
         self.check_starting(now);
+        self.check_flip(now);
+        self.check_extras(now);
         self.fill_empty_slots(now);
         self.look_at_retired(now);
         if let Some(Shutdown {

@@ -110,6 +110,7 @@ pub(super) enum Wish {
     Reload {
         signal: bool,
         waits: bool,
+        accepts_changes: bool,
     },
     ScaleTo(u32),
     ScaleBy {
@@ -259,7 +260,9 @@ fn scripts() -> impl Strategy<Value = Vec<Script>> {
 
 fn wish() -> impl Strategy<Value = Wish> {
     prop_oneof![
-        5 => any::<(bool, bool)>().prop_map(|(signal, waits)| Wish::Reload { signal, waits }),
+        5 => (any::<bool>(), any::<bool>(), prop::bool::weighted(0.2)).prop_map(
+            |(signal, waits, accepts_changes)| Wish::Reload { signal, waits, accepts_changes }
+        ),
         1 => (0..7_u32).prop_map(Wish::ScaleTo),
         2 => ((-2..3_i64), any::<bool>()).prop_map(|(by, signal)| Wish::ScaleBy { by, signal }),
         2 => (0..6_usize).prop_map(Wish::Restart),

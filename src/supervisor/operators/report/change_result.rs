@@ -85,10 +85,11 @@ impl Reporter<'_> {
                 after,
                 ..
             } => format!(
-                "{kind} failed: {} was not ready after {}: {}{consequence}{}",
+                "{kind} failed: {} was not ready after {}: {}{consequence}{}{}",
                 self.workers.describe(*worker),
                 seconds(*after),
                 self.why_not_ready(*worker, missing, listening),
+                advice(kind, missing, listening),
                 self.last_words(*worker)
             ),
             Failure::Stopped => format!("{kind} given up: the supervisor was told to stop"),
@@ -128,6 +129,16 @@ impl Reporter<'_> {
                 list(listening)
             ),
         }
+    }
+}
+
+/// What lets other addresses be served, where that may be what is wanted.
+fn advice(kind: ChangeKind, missing: &[Endpoint], listening: &[Endpoint]) -> &'static str {
+    match (kind, missing, listening) {
+        (ChangeKind::Reload, [_, ..], [_, ..]) => {
+            "; if the addresses are meant to change, reload --accept-changes"
+        }
+        _ => "",
     }
 }
 

@@ -20,6 +20,14 @@ impl Reporter<'_> {
         let config = &self.config;
         match event {
             WorkerEvent::Ready { .. } => (Level::Info, "ready, waiting for the others".to_owned()),
+            WorkerEvent::ListensOnLess { endpoints, .. } => {
+                let less = list(endpoints);
+                let sentence = format!(
+                    "takes over and does not listen on {less} as the worker before it did; nobody owes that \
+                     (see --accept-changes), and it is closed with that worker"
+                );
+                (Level::Warn, sentence)
+            }
             WorkerEvent::Serving { endpoints, .. } => {
                 (Level::Info, format!("serving {}", list(endpoints)))
             }
