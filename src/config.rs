@@ -31,6 +31,8 @@ pub struct Config {
     pub steering: Steering,
     /// A worker that is not ready after this has failed.
     pub start_timeout: Duration,
+    /// How long new workers must have been ready when they take over.
+    pub min_uptime: Duration,
     /// How long a retired listener may take to hand over the handshakes that it has.
     pub settle_timeout: Duration,
     /// How long a retired worker may take to have no open connection before it is told to stop.

@@ -98,6 +98,16 @@ pub(crate) const OPTIONS: &[Opt] = &[
         ..PLAIN
     },
     Opt {
+        name: "min-uptime",
+        group: WORKERS,
+        default: Some("0s"),
+        help: "How long new workers must have been ready when they take over",
+        more: "They are looked at again at its end: each must be alive and have its listeners open. \
+               A reload to a version that dies a second after it has listened fails with 2s, and \
+               the old workers serve on. With 0 they are looked at once, when all are ready.",
+        ..PLAIN
+    },
+    Opt {
         name: "listen",
         value: "ADDR",
         group: SOCKETS,

@@ -141,6 +141,7 @@ fn config(settings: &Settings, environment: Environment<'_>) -> Result<Config, E
         ready_host: settings.one("ready-host", value::host)?,
         steering: settings.need("steering", value::steering)?,
         start_timeout: settings.need("start-timeout", positive)?,
+        min_uptime: settings.need("min-uptime", duration)?,
         settle_timeout: settings.need("settle-timeout", duration)?,
         quiet_timeout: settings.need("quiet-timeout", duration)?,
         rescue: !settings.need("no-rescue", value::switch)?,
@@ -266,6 +267,7 @@ mod tests {
             ready_host: None,
             steering: Steering::Auto,
             start_timeout: Duration::from_secs(60),
+            min_uptime: Duration::ZERO,
             settle_timeout: Duration::from_secs(10),
             quiet_timeout: Duration::from_secs(2),
             rescue: true,
@@ -289,7 +291,7 @@ mod tests {
     #[test]
     fn every_option() {
         let line = "-n 3 --queues 2 --listen 80 --listen [::]:81 --name web --control /c --ready http:/up --ready-host shop.example \
-                    --steering none --start-timeout 1s --settle-timeout 2 --quiet-timeout 3s \
+                    --steering none --start-timeout 1s --min-uptime 9s --settle-timeout 2 --quiet-timeout 3s \
                     --drain-timeout 1m --pre-stop 500ms --stop-signal QUIT --max-restarts 6 \
                     --restart-window 7s --crash-loop exit --no-rescue --rescue-timeout 8s --rescue-max 9 --rescue-forwarded forwarded --rescue-clients all --log-prefix --log-file /l --chdir /d -- s -n 9 --name";
         let endpoint = |address: &str| Endpoint {
@@ -307,6 +309,7 @@ mod tests {
             ready_host: Some("shop.example".to_owned()),
             steering: Steering::None,
             start_timeout: Duration::from_secs(1),
+            min_uptime: Duration::from_secs(9),
             settle_timeout: Duration::from_secs(2),
             quiet_timeout: Duration::from_secs(3),
             rescue: false,

@@ -41,6 +41,17 @@ pub enum Failure {
         /// How.
         exit: Exit,
     },
+    /// A new worker ended after it had taken over; the old ones had not been told to stop, and serve again.
+    Died {
+        /// The worker.
+        worker: WorkerId,
+        /// Its slot.
+        slot: Slot,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// No new worker serves, and the old ones have been told to stop.
+    NobodyServes,
     /// A worker was not ready in time.
     NotReady {
         /// The worker.
@@ -49,6 +60,8 @@ pub enum Failure {
         slot: Slot,
         /// The endpoints that it should listen on and does not.
         missing: Vec<Endpoint>,
+        /// The endpoints that it listened on, and does not any more.
+        closed: Vec<Endpoint>,
         /// The endpoints that it listens on.
         listening: Vec<Endpoint>,
         /// The time that it had.
@@ -56,6 +69,12 @@ pub enum Failure {
     },
     /// The supervisor was told to stop meanwhile.
     Stopped,
+}
+
+impl Failure {
+    pub(super) fn died(worker: WorkerId, slot: Slot, exit: Exit) -> Self {
+        Self::Died { worker, slot, exit }
+    }
 }
 
 /// Why a request was not begun.

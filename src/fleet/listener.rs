@@ -61,6 +61,8 @@ pub(super) enum Usage {
     Given,
     /// The worker listens on it.
     Listening,
+    /// The worker listened on it, and was seen to have let go of it.
+    LetGo,
 }
 
 /// Whether those that come after a worker have to listen where it does.

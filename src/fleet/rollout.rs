@@ -29,6 +29,28 @@ pub(super) struct Rollout {
     pub(super) filled: Option<(Slot, EmptySlot)>,
 }
 
+/// Whether the workers of a batch that are all ready have shown that they stay so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Proof {
+    /// Nothing is asked yet.
+    #[default]
+    None,
+    /// They are to be looked at then.
+    Due(Time),
+    /// They are being looked at.
+    Asked,
+}
+
+/// A flip whose outgoing workers have not been told to stop: until then it may be taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Flipped {
+    pub(super) rollout: Rollout,
+    pub(super) outgoing: Vec<WorkerId>,
+    /// What served before, and how many.
+    pub(super) generation: Generation,
+    pub(super) wanted: u32,
+}
+
 /// What flips in one step.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Batch {
@@ -36,8 +58,7 @@ pub(super) struct Batch {
     pub(super) replaced: BTreeSet<Slot>,
     incoming: BTreeSet<WorkerId>,
     unready: BTreeSet<WorkerId>,
-    /// All are ready, and are to be looked at again then.
-    pub(super) flips_at: Option<Time>,
+    pub(super) proof: Proof,
 }
 
 impl Batch {
@@ -46,12 +67,17 @@ impl Batch {
             replaced,
             unready: incoming.clone(),
             incoming,
-            flips_at: None,
+            proof: Proof::None,
         }
     }
 
     pub(super) fn incoming(&self) -> &BTreeSet<WorkerId> {
         &self.incoming
+    }
+
+    /// It was ready, and is not any more.
+    pub(super) fn unready(&mut self, worker: WorkerId) {
+        self.unready.insert(worker);
     }
 
     pub(super) fn ready(&mut self, worker: WorkerId) {
@@ -72,7 +98,10 @@ impl Batch {
 impl Rollout {
     /// When something about it is due; none while it waits for its workers alone.
     pub(super) fn deadline(&self) -> Option<Time> {
-        self.batch.flips_at
+        match self.batch.proof {
+            Proof::Due(at) => Some(at),
+            Proof::None | Proof::Asked => None,
+        }
     }
 
     pub(super) fn has(&self, worker: WorkerId) -> bool {

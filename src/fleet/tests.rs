@@ -4,6 +4,7 @@ mod addresses;
 mod batches;
 mod listener_sets;
 mod many;
+mod ready_is_a_state;
 
 use core::time::Duration;
 
@@ -19,6 +20,7 @@ fn policy() -> Policy {
         ready: ReadyWhen::Listening,
         steering: true,
         rescue: false,
+        min_uptime: Duration::ZERO,
         start_timeout: Duration::from_secs(60),
         settle_timeout: Duration::from_secs(10),
         quiet_timeout: Duration::from_secs(2),
@@ -64,6 +66,11 @@ impl Stage {
             match effect {
                 Effect::PrepareStop { worker } => {
                     done.extend(self.on(Event::StopPrepared { worker }));
+                }
+                Effect::LookAtReady { workers } => {
+                    let seen = workers.into_iter().map(|(id, _)| (id, Seen::Serves));
+                    let seen = seen.collect();
+                    done.extend(self.on(Event::ReadySeen { seen }));
                 }
                 Effect::EndRescuers => done.extend(self.on(Event::RescuersEnded)),
                 effect => done.extend(brief(&effect)),
@@ -217,6 +224,10 @@ fn brief(effect: &Effect) -> Option<String> {
         } if listeners.is_empty() => format!("drain nothing of {worker}"),
         Effect::DrainBacklog { worker, .. } => format!("drain {worker}"),
         Effect::Probe(probe) => format!("probe {}", probe.worker),
+        Effect::LookAtReady { workers } => {
+            format!("look at{}", numbers(workers.iter().map(|(id, _)| id.0)))
+        }
+        Effect::GiveBack { .. } => "give back".to_owned(),
         Effect::PrepareStop { worker } => format!("prepare {worker}"),
         Effect::SendStop { worker, .. } => format!("signal {worker}"),
         Effect::EndRescuers => "end rescuers".to_owned(),

@@ -59,6 +59,11 @@ pub enum Event {
         /// The listener.
         listener: ListenerId,
     },
+    /// How the ready workers of a change are, as asked.
+    ReadySeen {
+        /// What was seen of each.
+        seen: Vec<(WorkerId, Seen)>,
+    },
     /// A worker sent `READY=1`.
     Notified {
         /// The worker.
@@ -161,6 +166,17 @@ pub struct Spawn {
     pub workers: u32,
     /// Listeners of the set that the worker has to use: its predecessor did.
     pub adopt: Vec<ListenerId>,
+}
+
+/// What was seen of a worker that had become ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It is alive, and has its listeners, as far as can be seen.
+    Serves,
+    /// It is alive, and none of its processes has these listeners any more.
+    LetGo(Vec<ListenerId>),
+    /// Its process has ended: [`Event::Exited`] follows.
+    Ended,
 }
 
 /// A question to one worker, through the shared port.
@@ -332,6 +348,16 @@ pub enum Effect {
     /// Try whether a worker is ready, or see how the attempt that is under way is doing:
     /// [`Event::Listened`], [`Event::Probed`] or [`Event::ProbeFailed`] follows, at once or later.
     Probe(Probe),
+    /// Look whether these workers, which have become ready, still are: [`Event::ReadySeen`] follows at once.
+    LookAtReady {
+        /// The workers, and the listeners of each.
+        workers: Vec<(WorkerId, Vec<ListenerId>)>,
+    },
+    /// Let the workers of a retirement have their connections back from its rescuer: they go on serving.
+    GiveBack {
+        /// The retirement.
+        retirement: RetirementId,
+    },
     /// Get a worker whose connections a rescuer has adopted ready for its stop signal:
     /// [`Event::StopPrepared`] follows, at once or later.
     PrepareStop {
@@ -401,6 +427,13 @@ pub enum WorkerEvent {
         /// The worker.
         worker: WorkerId,
         /// Where.
+        endpoints: Vec<Endpoint>,
+    },
+    /// It was ready, and has let go of listeners since: it is not ready any more.
+    Unready {
+        /// The worker.
+        worker: WorkerId,
+        /// Where they listened.
         endpoints: Vec<Endpoint>,
     },
     /// It gets new connections.
@@ -492,6 +525,7 @@ impl WorkerEvent {
         match self {
             Self::Ready { worker }
             | Self::ListensOnLess { worker, .. }
+            | Self::Unready { worker, .. }
             | Self::Serving { worker, .. }
             | Self::LetGo { worker, .. }
             | Self::Crashed { worker, .. }

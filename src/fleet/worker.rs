@@ -139,8 +139,11 @@ impl Worker {
     pub(super) fn gets_in_place(&mut self, listener: ListenerId, endpoint: Endpoint, duty: Duty) {
         self.give(listener, endpoint, Origin::Kept);
         if let Some(listener) = self.listeners.get_mut(&listener) {
-            if listener.usage == Usage::Given {
-                listener.duty = duty;
+            match listener.usage {
+                Usage::Listening => {}
+                Usage::Given => listener.duty = duty,
+                // It binds it again, and will listen.
+                Usage::LetGo => listener.usage = Usage::Given,
             }
             listener.origin = listener.origin.in_place();
         }
@@ -167,6 +170,13 @@ impl Worker {
         self.listening().map(|(_, endpoint)| endpoint).collect()
     }
 
+    /// The listeners that it let go of.
+    pub(super) fn let_go(&self) -> impl Iterator<Item = (ListenerId, Endpoint)> {
+        let all = self.listeners.iter();
+        all.filter(|(_, listener)| listener.usage == Usage::LetGo)
+            .map(|(id, listener)| (*id, listener.endpoint))
+    }
+
     /// The endpoints that it listens on, and that those that come after it owe if all others listen there too.
     pub(super) fn owed(&self) -> BTreeSet<Endpoint> {
         let used = self.listeners.values();
@@ -186,7 +196,7 @@ impl Worker {
     /// Whether it listens on everything that was made or kept for it and that it owes.
     pub(super) fn uses_all_listeners(&self) -> bool {
         let mut all = self.listeners.values();
-        all.all(|listener| listener.usage == Usage::Listening || listener.duty != Duty::Owed)
+        all.all(|listener| listener.usage != Usage::Given || listener.duty != Duty::Owed)
     }
 
     /// The first listener that listened before it had it and that it is not known to use: only a probe can tell.

@@ -23,8 +23,8 @@ use proptest::test_runner::{Config, TestCaseError};
 
 use super::{
     Addresses, ChangeKind, ClientId, Effect, Endpoint, Event, Exit, Fleet, Generation, IfBusy,
-    ListenerId, Milestone, Probe, ProbeKind, ReadyWhen, ScaleTo, Spawn, StopHow, Time, WorkerEvent,
-    WorkerId,
+    ListenerId, Milestone, Probe, ProbeKind, ReadyWhen, RetirementId, ScaleTo, Seen, Spawn,
+    StopHow, Time, WorkerEvent, WorkerId,
 };
 use history::History;
 use kernel::Kernel;
@@ -46,6 +46,7 @@ enum Happening {
     Binds(WorkerId),
     Listens(WorkerId),
     ListensExtra(WorkerId),
+    LetsGo(WorkerId),
     Declares(WorkerId),
     AnswersProbe(WorkerId),
     Exits(WorkerId, Exit),
@@ -85,6 +86,8 @@ struct World {
     scheduled: u64,
     /// How many fences were asked for.
     fences: u64,
+    /// The workers whose connections the rescuer of a retirement has.
+    adopted: BTreeMap<RetirementId, Vec<WorkerId>>,
     requests: BTreeMap<ClientId, Request>,
     open_change: Option<ChangeKind>,
     /// Who listened where when the last change began.
@@ -114,6 +117,7 @@ impl World {
             agenda: BTreeMap::new(),
             scheduled: 0,
             fences: 0,
+            adopted: BTreeMap::new(),
             requests: BTreeMap::new(),
             open_change: None,
             listened_before: BTreeSet::new(),
@@ -230,6 +234,10 @@ impl World {
             Happening::Binds(id) => self.binds(id),
             Happening::Listens(id) => self.listens(id),
             Happening::ListensExtra(id) => self.listens_on(id, extra()),
+            Happening::LetsGo(id) => {
+                self.lets_go(id);
+                Ok(())
+            }
             Happening::Declares(id) => self.declares(id, Event::Notified { worker: id }),
             Happening::AnswersProbe(id) => self.declares(id, Event::Probed { worker: id }),
             Happening::Exits(id, exit) => self.exits(id, exit),
@@ -379,6 +387,32 @@ impl World {
             listener,
             endpoint,
         })
+    }
+
+    /// It closes its listeners, and nobody hears of that. What one does that serves is not of this world.
+    fn lets_go(&mut self, id: WorkerId) {
+        let is_passed = !self.passed().is_empty();
+        let serves = self.has_started && self.serving().contains(&id);
+        let Some(process) = self.processes.get_mut(&id) else {
+            return;
+        };
+        if serves
+            || process.was_live
+            || process.stop_sent_at.is_some()
+            || !process.is_alive()
+            || is_passed
+        {
+            return;
+        }
+        let again = process.script.lets_go.and_then(|(_, again)| again);
+        for listener in std::mem::take(&mut process.listens_on) {
+            if let Some(socket) = self.kernel.open.get_mut(&listener) {
+                socket.listeners.remove(&id);
+            }
+        }
+        if let Some(after) = again {
+            self.schedule(Duration::from_millis(after), Happening::Listens(id));
+        }
     }
 
     fn note_opened(&mut self, id: WorkerId, listener: ListenerId) {
@@ -597,7 +631,18 @@ impl World {
             Effect::MeasureConnections { workers } => {
                 return vec![self.measure_connections(workers)];
             }
-            Effect::AdoptConnections { workers, .. } | Effect::EndConnections { workers, .. } => {
+            Effect::LookAtReady { workers } => return vec![self.look_at_ready(workers)],
+            Effect::GiveBack { retirement } => self.give_back(*retirement),
+            Effect::AdoptConnections {
+                workers,
+                retirement,
+            }
+            | Effect::EndConnections {
+                workers,
+                retirement,
+            } => {
+                let adopted = self.adopted.entry(*retirement).or_default();
+                adopted.extend(workers);
                 return self.adopt_connections(workers);
             }
             Effect::DrainBacklog { listeners, .. } => {
@@ -684,6 +729,10 @@ impl World {
             (Some(script.binds_after), first),
             (declares, Happening::Declares(id)),
             (script.extra_after, Happening::ListensExtra(id)),
+            (
+                script.lets_go.map(|(after, _)| after),
+                Happening::LetsGo(id),
+            ),
             (script.crashes_after, crash),
         ];
         for (after, happening) in life {
@@ -760,6 +809,39 @@ impl World {
             }
         }
         Event::ConnectionsMeasured { quiet }
+    }
+
+    fn look_at_ready(&self, workers: &[(WorkerId, Vec<ListenerId>)]) -> Event {
+        let look = |(id, listeners): &(WorkerId, Vec<ListenerId>)| {
+            let Some(process) = self.alive(*id) else {
+                return (*id, Seen::Ended);
+            };
+            let gone = listeners
+                .iter()
+                .filter(|it| !process.listens_on.contains(it));
+            // What is passed is used by whom nobody has heard of.
+            let gone: Vec<ListenerId> = gone
+                .filter(|it| !process.given.contains(it))
+                .copied()
+                .collect();
+            match gone.is_empty() {
+                true => (*id, Seen::Serves),
+                false => (*id, Seen::LetGo(gone)),
+            }
+        };
+        let seen = workers.iter().map(look).collect();
+        Event::ReadySeen { seen }
+    }
+
+    fn give_back(&mut self, retirement: RetirementId) {
+        for id in self.adopted.remove(&retirement).unwrap_or_default() {
+            if let Some(process) = self.processes.get_mut(&id) {
+                process.is_busy = None;
+                process.is_rescue_lost = false;
+                process.quiet_timed_out = false;
+                process.measured = (false, false);
+            }
+        }
     }
 
     /// Connections without a request in flight are idle at once.
@@ -861,6 +943,7 @@ impl World {
             WorkerEvent::Serving { .. }
             | WorkerEvent::LetGo { .. }
             | WorkerEvent::ListensOnLess { .. }
+            | WorkerEvent::Unready { .. }
             | WorkerEvent::Crashed { .. }
             | WorkerEvent::GivenUp { .. }
             | WorkerEvent::Gone { .. } => return,

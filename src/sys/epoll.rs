@@ -90,6 +90,7 @@ mod tests {
     use super::*;
     use nix::sys::epoll::{EpollCreateFlags, EpollTimeout};
     use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd as _;
     use std::os::fd::AsRawFd as _;
 
     #[test]

@@ -90,6 +90,10 @@ impl Fleet {
         let Some(worker) = self.workers.get(id) else {
             return;
         };
+        if self.is_flipped_back(id) {
+            self.flip_back(now, id, exit);
+            return self.retirements.ended(id);
+        }
         let part = if self.is_incoming(id) {
             Part::Incoming
         } else {
@@ -124,8 +128,10 @@ impl Fleet {
             });
             return self.release(worker.listeners.into_keys());
         }
-        if let Some(rollout) = &mut self.rollout {
-            rollout.batch.drop_worker(id);
+        if self.is_last_of_start(id) {
+            // What an empty slot keeps is closed with the others.
+            self.release(worker.listeners.into_keys());
+            return self.fail_change(now, Failure::died(id, slot, exit));
         }
         let crashes = self.restarts.crashed(now, slot);
         let is_loop = crashes > self.policy.max_restarts as usize;
@@ -164,6 +170,15 @@ impl Fleet {
         }
         // A start waits for those that are left.
         self.flip_if_ready(now);
+    }
+
+    /// Takes a worker out of the change that is under way. Whether that is a start, of which nobody has stayed: it would
+    /// be done, and nobody served.
+    fn is_last_of_start(&mut self, id: WorkerId) -> bool {
+        self.rollout.as_mut().is_some_and(|rollout| {
+            rollout.batch.drop_worker(id);
+            rollout.kind == ChangeKind::Start && rollout.batch.incoming().is_empty()
+        })
     }
 
     /// The listeners that nobody else has are closed: a client that is refused can go elsewhere, one that

@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 
 use super::Fleet;
-use crate::fleet::listener::LATE_START;
 use crate::fleet::phase::{Phase, StopReason};
 use crate::fleet::retirements::{Change, Course};
 use crate::fleet::rollout::Rollout;
@@ -14,41 +13,6 @@ use crate::fleet::vocabulary::*;
 use crate::fleet::worker::{Role, Worker};
 
 impl Fleet {
-    pub(super) fn flip_if_ready(&mut self, now: Time) {
-        let flips_at = self.flips_at();
-        let Some(rollout) = &mut self.rollout else {
-            return;
-        };
-        rollout.batch.flips_at = flips_at.filter(|at| *at > now);
-        if flips_at.is_some_and(|at| at <= now)
-            && let Some(rollout) = self.rollout.take()
-        {
-            self.flip(now, rollout);
-        }
-    }
-
-    pub(super) fn check_flip(&mut self, now: Time) {
-        let flips_at = self.rollout.as_ref().and_then(Rollout::deadline);
-        if flips_at.is_some_and(|at| at <= now) {
-            self.flip_if_ready(now);
-        }
-    }
-
-    /// When the batch may flip: all are ready, and had their time for what they do not owe.
-    fn flips_at(&self) -> Option<Time> {
-        let rollout = self.rollout.as_ref().filter(|it| it.batch.is_ready())?;
-        let incoming = rollout.batch.incoming().iter();
-        let incoming = incoming.filter_map(|id| self.workers.get(*id));
-        let times = incoming.map(|worker| {
-            let since = worker.ready_since.unwrap_or_default();
-            match self.hoped_for(worker).is_empty() {
-                true => since,
-                false => since.plus(LATE_START),
-            }
-        });
-        Some(times.max().unwrap_or_default())
-    }
-
     /// Says what incoming workers do not listen on although those before them did.
     fn log_less(&mut self, rollout: &Rollout) {
         for id in rollout.batch.incoming() {
@@ -66,7 +30,7 @@ impl Fleet {
     /// The order is policy. First who leaves is settled, for after the next step all of them serve. Then the
     /// incoming serve *before* the outgoing retire: in between no listener of a slot may be without a worker
     /// that is live, and one effect steers away from the old and to the new at once.
-    fn flip(&mut self, now: Time, mut rollout: Rollout) {
+    pub(super) fn flip(&mut self, now: Time, mut rollout: Rollout) {
         let outgoing = self.outgoing(&rollout);
         self.log_less(&rollout);
         for id in rollout.batch.incoming() {
@@ -78,6 +42,7 @@ impl Fleet {
                 self.serve(*id);
             }
         }
+        let before = (self.generations.serving, self.wanted);
         self.generations.serving = rollout.generation;
         self.restarts.forget(&rollout.batch.replaced);
         // Clients that wait hear of the flip before anything of the retirement.
@@ -99,6 +64,7 @@ impl Fleet {
             Course::GoesOn
         };
         let change = change_of(&rollout);
+        self.note_flipped(&rollout, &outgoing, before);
         self.retirements
             .add(rollout.retirement, change, course, &retiring);
         // The retirement is known before its workers are on their way: what they come to is counted there.
@@ -228,7 +194,7 @@ impl Fleet {
     }
 }
 
-fn change_of(rollout: &Rollout) -> Change {
+pub(super) fn change_of(rollout: &Rollout) -> Change {
     Change {
         kind: rollout.kind,
         reply_to: rollout.reply_to,

@@ -274,6 +274,7 @@ impl Fleet {
                 worker: id,
                 slot: worker.slot,
                 missing: missing.into_iter().collect(),
+                closed: worker.let_go().map(|(_, endpoint)| endpoint).collect(),
                 listening: listening.into_iter().collect(),
                 after: now.since(worker.started),
             };

@@ -59,7 +59,7 @@ impl World {
         }
     }
 
-    fn serving(&self) -> BTreeSet<WorkerId> {
+    pub(super) fn serving(&self) -> BTreeSet<WorkerId> {
         let view = self.fleet.view(self.now);
         let serving = view.iter().filter(|line| line.phase == "serving");
         serving.map(|line| line.worker).collect()
@@ -161,7 +161,11 @@ impl World {
                     })
                 })
             }
-            Effect::Fence
+            Effect::LookAtReady { workers } => workers
+                .iter()
+                .try_for_each(|(id, _)| self.process_of(*id).map(drop)),
+            Effect::GiveBack { .. }
+            | Effect::Fence
             | Effect::KeepOut
             | Effect::ReportWait { .. }
             | Effect::ReportStop(_)
@@ -370,6 +374,7 @@ impl World {
             || socket.is_rescued
             || self.opened_late.contains(&id)
             || is_given_up && !rescue
+            || batch.iter().any(is_taken_back) && !rescue
             || !self.plan.policy.steering
             || !socket.was_live
             || before
@@ -492,7 +497,8 @@ impl World {
                 .filter(|id| before.ended != Some(**id));
             let is_kept = stays.all(|id| serving.contains(id));
             // What signals asked for may follow at once: fewer workers.
-            let is_over = self.is_stopping() || batch.iter().any(is_flip);
+            let is_back = matches!(failure, Failure::Died { .. });
+            let is_over = self.is_stopping() || batch.iter().any(is_flip) || is_back;
             ensure(is_kept || is_over, || {
                 format!("the {kind} failed ({failure:?}) and who served does not any more")
             })?;
@@ -551,7 +557,7 @@ impl World {
         if self.is_finished {
             return ensure(deadline.is_none(), || "a deadline after the end".to_owned());
         }
-        self.check_capacity(before)?;
+        self.check_capacity(batch, before)?;
         self.check_deadlines()?;
         if !self.is_stopping() {
             self.check_steering()?;
@@ -568,7 +574,7 @@ impl World {
 
     /// Workers cease to serve for no other reason than that there are as many others, or that they
     /// have crashed, or that fewer are wanted, or none.
-    fn check_capacity(&self, before: &Before) -> Checked {
+    fn check_capacity(&self, batch: &[Effect], before: &Before) -> Checked {
         if self.is_stopping() {
             return Ok(());
         }
@@ -587,7 +593,11 @@ impl World {
             .filter(is_wanted)
             .filter(stays)
             .count();
-        ensure(serving.len() >= had, || {
+        let is_unready =
+            |effect: &&Effect| matches!(effect, Effect::Log(WorkerEvent::Unready { .. }));
+        let unready = batch.iter().filter(is_unready).count();
+        let is_excused = batch.iter().any(is_taken_back);
+        ensure(serving.len() + unready >= had || is_excused, || {
             format!(
                 "{} workers serve, before {had}, and {wanted} are wanted",
                 serving.len()
@@ -810,7 +820,7 @@ impl World {
                 lines.count()
             };
             ensure(
-                count(&["serving", "starting", "waiting", "given-up"]) > 0,
+                count(&["serving", "ready", "starting", "waiting", "given-up"]) > 0,
                 || format!("slot {slot} is empty and will stay so"),
             )?;
             ensure(count(&["serving", "waiting", "given-up"]) <= 1, || {
@@ -854,6 +864,20 @@ fn is_flip(effect: &Effect) -> bool {
             milestone: Milestone::Serving,
             ..
         })
+    )
+}
+
+/// Whether a flip is taken back.
+fn is_taken_back(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::Reply {
+            result: ChangeResult::Failed {
+                failure: Failure::Died { .. },
+                ..
+            },
+            ..
+        }
     )
 }
 

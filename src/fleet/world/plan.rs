@@ -70,6 +70,9 @@ pub(super) struct Script {
     pub(super) listens_after: u64,
     /// When it says that it is ready, or answers probes, after its start; none: never.
     pub(super) ready_after: Option<u64>,
+    /// When it closes what it listens on, after its start, and how long after that it listens again, if ever; not when it
+    /// serves already.
+    pub(super) lets_go: Option<(u64, Option<u64>)>,
     /// When it opens one more endpoint, after its start.
     pub(super) extra_after: Option<u64>,
     pub(super) crashes_after: Option<u64>,
@@ -139,6 +142,7 @@ impl Script {
         binds_after: 3,
         listens_after: 0,
         ready_after: Some(5),
+        lets_go: None,
         extra_after: None,
         crashes_after: None,
         stops_after: Some(10),
@@ -169,9 +173,10 @@ fn policy() -> impl Strategy<Value = Policy> {
     let flags = (prop::bool::weighted(0.75), any::<bool>());
     let loops = (0..5_u32, prop::bool::weighted(0.2));
     let sizes = (1..5_u32, option::of(1..4_u32));
-    (sizes, ready, flags, spans, loops).prop_map(
+    let uptime = span(&[0, 0, 0, 40]);
+    ((sizes, uptime), ready, flags, spans, loops).prop_map(
         |(
-            (workers, queues),
+            ((workers, queues), uptime),
             ready,
             (steering, rescue),
             spans,
@@ -183,6 +188,7 @@ fn policy() -> impl Strategy<Value = Policy> {
             ready,
             steering,
             rescue: rescue && steering,
+            min_uptime: uptime,
             start_timeout: spans.0,
             settle_timeout: spans.1,
             quiet_timeout: spans.2,
@@ -223,7 +229,8 @@ fn script() -> impl Strategy<Value = Script> {
     let binds = (0..40_u64, prop_oneof![2 => Just(0), 1 => 1..20_u64]);
     // Soon enough to meet a fence or a sibling's start, or when all is quiet.
     let crashes = option::weighted(0.2, prop_oneof![0..60_u64, 60..400_u64]);
-    let times = (binds, mostly(0..60), seldom(0..300), crashes);
+    let lets_go = option::weighted(0.1, (3..60_u64, mostly(0..60)));
+    let times = (binds, mostly(0..60), seldom(0..300), crashes, lets_go);
     let ends = (
         mostly(0..250),
         0..60_u64,
@@ -240,6 +247,7 @@ fn script() -> impl Strategy<Value = Script> {
         ready_after: times.1,
         extra_after: times.2,
         crashes_after: times.3,
+        lets_go: times.4,
         stops_after: ends.0,
         dies_after: ends.1,
         accepts_after: ends.2,

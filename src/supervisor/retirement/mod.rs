@@ -149,6 +149,12 @@ impl Retirements {
         self.handshakes.end(worker);
     }
 
+    /// The workers of a retirement go on serving, with their connections.
+    pub(super) fn give_back(&mut self, around: &mut Surroundings<'_>, retirement: RetirementId) {
+        self.rescuers.dismiss(retirement);
+        self.lose_rescuer(around, retirement);
+    }
+
     fn kill_rescuer(&mut self, around: &mut Surroundings<'_>, retirement: RetirementId) {
         self.rescuers.kill(retirement);
         self.lose_rescuer(around, retirement);

@@ -276,6 +276,14 @@ impl Rescuers {
         }
     }
 
+    /// Ends a rescuer whose workers have need of none: what it holds is theirs.
+    pub(super) fn dismiss(&mut self, retirement: RetirementId) {
+        if let Some(rescuer) = self.rescuers.get_mut(&retirement) {
+            rescuer.unreported.clear();
+            rescuer.kill();
+        }
+    }
+
     /// Kills those that have not ended when they were told to.
     pub(super) fn kill_all(&mut self, around: &mut Surroundings<'_>) {
         for (_, rescuer) in std::mem::take(&mut self.rescuers) {

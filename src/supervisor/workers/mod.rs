@@ -52,6 +52,14 @@ pub(super) struct Workers {
     processes: BTreeMap<WorkerId, WorkerProcess>,
     by_pid: BTreeMap<i32, WorkerId>,
     exiting: ExitingGroups,
+    hidden: HiddenDescriptors,
+}
+
+/// Whether it was said that what some workers have cannot be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HiddenDescriptors {
+    Unsaid,
+    Said,
 }
 
 #[derive(Debug)]
@@ -87,6 +95,7 @@ impl Workers {
             processes: BTreeMap::new(),
             by_pid: BTreeMap::new(),
             exiting: ExitingGroups::default(),
+            hidden: HiddenDescriptors::Unsaid,
         }
     }
 
@@ -202,6 +211,18 @@ impl Workers {
         }
         tree.retain(|pid| !procfs::has_ended(*pid));
         tree
+    }
+
+    /// What a worker has cannot be seen: said once, for the others are likely to be like it.
+    pub(super) fn hides_descriptors(&mut self, worker: WorkerId) {
+        if std::mem::replace(&mut self.hidden, HiddenDescriptors::Said) == HiddenDescriptors::Unsaid
+        {
+            log::warn!(
+                "{}: cannot see whether it still has its listeners (it is not dumpable, or another user's); it is \
+                 believed while it is alive; run reuseport-run as its user, or as root",
+                self.describe(worker)
+            );
+        }
     }
 
     /// Sends a worker a signal.
