@@ -224,6 +224,17 @@ pub(crate) const OPTIONS: &[Opt] = &[
         ..PLAIN
     },
     Opt {
+        name: "kill-mode",
+        value: "WHAT",
+        group: RELOAD,
+        default: Some("group"),
+        choices: &["group", "tree"],
+        help: "What is killed of a worker: its group, or its tree",
+        more: "group: its process group; processes that have left it are named in the log.\n\
+               tree: those, too, when the worker has gone.",
+        ..PLAIN
+    },
+    Opt {
         name: "pre-stop",
         group: RELOAD,
         default: Some("0s"),

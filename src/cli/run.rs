@@ -150,6 +150,7 @@ fn config(settings: &Settings, environment: Environment<'_>) -> Result<Config, E
         rescue_forwarded: settings.need("rescue-forwarded", value::forwarding)?,
         rescue_clients: settings.need("rescue-clients", value::rescue_clients)?,
         drain_timeout: settings.need("drain-timeout", duration)?,
+        kill_mode: settings.need("kill-mode", value::kill_mode)?,
         pre_stop: settings.need("pre-stop", duration)?,
         stop_signal: settings.need("stop-signal", value::stop_signal)?,
         max_restarts: settings.need("max-restarts", value::restarts)?,
@@ -239,7 +240,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{CrashLoop, Forwarding, RescueClients, Steering};
+    use crate::config::{CrashLoop, Forwarding, KillMode, RescueClients, Steering};
 
     fn parsed_in(line: &str, environment: &[(&str, &str)]) -> Result<Config, Exit> {
         let environment: BTreeMap<_, _> = environment.iter().copied().collect();
@@ -276,6 +277,7 @@ mod tests {
             rescue_forwarded: Forwarding::No,
             rescue_clients: RescueClients::Auto,
             drain_timeout: Duration::from_secs(30),
+            kill_mode: KillMode::Group,
             pre_stop: Duration::ZERO,
             stop_signal: libc::SIGTERM,
             max_restarts: 10,
@@ -292,7 +294,7 @@ mod tests {
     fn every_option() {
         let line = "-n 3 --queues 2 --listen 80 --listen [::]:81 --name web --control /c --ready http:/up --ready-host shop.example \
                     --steering none --start-timeout 1s --min-uptime 9s --settle-timeout 2 --quiet-timeout 3s \
-                    --drain-timeout 1m --pre-stop 500ms --stop-signal QUIT --max-restarts 6 \
+                    --drain-timeout 1m --kill-mode tree --pre-stop 500ms --stop-signal QUIT --max-restarts 6 \
                     --restart-window 7s --crash-loop exit --no-rescue --rescue-timeout 8s --rescue-max 9 --rescue-forwarded forwarded --rescue-clients all --log-prefix --log-file /l --chdir /d -- s -n 9 --name";
         let endpoint = |address: &str| Endpoint {
             address: address.parse().unwrap(),
@@ -318,6 +320,7 @@ mod tests {
             rescue_forwarded: Forwarding::Forwarded,
             rescue_clients: RescueClients::All,
             drain_timeout: Duration::from_secs(60),
+            kill_mode: KillMode::Tree,
             pre_stop: Duration::from_millis(500),
             stop_signal: libc::SIGQUIT,
             max_restarts: 6,

@@ -8,7 +8,9 @@ use std::str::FromStr;
 
 use nix::sys::signal::Signal;
 
-use crate::config::{CrashLoop, Forwarding, MAX_WORKERS, Readiness, RescueClients, Steering};
+use crate::config::{
+    CrashLoop, Forwarding, KillMode, MAX_WORKERS, Readiness, RescueClients, Steering,
+};
 use crate::fleet::Endpoint;
 use crate::wire::control::Scale;
 
@@ -153,6 +155,14 @@ pub(crate) fn forwarding(text: &str) -> Result<Forwarding, String> {
 }
 
 /// `hold` or `exit`.
+pub(crate) fn kill_mode(text: &str) -> Result<KillMode, String> {
+    match text {
+        "group" => Ok(KillMode::Group),
+        "tree" => Ok(KillMode::Tree),
+        _ => Err("give group or tree".to_owned()),
+    }
+}
+
 pub(crate) fn crash_loop(text: &str) -> Result<CrashLoop, String> {
     match text {
         "hold" => Ok(CrashLoop::Hold),

@@ -287,6 +287,8 @@ pub enum Exit {
     Code(i32),
     /// It was killed by this signal.
     Signal(i32),
+    /// It exited with code 0, and a process that it had put into the background still had its listener: that was killed.
+    Daemonised,
     /// It never ran the command: a clause says why.
     NotStarted(String),
 }

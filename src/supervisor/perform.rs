@@ -214,7 +214,7 @@ impl Supervisor {
         // Before the signal: what leaves a group by itself must not move anybody.
         self.steering
             .expect_departures(&mut self.listeners, listeners);
-        if let Err(error) = self.workers.signal(worker, self.config.stop_signal) {
+        if let Err(error) = self.workers.tell(worker, self.config.stop_signal) {
             let worker = self.workers.describe(worker);
             error!("{worker}: cannot tell it to stop: {error}");
         }

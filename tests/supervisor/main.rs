@@ -29,6 +29,7 @@ mod many_workers;
 mod notify;
 mod output;
 mod pid1;
+mod process_tree;
 mod queues;
 mod ready_is_a_state;
 mod reload;

@@ -128,13 +128,14 @@ impl Fleet {
             });
             return self.release(worker.listeners.into_keys());
         }
-        if self.is_last_of_start(id) {
+        if self.fails_start(id, &exit) {
             // What an empty slot keeps is closed with the others.
             self.release(worker.listeners.into_keys());
             return self.fail_change(now, Failure::died(id, slot, exit));
         }
         let crashes = self.restarts.crashed(now, slot);
-        let is_loop = crashes > self.policy.max_restarts as usize;
+        // The next one would do the same.
+        let is_loop = exit == Exit::Daemonised || crashes > self.policy.max_restarts as usize;
         let restart_in = delay(crashes);
         let state = if is_loop {
             SlotState::GivenUp
@@ -172,12 +173,13 @@ impl Fleet {
         self.flip_if_ready(now);
     }
 
-    /// Takes a worker out of the change that is under way. Whether that is a start, of which nobody has stayed: it would
-    /// be done, and nobody served.
-    fn is_last_of_start(&mut self, id: WorkerId) -> bool {
+    /// Takes a worker out of the change that is under way. Whether that is a start which fails by its end: nobody has
+    /// stayed, so that it would be done, and nobody served; or all will do what this one did.
+    fn fails_start(&mut self, id: WorkerId, exit: &Exit) -> bool {
         self.rollout.as_mut().is_some_and(|rollout| {
             rollout.batch.drop_worker(id);
-            rollout.kind == ChangeKind::Start && rollout.batch.incoming().is_empty()
+            let is_hopeless = rollout.batch.incoming().is_empty() || *exit == Exit::Daemonised;
+            rollout.kind == ChangeKind::Start && is_hopeless
         })
     }
 

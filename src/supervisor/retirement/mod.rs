@@ -92,6 +92,10 @@ impl Retirements {
         &mut self.rescuers.stats
     }
 
+    pub(super) fn rescuer_pids(&self) -> impl Iterator<Item = i32> {
+        self.rescuers.pids()
+    }
+
     pub(super) fn statuses(&self) -> Vec<RescueStatus> {
         self.rescuers.stats.statuses()
     }

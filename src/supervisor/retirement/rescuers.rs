@@ -63,6 +63,10 @@ impl Rescuers {
         self.rescuers.keys().copied().collect()
     }
 
+    pub(super) fn pids(&self) -> impl Iterator<Item = i32> {
+        self.rescuers.values().map(|rescuer| rescuer.pid)
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.rescuers.values().filter_map(Rescuer::deadline).min()
     }

@@ -87,6 +87,10 @@ impl Reporter<'_> {
     }
 
     fn given_up(&self, slot: Slot, exit: &Exit, crashes: usize) -> String {
+        if *exit == Exit::Daemonised {
+            let exit = ended(exit);
+            return format!("{exit}; slot {slot} is given up, for the next would do the same");
+        }
         let exit = ended(exit);
         let within = seconds(self.config.restart_window);
         format!(
