@@ -31,6 +31,8 @@ pub struct Config {
     pub steering: Steering,
     /// A worker that is not ready after this has failed.
     pub start_timeout: Duration,
+    /// How long new workers must have been ready when they take over.
+    pub min_uptime: Duration,
     /// How long a retired listener may take to hand over the handshakes that it has.
     pub settle_timeout: Duration,
     /// How long a retired worker may take to have no open connection before it is told to stop.
@@ -50,6 +52,8 @@ pub struct Config {
     pub protocol: ServedProtocol,
     /// How long a worker that was told to stop may take to exit before it is killed.
     pub drain_timeout: Duration,
+    /// What is killed of a worker.
+    pub kill_mode: KillMode,
     /// How long to go on serving after being told to stop.
     pub pre_stop: Duration,
     /// What tells a worker to stop: a signal's number.
@@ -58,6 +62,7 @@ pub struct Config {
     pub max_restarts: u32,
     /// See `max_restarts`.
     pub restart_window: Duration,
+
     /// What a crash loop leads to.
     pub crash_loop: CrashLoop,
     /// Prefix every line of the workers' output with `[generation.slot]`.
@@ -160,4 +165,13 @@ pub enum CrashLoop {
     Hold,
     /// The supervisor stops everything and exits.
     Exit,
+}
+
+/// What is killed of a worker that has to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KillMode {
+    /// Its process group.
+    Group,
+    /// Processes that have left its group, too.
+    Tree,
 }

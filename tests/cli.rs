@@ -170,7 +170,13 @@ fn a_reload_shows_each_phase_and_ends_with_the_last() {
     let fake = Fake::replying(&[replies, vec![done()]].concat());
     let (printed, outcome) = fake.ctl("reload");
     assert_eq!(outcome, Ok(()));
-    assert_eq!(fake.request(), Request::Reload { wait: false });
+    assert_eq!(
+        fake.request(),
+        Request::Reload {
+            wait: false,
+            accept_changes: false
+        }
+    );
     let expected = "       0 ms  starting    4 workers of generation 2
       40 ms  serving     4 workers of generation 2
       52 ms  draining    4 workers of generation 2

@@ -99,7 +99,9 @@ enum Verb {
     ///
     /// Prints each phase as it passes, with the milliseconds since the reload was asked for. If
     /// the new workers do not become ready, the old ones serve on, and the exit code is 1. While
-    /// another change is under way it is denied; --wait is for its turn.
+    /// another change is under way it is denied; --wait is for its turn. New workers that do not
+    /// listen on all addresses of the service are not ready, unless --accept-changes says that
+    /// the addresses may change; what nobody listens on any more is closed then.
     Reload {
         /// Return as soon as the new workers serve
         #[arg(long)]
@@ -107,6 +109,9 @@ enum Verb {
         /// Wait for a change that is under way, and reload then
         #[arg(long)]
         wait: bool,
+        /// Let the new workers serve other addresses than the old ones
+        #[arg(long)]
+        accept_changes: bool,
     },
     /// Let the workers drain, then end the supervisor
     Stop {
@@ -117,7 +122,7 @@ enum Verb {
     /// Change the number of workers
     Scale {
         /// N workers, N more or N fewer
-        #[arg(value_name = "N|+N|-N", allow_hyphen_values = true, value_parser = scale)]
+        #[arg(value_name = "N|+N|-N", allow_hyphen_values = true, value_parser = value::scale)]
         to: Scale,
     },
     /// Replace one worker, with those that share its queue
@@ -131,7 +136,14 @@ impl Verb {
     fn request(self) -> Request {
         match self {
             Self::Status { .. } => Request::Status,
-            Self::Reload { wait, .. } => Request::Reload { wait },
+            Self::Reload {
+                wait,
+                accept_changes,
+                ..
+            } => Request::Reload {
+                wait,
+                accept_changes,
+            },
             Self::Stop { now } => Request::Stop { now },
             Self::Scale { to } => Request::Scale { to },
             Self::Restart { worker } => Request::Restart { worker },
@@ -142,19 +154,6 @@ impl Verb {
     fn deadline(self) -> Option<Instant> {
         matches!(self, Self::Status { .. }).then(|| Instant::now() + STATUS_TIMEOUT)
     }
-}
-
-fn scale(text: &str) -> Result<Scale, String> {
-    let number = |text: &str| match text.starts_with(['+', '-']) {
-        true => Err("give a number once signed".to_owned()),
-        false => value::workers(text),
-    };
-    let scale = match text.split_at_checked(1) {
-        Some(("+", more)) => number(more).map(Scale::Up),
-        Some(("-", fewer)) => number(fewer).map(Scale::Down),
-        _ => number(text).map(Scale::Exactly),
-    };
-    scale.map_err(|_| "give N, +N or -N with N from 1 to 4096".to_owned())
 }
 
 /// Does what `arguments` say (they begin with the program's name) and writes what is answered to
@@ -326,13 +325,23 @@ mod tests {
     #[test]
     fn verbs() {
         let to = |to| Verb::Scale { to };
-        let reload = |no_wait, wait| Verb::Reload { no_wait, wait };
+        let reload = |no_wait, wait| Verb::Reload {
+            no_wait,
+            wait,
+            accept_changes: false,
+        };
+        let accepting = Verb::Reload {
+            no_wait: false,
+            wait: false,
+            accept_changes: true,
+        };
         for (line, verb) in [
             ("status", Verb::Status { json: false }),
             ("status --json", Verb::Status { json: true }),
             ("reload", reload(false, false)),
             ("reload --no-wait", reload(true, false)),
             ("reload --wait", reload(false, true)),
+            ("reload --accept-changes", accepting),
             ("stop", Verb::Stop { now: false }),
             ("stop --now", Verb::Stop { now: true }),
             ("scale 4", to(Scale::Exactly(4))),

@@ -74,7 +74,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
         default: Some("listen"),
         choices: &["listen", "notify", "http:/"],
         help: "When a worker is ready: listen, notify, http:/PATH",
-        more: "listen: it listens on every address that the generation before serves.\n\
+        more: "listen: it listens on every address of the service (reload --accept-changes lets it change).\n\
                notify: that, and it sent READY=1 to $NOTIFY_SOCKET.\n\
                http:/PATH: that, and it answers GET of the path with a status from 200 to 399.",
         ..PLAIN
@@ -94,6 +94,16 @@ pub(crate) const OPTIONS: &[Opt] = &[
         group: WORKERS,
         default: Some("60s"),
         help: "A worker that is not ready after this has failed",
+        ..PLAIN
+    },
+    Opt {
+        name: "min-uptime",
+        group: WORKERS,
+        default: Some("0s"),
+        help: "How long new workers must have been ready when they take over",
+        more: "They are looked at again at its end: each must be alive and have its listeners open. \
+               A reload to a version that dies a second after it has listened fails with 2s, and \
+               the old workers serve on. With 0 they are looked at once, when all are ready.",
         ..PLAIN
     },
     Opt {
@@ -227,6 +237,17 @@ pub(crate) const OPTIONS: &[Opt] = &[
         default: Some("30s"),
         help: "Longest wait for a stopped worker to exit; then kill",
         more: "It starts with the stop signal. 0 kills at once.",
+        ..PLAIN
+    },
+    Opt {
+        name: "kill-mode",
+        value: "WHAT",
+        group: RELOAD,
+        default: Some("group"),
+        choices: &["group", "tree"],
+        help: "What is killed of a worker: its group, or its tree",
+        more: "group: its process group; processes that have left it are named in the log.\n\
+               tree: those, too, when the worker has gone.",
         ..PLAIN
     },
     Opt {

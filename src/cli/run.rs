@@ -141,6 +141,7 @@ fn config(settings: &Settings, environment: Environment<'_>) -> Result<Config, E
         ready_host: settings.one("ready-host", value::host)?,
         steering: settings.need("steering", value::steering)?,
         start_timeout: settings.need("start-timeout", positive)?,
+        min_uptime: settings.need("min-uptime", duration)?,
         settle_timeout: settings.need("settle-timeout", duration)?,
         quiet_timeout: settings.need("quiet-timeout", duration)?,
         rescue: !settings.need("no-rescue", value::switch)?,
@@ -150,6 +151,7 @@ fn config(settings: &Settings, environment: Environment<'_>) -> Result<Config, E
         rescue_clients: settings.need("rescue-clients", value::rescue_clients)?,
         protocol: settings.need("protocol", value::protocol)?,
         drain_timeout: settings.need("drain-timeout", duration)?,
+        kill_mode: settings.need("kill-mode", value::kill_mode)?,
         pre_stop: settings.need("pre-stop", duration)?,
         stop_signal: settings.need("stop-signal", value::stop_signal)?,
         max_restarts: settings.need("max-restarts", value::restarts)?,
@@ -239,7 +241,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{CrashLoop, Forwarding, RescueClients, ServedProtocol, Steering};
+    use crate::config::{CrashLoop, Forwarding, KillMode, RescueClients, ServedProtocol, Steering};
 
     fn parsed_in(line: &str, environment: &[(&str, &str)]) -> Result<Config, Exit> {
         let environment: BTreeMap<_, _> = environment.iter().copied().collect();
@@ -267,6 +269,7 @@ mod tests {
             ready_host: None,
             steering: Steering::Auto,
             start_timeout: Duration::from_secs(60),
+            min_uptime: Duration::ZERO,
             settle_timeout: Duration::from_secs(10),
             quiet_timeout: Duration::from_secs(2),
             rescue: true,
@@ -276,6 +279,7 @@ mod tests {
             rescue_clients: RescueClients::Auto,
             protocol: ServedProtocol::Auto,
             drain_timeout: Duration::from_secs(30),
+            kill_mode: KillMode::Group,
             pre_stop: Duration::ZERO,
             stop_signal: libc::SIGTERM,
             max_restarts: 10,
@@ -291,8 +295,8 @@ mod tests {
     #[test]
     fn every_option() {
         let line = "-n 3 --queues 2 --listen 80 --listen [::]:81 --name web --control /c --ready http:/up --ready-host shop.example \
-                    --steering none --start-timeout 1s --settle-timeout 2 --quiet-timeout 3s \
-                    --drain-timeout 1m --pre-stop 500ms --stop-signal QUIT --max-restarts 6 \
+                    --steering none --start-timeout 1s --min-uptime 9s --settle-timeout 2 --quiet-timeout 3s \
+                    --drain-timeout 1m --kill-mode tree --pre-stop 500ms --stop-signal QUIT --max-restarts 6 \
                     --restart-window 7s --crash-loop exit --no-rescue --rescue-timeout 8s --rescue-max 9 --rescue-forwarded forwarded --rescue-clients all --protocol opaque --log-prefix --log-file /l --chdir /d -- s -n 9 --name";
         let endpoint = |address: &str| Endpoint {
             address: address.parse().unwrap(),
@@ -309,6 +313,7 @@ mod tests {
             ready_host: Some("shop.example".to_owned()),
             steering: Steering::None,
             start_timeout: Duration::from_secs(1),
+            min_uptime: Duration::from_secs(9),
             settle_timeout: Duration::from_secs(2),
             quiet_timeout: Duration::from_secs(3),
             rescue: false,
@@ -318,6 +323,7 @@ mod tests {
             rescue_clients: RescueClients::All,
             protocol: ServedProtocol::Opaque,
             drain_timeout: Duration::from_secs(60),
+            kill_mode: KillMode::Tree,
             pre_stop: Duration::from_millis(500),
             stop_signal: libc::SIGQUIT,
             max_restarts: 6,

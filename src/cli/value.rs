@@ -9,9 +9,11 @@ use std::str::FromStr;
 use nix::sys::signal::Signal;
 
 use crate::config::{
-    CrashLoop, Forwarding, MAX_WORKERS, Readiness, RescueClients, ServedProtocol, Steering,
+    CrashLoop, Forwarding, KillMode, MAX_WORKERS, Readiness, RescueClients, ServedProtocol,
+    Steering,
 };
 use crate::fleet::Endpoint;
+use crate::wire::control::Scale;
 
 /// The longest name, in bytes: it is a file's name with `.sock` behind it, and a column in logs.
 const MAX_NAME_LEN: usize = 64;
@@ -164,6 +166,14 @@ pub(crate) fn forwarding(text: &str) -> Result<Forwarding, String> {
 }
 
 /// `hold` or `exit`.
+pub(crate) fn kill_mode(text: &str) -> Result<KillMode, String> {
+    match text {
+        "group" => Ok(KillMode::Group),
+        "tree" => Ok(KillMode::Tree),
+        _ => Err("give group or tree".to_owned()),
+    }
+}
+
 pub(crate) fn crash_loop(text: &str) -> Result<CrashLoop, String> {
     match text {
         "hold" => Ok(CrashLoop::Hold),
@@ -206,6 +216,20 @@ fn signal_named(name: &str) -> Option<i32> {
     Signal::from_str(&format!("SIG{name}"))
         .ok()
         .map(|signal| signal as i32)
+}
+
+/// What `scale` takes.
+pub(crate) fn scale(text: &str) -> Result<Scale, String> {
+    let number = |text: &str| match text.starts_with(['+', '-']) {
+        true => Err("give a number once signed".to_owned()),
+        false => workers(text),
+    };
+    let scale = match text.split_at_checked(1) {
+        Some(("+", more)) => number(more).map(Scale::Up),
+        Some(("-", fewer)) => number(fewer).map(Scale::Down),
+        _ => number(text).map(Scale::Exactly),
+    };
+    scale.map_err(|_| "give N, +N or -N with N from 1 to 4096".to_owned())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `policy` | the numbers that the rules go by |
 //! | `phase`, `worker`, `workers` | where each worker is in its life; what is due, who has a listener, what is live |
+//! | `listener` | how a worker has a listener, and whether the next one owes it |
 //! | `slots` | empty slots and what is kept for them; how often workers died |
 //! | `listener_sets` | which workers share listeners |
 //! | `rollout` | the change that is under way |
@@ -17,6 +18,8 @@
 //!
 //! All of it is plain data: it can be saved and restored between two events.
 
+mod change_result;
+mod listener;
 mod listener_sets;
 mod name;
 mod pending_requests;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::vocabulary::ClientId;
+use super::vocabulary::{Addresses, ClientId};
 
 /// What was asked for while a change was under way: by signals, to which nobody hears an answer, and by clients that
 /// would rather wait than come again.
@@ -14,20 +14,23 @@ pub(super) struct PendingRequests {
     reload: bool,
     scale_by: i64,
     /// Clients that want a reload each, in the order in which they came.
-    clients: VecDeque<ClientId>,
+    clients: VecDeque<(ClientId, Addresses)>,
 }
 
 /// One thing that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pending {
-    Reload { reply_to: Option<ClientId> },
+    Reload {
+        reply_to: Option<ClientId>,
+        addresses: Addresses,
+    },
     ScaleBy(i64),
 }
 
 impl PendingRequests {
-    pub(super) fn reload(&mut self, reply_to: Option<ClientId>) {
+    pub(super) fn reload(&mut self, reply_to: Option<ClientId>, addresses: Addresses) {
         match reply_to {
-            Some(client) => self.clients.push_back(client),
+            Some(client) => self.clients.push_back((client, addresses)),
             None => self.reload = true,
         }
     }
@@ -44,12 +47,18 @@ impl PendingRequests {
             return Some(Pending::ScaleBy(scale_by));
         }
         let is_asked = std::mem::take(&mut self.reload);
-        let reply_to = self.clients.pop_front();
-        (is_asked || reply_to.is_some()).then_some(Pending::Reload { reply_to })
+        let client = self.clients.pop_front();
+        let addresses = client.map_or(Addresses::Owed, |(_, addresses)| addresses);
+        let reply_to = client.map(|(client, _)| client);
+        (is_asked || reply_to.is_some()).then_some(Pending::Reload {
+            reply_to,
+            addresses,
+        })
     }
 
     /// Nothing begins any more: the clients that wait for nothing now.
-    pub(super) fn give_up(&mut self) -> VecDeque<ClientId> {
-        std::mem::take(self).clients
+    pub(super) fn give_up(&mut self) -> impl Iterator<Item = ClientId> + use<> {
+        let clients = std::mem::take(self).clients;
+        clients.into_iter().map(|(client, _)| client)
     }
 }

@@ -19,6 +19,8 @@ pub struct Policy {
     pub steering: bool,
     /// Whether connections that outlive their worker can be adopted; only with steering.
     pub rescue: bool,
+    /// How long incoming workers must have been ready when they take over.
+    pub min_uptime: Duration,
     /// A worker that is not ready after this has failed.
     pub start_timeout: Duration,
     /// How long a retired listener may take to become empty.

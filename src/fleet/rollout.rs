@@ -21,11 +21,34 @@ pub(super) struct Rollout {
     pub(super) wanted: u32,
     /// The retirement of the workers that it replaces.
     pub(super) retirement: RetirementId,
+    pub(super) addresses: Addresses,
     pub(super) batch: Batch,
     /// The slots of the batches that come after this one.
     pub(super) later: VecDeque<BTreeSet<Slot>>,
     /// The empty slot that a restart fills; it is empty again if the restart fails.
     pub(super) filled: Option<(Slot, EmptySlot)>,
+}
+
+/// Whether the workers of a batch that are all ready have shown that they stay so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Proof {
+    /// Nothing is asked yet.
+    #[default]
+    None,
+    /// They are to be looked at then.
+    Due(Time),
+    /// They are being looked at.
+    Asked,
+}
+
+/// A flip whose outgoing workers have not been told to stop: until then it may be taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Flipped {
+    pub(super) rollout: Rollout,
+    pub(super) outgoing: Vec<WorkerId>,
+    /// What served before, and how many.
+    pub(super) generation: Generation,
+    pub(super) wanted: u32,
 }
 
 /// What flips in one step.
@@ -35,6 +58,7 @@ pub(super) struct Batch {
     pub(super) replaced: BTreeSet<Slot>,
     incoming: BTreeSet<WorkerId>,
     unready: BTreeSet<WorkerId>,
+    pub(super) proof: Proof,
 }
 
 impl Batch {
@@ -43,11 +67,17 @@ impl Batch {
             replaced,
             unready: incoming.clone(),
             incoming,
+            proof: Proof::None,
         }
     }
 
     pub(super) fn incoming(&self) -> &BTreeSet<WorkerId> {
         &self.incoming
+    }
+
+    /// It was ready, and is not any more.
+    pub(super) fn unready(&mut self, worker: WorkerId) {
+        self.unready.insert(worker);
     }
 
     pub(super) fn ready(&mut self, worker: WorkerId) {
@@ -66,6 +96,14 @@ impl Batch {
 }
 
 impl Rollout {
+    /// When something about it is due; none while it waits for its workers alone.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        match self.batch.proof {
+            Proof::Due(at) => Some(at),
+            Proof::None | Proof::Asked => None,
+        }
+    }
+
     pub(super) fn has(&self, worker: WorkerId) -> bool {
         self.batch.incoming.contains(&worker)
     }

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::listener::Listener;
 use super::vocabulary::*;
-use super::worker::Listener;
 
 /// The first delay that is not zero; it doubles with each crash.
 const FIRST_DELAY: Duration = Duration::from_millis(100);

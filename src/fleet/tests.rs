@@ -1,8 +1,10 @@
 //! The rules, one by one. What is done is written in short: `spawn 2`, `steer 0 1`, `signal 0`.
 
+mod addresses;
 mod batches;
 mod listener_sets;
 mod many;
+mod ready_is_a_state;
 
 use core::time::Duration;
 
@@ -18,6 +20,7 @@ fn policy() -> Policy {
         ready: ReadyWhen::Listening,
         steering: true,
         rescue: false,
+        min_uptime: Duration::ZERO,
         start_timeout: Duration::from_secs(60),
         settle_timeout: Duration::from_secs(10),
         quiet_timeout: Duration::from_secs(2),
@@ -63,6 +66,11 @@ impl Stage {
             match effect {
                 Effect::PrepareStop { worker } => {
                     done.extend(self.on(Event::StopPrepared { worker }));
+                }
+                Effect::LookAtReady { workers } => {
+                    let seen = workers.into_iter().map(|(id, _)| (id, Seen::Serves));
+                    let seen = seen.collect();
+                    done.extend(self.on(Event::ReadySeen { seen }));
                 }
                 Effect::EndRescuers => done.extend(self.on(Event::RescuersEnded)),
                 effect => done.extend(brief(&effect)),
@@ -145,12 +153,17 @@ fn quiet(worker: u64, is_quiet: bool) -> Event {
 const RELOAD: Event = Event::ReloadRequested {
     reply_to: ME,
     if_busy: IfBusy::Deny,
+    addresses: Addresses::Owed,
 };
 
 /// As a signal asks for it, or a client that waits its turn.
 fn patient_reload(reply_to: Option<ClientId>) -> Event {
     let if_busy = IfBusy::Wait;
-    Event::ReloadRequested { reply_to, if_busy }
+    Event::ReloadRequested {
+        reply_to,
+        if_busy,
+        addresses: Addresses::Owed,
+    }
 }
 
 fn scale(to: u32) -> Event {
@@ -211,6 +224,10 @@ fn brief(effect: &Effect) -> Option<String> {
         } if listeners.is_empty() => format!("drain nothing of {worker}"),
         Effect::DrainBacklog { worker, .. } => format!("drain {worker}"),
         Effect::Probe(probe) => format!("probe {}", probe.worker),
+        Effect::LookAtReady { workers } => {
+            format!("look at{}", numbers(workers.iter().map(|(id, _)| id.0)))
+        }
+        Effect::GiveBack { .. } => "give back".to_owned(),
         Effect::PrepareStop { worker } => format!("prepare {worker}"),
         Effect::SendStop { worker, .. } => format!("signal {worker}"),
         Effect::EndRescuers => "end rescuers".to_owned(),
@@ -507,6 +524,7 @@ fn a_reload_that_fails_leaves_the_old_generation_serving() {
 fn a_new_worker_has_to_listen_where_its_predecessor_does_and_in_time() {
     let mut stage = Stage::serving(policy());
     stage.on(listened_on(0, 4, 443));
+    stage.on(listened_on(1, 5, 443));
     stage.on(RELOAD);
     stage.on(listened(2));
     stage.on(listened(3));

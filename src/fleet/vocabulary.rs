@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::change_result::{ChangeResult, Denial, Failure};
 pub use super::name::{
     ClientId, Endpoint, Generation, ListenerId, ListenerSetId, RetirementId, Slot, Time, WorkerId,
 };
@@ -57,6 +58,11 @@ pub enum Event {
     Abandoned {
         /// The listener.
         listener: ListenerId,
+    },
+    /// How the ready workers of a change are, as asked.
+    ReadySeen {
+        /// What was seen of each.
+        seen: Vec<(WorkerId, Seen)>,
     },
     /// A worker sent `READY=1`.
     Notified {
@@ -117,6 +123,8 @@ pub enum Event {
         reply_to: Option<ClientId>,
         /// What is done while another change is under way.
         if_busy: IfBusy,
+        /// Whether the new generation may serve other addresses.
+        addresses: Addresses,
     },
     /// Another number of workers was asked for.
     ScaleRequested {
@@ -158,6 +166,17 @@ pub struct Spawn {
     pub workers: u32,
     /// Listeners of the set that the worker has to use: its predecessor did.
     pub adopt: Vec<ListenerId>,
+}
+
+/// What was seen of a worker that had become ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It is alive, and has its listeners, as far as can be seen.
+    Serves,
+    /// It is alive, and none of its processes has these listeners any more.
+    LetGo(Vec<ListenerId>),
+    /// Its process has ended: [`Event::Exited`] follows.
+    Ended,
 }
 
 /// A question to one worker, through the shared port.
@@ -223,6 +242,15 @@ pub enum IfBusy {
     Wait,
 }
 
+/// Whether a new generation may serve other addresses than the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Addresses {
+    /// It must serve all of them.
+    Owed,
+    /// It may serve others (`--accept-changes`).
+    MayChange,
+}
+
 /// How the end was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopHow {
@@ -259,6 +287,8 @@ pub enum Exit {
     Code(i32),
     /// It was killed by this signal.
     Signal(i32),
+    /// It exited with code 0, and a process that it had put into the background still had its listener: that was killed.
+    Daemonised,
     /// It never ran the command: a clause says why.
     NotStarted(String),
 }
@@ -320,6 +350,16 @@ pub enum Effect {
     /// Try whether a worker is ready, or see how the attempt that is under way is doing:
     /// [`Event::Listened`], [`Event::Probed`] or [`Event::ProbeFailed`] follows, at once or later.
     Probe(Probe),
+    /// Look whether these workers, which have become ready, still are: [`Event::ReadySeen`] follows at once.
+    LookAtReady {
+        /// The workers, and the listeners of each.
+        workers: Vec<(WorkerId, Vec<ListenerId>)>,
+    },
+    /// Let the workers of a retirement have their connections back from its rescuer: they go on serving.
+    GiveBack {
+        /// The retirement.
+        retirement: RetirementId,
+    },
     /// Get a worker whose connections a rescuer has adopted ready for its stop signal:
     /// [`Event::StopPrepared`] follows, at once or later.
     PrepareStop {
@@ -382,6 +422,21 @@ pub enum WorkerEvent {
     Ready {
         /// The worker.
         worker: WorkerId,
+    },
+    /// It takes over, and does not listen where the worker before it did. That is not owed: it was opened when that
+    /// worker was ready already, or other addresses are accepted.
+    ListensOnLess {
+        /// The worker.
+        worker: WorkerId,
+        /// Where.
+        endpoints: Vec<Endpoint>,
+    },
+    /// It was ready, and has let go of listeners since: it is not ready any more.
+    Unready {
+        /// The worker.
+        worker: WorkerId,
+        /// Where they listened.
+        endpoints: Vec<Endpoint>,
     },
     /// It gets new connections.
     Serving {
@@ -471,6 +526,8 @@ impl WorkerEvent {
     pub fn worker(&self) -> WorkerId {
         match self {
             Self::Ready { worker }
+            | Self::ListensOnLess { worker, .. }
+            | Self::Unready { worker, .. }
             | Self::Serving { worker, .. }
             | Self::LetGo { worker, .. }
             | Self::Crashed { worker, .. }
@@ -513,88 +570,6 @@ pub enum Milestone {
     Draining,
     /// The old workers have ended.
     Gone,
-}
-
-/// What became of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ChangeResult {
-    /// It is done.
-    Done {
-        /// What it was.
-        kind: ChangeKind,
-        /// The generation that serves.
-        generation: Generation,
-        /// How many workers there are.
-        workers: u32,
-    },
-    /// It failed; everything is as it was.
-    Failed {
-        /// What it was.
-        kind: ChangeKind,
-        /// Why.
-        failure: Failure,
-    },
-    /// It was not begun.
-    Denied(Denial),
-    /// The supervisor has stopped.
-    Stopped,
-}
-
-/// Why a change failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// A worker exited before it was ready.
-    Exited {
-        /// The worker.
-        worker: WorkerId,
-        /// Its slot.
-        slot: Slot,
-        /// How.
-        exit: Exit,
-    },
-    /// A worker was not ready in time.
-    NotReady {
-        /// The worker.
-        worker: WorkerId,
-        /// Its slot.
-        slot: Slot,
-        /// The endpoints that it should listen on and does not.
-        missing: Vec<Endpoint>,
-        /// The endpoints that it listens on.
-        listening: Vec<Endpoint>,
-        /// The time that it had.
-        after: Duration,
-    },
-    /// The supervisor was told to stop meanwhile.
-    Stopped,
-}
-
-/// Why a request was not begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Denial {
-    /// Another change is under way.
-    Busy {
-        /// What it is.
-        kind: ChangeKind,
-        /// How far it has come.
-        milestone: Milestone,
-    },
-    /// The supervisor is stopping.
-    Stopping,
-    /// There is no such worker, or it is not one that can be replaced.
-    NoSuchWorker(WorkerId),
-    /// None of so few workers serves: those that do would be retired.
-    NobodyLeft {
-        /// How many were asked for.
-        count: u32,
-    },
-    /// That many workers cannot be.
-    BadCount {
-        /// What was asked for.
-        asked: i64,
-        /// The most there can be.
-        most: u32,
-    },
 }
 
 /// How everything ended.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::listener::{Duty, LATE_START, Listener, Origin, Usage};
 use super::phase::{Phase, StopReason};
 use super::policy::ReadyWhen;
 use super::vocabulary::{Endpoint, Generation, ListenerId, ListenerSetId, Slot, Time, WorkerId};
@@ -19,61 +20,8 @@ pub(super) struct Worker {
     pub(super) listeners: BTreeMap<ListenerId, Listener>,
     pub(super) declaration: Declaration,
     pub(super) role: Role,
-}
-
-/// A listener, as its worker has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Listener {
-    pub(super) endpoint: Endpoint,
-    pub(super) origin: Origin,
-    pub(super) usage: Usage,
-}
-
-/// How a worker got a listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Origin {
-    /// It bound a socket, or will.
-    Bound,
-    /// It bound a socket, and a listener of its set took the place of that. It need not call listen(2) any more: some
-    /// servers look whether a socket listens already.
-    Kept,
-    /// It was passed at the start (`LISTEN_FDS`).
-    Passed,
-}
-
-impl Origin {
-    /// The origin of a listener that has taken the place of a socket of the worker.
-    fn in_place(self) -> Self {
-        match self {
-            Self::Bound | Self::Kept => Self::Kept,
-            Self::Passed => Self::Passed,
-        }
-    }
-
-    /// Whether only a probe can tell that the worker uses it.
-    fn is_probed(self, ready: ReadyWhen) -> bool {
-        match (self, ready) {
-            (Self::Bound, _) | (Self::Passed, ReadyWhen::Notified) => false,
-            (Self::Passed, ReadyWhen::Listening | ReadyWhen::Probed) | (Self::Kept, _) => true,
-        }
-    }
-
-    /// The origin for the next worker, which has done nothing yet.
-    pub(super) fn of_successor(self) -> Self {
-        match self {
-            Self::Bound | Self::Kept => Self::Bound,
-            Self::Passed => Self::Passed,
-        }
-    }
-}
-
-/// Whether a worker uses a listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Usage {
-    /// The listener was made or kept for the worker.
-    Given,
-    /// The worker listens on it.
-    Listening,
+    /// When it was ready; none before.
+    pub(super) ready_since: Option<Time>,
 }
 
 /// Whether a worker has said or shown that it is ready, in the way that was asked for.
@@ -146,7 +94,24 @@ impl Worker {
 
     /// When something about it is due; none while nothing is timed.
     pub(super) fn deadline(&self, ready: ReadyWhen) -> Option<Time> {
-        self.phase.deadline(self.is_probed(ready))
+        let phase = self.phase.deadline(self.is_probed(ready));
+        phase.or_else(|| {
+            let since = self.ready_since.filter(|_| self.is_serving())?;
+            let mut unused = self.unused_extras();
+            unused.next().map(|_| since.plus(LATE_START))
+        })
+    }
+
+    /// What the worker before it opened when it was ready, and this one has not.
+    pub(super) fn unused_extras(&self) -> impl Iterator<Item = ListenerId> {
+        let unused = |listener: &Listener| {
+            listener.usage == Usage::Given
+                && listener.origin == Origin::Bound
+                && listener.duty != Duty::Owed
+        };
+        let all = self.listeners.iter();
+        all.filter(move |(_, listener)| unused(listener))
+            .map(|(id, _)| *id)
     }
 
     /// It has a listener that it does not use yet.
@@ -155,21 +120,31 @@ impl Worker {
             endpoint,
             origin,
             usage: Usage::Given,
+            duty: Duty::Owed,
         });
     }
 
     /// It listens on a listener, its own or one that it was given.
-    pub(super) fn listens(&mut self, listener: ListenerId, endpoint: Endpoint) {
+    pub(super) fn listens(&mut self, listener: ListenerId, endpoint: Endpoint, duty: Duty) {
         self.give(listener, endpoint, Origin::Bound);
-        if let Some(listener) = self.listeners.get_mut(&listener) {
+        if let Some(listener) = self.listeners.get_mut(&listener)
+            && listener.usage != Usage::Listening
+        {
             listener.usage = Usage::Listening;
+            listener.duty = duty;
         }
     }
 
     /// A listener has taken the place of a socket that it bound.
-    pub(super) fn gets_in_place(&mut self, listener: ListenerId, endpoint: Endpoint) {
+    pub(super) fn gets_in_place(&mut self, listener: ListenerId, endpoint: Endpoint, duty: Duty) {
         self.give(listener, endpoint, Origin::Kept);
         if let Some(listener) = self.listeners.get_mut(&listener) {
+            match listener.usage {
+                Usage::Listening => {}
+                Usage::Given => listener.duty = duty,
+                // It binds it again, and will listen.
+                Usage::LetGo => listener.usage = Usage::Given,
+            }
             listener.origin = listener.origin.in_place();
         }
     }
@@ -195,10 +170,33 @@ impl Worker {
         self.listening().map(|(_, endpoint)| endpoint).collect()
     }
 
-    /// Whether it listens on everything that was made or kept for it.
+    /// The listeners that it let go of.
+    pub(super) fn let_go(&self) -> impl Iterator<Item = (ListenerId, Endpoint)> {
+        let all = self.listeners.iter();
+        all.filter(|(_, listener)| listener.usage == Usage::LetGo)
+            .map(|(id, listener)| (*id, listener.endpoint))
+    }
+
+    /// The endpoints that it listens on, and that those that come after it owe if all others listen there too.
+    pub(super) fn owed(&self) -> BTreeSet<Endpoint> {
+        let used = self.listeners.values();
+        used.filter(|it| it.usage == Usage::Listening && it.duty == Duty::Owed)
+            .map(|listener| listener.endpoint)
+            .collect()
+    }
+
+    /// The endpoints for which those that come after it get some time, whether they owe them or not.
+    pub(super) fn opened_soon(&self) -> BTreeSet<Endpoint> {
+        let all = self.listeners.values();
+        all.filter(|listener| listener.duty.may_follow_soon())
+            .map(|listener| listener.endpoint)
+            .collect()
+    }
+
+    /// Whether it listens on everything that was made or kept for it and that it owes.
     pub(super) fn uses_all_listeners(&self) -> bool {
         let mut all = self.listeners.values();
-        all.all(|listener| listener.usage == Usage::Listening)
+        all.all(|listener| listener.usage != Usage::Given || listener.duty != Duty::Owed)
     }
 
     /// The first listener that listened before it had it and that it is not known to use: only a probe can tell.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::policy::ReadyWhen;
-use super::vocabulary::{ListenerId, Slot, Time, WorkerId};
+use super::vocabulary::{Endpoint, ListenerId, Slot, Time, WorkerId};
 use super::worker::Worker;
 
 /// All workers.
@@ -26,6 +26,10 @@ pub(super) struct Workers {
     live: BTreeMap<ListenerId, usize>,
     /// The listeners that have become live, or are not any more, since the steering was told.
     unannounced: BTreeSet<ListenerId>,
+    /// The endpoints that serving workers listen on and owe to those that come after them, and how many do.
+    owed: BTreeMap<Endpoint, usize>,
+    /// How many workers serve.
+    serving: usize,
     /// How many workers are not leaving.
     staying: usize,
 }
@@ -50,6 +54,8 @@ impl Workers {
             deadlines: BTreeSet::new(),
             live: BTreeMap::new(),
             unannounced: BTreeSet::new(),
+            owed: BTreeMap::new(),
+            serving: 0,
             staying: 0,
         }
     }
@@ -116,6 +122,12 @@ impl Workers {
         self.iter().filter(|worker| worker.is_serving())
     }
 
+    /// The endpoints that all serving workers owe to those that come after them; none if no worker serves.
+    pub(super) fn owed_by_all(&self) -> Option<BTreeSet<Endpoint>> {
+        let by_all = self.owed.iter().filter(|(_, by)| **by == self.serving);
+        (self.serving > 0).then(|| by_all.map(|(endpoint, _)| *endpoint).collect())
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Time> {
         self.deadlines.first().map(|(at, _)| *at)
     }
@@ -150,6 +162,10 @@ impl Workers {
             .extend(worker.deadline(self.ready).map(|at| (at, id)));
         self.staying += usize::from(!worker.is_leaving());
         if worker.is_serving() {
+            self.serving += 1;
+            for endpoint in worker.owed() {
+                *self.owed.entry(endpoint).or_default() += 1;
+            }
             for (listener, _) in worker.listening() {
                 let count = self.live.entry(listener).or_default();
                 *count += 1;
@@ -171,6 +187,14 @@ impl Workers {
         }
         self.staying -= usize::from(!worker.is_leaving());
         if worker.is_serving() {
+            self.serving -= 1;
+            for endpoint in worker.owed() {
+                let count = self.owed.entry(endpoint).or_default();
+                *count -= 1;
+                if *count == 0 {
+                    self.owed.remove(&endpoint);
+                }
+            }
             for (listener, _) in worker.listening() {
                 let count = self.live.entry(listener).or_default();
                 *count -= 1;

@@ -22,8 +22,9 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError};
 
 use super::{
-    ChangeKind, ClientId, Effect, Endpoint, Event, Exit, Fleet, IfBusy, ListenerId, Milestone,
-    Probe, ProbeKind, ReadyWhen, ScaleTo, Spawn, StopHow, Time, WorkerEvent, WorkerId,
+    Addresses, ChangeKind, ClientId, Effect, Endpoint, Event, Exit, Fleet, Generation, IfBusy,
+    ListenerId, Milestone, Probe, ProbeKind, ReadyWhen, RetirementId, ScaleTo, Seen, Spawn,
+    StopHow, Time, WorkerEvent, WorkerId,
 };
 use history::History;
 use kernel::Kernel;
@@ -45,6 +46,7 @@ enum Happening {
     Binds(WorkerId),
     Listens(WorkerId),
     ListensExtra(WorkerId),
+    LetsGo(WorkerId),
     Declares(WorkerId),
     AnswersProbe(WorkerId),
     Exits(WorkerId, Exit),
@@ -68,6 +70,8 @@ struct Request {
     at: Time,
     heard: Option<Milestone>,
     is_answered: bool,
+    /// It accepts that the new generation serves other addresses.
+    accepts_changes: bool,
     /// Who ceased to serve when it flipped.
     leaving: BTreeSet<WorkerId>,
 }
@@ -82,10 +86,16 @@ struct World {
     scheduled: u64,
     /// How many fences were asked for.
     fences: u64,
+    /// The workers whose connections the rescuer of a retirement has.
+    adopted: BTreeMap<RetirementId, Vec<WorkerId>>,
     requests: BTreeMap<ClientId, Request>,
     open_change: Option<ChangeKind>,
     /// Who listened where when the last change began.
     listened_before: BTreeSet<(WorkerId, Endpoint)>,
+    /// Listeners whose worker was ready already when it opened them.
+    opened_late: BTreeSet<ListenerId>,
+    /// Generations that may serve other addresses than the one before.
+    may_change: BTreeSet<Generation>,
     /// Replacements of workers that were replaced meanwhile: they only drain the backlog.
     drain_only: BTreeSet<WorkerId>,
     has_started: bool,
@@ -107,9 +117,12 @@ impl World {
             agenda: BTreeMap::new(),
             scheduled: 0,
             fences: 0,
+            adopted: BTreeMap::new(),
             requests: BTreeMap::new(),
             open_change: None,
             listened_before: BTreeSet::new(),
+            opened_late: BTreeSet::new(),
+            may_change: BTreeSet::new(),
             drain_only: BTreeSet::new(),
             has_started: false,
             was_told_to_stop_now: false,
@@ -221,6 +234,10 @@ impl World {
             Happening::Binds(id) => self.binds(id),
             Happening::Listens(id) => self.listens(id),
             Happening::ListensExtra(id) => self.listens_on(id, extra()),
+            Happening::LetsGo(id) => {
+                self.lets_go(id);
+                Ok(())
+            }
             Happening::Declares(id) => self.declares(id, Event::Notified { worker: id }),
             Happening::AnswersProbe(id) => self.declares(id, Event::Probed { worker: id }),
             Happening::Exits(id, exit) => self.exits(id, exit),
@@ -361,6 +378,7 @@ impl World {
             None => self.kernel.open(endpoint, set),
         };
         self.uses(id, listener);
+        self.note_opened(id, listener);
         if is_silent {
             return Ok(());
         }
@@ -369,6 +387,42 @@ impl World {
             listener,
             endpoint,
         })
+    }
+
+    /// It closes its listeners, and nobody hears of that. What one does that serves is not of this world.
+    fn lets_go(&mut self, id: WorkerId) {
+        let is_passed = !self.passed().is_empty();
+        let serves = self.has_started && self.serving().contains(&id);
+        let Some(process) = self.processes.get_mut(&id) else {
+            return;
+        };
+        if serves
+            || process.was_live
+            || process.stop_sent_at.is_some()
+            || !process.is_alive()
+            || is_passed
+        {
+            return;
+        }
+        let again = process.script.lets_go.and_then(|(_, again)| again);
+        for listener in std::mem::take(&mut process.listens_on) {
+            if let Some(socket) = self.kernel.open.get_mut(&listener) {
+                socket.listeners.remove(&id);
+            }
+        }
+        if let Some(after) = again {
+            self.schedule(Duration::from_millis(after), Happening::Listens(id));
+        }
+    }
+
+    fn note_opened(&mut self, id: WorkerId, listener: ListenerId) {
+        let view = self.fleet.view(self.now);
+        let mut starting = view.iter().filter(|line| line.phase == "starting");
+        if starting.any(|line| line.worker == id) {
+            self.opened_late.remove(&listener);
+        } else {
+            self.opened_late.insert(listener);
+        }
     }
 
     fn uses(&mut self, id: WorkerId, listener: ListenerId) {
@@ -461,11 +515,19 @@ impl World {
 
     fn comes(&mut self, wish: Wish) -> Result<(), String> {
         let event = match wish {
-            Wish::Reload { signal, waits } => Event::ReloadRequested {
+            Wish::Reload {
+                signal,
+                waits,
+                accepts_changes,
+            } => Event::ReloadRequested {
                 reply_to: self.reply_to(signal),
                 if_busy: match signal || waits {
                     true => IfBusy::Wait,
                     false => IfBusy::Deny,
+                },
+                addresses: match accepts_changes && !signal {
+                    true => Addresses::MayChange,
+                    false => Addresses::Owed,
                 },
             },
             Wish::ScaleTo(count) => Event::ScaleRequested {
@@ -506,6 +568,15 @@ impl World {
             Wish::CrashAll => return self.crash(None),
             Wish::Nothing => Event::TimePassed,
         };
+        if let Event::ReloadRequested {
+            reply_to: Some(client),
+            addresses: Addresses::MayChange,
+            ..
+        } = event
+            && let Some(request) = self.requests.get_mut(&client)
+        {
+            request.accepts_changes = true;
+        }
         self.feed(event)
     }
 
@@ -518,6 +589,7 @@ impl World {
             at: self.now,
             heard: None,
             is_answered: false,
+            accepts_changes: false,
             leaving: BTreeSet::new(),
         };
         self.requests.insert(reply_to, request);
@@ -559,7 +631,18 @@ impl World {
             Effect::MeasureConnections { workers } => {
                 return vec![self.measure_connections(workers)];
             }
-            Effect::AdoptConnections { workers, .. } | Effect::EndConnections { workers, .. } => {
+            Effect::LookAtReady { workers } => return vec![self.look_at_ready(workers)],
+            Effect::GiveBack { retirement } => self.give_back(*retirement),
+            Effect::AdoptConnections {
+                workers,
+                retirement,
+            }
+            | Effect::EndConnections {
+                workers,
+                retirement,
+            } => {
+                let adopted = self.adopted.entry(*retirement).or_default();
+                adopted.extend(workers);
                 return self.adopt_connections(workers);
             }
             Effect::DrainBacklog { listeners, .. } => {
@@ -646,6 +729,10 @@ impl World {
             (Some(script.binds_after), first),
             (declares, Happening::Declares(id)),
             (script.extra_after, Happening::ListensExtra(id)),
+            (
+                script.lets_go.map(|(after, _)| after),
+                Happening::LetsGo(id),
+            ),
             (script.crashes_after, crash),
         ];
         for (after, happening) in life {
@@ -722,6 +809,39 @@ impl World {
             }
         }
         Event::ConnectionsMeasured { quiet }
+    }
+
+    fn look_at_ready(&self, workers: &[(WorkerId, Vec<ListenerId>)]) -> Event {
+        let look = |(id, listeners): &(WorkerId, Vec<ListenerId>)| {
+            let Some(process) = self.alive(*id) else {
+                return (*id, Seen::Ended);
+            };
+            let gone = listeners
+                .iter()
+                .filter(|it| !process.listens_on.contains(it));
+            // What is passed is used by whom nobody has heard of.
+            let gone: Vec<ListenerId> = gone
+                .filter(|it| !process.given.contains(it))
+                .copied()
+                .collect();
+            match gone.is_empty() {
+                true => (*id, Seen::Serves),
+                false => (*id, Seen::LetGo(gone)),
+            }
+        };
+        let seen = workers.iter().map(look).collect();
+        Event::ReadySeen { seen }
+    }
+
+    fn give_back(&mut self, retirement: RetirementId) {
+        for id in self.adopted.remove(&retirement).unwrap_or_default() {
+            if let Some(process) = self.processes.get_mut(&id) {
+                process.is_busy = None;
+                process.is_rescue_lost = false;
+                process.quiet_timed_out = false;
+                process.measured = (false, false);
+            }
+        }
     }
 
     /// Connections without a request in flight are idle at once.
@@ -822,6 +942,8 @@ impl World {
             WorkerEvent::StopNotPrepared { worker } => (worker, |it| it.stop_not_prepared = true),
             WorkerEvent::Serving { .. }
             | WorkerEvent::LetGo { .. }
+            | WorkerEvent::ListensOnLess { .. }
+            | WorkerEvent::Unready { .. }
             | WorkerEvent::Crashed { .. }
             | WorkerEvent::GivenUp { .. }
             | WorkerEvent::Gone { .. } => return,

@@ -25,9 +25,8 @@ use mio::{Events, Token};
 
 use super::Supervisor;
 use super::sources::Source;
-use super::workers::Launched;
+use super::workers::{End, Launched};
 use crate::fleet::{Event, ExitReason, ListenerId, WorkerId};
-use crate::sys::process::Ended;
 use crate::wire::rescue::{EndpointProtocol, Protocol};
 
 impl Supervisor {
@@ -174,20 +173,22 @@ impl Supervisor {
     }
 
     pub(super) fn report_exits(&mut self) {
-        for (worker, ended) in self.workers.report_exits() {
-            self.worker_ended(worker, ended);
+        for (worker, end) in self.workers.report_exits() {
+            self.worker_ended(worker, &end);
         }
+        self.look_at_finishing();
     }
 
-    fn worker_ended(&mut self, worker: WorkerId, ended: Ended) {
+    fn worker_ended(&mut self, worker: WorkerId, end: &End) {
         // What the launcher and the worker said last belongs to the report of the end.
         self.launcher_ready(worker);
         self.output.worker_ended(&mut self.sources, worker);
         self.probes.end(&mut self.sources, worker);
+        // Before its calls are refused: a daemon that waits in one would be gone, and nobody would know why.
+        let exit = self.exit_of(worker, end);
         let had = self.intercepts.end(&mut self.sources, worker);
         self.listeners.worker_ended(worker, had);
         self.retirements.worker_ended(worker);
-        let exit = self.workers.end(worker, ended);
         // It is forgotten once the fleet has heard of it: the log says which pid it was.
         self.inbox
             .extend(exit.map(|exit| Event::Exited { worker, exit }));

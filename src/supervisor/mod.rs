@@ -20,6 +20,7 @@
 //! | `policy` | what the fleet needs to know of the configuration |
 //! | `perform`, `tell` | one arm an effect; what is told of what happens |
 //! | `incoming` | what signals, notifications and clients bring |
+//! | `left_behind` | what ended workers leave behind |
 //! | `sources` | what the loop waits for |
 //! | `socket_files` | makes the files of our sockets again where they are gone |
 //! | `repeated` | a warning that can repeat is counted |
@@ -31,6 +32,7 @@
 mod event_loop;
 pub mod host;
 mod incoming;
+mod left_behind;
 mod listeners;
 mod operators;
 mod output;

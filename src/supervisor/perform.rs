@@ -13,7 +13,8 @@ use super::workers::SpawnSpec;
 use super::workers::probe::Asked;
 use crate::config::Readiness;
 use crate::fleet::{
-    Effect, Endpoint, Event, ExitReason, ListenerId, ListenerSetId, Probe, Spawn, WorkerId,
+    Effect, Endpoint, Event, ExitReason, ListenerId, ListenerSetId, Probe, RetirementId, Spawn,
+    WorkerId,
 };
 use crate::sys::listener;
 
@@ -32,10 +33,7 @@ impl Supervisor {
             Effect::AdoptConnections {
                 retirement,
                 workers,
-            } => {
-                let (retirements, mut around) = self.with_retirements();
-                retirements.adopt_connections(&mut around, retirement, &workers);
-            }
+            } => self.adopt_connections(retirement, &workers),
             Effect::EndConnections {
                 retirement,
                 workers,
@@ -52,6 +50,8 @@ impl Supervisor {
                 retirements.drain_backlog(&mut around, retirement, worker, &listeners);
             }
             Effect::Probe(probe) => return self.probe(&probe).into_iter().collect(),
+            Effect::LookAtReady { workers } => return vec![self.look_at_ready(&workers)],
+            Effect::GiveBack { retirement } => self.give_back(retirement),
             Effect::PrepareStop { worker } => {
                 let (retirements, around) = self.with_retirements();
                 retirements.prepare_stop(&around, worker);
@@ -76,6 +76,16 @@ impl Supervisor {
             Effect::Finish { exit_reason } => self.finish(exit_reason),
         }
         self.retirements.take_events()
+    }
+
+    fn adopt_connections(&mut self, retirement: RetirementId, workers: &[WorkerId]) {
+        let (retirements, mut around) = self.with_retirements();
+        retirements.adopt_connections(&mut around, retirement, workers);
+    }
+
+    fn give_back(&mut self, retirement: RetirementId) {
+        let (retirements, mut around) = self.with_retirements();
+        retirements.give_back(&mut around, retirement);
     }
 
     fn measure_backlogs(&self, workers: &[(WorkerId, Vec<ListenerId>)]) -> Event {
@@ -204,7 +214,7 @@ impl Supervisor {
         // Before the signal: what leaves a group by itself must not move anybody.
         self.steering
             .expect_departures(&mut self.listeners, listeners);
-        if let Err(error) = self.workers.signal(worker, self.config.stop_signal) {
+        if let Err(error) = self.workers.tell(worker, self.config.stop_signal) {
             let worker = self.workers.describe(worker);
             error!("{worker}: cannot tell it to stop: {error}");
         }

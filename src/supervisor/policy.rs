@@ -23,6 +23,7 @@ pub(super) fn of(config: &Config) -> Policy {
         },
         steering: config.steering.is_steered(),
         rescue: config.rescue && config.protocol != ServedProtocol::Opaque,
+        min_uptime: config.min_uptime,
         start_timeout: config.start_timeout,
         settle_timeout: config.settle_timeout,
         quiet_timeout: config.quiet_timeout,

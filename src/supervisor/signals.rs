@@ -9,7 +9,7 @@ use signal_hook::consts::{
 };
 
 use super::sources::{Source, Sources};
-use crate::fleet::{Event, IfBusy, ScaleTo, StopHow};
+use crate::fleet::{Addresses, Event, IfBusy, ScaleTo, StopHow};
 
 pub(super) struct Signals(signal_hook_mio::v1_0::Signals);
 
@@ -52,6 +52,7 @@ fn meaning(signal: i32) -> Option<Meaning> {
     let reload = || Event::ReloadRequested {
         reply_to,
         if_busy: IfBusy::Wait,
+        addresses: Addresses::Owed,
     };
     let stop = |how| Event::StopRequested { reply_to, how };
     let scale_by = |difference| Event::ScaleRequested {

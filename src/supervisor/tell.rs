@@ -34,8 +34,11 @@ impl Supervisor {
             ChangeResult::Done { kind, .. } => self.notify.change_ended(*kind, "serving"),
             ChangeResult::Failed { kind, failure } => {
                 self.change_failed(*kind, &reply);
-                if let Failure::Exited { worker, .. } = failure {
-                    self.forget_worker(*worker);
+                match failure {
+                    Failure::Exited { worker, .. } | Failure::Died { worker, .. } => {
+                        self.forget_worker(*worker);
+                    }
+                    Failure::NobodyServes | Failure::NotReady { .. } | Failure::Stopped => {}
                 }
             }
             ChangeResult::Denied(_) | ChangeResult::Stopped => {}

@@ -60,6 +60,18 @@ pub fn v6_only_by_default() -> bool {
     fs::read("/proc/sys/net/ipv6/bindv6only").is_ok_and(|value| value.starts_with(b"1"))
 }
 
+/// The name of a process's command; empty if there is no such process.
+pub fn command_name(pid: i32) -> String {
+    let name = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    String::from_utf8_lossy(&name).trim_end().to_owned()
+}
+
+/// What a process's environment was at its start, each variable with a NUL after it; nothing if it may not be read. A
+/// process may have written over it.
+pub fn environment(pid: i32) -> Vec<u8> {
+    fs::read(format!("/proc/{pid}/environ")).unwrap_or_default()
+}
+
 /// The entries of a directory whose names are numbers; none if it cannot be read.
 fn entries(directory: &str) -> impl Iterator<Item = i32> + use<> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();

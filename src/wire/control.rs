@@ -21,6 +21,9 @@ pub enum Request {
         /// Wait for a change that is under way, do not be denied for it.
         #[serde(default, skip_serializing_if = "is_not")]
         wait: bool,
+        /// The new generation may serve other addresses than the one before.
+        #[serde(default, skip_serializing_if = "is_not")]
+        accept_changes: bool,
     },
     /// End the supervisor: `now` kills, else the workers drain.
     Stop {

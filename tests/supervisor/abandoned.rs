@@ -1,6 +1,6 @@
 //! Listeners that their workers have let go of.
 
-use std::io;
+use std::{fs, io};
 
 use crate::harness::Supervisor;
 use crate::support::*;
@@ -34,7 +34,8 @@ fn nobody_waits_for_a_worker_that_has_closed_its_listener() {
                 (listeners(supervisor.port()).len() == 1).then_some(())
             });
         }
-        // A worker of a reload has all that it opens.
+        // A worker of a reload has all that it opens, and keeps it.
+        fs::remove_file(supervisor.directory().join("close-0")).unwrap();
         supervisor.ctl_ok(["reload"]);
     }
 }

@@ -14,6 +14,7 @@ mod rig;
 mod support;
 
 mod abandoned;
+mod addresses;
 mod bad_input;
 mod container;
 mod control;
@@ -28,7 +29,9 @@ mod many_workers;
 mod notify;
 mod output;
 mod pid1;
+mod process_tree;
 mod queues;
+mod ready_is_a_state;
 mod reload;
 mod rescue;
 mod scale;

@@ -8,10 +8,10 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Fleet;
+use crate::fleet::listener::{Duty, Listener};
 use crate::fleet::rollout::{Batch, Rollout};
 use crate::fleet::slots::EmptySlot;
 use crate::fleet::vocabulary::*;
-use crate::fleet::worker::Listener;
 
 impl Fleet {
     /// Begins a change that replaces the workers in these batches of slots, one after the other, and after
@@ -23,6 +23,7 @@ impl Fleet {
         reply_to: Option<ClientId>,
         batches: impl Into<VecDeque<BTreeSet<Slot>>>,
         wanted: u32,
+        addresses: Addresses,
     ) {
         let generation = match kind {
             ChangeKind::Start | ChangeKind::Reload => Generation(self.generations.newest.0 + 1),
@@ -50,6 +51,7 @@ impl Fleet {
             generation,
             wanted,
             retirement: self.retirements.next_id(),
+            addresses,
             batch: Batch::default(),
             later,
             filled,
@@ -66,7 +68,14 @@ impl Fleet {
         reply_to: Option<ClientId>,
         batches: VecDeque<BTreeSet<Slot>>,
     ) -> Vec<Effect> {
-        self.begin(now, ChangeKind::Reload, reply_to, batches, self.wanted);
+        self.begin(
+            now,
+            ChangeKind::Reload,
+            reply_to,
+            batches,
+            self.wanted,
+            Addresses::Owed,
+        );
         std::mem::take(&mut self.effects)
     }
 
@@ -102,7 +111,7 @@ impl Fleet {
                 Some((_, empty)) => (empty.set, empty.listeners.clone()),
                 None => (
                     self.set_for(*slot, &mut opened),
-                    self.listeners_to_share(*slot),
+                    self.listeners_to_share(*slot, rollout.addresses),
                 ),
             };
             incoming.insert(self.spawn(now, *slot, set, rollout.generation, adopt));
@@ -152,12 +161,24 @@ impl Fleet {
 
     /// The listeners of its predecessor that an incoming worker has to use. With steering its set is new;
     /// without, it has that of the worker that it replaces.
-    fn listeners_to_share(&self, slot: Slot) -> BTreeMap<ListenerId, Listener> {
+    fn listeners_to_share(
+        &self,
+        slot: Slot,
+        addresses: Addresses,
+    ) -> BTreeMap<ListenerId, Listener> {
         if self.policy.steering {
             return BTreeMap::new();
         }
         let mut present = self.workers.in_slot(slot);
         let before = present.find(|worker| worker.is_serving());
-        before.map_or_else(BTreeMap::new, |worker| worker.listeners.clone())
+        let mut shared = before.map_or_else(BTreeMap::new, |worker| worker.listeners.clone());
+        if addresses == Addresses::MayChange {
+            for listener in shared.values_mut() {
+                listener.duty = Duty::Extra {
+                    after: Duration::ZERO,
+                };
+            }
+        }
+        shared
     }
 }

@@ -90,6 +90,10 @@ impl Fleet {
         let Some(worker) = self.workers.get(id) else {
             return;
         };
+        if self.is_flipped_back(id) {
+            self.flip_back(now, id, exit);
+            return self.retirements.ended(id);
+        }
         let part = if self.is_incoming(id) {
             Part::Incoming
         } else {
@@ -124,11 +128,14 @@ impl Fleet {
             });
             return self.release(worker.listeners.into_keys());
         }
-        if let Some(rollout) = &mut self.rollout {
-            rollout.batch.drop_worker(id);
+        if self.fails_start(id, &exit) {
+            // What an empty slot keeps is closed with the others.
+            self.release(worker.listeners.into_keys());
+            return self.fail_change(now, Failure::died(id, slot, exit));
         }
         let crashes = self.restarts.crashed(now, slot);
-        let is_loop = crashes > self.policy.max_restarts as usize;
+        // The next one would do the same.
+        let is_loop = exit == Exit::Daemonised || crashes > self.policy.max_restarts as usize;
         let restart_in = delay(crashes);
         let state = if is_loop {
             SlotState::GivenUp
@@ -164,6 +171,16 @@ impl Fleet {
         }
         // A start waits for those that are left.
         self.flip_if_ready(now);
+    }
+
+    /// Takes a worker out of the change that is under way. Whether that is a start which fails by its end: nobody has
+    /// stayed, so that it would be done, and nobody served; or all will do what this one did.
+    fn fails_start(&mut self, id: WorkerId, exit: &Exit) -> bool {
+        self.rollout.as_mut().is_some_and(|rollout| {
+            rollout.batch.drop_worker(id);
+            let is_hopeless = rollout.batch.incoming().is_empty() || *exit == Exit::Daemonised;
+            rollout.kind == ChangeKind::Start && is_hopeless
+        })
     }
 
     /// The listeners that nobody else has are closed: a client that is refused can go elsewhere, one that

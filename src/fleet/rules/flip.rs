@@ -13,18 +13,26 @@ use crate::fleet::vocabulary::*;
 use crate::fleet::worker::{Role, Worker};
 
 impl Fleet {
-    pub(super) fn flip_if_ready(&mut self, now: Time) {
-        let is_ready = |rollout: &mut Rollout| rollout.batch.is_ready();
-        if let Some(rollout) = self.rollout.take_if(is_ready) {
-            self.flip(now, rollout);
+    /// Says what incoming workers do not listen on although those before them did.
+    fn log_less(&mut self, rollout: &Rollout) {
+        for id in rollout.batch.incoming() {
+            let worker = self.workers.get(*id);
+            let less = worker.map_or_else(BTreeSet::new, |worker| self.hoped_for(worker));
+            if !less.is_empty() {
+                self.log(WorkerEvent::ListensOnLess {
+                    worker: *id,
+                    endpoints: less.into_iter().collect(),
+                });
+            }
         }
     }
 
     /// The order is policy. First who leaves is settled, for after the next step all of them serve. Then the
     /// incoming serve *before* the outgoing retire: in between no listener of a slot may be without a worker
     /// that is live, and one effect steers away from the old and to the new at once.
-    fn flip(&mut self, now: Time, mut rollout: Rollout) {
+    pub(super) fn flip(&mut self, now: Time, mut rollout: Rollout) {
         let outgoing = self.outgoing(&rollout);
+        self.log_less(&rollout);
         for id in rollout.batch.incoming() {
             if self
                 .workers
@@ -34,6 +42,7 @@ impl Fleet {
                 self.serve(*id);
             }
         }
+        let before = (self.generations.serving, self.wanted);
         self.generations.serving = rollout.generation;
         self.restarts.forget(&rollout.batch.replaced);
         // Clients that wait hear of the flip before anything of the retirement.
@@ -55,6 +64,7 @@ impl Fleet {
             Course::GoesOn
         };
         let change = change_of(&rollout);
+        self.note_flipped(&rollout, &outgoing, before);
         self.retirements
             .add(rollout.retirement, change, course, &retiring);
         // The retirement is known before its workers are on their way: what they come to is counted there.
@@ -184,7 +194,7 @@ impl Fleet {
     }
 }
 
-fn change_of(rollout: &Rollout) -> Change {
+pub(super) fn change_of(rollout: &Rollout) -> Change {
     Change {
         kind: rollout.kind,
         reply_to: rollout.reply_to,

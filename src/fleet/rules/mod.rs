@@ -17,7 +17,9 @@
 //! | `begin` | which slots get new workers, and on which listener sets |
 //! | `start` | from a spawn to serving |
 //! | `readiness` | what makes a worker ready |
+//! | `ready_look` | ready workers are looked at before they take over |
 //! | `flip` | incoming workers take over, or their change fails |
+//! | `flip_back` | those that they replaced take over again |
 //! | `retire` | steer away, fence, settle |
 //! | `quiesce` | connections come to an end |
 //! | `abandon` | what becomes of a listener that its workers have let go of |
@@ -29,8 +31,10 @@ mod abandon;
 mod begin;
 mod exit;
 mod flip;
+mod flip_back;
 mod quiesce;
 mod readiness;
+mod ready_look;
 mod requests;
 mod retire;
 mod start;
@@ -44,7 +48,7 @@ use super::pending_requests::PendingRequests;
 use super::phase::Phase;
 use super::policy::Policy;
 use super::retirements::{News, Retirements};
-use super::rollout::Rollout;
+use super::rollout::{Flipped, Rollout};
 use super::shutdown::{Shutdown, Stage};
 use super::slots::{EmptySlots, Restarts};
 use super::vocabulary::*;
@@ -63,6 +67,8 @@ pub struct Fleet {
     wanted: u32,
     generations: Generations,
     rollout: Option<Rollout>,
+    /// The last flip, as long as it may be taken back.
+    flipped: Option<Flipped>,
     retirements: Retirements,
     pending_requests: PendingRequests,
     shutdown: Option<Shutdown>,
@@ -102,6 +108,7 @@ impl Fleet {
                 newest: Generation(0),
             },
             rollout: None,
+            flipped: None,
             retirements: Retirements::default(),
             pending_requests: PendingRequests::default(),
             shutdown: None,
@@ -137,6 +144,7 @@ impl Fleet {
             self.workers.next_deadline(),
             self.empty_slots.next_deadline(),
             shutdown,
+            self.rollout.as_ref().and_then(Rollout::deadline),
         ];
         all.into_iter()
             .flatten()
@@ -173,15 +181,18 @@ impl Fleet {
             Event::Exited { worker, exit } => self.exited(now, worker, exit),
             Event::Fenced => self.fenced(now, true),
             Event::FenceRefused => self.fenced(now, false),
+            Event::ReadySeen { seen } => self.ready_seen(now, &seen),
             Event::BacklogsMeasured { pending } => self.backlogs_measured(now, &pending),
             Event::ConnectionsMeasured { quiet } => self.connections_measured(now, &quiet),
             Event::ConnectionsIdle { worker } => self.connections_idle(now, worker),
             Event::RescueLost { worker } => self.rescue_lost(now, worker),
             Event::StopPrepared { worker } => self.stop_prepared(now, worker),
             Event::RescuersEnded => self.rescuers_ended(),
-            Event::ReloadRequested { reply_to, if_busy } => {
-                self.reload_asked(now, reply_to, if_busy);
-            }
+            Event::ReloadRequested {
+                reply_to,
+                if_busy,
+                addresses,
+            } => self.reload_asked(now, reply_to, if_busy, addresses),
             Event::ScaleRequested { reply_to, to } => self.scale_asked(now, reply_to, to),
             Event::RestartRequested { reply_to, worker } => {
                 self.restart_asked(now, reply_to, worker)
@@ -195,6 +206,8 @@ impl Fleet {
         // Empty slots after starts that were too late: a worker that is killed for that leaves its slot only
         // when it has ended.
         self.check_starting(now);
+        self.check_flip(now);
+        self.check_extras(now);
         self.fill_empty_slots(now);
         self.look_at_retired(now);
         if let Some(Shutdown {
@@ -240,17 +253,29 @@ impl Fleet {
     /// Says how far outgoing workers have come.
     fn report_retirements(&mut self, now: Time) {
         for news in self.retirements.report(now) {
-            self.effects.push(match news {
+            let effect = match news {
                 News::Progress(progress) => Effect::Report(progress),
                 News::Over(change) => Effect::Reply {
                     reply_to: change.reply_to,
-                    result: ChangeResult::Done {
-                        kind: change.kind,
-                        generation: self.generations.serving,
-                        workers: self.wanted,
-                    },
+                    result: self.outcome(change.kind),
                 },
-            });
+            };
+            self.effects.push(effect);
+        }
+    }
+
+    /// What became of a change whose outgoing workers have gone.
+    fn outcome(&mut self, kind: ChangeKind) -> ChangeResult {
+        if kind == ChangeKind::Reload && self.workers.serving().next().is_none() {
+            self.tally.reloads = self.tally.reloads.saturating_sub(1);
+            self.tally.reloads_failed += 1;
+            let failure = Failure::NobodyServes;
+            return ChangeResult::Failed { kind, failure };
+        }
+        ChangeResult::Done {
+            kind,
+            generation: self.generations.serving,
+            workers: self.wanted,
         }
     }
 

@@ -1,9 +1,10 @@
-//! What makes a worker ready: it listens wherever its slot is served now, on all that was given to it, and said
-//! so in the way that was asked for.
+//! What makes a worker ready: it listens wherever the service is, on all that was given to it, and said so in the
+//! way that was asked for.
 
 use std::collections::BTreeSet;
 
 use super::Fleet;
+use crate::fleet::listener::Duty;
 use crate::fleet::policy::ReadyWhen;
 use crate::fleet::vocabulary::*;
 use crate::fleet::worker::{Declaration, Role, Worker};
@@ -18,47 +19,53 @@ impl Fleet {
             && self.expected(worker).is_subset(&endpoints)
     }
 
-    /// The endpoints that a worker has to listen on before it may serve: those that its slot
-    /// serves now. A slot that serves none yet owes what all workers have in common; one worker
-    /// alone does not tell what is common, since it may listen on ports of its own. A worker that is needed
-    /// only for listeners that were kept owes no more than these.
+    /// The endpoints that a worker has to listen on before it may serve: those of the service, which all that serve now
+    /// had before they were ready. What one of them opened later (an inspector, a port for metrics) is owed by nobody.
+    /// A worker that is needed only for listeners that were kept owes no more than these.
     pub(super) fn expected(&self, worker: &Worker) -> BTreeSet<Endpoint> {
-        let rollout = self.rollout.as_ref();
-        let is_start = rollout.is_some_and(|rollout| rollout.kind == ChangeKind::Start);
-        if worker.role == Role::DrainOnly || is_start {
+        let rollout = self
+            .rollout
+            .as_ref()
+            .filter(|rollout| rollout.has(worker.id));
+        let may_change = rollout.is_some_and(|it| it.addresses == Addresses::MayChange);
+        let mut under_way = self.rollout.iter();
+        let is_start = under_way.any(|it| it.kind == ChangeKind::Start);
+        if worker.role == Role::DrainOnly || is_start || may_change {
             return BTreeSet::new();
         }
-        if let Some(owed) = self.served_in_slot(worker) {
-            return owed;
-        }
-        let mut all = self.workers.serving().map(Worker::endpoints);
-        match (all.next(), all.next()) {
-            (Some(first), Some(second)) => {
-                all.fold(&first & &second, |common, more| &common & &more)
-            }
-            _ => BTreeSet::new(),
-        }
+        let kept = || self.kept_in_slot(worker, |duty| duty == Duty::Owed);
+        self.workers.owed_by_all().unwrap_or_else(kept)
     }
 
-    /// What others serve in this worker's slot, or what was kept of that for the next; none
-    /// if that is nothing.
-    fn served_in_slot(&self, worker: &Worker) -> Option<BTreeSet<Endpoint>> {
+    /// The endpoints that an incoming worker does not owe, and for which it gets some time all the same: the worker
+    /// before it listened there before it was ready, or soon after, as one does that is ready with the first of several.
+    pub(super) fn hoped_for(&self, worker: &Worker) -> BTreeSet<Endpoint> {
         let others = self.workers.in_slot(worker.slot);
-        let is_other = |other: &&Worker| other.id != worker.id && !self.is_incoming(other.id);
-        let mut present = others.filter(is_other);
-        let mut replacement = None;
-        for other in &mut present {
-            if other.is_serving() {
-                return Some(other.endpoints());
-            }
-            if other.is_between_lives() && other.role == Role::Serve {
-                replacement = replacement.or(Some(&other.listeners));
-            }
-        }
+        let mut others = others.filter(|other| other.is_serving() && other.id != worker.id);
+        let before = others.find(|other| !self.is_incoming(other.id));
+        let hoped_for = match before {
+            Some(before) => before.opened_soon(),
+            None => self.kept_in_slot(worker, Duty::may_follow_soon),
+        };
+        &hoped_for - &worker.endpoints()
+    }
+
+    /// What was kept in a worker's slot of the one before it.
+    fn kept_in_slot(&self, worker: &Worker, which: impl Fn(Duty) -> bool) -> BTreeSet<Endpoint> {
+        let others = self.workers.in_slot(worker.slot);
+        let mut between = others.filter(|other| {
+            other.id != worker.id
+                && !self.is_incoming(other.id)
+                && other.is_between_lives()
+                && other.role == Role::Serve
+        });
+        let between = between.next().map(|other| &other.listeners);
         let empty = self.empty_slots.get(worker.slot);
-        let kept = replacement.or(empty.map(|empty| &empty.listeners))?;
-        let endpoints = kept.values().map(|listener| listener.endpoint);
-        Some(endpoints.collect()).filter(|kept: &BTreeSet<Endpoint>| !kept.is_empty())
+        let kept = between.or(empty.map(|empty| &empty.listeners));
+        let kept = kept.into_iter().flat_map(|kept| kept.values());
+        kept.filter(|listener| which(listener.duty))
+            .map(|listener| listener.endpoint)
+            .collect()
     }
 
     /// Has a worker probed: whether it accepts from a listener that was passed to it, or whether it answers.

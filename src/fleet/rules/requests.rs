@@ -12,14 +12,27 @@ use crate::fleet::vocabulary::*;
 impl Fleet {
     pub(super) fn begin_start(&mut self, now: Time) {
         let slots = self.sets.whole(0..self.wanted, self.wanted);
-        self.begin(now, ChangeKind::Start, None, [slots], self.wanted);
+        self.begin(
+            now,
+            ChangeKind::Start,
+            None,
+            [slots],
+            self.wanted,
+            Addresses::Owed,
+        );
     }
 
-    pub(super) fn reload_asked(&mut self, now: Time, reply_to: Option<ClientId>, if_busy: IfBusy) {
+    pub(super) fn reload_asked(
+        &mut self,
+        now: Time,
+        reply_to: Option<ClientId>,
+        if_busy: IfBusy,
+        addresses: Addresses,
+    ) {
         if let Some(denial) = self.denial() {
             return match (denial, if_busy) {
                 (Denial::Busy { kind, milestone }, IfBusy::Wait) => {
-                    self.pending_requests.reload(reply_to);
+                    self.pending_requests.reload(reply_to, addresses);
                     self.effects.push(Effect::ReportWait {
                         reply_to,
                         kind,
@@ -30,7 +43,14 @@ impl Fleet {
             };
         }
         let slots = self.sets.whole(0..self.wanted, self.wanted);
-        self.begin(now, ChangeKind::Reload, reply_to, [slots], self.wanted);
+        self.begin(
+            now,
+            ChangeKind::Reload,
+            reply_to,
+            [slots],
+            self.wanted,
+            addresses,
+        );
     }
 
     pub(super) fn restart_asked(
@@ -50,7 +70,14 @@ impl Fleet {
         match slot {
             Some(Slot(slot)) => {
                 let slots = self.sets.whole(slot..slot + 1, self.wanted);
-                self.begin(now, ChangeKind::Restart, reply_to, [slots], self.wanted);
+                self.begin(
+                    now,
+                    ChangeKind::Restart,
+                    reply_to,
+                    [slots],
+                    self.wanted,
+                    Addresses::Owed,
+                );
             }
             None => self.deny(reply_to, Denial::NoSuchWorker(worker)),
         }
@@ -77,7 +104,14 @@ impl Fleet {
             Some(count) => {
                 let (fewer, more) = (count.min(self.wanted), count.max(self.wanted));
                 let slots = self.sets.whole(fewer..more, more);
-                self.begin(now, ChangeKind::Scale, reply_to, [slots], count);
+                self.begin(
+                    now,
+                    ChangeKind::Scale,
+                    reply_to,
+                    [slots],
+                    count,
+                    Addresses::Owed,
+                );
             }
         }
     }
@@ -100,7 +134,10 @@ impl Fleet {
             Some(Pending::ScaleBy(difference)) => {
                 self.scale_asked(now, None, ScaleTo::By(difference));
             }
-            Some(Pending::Reload { reply_to }) => self.reload_asked(now, reply_to, IfBusy::Wait),
+            Some(Pending::Reload {
+                reply_to,
+                addresses,
+            }) => self.reload_asked(now, reply_to, IfBusy::Wait, addresses),
         }
         true
     }

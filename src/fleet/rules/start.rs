@@ -6,10 +6,11 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use super::Fleet;
+use crate::fleet::listener::{Duty, Listener, Origin, Usage};
 use crate::fleet::phase::{Phase, StopReason, interval};
 use crate::fleet::policy::ReadyWhen;
 use crate::fleet::vocabulary::*;
-use crate::fleet::worker::{Declaration, Listener, Origin, Role, Usage, Worker};
+use crate::fleet::worker::{Declaration, Role, Worker};
 
 /// How long a worker may take from bind(2) to listen(2) before it is probed whether it has no need of that.
 const PROBE_AFTER_BIND: Duration = Duration::from_millis(50);
@@ -56,6 +57,7 @@ impl Fleet {
                 ReadyWhen::Notified | ReadyWhen::Probed => Declaration::Awaited,
             },
             role: Role::Serve,
+            ready_since: None,
         });
         id
     }
@@ -106,8 +108,9 @@ impl Fleet {
         listener: ListenerId,
         endpoint: Endpoint,
     ) {
+        let duty = self.duty_of_opened(now, id);
         self.workers.change(id, |worker| {
-            worker.gets_in_place(listener, endpoint);
+            worker.gets_in_place(listener, endpoint, duty);
             if let Phase::Starting { next_probe, .. } = &mut worker.phase {
                 *next_probe = now.plus(PROBE_AFTER_BIND);
             }
@@ -121,9 +124,16 @@ impl Fleet {
         listener: ListenerId,
         endpoint: Endpoint,
     ) {
+        let duty = self.duty_of_opened(now, id);
         self.workers
-            .change(id, |worker| worker.listens(listener, endpoint));
+            .change(id, |worker| worker.listens(listener, endpoint, duty));
         self.readiness_changed(now, id);
+    }
+
+    fn duty_of_opened(&self, now: Time, id: WorkerId) -> Duty {
+        let worker = self.workers.get(id);
+        let since = worker.and_then(|worker| worker.ready_since);
+        Duty::opened(since.map(|since| now.since(since)), self.policy.ready)
     }
 
     /// A worker said, or showed, that it is ready.
@@ -147,9 +157,13 @@ impl Fleet {
         } else if worker.is_starting() && self.is_ready(worker) {
             self.became_ready(now, id);
         }
+        // What a worker opens when it is ready may be what the flip waits for.
+        self.flip_if_ready(now);
     }
 
     fn became_ready(&mut self, now: Time, id: WorkerId) {
+        self.workers
+            .change(id, |worker| worker.ready_since = Some(now));
         let rollout = self.rollout.as_ref().filter(|rollout| rollout.has(id));
         let role = self.workers.get(id).map(|worker| worker.role);
         match (rollout.map(|rollout| rollout.kind), role) {
@@ -190,6 +204,25 @@ impl Fleet {
             worker: id,
             endpoints,
         });
+    }
+
+    /// Closes what the worker before it opened when it was ready, once this one has had its time for that: a connection
+    /// that is refused can go elsewhere, one that waits for nobody cannot.
+    pub(super) fn check_extras(&mut self, now: Time) {
+        let serving = self.due(now, |phase| matches!(phase, Phase::Serving));
+        for id in serving.iter().map(|it| it.id).collect::<Vec<_>>() {
+            let unused = self.workers.change(id, |worker| {
+                let unused: Vec<ListenerId> = worker.unused_extras().collect();
+                worker
+                    .listeners
+                    .retain(|listener, _| !unused.contains(listener));
+                unused
+            });
+            let unused = unused.unwrap_or_default();
+            let unserved = self.unserved_listeners(unused.iter().copied());
+            self.drain_backlog(id, unserved);
+            self.release(unused);
+        }
     }
 
     /// Whether it belongs to the change that is under way.
@@ -241,6 +274,7 @@ impl Fleet {
                 worker: id,
                 slot: worker.slot,
                 missing: missing.into_iter().collect(),
+                closed: worker.let_go().map(|(_, endpoint)| endpoint).collect(),
                 listening: listening.into_iter().collect(),
                 after: now.since(worker.started),
             };

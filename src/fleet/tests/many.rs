@@ -18,6 +18,11 @@ fn reload(count: u32) -> (usize, usize) {
     let mut step = |stage: &mut Stage, event| effects.extend(stage.fleet.step(stage.now, event));
     step(&mut stage, RELOAD);
     (count..2 * count).for_each(|id| step(&mut stage, listened(id)));
+    let seen = (count..2 * count).map(|id| (WorkerId(id), Seen::Serves));
+    let seen = Event::ReadySeen {
+        seen: seen.collect(),
+    };
+    step(&mut stage, seen);
     step(&mut stage, Event::Fenced);
     let settled = (0..count).map(|id| (WorkerId(id), 0));
     let settled = Event::BacklogsMeasured {
@@ -32,6 +37,7 @@ fn reload(count: u32) -> (usize, usize) {
     (0..count).for_each(|id| step(&mut stage, exited(id)));
     let named = effects.iter().map(|effect| match effect {
         Effect::Steer { live } => live.len(),
+        Effect::LookAtReady { workers } => workers.len(),
         Effect::MeasureBacklogs { workers } => workers.len(),
         Effect::MeasureConnections { workers } => workers.len(),
         _ => 1,

@@ -3,11 +3,11 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::process::Process;
+use super::process::{Process, extra};
 use super::{State, World};
 use crate::fleet::{
-    ChangeKind, ChangeResult, ClientId, Effect, Endpoint, Event, ListenerId, ListenerSetId,
-    Milestone, Progress, ReadyWhen, Slot, Spawn, Time, WorkerEvent, WorkerId,
+    ChangeKind, ChangeResult, ClientId, Effect, Endpoint, Event, Failure, Generation, ListenerId,
+    ListenerSetId, Milestone, Progress, ReadyWhen, Slot, Spawn, Time, WorkerEvent, WorkerId,
 };
 
 /// A request that was not answered after this long is forgotten. The longest way: a change that
@@ -24,10 +24,11 @@ type Checked = Result<(), String>;
 /// How things were before a step.
 pub(super) struct Before {
     serving: BTreeSet<WorkerId>,
-    /// Endpoints that the new workers of a change owe: where those that serve listened when it
-    /// began. What these open later is not owed: the new ones may be ready by then, and that is not
-    /// taken back.
+    /// Endpoints that the new workers of a change owe: where all of those that serve listened when it
+    /// began. What these open later is not owed.
     owed: BTreeSet<Endpoint>,
+    /// Endpoints that all of those that serve listen on.
+    common: BTreeSet<Endpoint>,
     phases: BTreeMap<WorkerId, (&'static str, u32)>,
     is_stopping: bool,
     /// Who has ended, if that is the event.
@@ -48,6 +49,7 @@ impl World {
         Before {
             serving: self.serving(),
             owed: self.owed(),
+            common: self.common(&self.kernel.listeners()),
             phases: view
                 .iter()
                 .map(|line| (line.worker, (line.phase, line.slot.0)))
@@ -57,18 +59,25 @@ impl World {
         }
     }
 
-    fn serving(&self) -> BTreeSet<WorkerId> {
+    pub(super) fn serving(&self) -> BTreeSet<WorkerId> {
         let view = self.fleet.view(self.now);
         let serving = view.iter().filter(|line| line.phase == "serving");
         serving.map(|line| line.worker).collect()
     }
 
     fn owed(&self) -> BTreeSet<Endpoint> {
-        let serving = self.serving();
-        let before = self.listened_before.iter();
-        let theirs = before.filter(|(id, _)| serving.contains(id));
-        let theirs = theirs.map(|(_, endpoint)| *endpoint).collect();
-        &self.live_endpoints() & &theirs
+        let mut owed = &self.live_endpoints() & &self.common(&self.listened_before);
+        owed.remove(&extra());
+        owed
+    }
+
+    /// Where all of those that serve listen.
+    fn common(&self, listeners: &BTreeSet<(WorkerId, Endpoint)>) -> BTreeSet<Endpoint> {
+        let mut serving = self.serving();
+        serving.retain(|id| self.processes.get(id).is_some_and(Process::is_alive));
+        let mut endpoints: BTreeSet<Endpoint> = listeners.iter().map(|(_, it)| *it).collect();
+        endpoints.retain(|it| serving.iter().all(|id| listeners.contains(&(*id, *it))));
+        endpoints
     }
 
     /// Endpoints that new connections are steered to.
@@ -122,6 +131,7 @@ impl World {
                 reply_to,
                 milestone,
                 kind,
+                generation,
                 ..
             }) => {
                 let flips = batch.iter().filter(|effect| is_flip(effect)).count();
@@ -130,7 +140,7 @@ impl World {
                     (Milestone::Serving, 1) => &before.serving - &self.serving(),
                     _ => BTreeSet::new(),
                 };
-                self.check_report(*reply_to, *milestone, *kind, leaving)
+                self.check_report(*reply_to, *milestone, *kind, *generation, leaving)
             }
             Effect::Reply { reply_to, result } => {
                 self.check_result(*reply_to, result, batch, before)
@@ -151,7 +161,11 @@ impl World {
                     })
                 })
             }
-            Effect::Fence
+            Effect::LookAtReady { workers } => workers
+                .iter()
+                .try_for_each(|(id, _)| self.process_of(*id).map(drop)),
+            Effect::GiveBack { .. }
+            | Effect::Fence
             | Effect::KeepOut
             | Effect::ReportWait { .. }
             | Effect::ReportStop(_)
@@ -343,7 +357,11 @@ impl World {
             )
         })?;
         let mut alive = self.processes.iter().filter(|(_, it)| it.is_alive());
-        let owner = alive.find(|(_, it)| it.given.contains(&id));
+        // What is owed by nobody is closed when its time is over.
+        let is_owed = |it: &Process| {
+            !self.opened_late.contains(&id) && !self.may_change.contains(&it.generation)
+        };
+        let owner = alive.find(|(_, it)| it.given.contains(&id) && is_owed(it));
         let owner = owner.map(|(owner, _)| owner);
         ensure(owner.is_none(), || {
             format!("{id:?} is closed, and worker {owner:?} was given it")
@@ -354,7 +372,9 @@ impl World {
         let rescue = self.plan.policy.rescue;
         let is_excused = self.is_stopping()
             || socket.is_rescued
+            || self.opened_late.contains(&id)
             || is_given_up && !rescue
+            || batch.iter().any(is_taken_back) && !rescue
             || !self.plan.policy.steering
             || !socket.was_live
             || before
@@ -399,6 +419,7 @@ impl World {
         reply_to: Option<ClientId>,
         milestone: Milestone,
         kind: ChangeKind,
+        generation: Generation,
         leaving: BTreeSet<WorkerId>,
     ) -> Checked {
         match milestone {
@@ -433,6 +454,8 @@ impl World {
             format!("{reply_to:?} hears more after the end")
         })?;
         if milestone == Milestone::Starting {
+            self.may_change
+                .extend(request.accepts_changes.then_some(generation));
             // It may have waited its turn.
             request.at = self.now;
         }
@@ -456,6 +479,17 @@ impl World {
     ) -> Checked {
         if let ChangeResult::Failed { kind, failure } = result {
             self.open_change = None;
+            if let Failure::NotReady { missing, .. } = failure
+                && !before.serving.is_empty()
+            {
+                // Of who says that it is ready it is believed that it uses what it was passed.
+                let is_owed =
+                    |it: &&Endpoint| before.common.contains(it) || self.passed().contains(it);
+                let not_owed = missing.iter().find(|it| !is_owed(it));
+                ensure(not_owed.is_none(), || {
+                    format!("the {kind} failed for {not_owed:?}, which not all listen on")
+                })?;
+            }
             let serving = self.serving();
             let mut stays = before
                 .serving
@@ -463,7 +497,8 @@ impl World {
                 .filter(|id| before.ended != Some(**id));
             let is_kept = stays.all(|id| serving.contains(id));
             // What signals asked for may follow at once: fewer workers.
-            let is_over = self.is_stopping() || batch.iter().any(is_flip);
+            let is_back = matches!(failure, Failure::Died { .. });
+            let is_over = self.is_stopping() || batch.iter().any(is_flip) || is_back;
             ensure(is_kept || is_over, || {
                 format!("the {kind} failed ({failure:?}) and who served does not any more")
             })?;
@@ -522,7 +557,7 @@ impl World {
         if self.is_finished {
             return ensure(deadline.is_none(), || "a deadline after the end".to_owned());
         }
-        self.check_capacity(before)?;
+        self.check_capacity(batch, before)?;
         self.check_deadlines()?;
         if !self.is_stopping() {
             self.check_steering()?;
@@ -539,7 +574,7 @@ impl World {
 
     /// Workers cease to serve for no other reason than that there are as many others, or that they
     /// have crashed, or that fewer are wanted, or none.
-    fn check_capacity(&self, before: &Before) -> Checked {
+    fn check_capacity(&self, batch: &[Effect], before: &Before) -> Checked {
         if self.is_stopping() {
             return Ok(());
         }
@@ -558,7 +593,11 @@ impl World {
             .filter(is_wanted)
             .filter(stays)
             .count();
-        ensure(serving.len() >= had, || {
+        let is_unready =
+            |effect: &&Effect| matches!(effect, Effect::Log(WorkerEvent::Unready { .. }));
+        let unready = batch.iter().filter(is_unready).count();
+        let is_excused = batch.iter().any(is_taken_back);
+        ensure(serving.len() + unready >= had || is_excused, || {
             format!(
                 "{} workers serve, before {had}, and {wanted} are wanted",
                 serving.len()
@@ -695,7 +734,12 @@ impl World {
                 socket.is_some_and(|socket| self.passed().contains(&socket.endpoint))
             };
             // It was ready once; what it binds while it waits for its siblings is not waited for.
-            let mut given = process.given.difference(&process.given_late);
+            let given = process.given.difference(&process.given_late);
+            // What its predecessor opened when it was ready is not owed, nor is anything where addresses may change.
+            let is_owed = |id: &&ListenerId| {
+                !self.opened_late.contains(id) && !self.may_change.contains(&process.generation)
+            };
+            let mut given = given.filter(is_owed);
             let uses_all = given.all(|id| has_said_so && is_used(id));
             ensure(has_said_so && uses_all, || {
                 format!("worker {id} serves before it is ready")
@@ -711,11 +755,12 @@ impl World {
                 milestone: Milestone::Serving,
                 kind: ChangeKind::Reload,
                 generation,
+                reply_to,
                 ..
-            }) => Some(*generation),
+            }) => Some((*generation, *reply_to)),
             _ => None,
         });
-        let Some(generation) = reload else {
+        let Some((generation, reply_to)) = reload else {
             return Ok(());
         };
         let serving = self.serving();
@@ -726,7 +771,9 @@ impl World {
         let now = self.live_endpoints();
         let left = before.owed.difference(&now).next();
         let is_fewer = batch.iter().filter(|effect| is_flip(effect)).count() > 1;
-        ensure(left.is_none() || is_fewer, || {
+        let request = reply_to.and_then(|client| self.requests.get(&client));
+        let may_change = request.is_some_and(|request| request.accepts_changes);
+        ensure(left.is_none() || is_fewer || may_change, || {
             format!("after the flip nobody serves {left:?}")
         })
     }
@@ -773,7 +820,7 @@ impl World {
                 lines.count()
             };
             ensure(
-                count(&["serving", "starting", "waiting", "given-up"]) > 0,
+                count(&["serving", "ready", "starting", "waiting", "given-up"]) > 0,
                 || format!("slot {slot} is empty and will stay so"),
             )?;
             ensure(count(&["serving", "waiting", "given-up"]) <= 1, || {
@@ -817,6 +864,20 @@ fn is_flip(effect: &Effect) -> bool {
             milestone: Milestone::Serving,
             ..
         })
+    )
+}
+
+/// Whether a flip is taken back.
+fn is_taken_back(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::Reply {
+            result: ChangeResult::Failed {
+                failure: Failure::Died { .. },
+                ..
+            },
+            ..
+        }
     )
 }
 

@@ -70,6 +70,9 @@ pub(super) struct Script {
     pub(super) listens_after: u64,
     /// When it says that it is ready, or answers probes, after its start; none: never.
     pub(super) ready_after: Option<u64>,
+    /// When it closes what it listens on, after its start, and how long after that it listens again, if ever; not when it
+    /// serves already.
+    pub(super) lets_go: Option<(u64, Option<u64>)>,
     /// When it opens one more endpoint, after its start.
     pub(super) extra_after: Option<u64>,
     pub(super) crashes_after: Option<u64>,
@@ -110,6 +113,7 @@ pub(super) enum Wish {
     Reload {
         signal: bool,
         waits: bool,
+        accepts_changes: bool,
     },
     ScaleTo(u32),
     ScaleBy {
@@ -138,6 +142,7 @@ impl Script {
         binds_after: 3,
         listens_after: 0,
         ready_after: Some(5),
+        lets_go: None,
         extra_after: None,
         crashes_after: None,
         stops_after: Some(10),
@@ -168,9 +173,10 @@ fn policy() -> impl Strategy<Value = Policy> {
     let flags = (prop::bool::weighted(0.75), any::<bool>());
     let loops = (0..5_u32, prop::bool::weighted(0.2));
     let sizes = (1..5_u32, option::of(1..4_u32));
-    (sizes, ready, flags, spans, loops).prop_map(
+    let uptime = span(&[0, 0, 0, 40]);
+    ((sizes, uptime), ready, flags, spans, loops).prop_map(
         |(
-            (workers, queues),
+            ((workers, queues), uptime),
             ready,
             (steering, rescue),
             spans,
@@ -182,6 +188,7 @@ fn policy() -> impl Strategy<Value = Policy> {
             ready,
             steering,
             rescue: rescue && steering,
+            min_uptime: uptime,
             start_timeout: spans.0,
             settle_timeout: spans.1,
             quiet_timeout: spans.2,
@@ -222,7 +229,8 @@ fn script() -> impl Strategy<Value = Script> {
     let binds = (0..40_u64, prop_oneof![2 => Just(0), 1 => 1..20_u64]);
     // Soon enough to meet a fence or a sibling's start, or when all is quiet.
     let crashes = option::weighted(0.2, prop_oneof![0..60_u64, 60..400_u64]);
-    let times = (binds, mostly(0..60), seldom(0..300), crashes);
+    let lets_go = option::weighted(0.1, (3..60_u64, mostly(0..60)));
+    let times = (binds, mostly(0..60), seldom(0..300), crashes, lets_go);
     let ends = (
         mostly(0..250),
         0..60_u64,
@@ -239,6 +247,7 @@ fn script() -> impl Strategy<Value = Script> {
         ready_after: times.1,
         extra_after: times.2,
         crashes_after: times.3,
+        lets_go: times.4,
         stops_after: ends.0,
         dies_after: ends.1,
         accepts_after: ends.2,
@@ -259,7 +268,9 @@ fn scripts() -> impl Strategy<Value = Vec<Script>> {
 
 fn wish() -> impl Strategy<Value = Wish> {
     prop_oneof![
-        5 => any::<(bool, bool)>().prop_map(|(signal, waits)| Wish::Reload { signal, waits }),
+        5 => (any::<bool>(), any::<bool>(), prop::bool::weighted(0.2)).prop_map(
+            |(signal, waits, accepts_changes)| Wish::Reload { signal, waits, accepts_changes }
+        ),
         1 => (0..7_u32).prop_map(Wish::ScaleTo),
         2 => ((-2..3_i64), any::<bool>()).prop_map(|(by, signal)| Wish::ScaleBy { by, signal }),
         2 => (0..6_usize).prop_map(Wish::Restart),

@@ -14,7 +14,7 @@ use mio::net::UnixStream;
 use mio::{Interest, Token};
 
 use super::client::{Client, State};
-use crate::fleet::{ClientId, Event, IfBusy, ScaleTo, StopHow, WorkerId};
+use crate::fleet::{Addresses, ClientId, Event, IfBusy, ScaleTo, StopHow, WorkerId};
 use crate::supervisor::StartError;
 use crate::supervisor::repeated::RepeatedWarning;
 use crate::supervisor::sources::{Source, Sources};
@@ -238,9 +238,16 @@ impl Control {
         let reply_to = Some(id);
         Some(ClientAction::Event(match request {
             Request::Status => return Some(ClientAction::Status),
-            Request::Reload { wait } => Event::ReloadRequested {
+            Request::Reload {
+                wait,
+                accept_changes,
+            } => Event::ReloadRequested {
                 reply_to,
                 if_busy: if wait { IfBusy::Wait } else { IfBusy::Deny },
+                addresses: match accept_changes {
+                    true => Addresses::MayChange,
+                    false => Addresses::Owed,
+                },
             },
             Request::Stop { now } => Event::StopRequested {
                 reply_to,

@@ -159,7 +159,7 @@ pub(crate) fn connections(
 }
 
 /// The inodes of the established connections on the served ports.
-pub(super) fn established(listeners: &Listeners) -> BTreeSet<u64> {
+pub(crate) fn established(listeners: &Listeners) -> BTreeSet<u64> {
     match connections(listeners, States::of(TcpState::ESTABLISHED)) {
         Ok(open) => {
             let inodes = open.iter().map(|connection| connection.inode);

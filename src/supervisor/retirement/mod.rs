@@ -99,6 +99,10 @@ impl Retirements {
         &mut self.rescuers.protocols
     }
 
+    pub(super) fn rescuer_pids(&self) -> impl Iterator<Item = i32> {
+        self.rescuers.pids()
+    }
+
     pub(super) fn statuses(&self) -> Vec<RescueStatus> {
         self.rescuers.stats.statuses()
     }
@@ -154,6 +158,12 @@ impl Retirements {
     /// has found no moment in which nothing was taken, or is slow: what it has would be lost with it.
     pub(super) fn stop_sent(&mut self, worker: WorkerId) {
         self.handshakes.end(worker);
+    }
+
+    /// The workers of a retirement go on serving, with their connections.
+    pub(super) fn give_back(&mut self, around: &mut Surroundings<'_>, retirement: RetirementId) {
+        self.rescuers.dismiss(retirement);
+        self.lose_rescuer(around, retirement);
     }
 
     pub(super) fn worker_ended(&mut self, worker: WorkerId) {

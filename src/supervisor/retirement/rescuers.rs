@@ -65,6 +65,10 @@ impl Rescuers {
         self.rescuers.keys().copied().collect()
     }
 
+    pub(super) fn pids(&self) -> impl Iterator<Item = i32> {
+        self.rescuers.values().map(|rescuer| rescuer.pid)
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.rescuers.values().filter_map(Rescuer::deadline).min()
     }
@@ -277,6 +281,14 @@ impl Rescuers {
         let within_ms = u64::try_from(END_TIMEOUT.as_millis()).unwrap_or(0);
         for rescuer in self.rescuers.values_mut() {
             rescuer.order(Order::End { within_ms }, Vec::new());
+        }
+    }
+
+    /// Ends a rescuer whose workers have need of none: what it holds is theirs.
+    pub(super) fn dismiss(&mut self, retirement: RetirementId) {
+        if let Some(rescuer) = self.rescuers.get_mut(&retirement) {
+            rescuer.unreported.clear();
+            rescuer.kill();
         }
     }
 

@@ -13,7 +13,9 @@
 //! | `spawner` | starts launchers |
 //! | `environment` | what a worker finds |
 //! | `launch` | what a launcher says on its way to becoming the command |
+//! | `process` | what is known of a worker's first process |
 //! | `exiting` | reaps; when a worker has gone |
+//! | `strays` | processes that have left the groups of their workers |
 //! | `notify` | hears workers' `READY=1`; speaks to the service manager |
 //! | `probe`, `http_question` | asks a worker whether it is ready |
 
@@ -23,24 +25,24 @@ mod http_question;
 mod launch;
 pub(super) mod notify;
 pub(super) mod probe;
+mod process;
 mod spawner;
+pub(super) mod strays;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::time::Instant;
-
-use mio::Token;
-use serde::{Deserialize, Serialize};
 
 use super::output::Output;
 use super::sources::Sources;
 use crate::config::Config;
-use crate::fleet::{Exit, WorkerId};
-use crate::sys::process::{self, Ended};
+use crate::fleet::{Exit, Generation, WorkerId};
+use crate::sys::process::{Ended, kill_group, signal};
 use crate::sys::procfs;
+pub(super) use exiting::End;
 use exiting::ExitingGroups;
 pub(super) use launch::Launched;
+use process::{Facts, Life, WorkerProcess};
 pub(super) use spawner::{SpawnSpec, WorkerSpawner};
 
 /// All workers that have a process, or had one until the fleet has heard of its end.
@@ -52,31 +54,16 @@ pub(super) struct Workers {
     processes: BTreeMap<WorkerId, WorkerProcess>,
     by_pid: BTreeMap<i32, WorkerId>,
     exiting: ExitingGroups,
+    hidden: HiddenDescriptors,
+    /// The last generation of which a worker has put itself into the background.
+    daemonising: Option<Generation>,
 }
 
-#[derive(Debug)]
-struct WorkerProcess {
-    facts: Facts,
-    /// The channel to its launcher, until the launcher has become the command.
-    launcher: Option<(UnixStream, Token)>,
-}
-
-/// What is known of a worker's process: plain data, beside the channel to its launcher.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Facts {
-    pid: i32,
-    /// How messages name the worker.
-    name: String,
-    /// What its launcher said of why there is no worker.
-    launch_failure: Option<String>,
-    life: Life,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Life {
-    Running,
-    /// Its process has gone, and so have those of its group.
-    Ended,
+/// Whether it was said that what some workers have cannot be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HiddenDescriptors {
+    Unsaid,
+    Said,
 }
 
 impl Workers {
@@ -87,6 +74,8 @@ impl Workers {
             processes: BTreeMap::new(),
             by_pid: BTreeMap::new(),
             exiting: ExitingGroups::default(),
+            hidden: HiddenDescriptors::Unsaid,
+            daemonising: None,
         }
     }
 
@@ -109,6 +98,8 @@ impl Workers {
                 spec.worker, spec.generation, spec.slot
             ),
             launch_failure: None,
+            slot: spec.slot,
+            generation: spec.generation,
             life: Life::Running,
         };
         self.by_pid.insert(pid, spec.worker);
@@ -204,30 +195,57 @@ impl Workers {
         tree
     }
 
-    /// Sends a worker a signal.
+    /// What a worker has cannot be seen: said once, for the others are likely to be like it.
+    pub(super) fn hides_descriptors(&mut self, worker: WorkerId) {
+        if std::mem::replace(&mut self.hidden, HiddenDescriptors::Said) == HiddenDescriptors::Unsaid
+        {
+            log::warn!(
+                "{}: cannot see whether it still has its listeners (it is not dumpable, or another user's); it is \
+                 believed while it is alive; run reuseport-run as its user, or as root",
+                self.describe(worker)
+            );
+        }
+    }
+
+    /// Sends a worker the stop signal.
     ///
     /// # Errors
     /// Those of kill(2), but for a process that has ended.
-    pub(super) fn signal(&self, worker: WorkerId, number: i32) -> io::Result<()> {
-        self.pid(worker)
-            .map_or(Ok(()), |pid| process::signal(pid, number))
+    pub(super) fn tell(&mut self, worker: WorkerId, number: i32) -> io::Result<()> {
+        self.live(worker, Life::Told);
+        self.pid(worker).map_or(Ok(()), |pid| signal(pid, number))
+    }
+
+    fn live(&mut self, worker: WorkerId, life: Life) {
+        let process = self.processes.get_mut(&worker);
+        if let Some(process) = process.filter(|it| it.facts.life != Life::Ended) {
+            process.facts.life = life;
+        }
     }
 
     /// Kills a worker's whole process group.
     ///
     /// # Errors
     /// Those of killpg(2), but for a group that has ended.
-    pub(super) fn kill(&self, worker: WorkerId) -> io::Result<()> {
-        self.pid(worker).map_or(Ok(()), process::kill_group)
+    pub(super) fn kill(&mut self, worker: WorkerId) -> io::Result<()> {
+        self.live(worker, Life::Killed);
+        self.exiting.killed(worker);
+        self.pid(worker).map_or(Ok(()), kill_group)
+    }
+
+    /// The workers whose process has ended as it was told, and of which it is to be seen now whether children still
+    /// answer.
+    pub(super) fn finishing(&mut self, now: Instant) -> Vec<WorkerId> {
+        self.exiting.due(now)
     }
 
     /// Reaps every child that has ended, ours and orphans that became ours.
     pub(super) fn reap(&mut self) {
-        self.exiting.reap(&self.by_pid);
+        self.exiting.reap(&self.by_pid, &self.processes);
     }
 
     /// The workers that have gone with all of their group since the last call, and how each ended.
-    pub(super) fn report_exits(&mut self) -> Vec<(WorkerId, Ended)> {
+    pub(super) fn report_exits(&mut self) -> Vec<(WorkerId, End)> {
         self.exiting.report()
     }
 
@@ -236,16 +254,18 @@ impl Workers {
         self.exiting.deadline()
     }
 
-    /// Notes that a worker has gone; what its end was. It is forgotten when the fleet has heard of that:
+    /// Notes that a worker has gone; what its end was, and whether it was asked for. It is forgotten when the fleet has heard of that:
     /// until then messages name its pid.
-    pub(super) fn end(&mut self, worker: WorkerId, ended: Ended) -> Option<Exit> {
+    pub(super) fn end(&mut self, worker: WorkerId, end: &End) -> Option<(Exit, bool)> {
         let process = self.processes.get_mut(&worker)?;
+        let was_told = process.facts.life != Life::Running;
         process.facts.life = Life::Ended;
-        Some(match (process.facts.launch_failure.take(), ended) {
+        let exit = match (process.facts.launch_failure.take(), end.ended) {
             (Some(reason), _) => Exit::NotStarted(reason),
             (None, Ended::Code(code)) => Exit::Code(code),
             (None, Ended::Signal(signal)) => Exit::Signal(signal),
-        })
+        };
+        Some((exit, was_told))
     }
 
     /// Forgets a worker that has gone.
@@ -253,14 +273,6 @@ impl Workers {
         if let Some(mut process) = self.processes.remove(&worker) {
             self.by_pid.remove(&process.facts.pid);
             process.close_launcher(sources);
-        }
-    }
-}
-
-impl WorkerProcess {
-    fn close_launcher(&mut self, sources: &mut Sources) {
-        if let Some((stream, token)) = self.launcher.take() {
-            sources.remove(&stream, token);
         }
     }
 }

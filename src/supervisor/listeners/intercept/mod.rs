@@ -165,6 +165,12 @@ impl Intercepts {
         }
     }
 
+    /// The listeners that a worker has, or had.
+    pub(crate) fn listeners_of(&self, worker: WorkerId) -> impl Iterator<Item = ListenerId> {
+        let own = self.0.get(&worker).into_iter();
+        own.flat_map(|intercept| intercept.state.own_listeners.iter().copied())
+    }
+
     /// Forgets a worker that has ended; the listeners that it had.
     pub(crate) fn end(&mut self, sources: &mut Sources, worker: WorkerId) -> BTreeSet<ListenerId> {
         let Some(mut intercept) = self.0.remove(&worker) else {

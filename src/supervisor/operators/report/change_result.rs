@@ -78,17 +78,34 @@ impl Reporter<'_> {
                 ended(exit),
                 self.last_words(*worker)
             ),
+            Failure::Died { worker, exit, .. } => {
+                let died = format!(
+                    "{} {} when it was ready",
+                    self.workers.describe(*worker),
+                    ended(exit)
+                );
+                format!(
+                    "{kind} failed: {died}{consequence}{}",
+                    self.last_words(*worker)
+                )
+            }
+            Failure::NobodyServes => format!(
+                "{kind} failed: none of the new workers serves, and the old ones are gone; the log says what became \
+                 of them, and they are restarted (try --min-uptime)"
+            ),
             Failure::NotReady {
                 worker,
                 missing,
+                closed,
                 listening,
                 after,
                 ..
             } => format!(
-                "{kind} failed: {} was not ready after {}: {}{consequence}{}",
+                "{kind} failed: {} was not ready after {}: {}{consequence}{}{}",
                 self.workers.describe(*worker),
                 seconds(*after),
-                self.why_not_ready(*worker, missing, listening),
+                self.why_not_ready(*worker, missing, closed, listening),
+                advice(kind, missing, listening),
                 self.last_words(*worker)
             ),
             Failure::Stopped => format!("{kind} given up: the supervisor was told to stop"),
@@ -99,8 +116,12 @@ impl Reporter<'_> {
         &self,
         worker: WorkerId,
         missing: &[Endpoint],
+        closed: &[Endpoint],
         listening: &[Endpoint],
     ) -> String {
+        if !closed.is_empty() {
+            return format!("it listened on {} and has closed that again", list(closed));
+        }
         if let Some(unheard) = unheard_listener(self.workers, self.listeners, worker) {
             return format!(
                 "it listens on {unheard}, but did not get there by bind(2) with a fixed port (io_uring? port 0?), so it cannot be steered; use --listen"
@@ -128,6 +149,16 @@ impl Reporter<'_> {
                 list(listening)
             ),
         }
+    }
+}
+
+/// What lets other addresses be served, where that may be what is wanted.
+fn advice(kind: ChangeKind, missing: &[Endpoint], listening: &[Endpoint]) -> &'static str {
+    match (kind, missing, listening) {
+        (ChangeKind::Reload, [_, ..], [_, ..]) => {
+            "; if the addresses are meant to change, reload --accept-changes"
+        }
+        _ => "",
     }
 }
 

@@ -36,6 +36,10 @@ fn counted(count: u64, what: &str) -> String {
     }
 }
 
+const DAEMONISED: &str = "exited with code 0 and had put itself into the background, where a process still had its \
+     listener (that was killed); a worker must stay in the foreground: nginx -g 'daemon off;', apache2 -D FOREGROUND, \
+     php-fpm -F, lighttpd -D, haproxy -db, no -d or --daemon";
+
 pub(super) fn ended(exit: &Exit) -> String {
     match exit {
         Exit::Code(code) => format!("exited with code {code}"),
@@ -44,6 +48,7 @@ pub(super) fn ended(exit: &Exit) -> String {
                 .map_or("a real-time signal", |signal| signal.as_str());
             format!("was killed by signal {number} ({name})")
         }
+        Exit::Daemonised => DAEMONISED.to_owned(),
         Exit::NotStarted(reason) => reason.clone(),
     }
 }

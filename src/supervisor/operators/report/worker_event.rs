@@ -6,7 +6,7 @@ use log::Level;
 
 use super::Reporter;
 use super::phrase::{connections, ended, list, seconds};
-use crate::fleet::{Ending, Exit, Slot, WorkerEvent, WorkerId};
+use crate::fleet::{Ending, Endpoint, Exit, Slot, WorkerEvent, WorkerId};
 
 impl Reporter<'_> {
     pub(crate) fn log(&self, event: &WorkerEvent) {
@@ -20,6 +20,8 @@ impl Reporter<'_> {
         let config = &self.config;
         match event {
             WorkerEvent::Ready { .. } => (Level::Info, "ready, waiting for the others".to_owned()),
+            WorkerEvent::Unready { endpoints, .. } => (Level::Warn, unready(endpoints)),
+            WorkerEvent::ListensOnLess { endpoints, .. } => (Level::Warn, less(endpoints)),
             WorkerEvent::Serving { endpoints, .. } => {
                 (Level::Info, format!("serving {}", list(endpoints)))
             }
@@ -85,6 +87,10 @@ impl Reporter<'_> {
     }
 
     fn given_up(&self, slot: Slot, exit: &Exit, crashes: usize) -> String {
+        if *exit == Exit::Daemonised {
+            let exit = ended(exit);
+            return format!("{exit}; slot {slot} is given up, for the next would do the same");
+        }
         let exit = ended(exit);
         let within = seconds(self.config.restart_window);
         format!(
@@ -118,4 +124,17 @@ fn crashed(exit: &Exit, restart_in: Duration) -> String {
         format!("in {}", seconds(restart_in))
     };
     format!("{}; restarting it {when}", ended(exit))
+}
+
+fn unready(closed: &[Endpoint]) -> String {
+    let closed = list(closed);
+    format!("was ready, but has closed {closed} again; waiting for it to listen")
+}
+
+fn less(endpoints: &[Endpoint]) -> String {
+    let less = list(endpoints);
+    format!(
+        "takes over and does not listen on {less} as the worker before it did; nobody owes that (see \
+         --accept-changes), and it is closed with that worker"
+    )
 }

@@ -1,0 +1,106 @@
+//! What became of a request, and why. Part of the [vocabulary](super::vocabulary).
+
+use core::time::Duration;
+
+use super::vocabulary::{ChangeKind, Endpoint, Exit, Generation, Milestone, Slot, WorkerId};
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChangeResult {
+    /// It is done.
+    Done {
+        /// What it was.
+        kind: ChangeKind,
+        /// The generation that serves.
+        generation: Generation,
+        /// How many workers there are.
+        workers: u32,
+    },
+    /// It failed; everything is as it was.
+    Failed {
+        /// What it was.
+        kind: ChangeKind,
+        /// Why.
+        failure: Failure,
+    },
+    /// It was not begun.
+    Denied(Denial),
+    /// The supervisor has stopped.
+    Stopped,
+}
+
+/// Why a change failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// A worker exited before it was ready.
+    Exited {
+        /// The worker.
+        worker: WorkerId,
+        /// Its slot.
+        slot: Slot,
+        /// How.
+        exit: Exit,
+    },
+    /// A new worker ended after it had taken over; the old ones had not been told to stop, and serve again.
+    Died {
+        /// The worker.
+        worker: WorkerId,
+        /// Its slot.
+        slot: Slot,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// No new worker serves, and the old ones have been told to stop.
+    NobodyServes,
+    /// A worker was not ready in time.
+    NotReady {
+        /// The worker.
+        worker: WorkerId,
+        /// Its slot.
+        slot: Slot,
+        /// The endpoints that it should listen on and does not.
+        missing: Vec<Endpoint>,
+        /// The endpoints that it listened on, and does not any more.
+        closed: Vec<Endpoint>,
+        /// The endpoints that it listens on.
+        listening: Vec<Endpoint>,
+        /// The time that it had.
+        after: Duration,
+    },
+    /// The supervisor was told to stop meanwhile.
+    Stopped,
+}
+
+impl Failure {
+    pub(super) fn died(worker: WorkerId, slot: Slot, exit: Exit) -> Self {
+        Self::Died { worker, slot, exit }
+    }
+}
+
+/// Why a request was not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// Another change is under way.
+    Busy {
+        /// What it is.
+        kind: ChangeKind,
+        /// How far it has come.
+        milestone: Milestone,
+    },
+    /// The supervisor is stopping.
+    Stopping,
+    /// There is no such worker, or it is not one that can be replaced.
+    NoSuchWorker(WorkerId),
+    /// None of so few workers serves: those that do would be retired.
+    NobodyLeft {
+        /// How many were asked for.
+        count: u32,
+    },
+    /// That many workers cannot be.
+    BadCount {
+        /// What was asked for.
+        asked: i64,
+        /// The most there can be.
+        most: u32,
+    },
+}
