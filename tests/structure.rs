@@ -46,6 +46,7 @@ const WINGS: &[(&str, &[&str])] = &[
 /// A file of the rescuer, and which others it may use.
 const RESCUER: &[(&str, &[&str])] = &[
     ("process", &["peer_names", "rescuer"]),
+    ("holding", &["rescuer", "tallies"]),
     (
         "rescuer",
         &[
@@ -92,6 +93,7 @@ const RESCUER: &[(&str, &[&str])] = &[
     (
         "watched_connection",
         &[
+            "connection_state",
             "custody",
             "evidence",
             "lost_reads",
@@ -135,6 +137,10 @@ const RESCUER: &[(&str, &[&str])] = &[
     ("routes", &["peer_names"]),
     ("server_connection", &["peer_names", "routes"]),
     ("lost_reads", &["readers"]),
+    (
+        "connection_state",
+        &["lost_reads", "readers", "request_tracker"],
+    ),
     ("speech", &["evidence", "request_tracker"]),
     ("protocols", &["evidence"]),
     ("evidence", &["request_tracker"]),

@@ -290,6 +290,10 @@ impl World {
         let Some(process) = self.processes.get_mut(&id).filter(|it| it.is_alive()) else {
             return Ok(());
         };
+        // Its rescuer has given it back meanwhile.
+        if process.is_busy.is_none() {
+            return Ok(());
+        }
         process.is_busy = Some(false);
         self.feed(Event::ConnectionsIdle { worker: id })
     }

@@ -63,7 +63,9 @@
 //! | `client` | the client's end, which the worker may have, too |
 //! | `client_activity` | when clients have sent requests: pure |
 //! | `close_action` | what follows when the worker closes a connection: pure |
+//! | `connection_state` | whether the worker may read what comes on one: pure |
 //! | `custody` | whose connections are: pure |
+//! | `holding` | taking in what the supervisor sends |
 //! | `event_source` | what an event of the poll is about |
 //! | `evidence` | what bytes say of the protocol: pure |
 //! | `interruptions` | when blocked readers are looked for: pure |
@@ -95,9 +97,11 @@ mod backlog;
 mod client;
 mod client_activity;
 mod close_action;
+mod connection_state;
 mod custody;
 mod event_source;
 mod evidence;
+mod holding;
 mod interruptions;
 mod lifetime;
 mod lost_reads;

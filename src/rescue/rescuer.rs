@@ -16,7 +16,7 @@ use super::retiring_worker::Finding;
 use super::retiring_workers::RetiringWorkers;
 use super::supervisor_channel::{Received, SupervisorChannel};
 use super::tallies::{Outcome, Tallies};
-use crate::wire::rescue::{Configuration, Descriptor, Order, Report};
+use crate::wire::rescue::{Configuration, Order, Report};
 
 #[derive(Debug)]
 pub(super) struct Rescuer {
@@ -24,10 +24,10 @@ pub(super) struct Rescuer {
     max_connections: usize,
     poll: Poll,
     supervisor: SupervisorChannel,
-    workers: RetiringWorkers,
-    adopted: AdoptedConnections,
+    pub(super) workers: RetiringWorkers,
+    pub(super) adopted: AdoptedConnections,
     backlogs: Backlogs,
-    tallies: Tallies,
+    pub(super) tallies: Tallies,
     lifetime: Lifetime,
 }
 
@@ -141,36 +141,7 @@ impl Rescuer {
         self.workers.look_soon(now);
     }
 
-    fn hold(
-        &mut self,
-        worker: u64,
-        pid: i32,
-        connections: Vec<Descriptor>,
-        descriptors: Vec<OwnedFd>,
-        now: Instant,
-    ) {
-        self.workers.worker(worker).set_root(pid);
-        let last = self.adopted.last_custody(pid);
-        let mut sockets = descriptors.into_iter();
-        for place in connections {
-            let is_full = self.is_full();
-            let retiring = self.workers.worker(worker);
-            self.tallies.count(worker, Outcome::Held);
-            retiring.include(place.pid);
-            // None has come for what the system has no more descriptors for.
-            let Some(socket) = sockets.next().filter(|_| !is_full) else {
-                self.give_up(worker, "too-many");
-                continue;
-            };
-            let custody = last.unwrap_or_else(|| self.adopted.custody(&socket));
-            if let Err(error) = retiring.hold(custody, socket, place, now) {
-                log::debug!("cannot hold a connection: {error}");
-                self.give_up(worker, "system");
-            }
-        }
-    }
-
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.workers.held() + self.adopted.len() >= self.max_connections
     }
 
@@ -246,7 +217,7 @@ impl Rescuer {
         }
     }
 
-    fn give_up(&mut self, worker: u64, reason: &'static str) {
+    pub(super) fn give_up(&mut self, worker: u64, reason: &'static str) {
         self.tallies.count(worker, Outcome::GivenUp(reason));
     }
 

@@ -1,14 +1,5 @@
 //! A connection that the worker may still have.
 //!
-//! | state | `PrepareStop` | the worker must have it back | readers were looked for, and found or not needed |
-//! | --- | --- | --- | --- |
-//! | `Unanswered` | - | - | - |
-//! | `Frozen` | keeps a copy of what is unread, if a thread sleeps in a read | `Thawing` | - |
-//! | `Thawing` | - | - | `Thawed` |
-//! | `Thawed` | - | - | - |
-//!
-//! `Unanswered` becomes `Frozen` with the first answer.
-//!
 //! A connection that comes after the worker was told to stop is `Thawed` from the beginning: the
 //! worker may be answering on it, and would not begin to read from a frozen one.
 
@@ -19,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
+use super::connection_state::State;
 use super::custody::Custody;
 use super::evidence::Evidence;
 use super::lost_reads::ReadCopy;
 use super::protocols::Protocols;
 use super::readers::{Reader, Readers};
-use super::request_tracker::{BLOCKED_AFTER, RequestTracker, ResponseDue};
+use super::request_tracker::{RequestTracker, ResponseDue};
 use super::speech::Speech;
 use super::waiting_request::read_waiting_request;
 use crate::sys::tcp::{self, TcpCounters};
@@ -57,21 +49,6 @@ struct AtStop {
     response: ResponseDue,
 }
 
-#[derive(Debug)]
-enum State {
-    /// Nobody follows the worker, which has not answered on it yet: so it may still read.
-    Unanswered,
-    Frozen {
-        /// What a thread that sleeps in a read would take along when it is killed.
-        copy: Option<ReadCopy>,
-    },
-    /// The connection has thawed, but a read that began while it was frozen may sleep on.
-    Thawing {
-        since: Instant,
-    },
-    Thawed,
-}
-
 impl WatchedConnection {
     /// Watches a connection and freezes it.
     pub(super) fn freeze(socket: OwnedFd, place: Descriptor, now: Instant) -> io::Result<Self> {
@@ -92,11 +69,8 @@ impl WatchedConnection {
     }
 
     fn freeze_if_answered(&mut self) {
-        match self.state {
-            State::Unanswered if self.tracker.last().written > 0 => {}
-            State::Unanswered | State::Frozen { .. } | State::Thawing { .. } | State::Thawed => {
-                return;
-            }
+        if !self.state.awaits_answer() || self.tracker.last().written == 0 {
+            return;
         }
         match tcp::freeze(&self.socket) {
             Ok(()) => self.state = State::Frozen { copy: None },
@@ -160,19 +134,15 @@ impl WatchedConnection {
     }
 
     pub(super) fn is_frozen(&self) -> bool {
-        matches!(self.state, State::Frozen { .. })
+        self.state.is_frozen()
     }
 
     pub(super) fn has_copy(&self) -> bool {
-        matches!(self.state, State::Frozen { copy: Some(_) })
+        self.state.copy().is_some()
     }
 
     pub(super) fn may_have_blocked_reader(&self, now: Instant) -> bool {
-        match self.state {
-            State::Frozen { .. } => self.tracker.may_have_blocked_reader(now),
-            State::Thawing { .. } => true,
-            State::Unanswered | State::Thawed => false,
-        }
+        self.state.may_have_blocked_reader(&self.tracker, now)
     }
 
     pub(super) fn observe(&mut self, now: Instant) {
@@ -227,7 +197,7 @@ impl WatchedConnection {
 
     /// Copies what a reader would take along, if that is something new.
     pub(super) fn refresh_copy(&mut self) {
-        if let State::Frozen { copy: Some(copy) } = &mut self.state {
+        if let Some(copy) = self.state.copy_mut() {
             copy.refresh(&self.socket, self.tracker.last());
         }
     }
@@ -260,20 +230,13 @@ impl WatchedConnection {
     }
 
     fn read_since_copy(&self) -> Option<&[u8]> {
-        self.copy()?.read_since(self.tracker.last())
-    }
-
-    fn copy(&self) -> Option<&ReadCopy> {
-        match &self.state {
-            State::Frozen { copy } => copy.as_ref(),
-            State::Unanswered | State::Thawing { .. } | State::Thawed => None,
-        }
+        self.state.copy()?.read_since(self.tracker.last())
     }
 
     /// The request that a thread has read which is dead.
     pub(super) fn lost_read(&self) -> Option<Vec<u8>> {
         let bytes = self.read_since_copy()?;
-        self.copy()?.is_reader_dead().then(|| bytes.to_vec())
+        self.state.copy()?.is_reader_dead().then(|| bytes.to_vec())
     }
 
     /// The bytes that the worker had written when its stop was prepared.
@@ -313,15 +276,7 @@ impl WatchedConnection {
     /// as an answer is due, not to have found one says nothing.
     pub(super) fn readers_looked_for(&mut self, now: Instant, reader: Option<Reader>) {
         let is_answered = || self.tracker.response_due(now) == ResponseDue::No;
-        match self.state {
-            State::Thawing { since } => {
-                let has_settled = now.saturating_duration_since(since) >= BLOCKED_AFTER;
-                if reader.is_some() || (has_settled && is_answered()) {
-                    self.state = State::Thawed;
-                }
-            }
-            State::Unanswered | State::Frozen { .. } | State::Thawed => {}
-        }
+        self.state.readers_looked_for(now, reader, is_answered);
     }
 
     pub(super) fn into_socket(self) -> OwnedFd {

@@ -11,7 +11,7 @@
 //! | --- | --- |
 //! | `measure` | backlogs and connections of retired workers |
 //! | `connection_owners` | pure: which worker has which connection |
-//! | `rescuers` | all rescuers: sending to them, losing one |
+//! | `rescuers`, `rescuers_end` | all rescuers: sending to them, losing one, and their end |
 //! | `rescuer` | one rescuer process |
 //! | `adoption` | which connections a rescuer gets, and when a worker has none |
 //! | `successors` | who is there to pass requests on to |
@@ -37,6 +37,7 @@ mod protocols;
 mod rescue_stats;
 mod rescuer;
 mod rescuers;
+mod rescuers_end;
 mod stop_handshake;
 mod successors;
 mod surroundings;

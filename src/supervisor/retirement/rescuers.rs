@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use log::{debug, info, warn};
 
@@ -18,21 +18,18 @@ use super::successors::Succession;
 use crate::fleet::{RetirementId, WorkerId};
 use crate::wire::rescue::{Descriptor, Order, Report, Tally};
 
-/// How long rescuers may take to end when all is over.
-const END_TIMEOUT: Duration = Duration::from_millis(500);
-
 /// The rescuers, by the retirement that each is for.
 #[derive(Debug, Default)]
 pub(super) struct Rescuers {
-    rescuers: BTreeMap<RetirementId, Rescuer>,
+    pub(super) rescuers: BTreeMap<RetirementId, Rescuer>,
     pub(super) stats: RescueStats,
     pub(super) protocols: Protocols,
-    life: Life,
+    pub(super) life: Life,
     pub(super) succession: Succession,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Life {
+pub(super) enum Life {
     #[default]
     Running,
     /// They were told to end.
@@ -99,9 +96,8 @@ impl Rescuers {
                 let successors = self.succession.begin(around, retirement);
                 let started =
                     Rescuer::start(around.config, around.sources, retirement, successors, known)?;
-                let (pid, id) = (started.pid, retirement.0);
-                debug!("rescuer (pid {pid}) started for retirement {id}");
-                self.stats.begin(retirement, pid);
+                debug!("rescuer (pid {}) started", started.pid);
+                self.stats.begin(retirement, started.pid);
                 self.rescuers.entry(retirement).or_insert(started)
             }
         };
@@ -265,38 +261,5 @@ impl Rescuers {
             .iter_mut()
             .filter_map(|mut found| hangs(&mut found).then_some(*found.0));
         hanging.collect()
-    }
-
-    /// Kills a rescuer that hangs.
-    pub(super) fn kill(&mut self, retirement: RetirementId) {
-        if let Some(rescuer) = self.rescuers.get(&retirement) {
-            warn!("rescuer (pid {}) does not answer; killing it", rescuer.pid);
-            rescuer.kill();
-        }
-    }
-
-    /// Tells all to end: nobody is left to pass a request on to.
-    pub(super) fn end_all(&mut self) {
-        self.life = Life::Ending;
-        let within_ms = u64::try_from(END_TIMEOUT.as_millis()).unwrap_or(0);
-        for rescuer in self.rescuers.values_mut() {
-            rescuer.order(Order::End { within_ms }, Vec::new());
-        }
-    }
-
-    /// Ends a rescuer whose workers have need of none: what it holds is theirs.
-    pub(super) fn dismiss(&mut self, retirement: RetirementId) {
-        if let Some(rescuer) = self.rescuers.get_mut(&retirement) {
-            rescuer.unreported.clear();
-            rescuer.kill();
-        }
-    }
-
-    /// Kills those that have not ended when they were told to.
-    pub(super) fn kill_all(&mut self, around: &mut Surroundings<'_>) {
-        for (_, rescuer) in std::mem::take(&mut self.rescuers) {
-            rescuer.close(around.sources);
-            rescuer.kill();
-        }
     }
 }
