@@ -187,11 +187,12 @@ impl Listeners {
     ///
     /// # Errors
     /// Those of listen(2).
-    pub(super) fn listen_again(&self, id: ListenerId, backlog: i32) -> io::Result<bool> {
+    pub(super) fn listen_again(&mut self, id: ListenerId, backlog: i32) -> io::Result<bool> {
         let found = self.by_id.get(&id).ok_or(io::ErrorKind::NotFound)?;
         // Before the call: after it, nothing tells that the listener had left.
         let had_left = !listener::is_listening(&found.socket);
         listener::listen(&found.socket, backlog)?;
+        self.queues.add(id, &found.socket);
         Ok(had_left)
     }
 

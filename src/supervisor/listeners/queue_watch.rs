@@ -85,6 +85,9 @@ impl QueueWatch {
     }
 
     pub(super) fn add(&mut self, id: ListenerId, socket: &impl AsFd) {
+        if self.all.contains(&id) {
+            return;
+        }
         let event = EpollEvent::new(self.interest(), id.0);
         match self.epoll.add(socket, event) {
             Ok(()) => drop(self.all.insert(id)),
@@ -117,16 +120,20 @@ impl QueueWatch {
         socket: impl Fn(ListenerId) -> Option<BorrowedFd<'a>>,
     ) -> bool {
         let mut events = [EpollEvent::empty(); BATCH];
-        let (mut came, mut ended) = (false, false);
+        let mut ended = BTreeSet::new();
         while let Ok(count @ 1..) = self.epoll.wait(&mut events, EpollTimeout::ZERO) {
-            for event in events.iter().take(count) {
-                came |= event.events().contains(EpollFlags::EPOLLIN);
-                ended |= event.events().contains(EpollFlags::EPOLLHUP);
+            let told = events.iter().take(count);
+            let hung_up = told.filter(|event| event.events().contains(EpollFlags::EPOLLHUP));
+            ended.extend(hung_up.map(|event| ListenerId(event.data())));
+        }
+        // It would be told of again and again.
+        for id in &ended {
+            if let Some(socket) = socket(*id) {
+                self.remove(*id, &socket);
             }
         }
-        if let State::Armed { since } = self.state
-            && came
-        {
+        // Where nothing is told of any more, something had come: its worker was faster.
+        if let State::Armed { since } = self.state {
             let waited = now.saturating_duration_since(since);
             self.rest = match waited >= MAX_REST {
                 true => MIN_REST,
@@ -141,7 +148,7 @@ impl QueueWatch {
                 socket,
             );
         }
-        ended
+        !ended.is_empty()
     }
 
     fn enter<'a>(&mut self, state: State, socket: impl Fn(ListenerId) -> Option<BorrowedFd<'a>>) {
@@ -219,5 +226,72 @@ impl QueueWatch {
             pause,
         };
         abandoned
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::net::{Shutdown, TcpListener, TcpStream};
+
+    const ID: ListenerId = ListenerId(7);
+
+    fn watched() -> (QueueWatch, TcpListener) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut watch = QueueWatch::new().unwrap();
+        watch.add(ID, &listener);
+        (watch, listener)
+    }
+
+    /// A connection comes, and the queue is looked at.
+    fn look(watch: &mut QueueWatch, listener: &TcpListener, now: Instant) {
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        // A worker is mostly faster than we are: the event has gone by the time we ask for it.
+        listener.accept().unwrap();
+        assert!(!watch.ready(now, |_| Some(listener.as_fd())));
+        assert_eq!(watch.deadline(), Some(now + LOOK_AFTER));
+    }
+
+    #[test]
+    fn it_rests_ever_longer_while_queues_are_emptied() {
+        let (mut watch, listener) = watched();
+        assert_eq!(watch.deadline(), None, "an idle server wakes nobody");
+        let mut now = Instant::now();
+        let mut rests = Vec::new();
+        for _ in 0..6 {
+            look(&mut watch, &listener, now);
+            assert!(watch.found(now, &[], |_| Some(listener.as_fd())).is_empty());
+            let until = watch.deadline().unwrap();
+            rests.push((until - now).as_millis());
+            now = until;
+            watch.found(now, &[], |_| Some(listener.as_fd()));
+            assert_eq!(watch.deadline(), None);
+        }
+        assert_eq!(rests, [500, 1000, 2000, 4000, 4000, 4000]);
+    }
+
+    #[test]
+    fn a_listener_is_abandoned_when_two_looks_have_found_nobody() {
+        let (mut watch, listener) = watched();
+        let now = Instant::now();
+        look(&mut watch, &listener, now);
+        let mut found = |finding| watch.found(now, &[(ID, finding)], |_| Some(listener.as_fd()));
+        assert_eq!(found(Finding::Abandoned), []);
+        assert_eq!(found(Finding::Owned), []);
+        assert_eq!(found(Finding::Abandoned), []);
+        assert_eq!(found(Finding::Abandoned), [ID]);
+    }
+
+    #[test]
+    fn the_end_of_a_listener_is_told_of_once() {
+        let (mut watch, listener) = watched();
+        socket2::SockRef::from(&listener)
+            .shutdown(Shutdown::Both)
+            .unwrap();
+        let now = Instant::now();
+        assert!(watch.ready(now, |_| Some(listener.as_fd())));
+        assert!(!watch.ready(now, |_| Some(listener.as_fd())));
+        assert_eq!(watch.ids().count(), 0);
     }
 }
