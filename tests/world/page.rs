@@ -26,7 +26,8 @@ Written by `just world` (`tests/world/`): each row is one server, unmodified, wi
 
 A number in bold is more than may be lost; the remark says whose fault it is and how that was shown. *bare* is the same
 server alone, one copy, under the same clients and the same signal. `-` was not measured: the server has no such
-connections. Only what speaks HTTP/1 is rescued on kept connections (README, Limits).
+connections. Only what speaks HTTP/1 is rescued on kept connections (README, Limits). A row is of its last run, and may be
+older than the program: `just world NAME` runs one anew.
 
 | server | version | from | protocol | listeners | fresh | keep-alive | kill | scale | stop | reload | remarks |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
