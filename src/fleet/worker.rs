@@ -64,7 +64,13 @@ impl Worker {
 
     /// Whether connections came to it: also one that is not ready may share a listener that is live.
     pub(super) fn may_have_connections(&self) -> bool {
-        self.has_served() || self.listening().next().is_some()
+        let may_accept = |listener: &Listener| match (listener.origin, listener.usage) {
+            (Origin::Bound, Usage::Given)
+            | (Origin::Bound | Origin::Kept | Origin::Passed, Usage::LetGo) => false,
+            (Origin::Bound | Origin::Kept | Origin::Passed, Usage::Listening)
+            | (Origin::Kept | Origin::Passed, Usage::Given) => true,
+        };
+        self.has_served() || self.listeners.values().any(may_accept)
     }
 
     /// Whether it was told to stop, or killed.
