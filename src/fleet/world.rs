@@ -939,6 +939,17 @@ impl World {
     }
 
     fn log(&mut self, event: &WorkerEvent) {
+        if let WorkerEvent::ListensOnLess { worker, endpoints } = event {
+            // It does without them, and who has none may lose them.
+            let open = &self.kernel.open;
+            let is_missing = |id: &ListenerId| {
+                open.get(id)
+                    .is_some_and(|socket| endpoints.contains(&socket.endpoint))
+            };
+            if let Some(process) = self.processes.get_mut(worker) {
+                process.given.retain(|id| !is_missing(id));
+            }
+        }
         let (id, what): (_, fn(&mut Process)) = match event {
             WorkerEvent::Ready { worker } => (worker, |it| it.is_ready = true),
             WorkerEvent::SettleTimedOut { worker, .. } => (worker, |it| it.settle_timed_out = true),
