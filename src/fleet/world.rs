@@ -290,6 +290,10 @@ impl World {
         let Some(process) = self.processes.get_mut(&id).filter(|it| it.is_alive()) else {
             return Ok(());
         };
+        // A rescuer that was told to give back says nothing any more.
+        if process.is_busy.is_none() {
+            return Ok(());
+        }
         process.is_busy = Some(false);
         self.feed(Event::ConnectionsIdle { worker: id })
     }
@@ -305,6 +309,9 @@ impl World {
         let Some(process) = self.processes.get_mut(&id).filter(|it| it.is_alive()) else {
             return Ok(());
         };
+        if process.is_busy.is_none() {
+            return Ok(());
+        }
         process.is_rescue_lost = true;
         self.feed(Event::RescueLost { worker: id })
     }
@@ -389,19 +396,18 @@ impl World {
         })
     }
 
-    /// It closes its listeners, and nobody hears of that. What one does that serves is not of this world.
+    /// An incoming worker of a reload closes its listeners, and nobody hears of that. What one does that serves is not of
+    /// this world.
     fn lets_go(&mut self, id: WorkerId) {
+        let is_reload = self.open_change == Some(ChangeKind::Reload);
+        let newest = self.processes.values().map(|it| it.generation).max();
         let is_passed = !self.passed().is_empty();
-        let serves = self.has_started && self.serving().contains(&id);
         let Some(process) = self.processes.get_mut(&id) else {
             return;
         };
-        if serves
-            || process.was_live
-            || process.stop_sent_at.is_some()
-            || !process.is_alive()
-            || is_passed
-        {
+        let is_incoming = is_reload && Some(process.generation) == newest;
+        let is_over = process.stop_sent_at.is_some() || !process.is_alive();
+        if !is_incoming || process.was_live || is_over || is_passed {
             return;
         }
         let again = process.script.lets_go.and_then(|(_, again)| again);

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use super::Fleet;
 use super::flip::change_of;
-use crate::fleet::phase::{Phase, QuiescedBy, Settled};
+use crate::fleet::phase::{Phase, Settled};
 use crate::fleet::retirements::Course;
 use crate::fleet::rollout::{Flipped, Rollout};
 use crate::fleet::slots::{EmptySlot, SlotState};
@@ -94,13 +94,9 @@ impl Fleet {
         };
         let others = in_slots.filter(is_old);
         let (again, between): (Vec<_>, Vec<_>) = others.partition(|it| may_serve_again(it));
-        let is_adopted = |worker: &&Worker| {
-            let Phase::Quiescing { by, .. } = worker.phase else {
-                return false;
-            };
-            matches!(by, QuiescedBy::Rescuer { .. })
-        };
-        let is_rescued = again.iter().any(is_adopted);
+        // A rescuer that was lost already is told in vain.
+        let quiesces = |worker: &&Worker| matches!(worker.phase, Phase::Quiescing { .. });
+        let is_rescued = self.policy.rescue && again.iter().any(quiesces);
         let ids = |workers: Vec<&Worker>| -> Vec<WorkerId> {
             workers.iter().map(|worker| worker.id).collect()
         };
@@ -128,13 +124,10 @@ impl Fleet {
             if here.any(is_old) || self.empty_slots.get(*slot).is_some() {
                 continue;
             }
-            let index = self.sets.index(*slot);
-            let mut serving = self.workers.serving();
-            let shares = |worker: &&Worker| {
-                self.sets.index(worker.slot) == index && !flipped.rollout.has(worker.id)
+            let set = match self.old_set(*slot, flipped) {
+                Some(set) => set,
+                None => self.sets.next_id(),
             };
-            let present = serving.find(shares).map(|worker| worker.set);
-            let set = present.unwrap_or_else(|| self.sets.next_id());
             let empty = EmptySlot {
                 generation: flipped.generation,
                 set,
@@ -145,6 +138,18 @@ impl Fleet {
             };
             self.empty_slots.insert(*slot, empty);
         }
+    }
+
+    /// The set that the workers of before share with this slot.
+    fn old_set(&self, slot: Slot, flipped: &Flipped) -> Option<ListenerSetId> {
+        let workers = self.workers.iter();
+        let old = workers.filter(|it| !flipped.rollout.has(it.id) && !it.is_leaving());
+        let old = old.map(|worker| (worker.slot, worker.set));
+        let empty = self.empty_slots.iter();
+        let mut all = old.chain(empty.map(|(slot, empty)| (slot, empty.set)));
+        let index = self.sets.index(slot);
+        all.find(|(other, _)| self.sets.index(*other) == index)
+            .map(|(_, set)| set)
     }
 }
 

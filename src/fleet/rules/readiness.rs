@@ -33,17 +33,35 @@ impl Fleet {
         if worker.role == Role::DrainOnly || is_start || may_change {
             return BTreeSet::new();
         }
-        let kept = || self.kept_in_slot(worker, |duty| duty == Duty::Owed);
-        self.workers.owed_by_all().unwrap_or_else(kept)
+        let of_slot = self.owed_in_slot(worker);
+        match self.workers.owed_by_all() {
+            None => of_slot,
+            // What one worker alone serves does not tell what is common.
+            Some(_) if of_slot.is_empty() && self.workers.serving().nth(1).is_none() => of_slot,
+            Some(by_all) if of_slot.is_empty() => by_all,
+            Some(by_all) => &by_all & &of_slot,
+        }
+    }
+
+    /// What the worker before this one owed to it: one that serves, or one that has died.
+    fn owed_in_slot(&self, worker: &Worker) -> BTreeSet<Endpoint> {
+        match self.served_in_slot(worker) {
+            Some(before) => before.owed(),
+            None => self.kept_in_slot(worker, |duty| duty == Duty::Owed),
+        }
+    }
+
+    /// The worker that serves in this one's slot, and that this one is to replace.
+    fn served_in_slot(&self, worker: &Worker) -> Option<&Worker> {
+        let others = self.workers.in_slot(worker.slot);
+        let mut others = others.filter(|other| other.is_serving() && other.id != worker.id);
+        others.find(|other| !self.is_incoming(other.id))
     }
 
     /// The endpoints that an incoming worker does not owe, and for which it gets some time all the same: the worker
     /// before it listened there before it was ready, or soon after, as one does that is ready with the first of several.
     pub(super) fn hoped_for(&self, worker: &Worker) -> BTreeSet<Endpoint> {
-        let others = self.workers.in_slot(worker.slot);
-        let mut others = others.filter(|other| other.is_serving() && other.id != worker.id);
-        let before = others.find(|other| !self.is_incoming(other.id));
-        let hoped_for = match before {
+        let hoped_for = match self.served_in_slot(worker) {
             Some(before) => before.opened_soon(),
             None => self.kept_in_slot(worker, Duty::may_follow_soon),
         };

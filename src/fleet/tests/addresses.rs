@@ -140,3 +140,22 @@ fn a_reload_that_accepts_changes_may_wait_its_turn() {
     stage.on(listened_on(3, 3, 81));
     assert_eq!(stage.after(1000), ["steer 2 3", "fence"]);
 }
+
+#[test]
+fn the_port_of_the_only_worker_that_is_left_is_not_owed_in_other_slots() {
+    let mut stage = Stage::serving(policy());
+    stage.on(listened_on(0, 4, 9000));
+    stage.on(listened_on(1, 5, 9001));
+    stage.after(2000);
+    stage.on(exited(0));
+    stage.on(RELOAD);
+    for (worker, port) in [(3, 9000), (4, 9001)] {
+        stage.on(listened_on(worker, worker + 10, port));
+        stage.on(listened(worker));
+    }
+    assert!(
+        stage.phases().contains(&"3 serving".to_owned()),
+        "{:?}",
+        stage.phases()
+    );
+}
