@@ -62,17 +62,6 @@ impl Worker {
         }
     }
 
-    /// Whether connections came to it: also one that is not ready may share a listener that is live.
-    pub(super) fn may_have_connections(&self) -> bool {
-        let may_accept = |listener: &Listener| match (listener.origin, listener.usage) {
-            (Origin::Bound, Usage::Given)
-            | (Origin::Bound | Origin::Kept | Origin::Passed, Usage::LetGo) => false,
-            (Origin::Bound | Origin::Kept | Origin::Passed, Usage::Listening)
-            | (Origin::Kept | Origin::Passed, Usage::Given) => true,
-        };
-        self.has_served() || self.listeners.values().any(may_accept)
-    }
-
     /// Whether it was told to stop, or killed.
     pub(super) fn is_stopping(&self) -> bool {
         matches!(self.phase, Phase::Draining { .. } | Phase::Killed { .. })

@@ -139,7 +139,7 @@ impl Fleet {
         for id in rollout.batch.incoming() {
             // After a start that failed everything ends, for those that have connections already as gently as ever.
             let ends_gently = |worker: &Worker| {
-                rollout.kind == ChangeKind::Start && worker.may_have_connections()
+                rollout.kind == ChangeKind::Start && self.may_have_connections(worker)
             };
             let worker = self.workers.get(*id);
             if worker.is_some_and(|worker| !worker.is_stopping() && !ends_gently(worker)) {

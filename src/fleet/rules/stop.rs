@@ -167,7 +167,7 @@ impl Fleet {
         let staying = self.workers.iter();
         let staying = staying.filter(|it| it.is_serving() || !it.has_served());
         let (accepting, starting): (Vec<_>, Vec<_>) =
-            staying.partition(|worker| worker.may_have_connections());
+            staying.partition(|worker| self.may_have_connections(worker));
         let ids = |workers: Vec<&Worker>| -> Vec<WorkerId> {
             workers.into_iter().map(|worker| worker.id).collect()
         };
@@ -179,6 +179,14 @@ impl Fleet {
         self.release(kept);
         self.effects.push(Effect::KeepOut);
         self.settle(now, &accepting);
+    }
+
+    /// Whether connections came to a worker: also one that is not ready may share a listener that is live.
+    pub(super) fn may_have_connections(&self, worker: &Worker) -> bool {
+        let mut given = worker.listeners.keys();
+        worker.has_served()
+            || worker.listening().next().is_some()
+            || given.any(|listener| self.workers.is_live(*listener))
     }
 
     /// Refuses new connections as soon as nothing is under way to a listener: before that, a handshake that has begun
