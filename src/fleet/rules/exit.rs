@@ -153,6 +153,7 @@ impl Fleet {
             since: now,
         };
         self.empty_slots.insert(slot, empty);
+        let never_served = exit == Exit::Daemonised && self.generations.newest == Generation(1);
         if is_loop {
             self.log(WorkerEvent::GivenUp {
                 worker: id,
@@ -160,7 +161,7 @@ impl Fleet {
                 exit,
                 crashes,
             });
-            self.give_up(now, slot);
+            self.give_up(now, slot, never_served);
         } else {
             self.log(WorkerEvent::Crashed {
                 worker: id,
@@ -185,13 +186,17 @@ impl Fleet {
 
     /// The listeners that nobody else has are closed: a client that is refused can go elsewhere, one that
     /// waits for nobody cannot.
-    fn give_up(&mut self, now: Time, slot: Slot) {
+    fn give_up(&mut self, now: Time, slot: Slot, never_served: bool) {
         if let Some((last, listeners)) = self.empty_slots.give_up(slot) {
             let unserved = self.unserved_listeners(listeners.iter().copied());
             self.drain_backlog(last, unserved);
             self.release(listeners);
         }
-        if self.policy.crash_loop_ends_all {
+        if never_served {
+            // The start was over before that was to be seen.
+            self.begin_shutdown(now, ExitReason::StartFailed);
+            self.stop_all(now);
+        } else if self.policy.crash_loop_ends_all {
             self.begin_shutdown(now, ExitReason::CrashLoop);
             self.stop_all(now);
         }

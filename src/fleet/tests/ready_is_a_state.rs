@@ -181,3 +181,34 @@ fn a_start_of_which_nobody_stays_fails() {
     let done = stage.on(exited(1));
     assert!(done.contains(&"start failed".to_owned()), "{done:?}");
 }
+
+#[test]
+fn a_first_worker_that_daemonises_fails_the_start_however_late() {
+    let daemonised = |worker| Event::Exited {
+        worker: WorkerId(worker),
+        exit: Exit::Daemonised,
+    };
+    let mut starting = Stage::new(policy());
+    starting.on(listened(0));
+    let done = starting.on(daemonised(0));
+    assert!(done.contains(&"start failed".to_owned()), "{done:?}");
+    let mut stage = Stage::serving(policy());
+    stage.on(daemonised(0));
+    stage.on(Event::Fenced);
+    stage.on(backlog(1, 0));
+    stage.on(quiet(1, true));
+    let done = stage.on(exited(1));
+    assert_eq!(done.last().unwrap(), "finish: StartFailed");
+}
+
+#[test]
+fn a_later_worker_that_daemonises_is_not_restarted() {
+    let (mut stage, _) = reloading(vec![serves(2), serves(3)]);
+    stage.retire(&[0, 1]);
+    let exit = Exit::Daemonised;
+    let worker = WorkerId(2);
+    assert_eq!(
+        stage.on(Event::Exited { worker, exit }),
+        ["steer 3", "close 2"]
+    );
+}
