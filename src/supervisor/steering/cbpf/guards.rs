@@ -24,6 +24,7 @@ use super::probe_ports;
 use crate::fleet::ListenerId;
 use crate::supervisor::listeners::Listeners;
 use crate::supervisor::steering::Live;
+use crate::supervisor::steering::closing::hide;
 use crate::supervisor::steering::probe_connection::ProbeConnection;
 use crate::sys::listener;
 
@@ -55,12 +56,18 @@ impl Group {
         let present = from_the_end.take_while(is_guard).count();
         for _ in present..self.departing.len() {
             match self.add_listener(listeners) {
-                Ok(guard) => self.guards.insert(guard),
+                Ok(guard) => {
+                    self.guards.insert(guard);
+                    // The others are hidden, or will be: one that is found and not full would take connections.
+                    if self.is_shut() {
+                        hide(listeners, guard);
+                    }
+                }
                 Err(error) => {
                     let endpoint = self.endpoint;
                     return debug!("{endpoint}: cannot add a guard to the group: {error}");
                 }
-            };
+            }
         }
     }
 
