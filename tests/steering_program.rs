@@ -19,6 +19,17 @@ const MAPS: Maps = Maps {
 /// Where the bank begins.
 const BANK: u32 = 12_000;
 const PASS: u64 = 1;
+const DROP: u64 = 0;
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// The listener with this key gets it.
+    Given(u32),
+    /// The kernel chooses among all.
+    LeftToKernel,
+    Refused,
+}
 
 /// What the kernel would have: the program's functions have no other way to it.
 #[derive(Default)]
@@ -77,8 +88,12 @@ fn select(_: u64, map: u64, key: u64, flags: u64, _: u64) -> u64 {
     })
 }
 
-/// Whom the program gives a packet to, when these keys have listeners and these are to be chosen from.
-fn run(packet: Vec<u8>, keys: &[u32], choices: &[u32]) -> Option<u32> {
+fn given(key: Option<u32>) -> Answer {
+    key.map_or(Answer::LeftToKernel, Answer::Given)
+}
+
+/// What the program does with a packet, when these keys have listeners and these are to be chosen from.
+fn run(packet: Vec<u8>, keys: &[u32], choices: &[u32]) -> Answer {
     let mut bytes = Vec::new();
     for instruction in program(MAPS) {
         bytes.extend([instruction.code, instruction.registers]);
@@ -113,8 +128,14 @@ fn run(packet: Vec<u8>, keys: &[u32], choices: &[u32]) -> Option<u32> {
         machine.register_allowed_memory(memory(&kernel.current[..]));
         machine.register_allowed_memory(memory(&kernel.bank));
     });
-    assert_eq!(machine.execute_program().unwrap(), PASS);
-    KERNEL.with_borrow(|kernel| kernel.selected)
+    let action = machine.execute_program().unwrap();
+    let selected = KERNEL.with_borrow(|kernel| kernel.selected);
+    match (action, selected) {
+        (PASS, Some(key)) => Answer::Given(key),
+        (PASS, None) => Answer::LeftToKernel,
+        (DROP, None) => Answer::Refused,
+        other => panic!("the program has answered {other:?}"),
+    }
 }
 
 /// The IP and TCP headers of a SYN.
@@ -164,7 +185,7 @@ proptest! {
     fn the_program_chooses_as_choose_does(targets in targets(), source in address(), port: u16, hops: u8) {
         prop_assume!(!source.is_loopback() || u32::from(hops) != PROBE_HOPS);
         let answer = run(syn(source, port, hops), &all(&targets), &table(&targets));
-        prop_assert_eq!(answer, choose(&targets, source, port));
+        prop_assert_eq!(answer, given(choose(&targets, source, port)));
     }
 
     #[test]
@@ -173,10 +194,10 @@ proptest! {
     ) {
         let keys = [all(&targets), vec![key]].concat();
         for port in probe_ports(key) {
-            prop_assert_eq!(run(syn(source, port, 1), &keys, &table(&targets)), Some(key));
+            prop_assert_eq!(run(syn(source, port, 1), &keys, &table(&targets)), Answer::Given(key));
             if u32::from(hops) != PROBE_HOPS {
                 let answer = run(syn(source, port, hops), &keys, &table(&targets));
-                prop_assert_eq!(answer, choose(&targets, source, port));
+                prop_assert_eq!(answer, given(choose(&targets, source, port)));
             }
         }
     }
@@ -192,7 +213,7 @@ proptest! {
         let first = choose(&targets, source, port).unwrap();
         let mut tried = choices.iter().cycle().skip(first as usize).take(TRIES as usize);
         let expected = tried.find(|key| there.contains(key)).copied();
-        prop_assert_eq!(run(syn(source, port, 64), &there, &choices), expected);
+        prop_assert_eq!(run(syn(source, port, 64), &there, &choices), given(expected));
     }
 
     #[test]
@@ -203,7 +224,7 @@ proptest! {
         let mut packet = syn(source, port, hops);
         packet.truncate(len);
         let answer = run(packet, &[7, 8, 9], &[7, 9]);
-        prop_assert!(matches!(answer, Some(7 | 9)), "{:?}", answer);
+        prop_assert!(matches!(answer, Answer::Given(7 | 9)), "{:?}", answer);
     }
 
     #[test]
@@ -217,9 +238,9 @@ proptest! {
 }
 
 #[test]
-fn without_a_choice_the_kernel_chooses() {
-    assert_eq!(
-        run(syn(Ipv4Addr::LOCALHOST.into(), 80, 64), &[1], &[]),
-        None
-    );
+fn where_nobody_is_to_be_chosen_whoever_comes_is_refused() {
+    let choose = |choices| run(syn(Ipv4Addr::LOCALHOST.into(), 80, 64), &[1], choices);
+    assert_eq!(choose(&[]), Answer::Refused);
+    // One that has just left by itself is something else: a group must go on to answer.
+    assert_eq!(choose(&[2]), Answer::LeftToKernel);
 }

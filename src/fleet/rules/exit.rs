@@ -153,15 +153,15 @@ impl Fleet {
             since: now,
         };
         self.empty_slots.insert(slot, empty);
-        let never_served = exit == Exit::Daemonised && self.generations.newest == Generation(1);
         if is_loop {
+            let ends = self.ends_all(&exit);
             self.log(WorkerEvent::GivenUp {
                 worker: id,
                 slot,
                 exit,
                 crashes,
             });
-            self.give_up(now, slot, never_served);
+            self.give_up(now, slot, ends);
         } else {
             self.log(WorkerEvent::Crashed {
                 worker: id,
@@ -186,20 +186,27 @@ impl Fleet {
 
     /// The listeners that nobody else has are closed: a client that is refused can go elsewhere, one that
     /// waits for nobody cannot.
-    fn give_up(&mut self, now: Time, slot: Slot, never_served: bool) {
+    fn give_up(&mut self, now: Time, slot: Slot, ends: Option<ExitReason>) {
         if let Some((last, listeners)) = self.empty_slots.give_up(slot) {
             let unserved = self.unserved_listeners(listeners.iter().copied());
             self.drain_backlog(last, unserved);
             self.release(listeners);
         }
-        if never_served {
-            // The start was over before that was to be seen.
-            self.begin_shutdown(now, ExitReason::StartFailed);
-            self.stop_all(now);
-        } else if self.policy.crash_loop_ends_all {
-            self.begin_shutdown(now, ExitReason::CrashLoop);
+        if let Some(exit_reason) = ends {
+            self.begin_shutdown(now, exit_reason);
             self.stop_all(now);
         }
+    }
+
+    /// Whether everything ends with a slot that is given up. A first generation that goes into the background has
+    /// never served, though its start may have been over before that was to be seen.
+    fn ends_all(&self, exit: &Exit) -> Option<ExitReason> {
+        let is_first = self.generations.newest == Generation(1);
+        if *exit == Exit::Daemonised && is_first {
+            return Some(ExitReason::StartFailed);
+        }
+        let ends = self.policy.crash_loop_ends_all;
+        ends.then_some(ExitReason::CrashLoop)
     }
 
     pub(super) fn fill_empty_slots(&mut self, now: Time) {
