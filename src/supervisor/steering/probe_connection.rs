@@ -20,13 +20,37 @@ pub(in crate::supervisor) struct ProbeConnection {
 impl ProbeConnection {
     /// Begins to connect from one of these ports of loopback, without waiting.
     ///
+    /// The ports are few, and those of all supervisors of this host. So each may be shared by connections to other
+    /// servers (`SO_REUSEADDR`, socket(7)), and one that is taken all the same is passed over.
+    ///
     /// # Errors
-    /// Those of socket(2), bind(2) and connect(2); any: there is no port.
+    /// Those of socket(2), bind(2) and connect(2), from the last port; any: there is no port.
     pub(in crate::supervisor) fn begin(endpoint: &Endpoint, ports: &[u16]) -> io::Result<Self> {
         let server = reachable(endpoint);
+        let mut refused = io::Error::other("no source port reaches this listener");
+        for port in ports {
+            match Self::begin_from(*port, server) {
+                Err(error) if is_taken(&error) => refused = error,
+                begun => return begun,
+            }
+        }
+        Err(refused)
+    }
+
+    fn begin_from(port: u16, server: SocketAddr) -> io::Result<Self> {
         let domain = Domain::for_address(server);
         let socket = Socket::new(domain, Type::STREAM.nonblocking(), None)?;
-        let source = bind_source(&socket, ports)?;
+        socket.set_reuse_address(true)?;
+        let loopback: IpAddr = if server.is_ipv4() {
+            socket.set_ttl_v4(PROBE_HOPS)?;
+            Ipv4Addr::LOCALHOST.into()
+        } else {
+            socket.set_unicast_hops_v6(PROBE_HOPS)?;
+            Ipv6Addr::LOCALHOST.into()
+        };
+        socket.bind(&SocketAddr::new(loopback, port).into())?;
+        let source = socket.local_addr()?.as_socket();
+        let source = source.ok_or(io::ErrorKind::AddrNotAvailable)?;
         match socket.connect(&server.into()) {
             Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
             _ => {}
@@ -39,26 +63,12 @@ impl ProbeConnection {
     }
 }
 
-/// Makes the socket's connection come from one of these ports of loopback, as a probe.
-fn bind_source(socket: &Socket, ports: &[u16]) -> io::Result<SocketAddr> {
-    let loopback: IpAddr = if socket.domain()? == Domain::IPV4 {
-        socket.set_ttl_v4(PROBE_HOPS)?;
-        Ipv4Addr::LOCALHOST.into()
-    } else {
-        socket.set_unicast_hops_v6(PROBE_HOPS)?;
-        Ipv6Addr::LOCALHOST.into()
-    };
-    let mut refused = io::Error::other("no source port reaches this listener");
-    for port in ports {
-        match socket.bind(&SocketAddr::new(loopback, *port).into()) {
-            Ok(()) => {
-                let source = socket.local_addr()?.as_socket();
-                return source.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into());
-            }
-            Err(error) => refused = error,
-        }
-    }
-    Err(refused)
+/// Whether a port is somebody else's, or still that of a former connection to the same server.
+fn is_taken(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable
+    )
 }
 
 /// An address by which we reach the endpoint from this machine.
@@ -71,4 +81,34 @@ fn reachable(endpoint: &Endpoint) -> SocketAddr {
     let mut address = endpoint.address;
     address.set_ip(ip);
     address
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn server() -> (TcpListener, Endpoint) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = Endpoint {
+            address: listener.local_addr().unwrap(),
+            v6_only: false,
+        };
+        (listener, endpoint)
+    }
+
+    /// One of another supervisor, or of a server that has closed it.
+    #[test]
+    fn a_port_is_shared_by_connections_to_other_servers() {
+        let servers = [server(), server()];
+        let first = ProbeConnection::begin(&servers[0].1, &[0]).unwrap();
+        let port = first.source.port();
+        let second = ProbeConnection::begin(&servers[1].1, &[port]).unwrap();
+        assert_eq!(second.source, first.source);
+        let taken = ProbeConnection::begin(&servers[0].1, &[port]).unwrap_err();
+        assert!(is_taken(&taken), "{taken}");
+        let other = ProbeConnection::begin(&servers[0].1, &[port, 0]).unwrap();
+        assert_ne!(other.source, first.source);
+    }
 }
