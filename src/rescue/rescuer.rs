@@ -124,11 +124,7 @@ impl Rescuer {
             Order::ReadersInterrupted { worker } => {
                 self.workers.worker(worker).readers_interrupted(now)
             }
-            Order::PrepareStop { worker } => {
-                let (count, threads) = self.workers.worker(worker).prepare_stop(now);
-                self.supervisor.report(&Report::Left { worker, count });
-                self.supervisor.report(&Report::Readers { worker, threads });
-            }
+            Order::PrepareStop { worker } => self.prepare_stop(worker, now),
             Order::ReadersStopped { worker } => {
                 let may_stop = self.workers.worker(worker).may_stop(now);
                 let checked = Report::StopChecked { worker, may_stop };
@@ -139,6 +135,16 @@ impl Rescuer {
             Order::End { within_ms } => self.end(now, Duration::from_millis(within_ms)),
         }
         self.workers.look_soon(now);
+    }
+
+    fn prepare_stop(&mut self, worker: u64, now: Instant) {
+        let (given_back, threads) = self.workers.worker(worker).prepare_stop(now);
+        for _ in 0..given_back.left + given_back.finished {
+            self.tallies.count(worker, Outcome::Finished);
+        }
+        let count = given_back.left as u64;
+        self.supervisor.report(&Report::Left { worker, count });
+        self.supervisor.report(&Report::Readers { worker, threads });
     }
 
     pub(super) fn is_full(&self) -> bool {

@@ -13,7 +13,7 @@ use super::process_tree::ProcessTree;
 use super::protocols::Protocols;
 use super::request_tracker::MAX_RESPONSE_PAUSE;
 use super::watched_connection::WatchedConnection;
-use super::watched_connections::{Scope, WatchedConnections};
+use super::watched_connections::{GivenBack, Scope, WatchedConnections};
 use crate::wire::rescue::{Descriptor, EndpointProtocol, MAX_THREADS};
 
 /// What a worker keeps for so long after it was told to stop, it wants to keep.
@@ -119,14 +119,15 @@ impl RetiringWorker {
         self.held()
     }
 
-    /// Gets ready for the stop signal: counts the connections that are the worker's alone, copies what readers
+    /// Gets ready for the stop signal: gives back the connections that are the worker's alone, copies what readers
     /// would take along when they die, and names them.
-    pub(super) fn prepare_stop(&mut self, now: Instant) -> (u64, Vec<i32>) {
+    pub(super) fn prepare_stop(&mut self, now: Instant) -> (GivenBack, Vec<i32>) {
         self.phase.prepare_stop(now);
+        let given_back = self.connections.give_back();
         let family = self.processes.members();
         let mut threads = self.connections.prepare_stop(now, &family);
         threads.truncate(MAX_THREADS);
-        (self.connections.left(), threads)
+        (given_back, threads)
     }
 
     /// Whether nothing was lost since [`Self::prepare_stop`], now that the readers stand still.

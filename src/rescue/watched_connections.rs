@@ -21,6 +21,15 @@ pub(super) enum Scope {
     Frozen,
 }
 
+/// How many connections of each kind are the worker's alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct GivenBack {
+    /// Of clients that another worker would not know.
+    pub(super) left: usize,
+    /// Of a worker that nobody follows.
+    pub(super) finished: usize,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct WatchedConnections {
     connections: BTreeMap<u64, WatchedConnection>,
@@ -30,14 +39,6 @@ pub(super) struct WatchedConnections {
 impl WatchedConnections {
     pub(super) fn len(&self) -> usize {
         self.connections.len()
-    }
-
-    /// How many there are whose requests must not be passed on.
-    pub(super) fn left(&self) -> u64 {
-        let connections = self.connections.values();
-        connections
-            .map(|it| u64::from(it.custody() == Custody::Left))
-            .sum()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -164,6 +165,26 @@ impl WatchedConnections {
             Some((connection.into_socket(), request))
         };
         found.into_iter().filter_map(take).collect()
+    }
+
+    /// Forgets those that are the worker's alone, as they have been all along; how many of each kind there were.
+    ///
+    /// The hazard: as long as somebody else has a connection, its client does not hear that the worker has closed it,
+    /// and the client's next request goes to nobody. A worker that is told to stop closes what is idle.
+    pub(super) fn give_back(&mut self) -> GivenBack {
+        let mut given_back = GivenBack::default();
+        self.connections.retain(|_, it| match it.custody() {
+            Custody::Rescued | Custody::Ended => true,
+            Custody::Left => {
+                given_back.left += 1;
+                false
+            }
+            Custody::Finished => {
+                given_back.finished += 1;
+                false
+            }
+        });
+        given_back
     }
 
     /// Gets ready for the stop signal; the threads that sleep in reads and must be stopped.

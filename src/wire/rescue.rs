@@ -213,8 +213,8 @@ pub enum Report {
         /// How many of its connections are held now.
         held: usize,
     },
-    /// So many connections are the worker's alone, because their requests must not be passed on. After
-    /// [`Order::PrepareStop`], before [`Self::Readers`].
+    /// So many connections were given back to the worker, because their requests must not be passed on. After
+    /// each [`Order::PrepareStop`], before [`Self::Readers`].
     Left {
         /// The worker.
         worker: u64,

@@ -223,3 +223,35 @@ fn a_killed_rescuer_takes_nothing_with_it_that_cannot_be_thawed() {
     drop(worker);
     assert!(read_all(&mut client).ends_with("mine"));
 }
+
+#[test]
+fn a_worker_that_nobody_follows_has_its_connections_alone_when_it_is_told() {
+    let (mut client, worker) = pair();
+    let local = worker.local_addr().unwrap();
+    let rescuer = Rescuer::start(&Configuration {
+        clients: Clients::Nobody {
+            // The test's own process is the worker, and Rust's runtime handles this one.
+            stop_signal: Signal::SIGSEGV as i32,
+        },
+        ..configuration(local, "127.0.0.1:1".parse().unwrap())
+    });
+    let inode = procfs::socket_inode_of(
+        i32::try_from(std::process::id()).unwrap(),
+        worker.as_raw_fd(),
+    );
+    let pid = i32::try_from(rescuer.process.id()).unwrap();
+    let holds = || procfs::tree_sockets(pid).contains_key(&inode.unwrap());
+    rescuer.hold_own(&[&worker]);
+    rescuer.wait_idle();
+    assert!(
+        holds(),
+        "it is watched, so that the worker is told in a lull"
+    );
+    rescuer.prepare_stop();
+    // Else the client would not hear of the close, and its next request would be nobody's.
+    assert!(!holds());
+    drop(worker);
+    assert_eq!(read_all(&mut client), "");
+    let tally = rescuer.final_tally();
+    assert_eq!((tally.held, tally.finished), (1, 1));
+}

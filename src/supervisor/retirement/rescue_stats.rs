@@ -54,7 +54,7 @@ impl RescueStats {
         workers.insert(worker, (tally, is_over));
     }
 
-    /// A worker's stop is prepared, perhaps once more, and so many connections are the worker's alone.
+    /// A worker's stop is prepared, perhaps once more, and so many (more) connections are the worker's alone.
     pub(super) fn left(&mut self, id: RetirementId, worker: u64, count: u64) {
         if count > 0 {
             info!(
@@ -62,8 +62,8 @@ impl RescueStats {
             );
         }
         let left = &mut self.retirements.entry(id).or_default().left;
-        let before = left.insert(worker, count).unwrap_or(0);
-        self.unnamed = (self.unnamed + count).saturating_sub(before);
+        *left.entry(worker).or_default() += count;
+        self.unnamed += count;
     }
 
     /// How many connections were left to their workers since the last call.
