@@ -28,6 +28,7 @@ mod many_probes;
 mod many_workers;
 mod notify;
 mod output;
+mod own_program;
 mod pid1;
 mod process_tree;
 mod queues;

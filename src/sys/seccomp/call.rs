@@ -14,6 +14,14 @@ pub(super) const X32: u32 = 0x4000_0000;
 pub(super) const SYS_BIND: u32 = 2;
 pub(super) const SYS_LISTEN: u32 = 4;
 
+/// The options of socket(7) that give a reuseport group another program, or none: of classic BPF, of eBPF (both since
+/// Linux 4.5), and `SO_DETACH_REUSEPORT_BPF` (Linux 5.3), which libc does not name.
+pub(super) const PROGRAM_OPTIONS: [i32; 3] = [
+    libc::SO_ATTACH_REUSEPORT_CBPF,
+    libc::SO_ATTACH_REUSEPORT_EBPF,
+    68,
+];
+
 /// What the thread asked the kernel to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
@@ -41,6 +49,11 @@ pub enum Call {
         value_address: u64,
         /// How long that is, in bytes.
         length: u32,
+    },
+    /// `setsockopt(fd, SOL_SOCKET, ...)` of an option of [`PROGRAM_OPTIONS`].
+    SetProgram {
+        /// The socket, as a descriptor of the calling process.
+        fd: i32,
     },
     /// The 32-bit x86 way to do any of these: the arguments are in memory. Read the three `u32` words
     /// there and give them to [`decode_socketcall`].
@@ -123,12 +136,17 @@ pub(super) fn decode(data: &libc::seccomp_data) -> Call {
             value_address: d,
             length: e as u32,
         },
+        Shape::SetOption if is_program(b as i32, c as i32) => Call::SetProgram { fd: a as i32 },
         Shape::SetOption => Call::Other,
     }
 }
 
 fn is_v6only(level: i32, option: i32) -> bool {
     level == libc::IPPROTO_IPV6 && option == libc::IPV6_V6ONLY
+}
+
+fn is_program(level: i32, option: i32) -> bool {
+    level == libc::SOL_SOCKET && PROGRAM_OPTIONS.contains(&option)
 }
 
 /// What a [`Call::Socketcall`] is, given its `which` and the first three words of its arguments.

@@ -1,4 +1,5 @@
-//! A worker calls bind or listen, and we do it for it, on the same socket.
+//! A worker calls bind or listen, and we do it for it, on the same socket. It may also want another steering program
+//! for it, which it does not get.
 //!
 //! The worker waits while we fetch its socket, read the address, and check that it still waits:
 //! only then is what we read its own. Since we then act on the socket and not on the worker's
@@ -20,16 +21,20 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | `argument` | reads what a call points to |
+//! | `change` | what a call has changed, for the fleet |
 //! | `call_socket` | finds the socket that a call is about |
 //! | `bind` | binds it, or lets another take its place |
 //! | `listen` | makes it listen |
+//! | `program` | lets it have no steering program of its own |
 //! | `replace` | puts another socket in its place |
 //! | `state` | what one worker's calls have come to |
 
 mod argument;
 mod bind;
 mod call_socket;
+mod change;
 mod listen;
+mod program;
 mod replace;
 mod state;
 
@@ -41,16 +46,21 @@ use log::{debug, error, warn};
 use mio::{Interest, Token};
 
 use super::Listeners;
-use crate::fleet::{Endpoint, Event, Generation, ListenerId, Spawn, WorkerId};
+use crate::fleet::{Generation, ListenerId, Spawn, WorkerId};
+use crate::supervisor::repeated::RepeatedWarning;
 use crate::supervisor::sources::{Source, Sources};
 use crate::sys::procfs;
 use crate::sys::seccomp::{self, Call, Notification};
 use argument::resolved;
+pub(crate) use change::{Change, Membership};
 use state::InterceptState;
 
 /// The intercepted calls of all workers.
 #[derive(Debug, Default)]
-pub(crate) struct Intercepts(BTreeMap<WorkerId, Intercept>);
+pub(crate) struct Intercepts {
+    workers: BTreeMap<WorkerId, Intercept>,
+    programs_refused: RepeatedWarning,
+}
 
 #[derive(Debug)]
 struct Intercept {
@@ -66,31 +76,6 @@ pub(crate) struct HandledCall {
     id: u64,
     answer: Answer,
     pub(crate) change: Option<Change>,
-}
-
-/// What a call has changed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Change {
-    /// The worker's socket is a listener of its set now.
-    Shared {
-        listener: ListenerId,
-        endpoint: Endpoint,
-    },
-    /// The worker listens.
-    Listened {
-        listener: ListenerId,
-        endpoint: Endpoint,
-        membership: Membership,
-    },
-}
-
-/// What a call of listen(2) did to the listener's group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Membership {
-    /// The listener has joined it.
-    Joined,
-    /// The listener was in it already.
-    Kept,
 }
 
 /// What to tell the kernel to tell the worker.
@@ -112,49 +97,17 @@ struct PendingCall<'a> {
     worker: WorkerId,
 }
 
-impl Change {
-    /// The change as the fleet hears of it.
-    pub(crate) fn event(self, worker: WorkerId) -> Event {
-        match self {
-            Self::Shared { listener, endpoint } => Event::Shared {
-                worker,
-                listener,
-                endpoint,
-            },
-            Self::Listened {
-                listener, endpoint, ..
-            } => Event::Listened {
-                worker,
-                listener,
-                endpoint,
-            },
-        }
-    }
-
-    /// The listener that has joined its group.
-    pub(crate) fn joined(self) -> Option<ListenerId> {
-        match self {
-            Self::Listened {
-                listener,
-                membership: Membership::Joined,
-                ..
-            } => Some(listener),
-            Self::Listened { .. } | Self::Shared { .. } => None,
-        }
-    }
-}
-
 impl Intercepts {
     /// A worker has been started: what it binds is replaced by listeners of its set.
     pub(crate) fn begin(&mut self, spawn: &Spawn, pid: i32) {
         let state = InterceptState::new(pid, spawn.set, spawn.generation);
         let intercept = Intercept { state, calls: None };
-        self.0.insert(spawn.worker, intercept);
+        self.workers.insert(spawn.worker, intercept);
     }
 
     /// The worker's calls arrive here.
     pub(crate) fn take_calls(&mut self, sources: &mut Sources, worker: WorkerId, calls: OwnedFd) {
-        let Some(intercept) = self.0.get_mut(&worker) else {
+        let Some(intercept) = self.workers.get_mut(&worker) else {
             return;
         };
         match sources.add(&calls, Source::Calls(worker), Interest::READABLE) {
@@ -167,13 +120,13 @@ impl Intercepts {
 
     /// The listeners that a worker has, or had.
     pub(crate) fn listeners_of(&self, worker: WorkerId) -> impl Iterator<Item = ListenerId> {
-        let own = self.0.get(&worker).into_iter();
+        let own = self.workers.get(&worker).into_iter();
         own.flat_map(|intercept| intercept.state.own_listeners.iter().copied())
     }
 
     /// Forgets a worker that has ended; the listeners that it had.
     pub(crate) fn end(&mut self, sources: &mut Sources, worker: WorkerId) -> BTreeSet<ListenerId> {
-        let Some(mut intercept) = self.0.remove(&worker) else {
+        let Some(mut intercept) = self.workers.remove(&worker) else {
             return BTreeSet::new();
         };
         intercept.close(sources);
@@ -182,7 +135,7 @@ impl Intercepts {
 
     /// A worker was seen to use a listener that it did not call listen(2) on; the worker's generation.
     pub(crate) fn uses(&mut self, worker: WorkerId, listener: ListenerId) -> Option<Generation> {
-        let state = &mut self.0.get_mut(&worker)?.state;
+        let state = &mut self.workers.get_mut(&worker)?.state;
         state.own_listeners.insert(listener);
         Some(state.generation)
     }
@@ -194,7 +147,11 @@ impl Intercepts {
         listeners: &mut Listeners,
         worker: WorkerId,
     ) -> Option<HandledCall> {
-        let intercept = self.0.get_mut(&worker)?;
+        let Self {
+            workers,
+            programs_refused,
+        } = self;
+        let intercept = workers.get_mut(&worker)?;
         let (calls, _) = intercept.calls.as_ref()?;
         match seccomp::receive(calls.as_fd()) {
             Ok(notification) => {
@@ -205,7 +162,7 @@ impl Intercepts {
                     pid: procfs::tgid(thread).unwrap_or(thread),
                     worker,
                 };
-                Some(pending.handle(&mut intercept.state, listeners, call))
+                Some(pending.handle(&mut intercept.state, listeners, programs_refused, call))
             }
             Err(error) => {
                 debug!("worker {worker}: no more calls: {error}");
@@ -217,7 +174,7 @@ impl Intercepts {
 
     /// Lets the worker go on.
     pub(crate) fn answer(&self, handled: HandledCall) {
-        let intercept = self.0.get(&handled.worker);
+        let intercept = self.workers.get(&handled.worker);
         let Some((calls, _)) = intercept.and_then(|intercept| intercept.calls.as_ref()) else {
             return;
         };
@@ -233,7 +190,7 @@ impl Intercepts {
         };
         if let Err(error) = sent {
             warn!(
-                "worker {}: cannot answer its bind or listen: {error}",
+                "worker {}: cannot answer its bind, listen or setsockopt: {error}",
                 handled.worker
             );
         }
@@ -253,6 +210,7 @@ impl PendingCall<'_> {
         &self,
         state: &mut InterceptState,
         listeners: &mut Listeners,
+        programs_refused: &mut RepeatedWarning,
         call: Call,
     ) -> HandledCall {
         let (answer, change) = match resolved(self.pid, call) {
@@ -272,6 +230,10 @@ impl PendingCall<'_> {
                 self.note_v6_only(state, fd, value_address);
                 (Answer::Pass, None)
             }
+            Call::SetProgram { fd } => (
+                self.set_program(state, listeners, programs_refused, fd),
+                None,
+            ),
             Call::Socketcall { .. } | Call::Other => (Answer::Pass, None),
         };
         HandledCall {

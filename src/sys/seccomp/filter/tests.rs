@@ -119,6 +119,26 @@ fn a_short_address_is_not_trapped() {
 }
 
 #[test]
+fn a_program_is_trapped_and_no_other_option_of_that_level_is() {
+    for &(arch, _, _, set_option) in CALLS {
+        for filter in [build_filter(false), build_filter(true)] {
+            for option in 0..100 {
+                let data = call(arch, set_option, [3, libc::SOL_SOCKET as u64, option]);
+                let is_program = matches!(option, 51 | 52 | 68);
+                assert_eq!(is_trapped(&filter, &data), is_program, "{option}");
+                let expected = match is_program {
+                    true => Call::SetProgram { fd: 3 },
+                    false => Call::Other,
+                };
+                assert_eq!(decode(&data), expected);
+                let of_tcp = [3, libc::IPPROTO_TCP as u64, option];
+                assert!(!is_trapped(&filter, &call(arch, set_option, of_tcp)));
+            }
+        }
+    }
+}
+
+#[test]
 fn the_option_is_trapped_on_request_only_and_no_other_option_is() {
     for &(arch, _, _, set_option) in CALLS {
         assert!(!is_trapped(
@@ -248,7 +268,7 @@ proptest! {
         let wanted = match decode(&data) {
             Call::Bind { length, .. } => length >= 16,
             Call::Socketcall { which, .. } => matches!(which, 2 | 4),
-            Call::Listen { .. } | Call::SetV6Only { .. } => true,
+            Call::Listen { .. } | Call::SetV6Only { .. } | Call::SetProgram { .. } => true,
             Call::Other => false,
         };
         prop_assert_eq!(trapped, wanted);
