@@ -23,6 +23,7 @@ mod environment;
 mod host;
 mod inherit;
 mod intercept;
+mod io_uring;
 mod kernels;
 mod many_probes;
 mod many_workers;

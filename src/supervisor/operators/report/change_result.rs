@@ -8,7 +8,7 @@ use crate::config::Readiness;
 use crate::fleet::{
     ChangeKind, ChangeResult, Denial, Endpoint, Exit, Failure, Generation, WorkerId,
 };
-use crate::supervisor::retirement::measure::unheard_listener;
+use crate::supervisor::retirement::measure::{unheard_listener, unheard_worker};
 use crate::wire::control::Reply;
 
 impl Reporter<'_> {
@@ -73,9 +73,10 @@ impl Reporter<'_> {
                 )
             }
             Failure::Exited { worker, exit, .. } => format!(
-                "{kind} failed: {} {} before it was ready{consequence}{}",
+                "{kind} failed: {} {} before it was ready{}{consequence}{}",
                 self.workers.describe(*worker),
                 ended(exit),
+                self.unheard_of(),
                 self.last_words(*worker)
             ),
             Failure::Died { worker, exit, .. } => {
@@ -112,6 +113,17 @@ impl Reporter<'_> {
         }
     }
 
+    /// Why a worker may have found its address in use: another one is there without the supervisor.
+    fn unheard_of(&self) -> String {
+        match unheard_worker(self.workers, self.listeners) {
+            Some((other, address)) => {
+                let other = self.workers.describe(other);
+                format!("; {other} listens on {address}, {UNHEARD}")
+            }
+            None => String::new(),
+        }
+    }
+
     fn why_not_ready(
         &self,
         worker: WorkerId,
@@ -123,9 +135,7 @@ impl Reporter<'_> {
             return format!("it listened on {} and has closed that again", list(closed));
         }
         if let Some(unheard) = unheard_listener(self.workers, self.listeners, worker) {
-            return format!(
-                "it listens on {unheard}, but did not get there by bind(2) with a fixed port (io_uring? port 0?), so it cannot be steered; use --listen"
-            );
+            return format!("it listens on {unheard}, {UNHEARD}");
         }
         match (listening, missing, &self.config.ready) {
             ([], _, _) => "it listens on no fixed TCP port".to_owned(),
@@ -151,6 +161,9 @@ impl Reporter<'_> {
         }
     }
 }
+
+const UNHEARD: &str = "but did not get there by bind(2) with a fixed port (io_uring? port 0?), so it cannot be steered; \
+                       use --listen";
 
 /// What lets other addresses be served, where that may be what is wanted.
 fn advice(kind: ChangeKind, missing: &[Endpoint], listening: &[Endpoint]) -> &'static str {
