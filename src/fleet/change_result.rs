@@ -13,8 +13,10 @@ pub enum ChangeResult {
         kind: ChangeKind,
         /// The generation that serves.
         generation: Generation,
-        /// How many workers there are.
-        workers: u32,
+        /// How many workers there are to be.
+        wanted: u32,
+        /// How many of them serve now.
+        serving: u32,
     },
     /// It failed; everything is as it was.
     Failed {

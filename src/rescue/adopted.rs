@@ -21,7 +21,7 @@ use super::client::Client;
 use super::evidence::Evidence;
 use super::relay::{ClientTimeouts, Progress, Relay, RelayContext, TimedOut};
 use super::routes::Routes;
-use super::tallies::{Outcome, Tallies};
+use super::tallies::{CLIENT_BROKE, Outcome, TIME_OUT, Tallies};
 use crate::sys::tcp;
 use crate::wire::http::{Ending, Exchange, Sent};
 
@@ -217,7 +217,7 @@ impl AdoptedConnection {
             Progress::Waits => Step::Waits,
             Progress::Yields => Step::Yields,
             Progress::ClientBroke if answered > 0 => Step::Ends(End::Served),
-            Progress::ClientBroke => Step::Ends(End::GivenUp("client-broke")),
+            Progress::ClientBroke => Step::Ends(End::GivenUp(CLIENT_BROKE)),
             Progress::Ended(ending) => self.conclude(ending, answered, context),
         }
     }
@@ -267,7 +267,7 @@ impl AdoptedConnection {
             }
             Stage::Lingering => Step::Ends(End::Lingered),
             Stage::Relay(relay) => match relay.timed_out() {
-                TimedOut::Client => Step::Ends(End::GivenUp("time-out")),
+                TimedOut::Client => Step::Ends(End::GivenUp(TIME_OUT)),
                 TimedOut::Connect => self.ready(context),
             },
         }

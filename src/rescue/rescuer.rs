@@ -130,7 +130,7 @@ impl Rescuer {
                 let checked = Report::StopChecked { worker, may_stop };
                 self.supervisor.report(&checked);
             }
-            Order::WorkerExited { worker } => self.workers.worker(worker).exited(),
+            Order::WorkerExited { worker } => self.account_for(worker, now),
             Order::DrainBacklog { worker, .. } => self.open_backlogs(worker, descriptors, now),
             Order::End { within_ms } => self.end(now, Duration::from_millis(within_ms)),
         }
@@ -189,15 +189,27 @@ impl Rescuer {
             return;
         }
         for worker in due {
-            let retiring = self.workers.worker(worker);
-            for finding in retiring.look(now, self.adopted.protocols()) {
-                self.deal_with(worker, finding, now);
-            }
+            self.look_at(worker, now);
             // After the adoptions: a request that waited in a connection of the worker's is in danger
             // until it is answered.
             self.report_if_idle(worker, now);
         }
         self.workers.looked(now, Instant::now());
+    }
+
+    fn look_at(&mut self, worker: u64, now: Instant) {
+        let retiring = self.workers.worker(worker);
+        for finding in retiring.look(now, self.adopted.protocols()) {
+            self.deal_with(worker, finding, now);
+        }
+    }
+
+    /// The worker has exited, and a client waits to hear what that has cost.
+    fn account_for(&mut self, worker: u64, now: Instant) {
+        self.workers.worker(worker).exited();
+        self.look_at(worker, now);
+        let tally = self.tallies.of(worker);
+        self.supervisor.report(&Report::Accounted { worker, tally });
     }
 
     fn deal_with(&mut self, worker: u64, finding: Finding, now: Instant) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::wire::rescue::Tally;
+pub(super) use crate::wire::rescue::{CLIENT_BROKE, TIME_OUT};
 
 /// How often progress is reported at most.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
@@ -71,6 +72,12 @@ impl Tallies {
     /// Whether nothing of the worker's is open.
     pub(super) fn is_settled(&self, worker: u64) -> bool {
         self.workers.get(&worker).is_none_or(|it| it.open == 0)
+    }
+
+    /// What became of a worker's connections by now.
+    pub(super) fn of(&self, worker: u64) -> Tally {
+        let found = self.workers.get(&worker);
+        found.map(|it| it.tally.clone()).unwrap_or_default()
     }
 
     pub(super) fn remove(&mut self, worker: u64) -> Tally {

@@ -74,10 +74,12 @@ impl Supervisor {
         self.flush_deferred_replies();
     }
 
-    /// Closes the listeners that can be closed, and sends the replies that were waiting for that.
+    /// Closes the listeners that can be closed, and sends the replies that were waiting for that, and for what became
+    /// of the connections of old workers.
     fn flush_deferred_replies(&mut self) {
         self.steering.proceed(&mut self.listeners, &mut self.fences);
-        if self.exit_reason.is_some() || !self.steering.is_removing() {
+        let waits = self.steering.is_removing() || self.retirements.are_accounting();
+        if self.exit_reason.is_some() || !waits {
             for (reply_to, result) in std::mem::take(&mut self.deferred_replies) {
                 self.reply_result(reply_to, &result);
             }

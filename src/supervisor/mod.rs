@@ -144,7 +144,7 @@ struct Supervisor {
     output: Output,
     control: Control,
     socket_files: SocketFiles,
-    /// What is to be said when the listeners of old workers are closed.
+    /// What is to be said when the listeners of old workers are closed, and it is known what became of their connections.
     deferred_replies: Vec<(Option<ClientId>, ChangeResult)>,
     exit_reason: Option<ExitReason>,
 }

@@ -4,6 +4,7 @@ use log::info;
 
 use super::Supervisor;
 use super::operators::report;
+use super::retirement::Cost;
 use crate::fleet::{
     ChangeKind, ChangeResult, ClientId, Failure, Milestone, Progress, StopProgress, WorkerEvent,
     WorkerId,
@@ -24,11 +25,13 @@ impl Supervisor {
     /// Tells the log and a client that waits how a change ended.
     pub(super) fn reply_result(&mut self, reply_to: Option<ClientId>, result: &ChangeResult) {
         // Only who hears of them takes them: a request that is denied meanwhile does not.
-        let left = match result {
-            ChangeResult::Done { .. } => self.retirements.stats().take_left(),
-            ChangeResult::Failed { .. } | ChangeResult::Denied(_) | ChangeResult::Stopped => 0,
+        let cost = match result {
+            ChangeResult::Done { .. } => self.retirements.stats().take_cost(),
+            ChangeResult::Failed { .. } | ChangeResult::Denied(_) | ChangeResult::Stopped => {
+                Cost::default()
+            }
         };
-        let reply = self.reporter().result(result, left);
+        let reply = self.reporter().result(result, cost);
         match result {
             // Before the client hears of it: what the client runs may ask the service manager.
             ChangeResult::Done { kind, .. } => self.notify.change_ended(*kind, "serving"),

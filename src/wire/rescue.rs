@@ -14,6 +14,7 @@
 //!   ReadersStopped ────────────────►
 //!                                ◄── StopChecked      now the stop signal, or PrepareStop once more
 //!   WorkerExited ──────────────────►
+//!                                ◄── Accounted        what is known by now of what the worker had
 //!                                ◄── Progress         sometimes
 //!                                ◄── Protocol         when bytes have shown it
 //!                                ◄── Finished         all connections of the worker are done
@@ -21,10 +22,13 @@
 //! The stop signal waits for `StopChecked`: what a worker writes after it may be the worker's last
 //! answer, and what a reader takes along when it dies must have been copied before.
 
-use std::collections::BTreeMap;
+mod tally;
+
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+
+pub use tally::{CLIENT_BROKE, TIME_OUT, Tally};
 
 /// The longest message, in bytes.
 pub const MAX_MESSAGE_LEN: usize = 32 * 1024;
@@ -177,14 +181,15 @@ pub enum Order {
 }
 
 impl Order {
-    /// Whether a worker's stop waits for the answer.
-    pub fn holds_up_a_stop(&self) -> bool {
+    /// Whether somebody waits for the answer: a worker's stop, or the answer to a client.
+    pub fn is_waited_for(&self) -> bool {
         match self {
-            Self::PrepareStop { .. } | Self::ReadersStopped { .. } => true,
+            Self::PrepareStop { .. } | Self::ReadersStopped { .. } | Self::WorkerExited { .. } => {
+                true
+            }
             Self::Hold { .. }
             | Self::AllSent { .. }
             | Self::ReadersInterrupted { .. }
-            | Self::WorkerExited { .. }
             | Self::DrainBacklog { .. }
             | Self::End { .. } => false,
         }
@@ -252,6 +257,14 @@ pub enum Report {
     },
     /// What an endpoint has been seen to speak.
     Protocol(EndpointProtocol),
+    /// What has become of the connections of a worker that has exited, as far as is known. After
+    /// [`Order::WorkerExited`].
+    Accounted {
+        /// The worker.
+        worker: u64,
+        /// What became of its connections.
+        tally: Tally,
+    },
     /// What has become of the worker's connections so far. Reported when it has changed, but not often.
     Progress {
         /// The worker.
@@ -266,23 +279,6 @@ pub enum Report {
         /// What became of its connections.
         tally: Tally,
     },
-}
-
-/// What became of a worker's connections.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tally {
-    /// Connections that were held or accepted.
-    pub held: u64,
-    /// Connections that the worker itself brought to their end.
-    pub finished: u64,
-    /// Requests that were passed on and answered.
-    pub rescued: u64,
-    /// Connections that were idle until the client closed them or their time was up.
-    pub idle: u64,
-    /// Connections that were closed although something may have been lost.
-    pub given_up: u64,
-    /// Why those were given up.
-    pub reasons: BTreeMap<String, u64>,
 }
 
 /// A message, or none if it is not understood.

@@ -104,7 +104,10 @@ impl Rescuer {
         loop {
             let (count, _) = channel::receive(&self.channel, &mut bytes).unwrap();
             match decode(&bytes[..count]).unwrap() {
-                Report::Progress { .. } | Report::Left { count: 0, .. } | Report::Protocol(_) => {}
+                Report::Progress { .. }
+                | Report::Accounted { .. }
+                | Report::Left { count: 0, .. }
+                | Report::Protocol(_) => {}
                 report => return report,
             }
         }

@@ -1,11 +1,18 @@
 //! Ready is a state: what listened once and does not serve takes nothing over.
 
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::Signal;
 
 use crate::harness::{Supervisor, ctl_program};
 use crate::support::*;
+
+fn begin_reload(supervisor: &Supervisor) -> Child {
+    let mut reload = Command::new(ctl_program());
+    let reload = reload.arg("--socket").arg(supervisor.control());
+    let reload = reload.arg("reload").stdout(Stdio::piped());
+    reload.stderr(Stdio::piped()).spawn().unwrap()
+}
 
 /// Reloads to something that fails; the sentence that `reuseport-ctl` says.
 #[track_caller]
@@ -59,14 +66,7 @@ fn the_death_of_a_new_worker_takes_the_flip_back_while_the_old_one_is_there() {
     supervisor.wait_for("all its threads to stop", || is_stopped(old).then_some(()));
     let waiting = begin_asking(supervisor.address(), "/").unwrap();
     supervisor.wait_status(|status| status.endpoints[0].queue == 1);
-    let mut reload = Command::new(ctl_program());
-    reload
-        .arg("--socket")
-        .arg(supervisor.control())
-        .arg("reload")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let reload = reload.spawn().unwrap();
+    let reload = begin_reload(&supervisor);
     let status = supervisor.wait_status(|status| {
         let phases = status.workers.iter().map(|worker| worker.phase.as_str());
         phases.collect::<Vec<_>>() == ["settling", "serving"]
@@ -90,4 +90,32 @@ fn the_death_of_a_new_worker_takes_the_flip_back_while_the_old_one_is_there() {
     // And the way to the next version is open.
     supervisor.ctl_ok(["reload"]);
     assert_eq!(ask(supervisor.address()).unwrap(), "3.0");
+}
+
+#[test]
+fn a_reload_says_how_many_of_the_workers_serve() {
+    let options = ["-n", "2", "--quiet-timeout", "0s", "--max-restarts", "0"];
+    let supervisor = scripted(&options, &["--drain-on-term", "--hold", "{dir}/go"]).start();
+    supervisor.wait_serving(2);
+    let held = begin_asking(supervisor.address(), "/hold").unwrap();
+    supervisor.wait_line("holds a request");
+    let reload = begin_reload(&supervisor);
+    // By then the old generation is not there to come back.
+    let status = supervisor.wait_status(|status| {
+        let mut workers = status.workers.iter();
+        workers.any(|worker| worker.phase == "draining")
+    });
+    let mut workers = status.workers.iter();
+    let new = workers.find(|worker| worker.phase == "serving").unwrap();
+    send(i32::try_from(new.pid.unwrap()).unwrap(), Signal::SIGKILL);
+    supervisor.wait_line("is given up");
+    touch(supervisor.directory(), "go");
+    finish_asking(held).unwrap();
+    let output = reload.wait_with_output().unwrap();
+    let answer = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        answer
+            .contains("reload: done, but only 1 of 2 workers of generation 2 serve; the log says"),
+        "{answer}"
+    );
 }

@@ -266,7 +266,8 @@ impl Fleet {
 
     /// What became of a change whose outgoing workers have gone.
     fn outcome(&mut self, kind: ChangeKind) -> ChangeResult {
-        if kind == ChangeKind::Reload && self.workers.serving().next().is_none() {
+        let serving = self.workers.serving().map(|_| 1).sum();
+        if kind == ChangeKind::Reload && serving == 0 {
             self.tally.reloads = self.tally.reloads.saturating_sub(1);
             self.tally.reloads_failed += 1;
             let failure = Failure::NobodyServes;
@@ -275,7 +276,8 @@ impl Fleet {
         ChangeResult::Done {
             kind,
             generation: self.generations.serving,
-            workers: self.wanted,
+            wanted: self.wanted,
+            serving,
         }
     }
 

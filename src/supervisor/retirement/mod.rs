@@ -55,6 +55,7 @@ use crate::wire::rescue::Report;
 use interruption::Interruptions;
 use peer_names::PeerNames;
 use protocols::Protocols;
+pub(super) use rescue_stats::Cost;
 use rescue_stats::RescueStats;
 use rescuers::Rescuers;
 use stop_handshake::{Next, StopHandshakes};
@@ -102,6 +103,11 @@ impl Retirements {
 
     pub(super) fn rescuer_pids(&self) -> impl Iterator<Item = i32> {
         self.rescuers.pids()
+    }
+
+    /// Whether it is not known yet what became of the connections of a worker that has ended.
+    pub(super) fn are_accounting(&self) -> bool {
+        self.rescuers.are_accounting()
     }
 
     pub(super) fn statuses(&self) -> Vec<RescueStatus> {
@@ -228,6 +234,9 @@ impl Retirements {
             Report::StopChecked { worker, may_stop } => {
                 let next = self.handshakes.checked(WorkerId(worker), may_stop);
                 self.go_on(WorkerId(worker), next);
+            }
+            Report::Accounted { worker, tally } => {
+                self.rescuers.accounted(retirement, worker, tally);
             }
             Report::Progress { worker, tally } => self.stats().progress(retirement, worker, tally),
             Report::Finished { worker, tally } => self.rescuers.finished(retirement, worker, tally),

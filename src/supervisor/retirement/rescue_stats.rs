@@ -15,8 +15,17 @@ const REMEMBERED: usize = 8;
 #[derive(Debug, Default)]
 pub(in crate::supervisor) struct RescueStats {
     retirements: BTreeMap<RetirementId, Retired>,
-    /// Of the connections that were left to their workers, those that no reply has named yet.
-    unnamed: u64,
+    /// What no reply has named yet.
+    unnamed: Cost,
+}
+
+/// What clients may have noticed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::supervisor) struct Cost {
+    /// Connections that ended with their workers because their requests must not be passed on.
+    pub(in crate::supervisor) left: u64,
+    /// Connections on which a request may have been lost.
+    pub(in crate::supervisor) perhaps_lost: u64,
 }
 
 #[derive(Debug, Default)]
@@ -51,7 +60,10 @@ impl RescueStats {
 
     pub(super) fn note(&mut self, id: RetirementId, worker: u64, tally: Tally, is_over: bool) {
         let workers = &mut self.retirements.entry(id).or_default().workers;
-        workers.insert(worker, (tally, is_over));
+        let lost = tally.perhaps_lost();
+        let before = workers.insert(worker, (tally, is_over));
+        let before = before.map_or(0, |(tally, _)| tally.perhaps_lost());
+        self.unnamed.perhaps_lost += lost.saturating_sub(before);
     }
 
     /// A worker's stop is prepared, perhaps once more, and so many (more) connections are the worker's alone.
@@ -63,11 +75,11 @@ impl RescueStats {
         }
         let left = &mut self.retirements.entry(id).or_default().left;
         *left.entry(worker).or_default() += count;
-        self.unnamed += count;
+        self.unnamed.left += count;
     }
 
-    /// How many connections were left to their workers since the last call.
-    pub(in crate::supervisor) fn take_left(&mut self) -> u64 {
+    /// What clients may have noticed since the last call.
+    pub(in crate::supervisor) fn take_cost(&mut self) -> Cost {
         std::mem::take(&mut self.unnamed)
     }
 

@@ -42,6 +42,8 @@ pub(super) struct Rescuer {
     late_looks: BTreeMap<WorkerId, u32>,
     /// The workers of which something may be left.
     pub(super) unreported: BTreeSet<WorkerId>,
+    /// Those that have ended, and of which it has not said yet what became of their connections.
+    pub(super) unaccounted: BTreeSet<WorkerId>,
 }
 
 impl Rescuer {
@@ -77,6 +79,7 @@ impl Rescuer {
             taken: BTreeSet::new(),
             late_looks: BTreeMap::new(),
             unreported: BTreeSet::new(),
+            unaccounted: BTreeSet::new(),
         })
     }
 
@@ -92,7 +95,7 @@ impl Rescuer {
     }
 
     pub(super) fn order(&mut self, order: Order, descriptors: Vec<OwnedFd>) {
-        if order.holds_up_a_stop() {
+        if order.is_waited_for() {
             self.watch.begin(Instant::now());
         }
         self.outbox.order(order, descriptors);
@@ -147,12 +150,19 @@ impl Rescuer {
         if self.watch.next_look().is_none_or(|at| now < at) {
             return false;
         }
-        if !self.workers.iter().any(|worker| owes(*worker)) {
+        let owes_a_stop = self.workers.iter().any(|worker| owes(*worker));
+        if !owes_a_stop && self.unaccounted.is_empty() {
             self.watch = Watch::Off;
         }
         // One that is gone is heard of by its channel.
         let activity = procfs::activity(self.pid);
-        activity.is_some_and(|activity| self.watch.look(now, activity) == Finding::Hangs)
+        let hangs =
+            activity.is_some_and(|activity| self.watch.look(now, activity) == Finding::Hangs);
+        if hangs {
+            // A client is answered without the account.
+            self.unaccounted.clear();
+        }
+        hangs && owes_a_stop
     }
 
     /// What it has said; none for now.

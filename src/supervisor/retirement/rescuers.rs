@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use log::{debug, info, warn};
+use log::{Level, debug, log, warn};
 
 use super::Surroundings;
 use super::measure;
@@ -183,6 +183,21 @@ impl Rescuers {
         };
         rescuer.order(Order::WorkerExited { worker: worker.0 }, Vec::new());
         rescuer.workers.remove(&worker);
+        rescuer.unaccounted.insert(worker);
+    }
+
+    /// Whether it is not known yet what became of the connections of a worker that has ended.
+    pub(super) fn are_accounting(&self) -> bool {
+        let mut rescuers = self.rescuers.values();
+        rescuers.any(|rescuer| !rescuer.unaccounted.is_empty())
+    }
+
+    /// A rescuer has said what became of the connections of a worker that has ended, as far as is known.
+    pub(super) fn accounted(&mut self, retirement: RetirementId, worker: u64, tally: Tally) {
+        self.stats.progress(retirement, worker, tally);
+        if let Some(rescuer) = self.rescuers.get_mut(&retirement) {
+            rescuer.unaccounted.remove(&WorkerId(worker));
+        }
     }
 
     /// What a rescuer has said; none for now.
@@ -196,10 +211,15 @@ impl Rescuers {
 
     /// A rescuer has nothing left of a worker.
     pub(super) fn finished(&mut self, retirement: RetirementId, worker: u64, tally: Tally) {
-        info!("worker {worker}: {}", sentence(&tally));
+        let level = match tally.perhaps_lost() {
+            0 => Level::Info,
+            _ => Level::Warn,
+        };
+        log!(level, "worker {worker}: {}", sentence(&tally));
         self.stats.note(retirement, worker, tally, true);
         if let Some(rescuer) = self.rescuers.get_mut(&retirement) {
             rescuer.unreported.remove(&WorkerId(worker));
+            rescuer.unaccounted.remove(&WorkerId(worker));
         }
     }
 

@@ -143,3 +143,28 @@ fn a_client_of_this_host_keeps_its_address() {
         assert_eq!(wait_rescued(&supervisor).rescued, 1);
     }
 }
+
+#[test]
+fn what_may_be_lost_is_said() {
+    let options = ["-n", "1", "--quiet-timeout", "0s", "--protocol", "http1"];
+    let supervisor = scripted(&options, &["--hold", "{dir}/never"]).start();
+    supervisor.wait_serving(1);
+    // It is told although it answers still, and dies of the signal.
+    let mut cut = begin_asking(supervisor.address(), "/hold").unwrap();
+    supervisor.wait_line("holds a request");
+    let (_idle, _) = Client::served(supervisor.address());
+    let answer = supervisor.ctl_ok(["reload"]);
+    assert!(
+        answer.contains(
+            "on 1 connection a request may have been lost (the log says of which workers)"
+        ),
+        "{answer}"
+    );
+    let mut rest = String::new();
+    assert_eq!(cut.read_to_string(&mut rest).unwrap_or(0), 0, "{rest}");
+    supervisor.wait_line("reload: done");
+    drop(_idle);
+    let line = supervisor.wait_line("1 was given up (1 in-flight)");
+    assert!(line.contains(" WARN "), "{line}");
+    assert!(!supervisor.ctl_ok(["reload"]).contains("lost"));
+}

@@ -3,27 +3,29 @@
 use log::{error, info};
 
 use super::Reporter;
-use super::phrase::{ended, list, seconds, workers};
+use super::phrase::{connections, ended, list, seconds, workers};
 use crate::config::Readiness;
 use crate::fleet::{
     ChangeKind, ChangeResult, Denial, Endpoint, Exit, Failure, Generation, WorkerId,
 };
+use crate::supervisor::retirement::Cost;
 use crate::supervisor::retirement::measure::{unheard_listener, unheard_worker};
 use crate::wire::control::Reply;
 
 impl Reporter<'_> {
     /// The sentence for the log and for the client that waits.
-    /// `left`: connections that ended with old workers because their requests must not be passed on.
-    pub(crate) fn result(&self, result: &ChangeResult, left: u64) -> Reply {
+    pub(crate) fn result(&self, result: &ChangeResult, cost: Cost) -> Reply {
         let reply = match result {
             ChangeResult::Done {
                 kind,
                 generation,
-                workers,
+                wanted,
+                serving,
             } => Reply::Done {
-                message: done(*kind, *generation, *workers)
+                message: done(*kind, *generation, *serving, *wanted)
                     + self.unsteered(*kind)
-                    + &ended_with_workers(left),
+                    + &ended_with_workers(cost.left)
+                    + &perhaps_lost(cost.perhaps_lost),
             },
             ChangeResult::Failed { kind, failure } => Reply::Failed {
                 message: self.failed(*kind, failure),
@@ -186,10 +188,29 @@ fn ended_with_workers(left: u64) -> String {
     }
 }
 
-fn done(kind: ChangeKind, generation: Generation, count: u32) -> String {
-    let serve = if count == 1 { "serves" } else { "serve" };
-    let some = workers(count as usize);
-    format!("{kind}: done, {some} of generation {generation} {serve}")
+fn perhaps_lost(count: u64) -> String {
+    match count {
+        0 => String::new(),
+        _ => format!(
+            "; on {} a request may have been lost (the log says of which workers)",
+            connections(count)
+        ),
+    }
+}
+
+/// A worker may have died since the change was made, and its successor not be there yet.
+fn done(kind: ChangeKind, generation: Generation, serving: u32, wanted: u32) -> String {
+    let all = workers(wanted as usize);
+    match (serving, wanted) {
+        (1, 1) => format!("{kind}: done, {all} of generation {generation} serves"),
+        _ if serving == wanted => {
+            format!("{kind}: done, {all} of generation {generation} serve")
+        }
+        _ => format!(
+            "{kind}: done, but only {serving} of {all} of generation {generation} serve; the log says \
+             what became of the others"
+        ),
+    }
 }
 
 fn denied(denial: &Denial) -> String {
