@@ -264,8 +264,10 @@ impl RetiringWorker {
     /// Whether the supervisor waits for the worker to become idle, and the worker has: nothing is in
     /// flight, and the worker will not begin anything any more.
     pub(super) fn has_become_idle(&mut self, now: Instant, protocols: &Protocols) -> bool {
+        // Where all connections have been adopted, clients may ask as they like.
+        let is_lull = self.connections.is_empty() || self.activity.permits_stop(now);
         let is_idle = !self.interruptions.is_requested()
-            && self.activity.permits_stop(now)
+            && is_lull
             && self.connections.are_idle(now, protocols);
         let Some(idle_for) = self.phase.note_idle(now, is_idle) else {
             return false;
