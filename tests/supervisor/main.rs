@@ -41,3 +41,4 @@ mod service_manager;
 mod signals;
 mod start;
 mod stop;
+mod tried_port;

@@ -31,7 +31,7 @@ pub(super) mod strays;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::output::Output;
 use super::sources::Sources;
@@ -104,8 +104,12 @@ impl Workers {
         };
         self.by_pid.insert(pid, spec.worker);
         let launcher = Some(launcher);
-        self.processes
-            .insert(spec.worker, WorkerProcess { facts, launcher });
+        let process = WorkerProcess {
+            facts,
+            started: Instant::now(),
+            launcher,
+        };
+        self.processes.insert(spec.worker, process);
         Ok(pid)
     }
 
@@ -113,6 +117,12 @@ impl Workers {
     pub(super) fn pid(&self, worker: WorkerId) -> Option<i32> {
         let found = self.processes.get(&worker);
         found.map(|process| process.facts.pid)
+    }
+
+    /// How long ago a worker was started.
+    pub(super) fn age(&self, worker: WorkerId) -> Option<Duration> {
+        let found = self.processes.get(&worker);
+        found.map(|process| process.started.elapsed())
     }
 
     /// Whether a worker does something of its own when it is told to stop. Else it dies of the signal.
