@@ -20,6 +20,7 @@ mod container;
 mod control;
 mod crash;
 mod environment;
+mod held_port;
 mod host;
 mod inherit;
 mod intercept;

@@ -29,7 +29,7 @@ impl PendingCall<'_> {
         let Some(endpoint) = listener::endpoint(&socket)? else {
             return Ok(None);
         };
-        let shared = known.or_else(|| state.replacement(listeners, &endpoint));
+        let shared = known.or_else(|| state.replacement_to_listen(listeners, &endpoint));
         let (listener, membership) = match shared {
             Some(id) => {
                 if known.is_none() {
@@ -49,6 +49,7 @@ impl PendingCall<'_> {
             }
         };
         state.own_listeners.insert(listener);
+        state.listened.insert(listener);
         listeners.used_by(listener, self.worker, state.generation);
         Ok(Some(Change::Listened {
             listener,

@@ -17,6 +17,8 @@ pub(super) struct InterceptState {
     pub(super) generation: Generation,
     /// Those of them that the worker has, or had until it closed its descriptor: we still hold them.
     pub(super) own_listeners: BTreeSet<ListenerId>,
+    /// Those on which it has called listen(2).
+    pub(super) listened: BTreeSet<ListenerId>,
     /// Sockets that we have bound for the worker. By inode: descriptors' numbers are reused.
     pub(super) bound: BTreeSet<u64>,
     /// Sockets that we made and put in place; they cannot be fetched again.
@@ -42,6 +44,7 @@ impl InterceptState {
             set,
             generation,
             own_listeners: BTreeSet::new(),
+            listened: BTreeSet::new(),
             bound: BTreeSet::new(),
             made: BTreeMap::new(),
             v6_only: BTreeMap::new(),
@@ -63,6 +66,20 @@ impl InterceptState {
             here.find(|id| !self.own_listeners.contains(id) || self.has_closed(listeners, *id))?;
         self.own_listeners.insert(id);
         Some(id)
+    }
+
+    /// The listener that takes the place of the socket on which the worker listens. If there is none but one that it got
+    /// for another socket and has not listened on, that is the one: a server may bind a socket only to keep the port
+    /// for itself, and listen on another one (granian's master and its child). Nobody would accept from the first.
+    pub(super) fn replacement_to_listen(
+        &mut self,
+        listeners: &Listeners,
+        endpoint: &Endpoint,
+    ) -> Option<ListenerId> {
+        self.replacement(listeners, endpoint).or_else(|| {
+            let mut here = listeners.of_set(self.set, endpoint);
+            here.find(|id| !self.listened.contains(id))
+        })
     }
 
     fn has_closed(&self, listeners: &Listeners, id: ListenerId) -> bool {
