@@ -23,12 +23,14 @@
 //! | `call_socket` | finds the socket that a call is about |
 //! | `bind` | binds it, or lets another take its place |
 //! | `listen` | makes it listen |
+//! | `change` | what that has changed |
 //! | `replace` | puts another socket in its place |
 //! | `state` | what one worker's calls have come to |
 
 mod argument;
 mod bind;
 mod call_socket;
+mod change;
 mod listen;
 mod replace;
 mod state;
@@ -41,11 +43,12 @@ use log::{debug, error, warn};
 use mio::{Interest, Token};
 
 use super::Listeners;
-use crate::fleet::{Endpoint, Event, Generation, ListenerId, Spawn, WorkerId};
+use crate::fleet::{Generation, ListenerId, Spawn, WorkerId};
 use crate::supervisor::sources::{Source, Sources};
 use crate::sys::procfs;
 use crate::sys::seccomp::{self, Call, Notification};
 use argument::resolved;
+pub(crate) use change::{Change, Membership};
 use state::InterceptState;
 
 /// The intercepted calls of all workers.
@@ -68,31 +71,6 @@ pub(crate) struct HandledCall {
     pub(crate) change: Option<Change>,
 }
 
-/// What a call has changed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Change {
-    /// The worker's socket is a listener of its set now.
-    Shared {
-        listener: ListenerId,
-        endpoint: Endpoint,
-    },
-    /// The worker listens.
-    Listened {
-        listener: ListenerId,
-        endpoint: Endpoint,
-        membership: Membership,
-    },
-}
-
-/// What a call of listen(2) did to the listener's group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Membership {
-    /// The listener has joined it.
-    Joined,
-    /// The listener was in it already.
-    Kept,
-}
-
 /// What to tell the kernel to tell the worker.
 #[derive(Debug)]
 enum Answer {
@@ -110,38 +88,6 @@ struct PendingCall<'a> {
     id: u64,
     pid: i32,
     worker: WorkerId,
-}
-
-impl Change {
-    /// The change as the fleet hears of it.
-    pub(crate) fn event(self, worker: WorkerId) -> Event {
-        match self {
-            Self::Shared { listener, endpoint } => Event::Shared {
-                worker,
-                listener,
-                endpoint,
-            },
-            Self::Listened {
-                listener, endpoint, ..
-            } => Event::Listened {
-                worker,
-                listener,
-                endpoint,
-            },
-        }
-    }
-
-    /// The listener that has joined its group.
-    pub(crate) fn joined(self) -> Option<ListenerId> {
-        match self {
-            Self::Listened {
-                listener,
-                membership: Membership::Joined,
-                ..
-            } => Some(listener),
-            Self::Listened { .. } | Self::Shared { .. } => None,
-        }
-    }
 }
 
 impl Intercepts {
