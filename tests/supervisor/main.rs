@@ -30,6 +30,7 @@ mod notify;
 mod output;
 mod pid1;
 mod process_tree;
+mod programs;
 mod queues;
 mod ready_is_a_state;
 mod reload;

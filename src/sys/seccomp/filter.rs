@@ -10,29 +10,29 @@ use std::os::fd::OwnedFd;
 
 use libc::{c_long, c_uint, sock_filter, sock_fprog};
 
-use super::call::{NUMBERS, Number, SYS_BIND, SYS_LISTEN, Shape};
+use super::call::{NUMBERS, Number, PROGRAM_OPTIONS, SYS_BIND, SYS_LISTEN, Shape};
 use crate::sys::pidfd;
 
 /// The least address that is of interest: a `sockaddr_in`. The netlink sockets that every look-up of a
 /// name binds have shorter ones (12), and are not worth a round trip.
 const MIN_ADDRESS_LEN: u32 = 16;
 
-/// The filter that traps `bind` and `listen`, and with `trap_v6only` also the `setsockopt` that makes
+/// The filter that traps `bind` and `listen`, the `setsockopt` that gives a reuseport group a program or takes it
+/// away, and with `trap_v6only` also the one that makes
 /// an IPv6 socket IPv6-only (wanted where the socket cannot be fetched and must be made anew, like the
 /// one that it replaces). Everything else is allowed, also all of an architecture that is not known.
 ///
-/// Short addresses are not trapped, and neither is `IPV6_V6ONLY` by way of socketcall(2). The filter is
+/// Short addresses are not trapped, and neither are options by way of socketcall(2), whose arguments are in memory:
+/// each `setsockopt` of such a program would have to wait for us. The filter is
 /// empty on an architecture of which no numbers are known, and [`install`] refuses an empty one.
 pub fn build_filter(trap_v6only: bool) -> Vec<sock_filter> {
-    let trapped = |n: &&Number| trap_v6only || n.2 != Shape::SetOption;
-    let numbers: Vec<&Number> = NUMBERS.iter().filter(trapped).collect();
-    if numbers.is_empty() {
+    if NUMBERS.is_empty() {
         return Vec::new();
     }
     let mut program = vec![load(offset::NUMBER)];
-    for Number(arch, number, shape) in numbers {
+    for Number(arch, number, shape) in NUMBERS {
         let mut block = vec![load(offset::ARCH)];
-        block.extend(when_equal(*arch, rule(*shape)));
+        block.extend(when_equal(*arch, rule(*shape, trap_v6only)));
         block.push(answer(libc::SECCOMP_RET_ALLOW));
         program.extend(when_equal(*number, block));
     }
@@ -41,7 +41,7 @@ pub fn build_filter(trap_v6only: bool) -> Vec<sock_filter> {
 }
 
 /// What to do with a call of this shape. It may use the accumulator, and always ends in an answer.
-fn rule(shape: Shape) -> Vec<sock_filter> {
+fn rule(shape: Shape, trap_v6only: bool) -> Vec<sock_filter> {
     let trap = answer(libc::SECCOMP_RET_USER_NOTIF);
     let allow = answer(libc::SECCOMP_RET_ALLOW);
     match shape {
@@ -52,14 +52,15 @@ fn rule(shape: Shape) -> Vec<sock_filter> {
             trap,
             allow,
         ],
-        Shape::SetOption => vec![
-            load(offset::argument(1)),
-            jump(libc::BPF_JEQ, libc::IPPROTO_IPV6 as u32, 0, 3),
-            load(offset::argument(2)),
-            jump(libc::BPF_JEQ, libc::IPV6_V6ONLY as u32, 0, 1),
-            trap,
-            allow,
-        ],
+        Shape::SetOption => {
+            let mut rule = vec![load(offset::argument(1))];
+            rule.extend(options(libc::SOL_SOCKET, &PROGRAM_OPTIONS));
+            if trap_v6only {
+                rule.extend(options(libc::IPPROTO_IPV6, &[libc::IPV6_V6ONLY]));
+            }
+            rule.push(allow);
+            rule
+        }
         Shape::Socketcall => vec![
             load(offset::argument(0)),
             jump(libc::BPF_JEQ, SYS_BIND, 1, 0),
@@ -70,9 +71,20 @@ fn rule(shape: Shape) -> Vec<sock_filter> {
     }
 }
 
+/// Traps these options of a level, which is in the accumulator, and allows its others.
+fn options(level: i32, options: &[i32]) -> Vec<sock_filter> {
+    let mut block = vec![load(offset::argument(2))];
+    for option in options {
+        let trap = answer(libc::SECCOMP_RET_USER_NOTIF);
+        block.extend(when_equal(*option as u32, vec![trap]));
+    }
+    block.push(answer(libc::SECCOMP_RET_ALLOW));
+    when_equal(level as u32, block)
+}
+
 /// Runs `block` when the accumulator is `value`, and else steps over it with the accumulator untouched.
 fn when_equal(value: u32, block: Vec<sock_filter>) -> Vec<sock_filter> {
-    // No block is longer than ten instructions, so the length fits a jump.
+    // No block is longer than twenty instructions, so the length fits a jump.
     let mut program = vec![jump(libc::BPF_JEQ, value, 0, block.len() as u8)];
     program.extend(block);
     program

@@ -24,6 +24,7 @@
 //! | `bind` | binds it, or lets another take its place |
 //! | `listen` | makes it listen |
 //! | `change` | what that has changed |
+//! | `program` | keeps the program that steers a group |
 //! | `replace` | puts another socket in its place |
 //! | `state` | what one worker's calls have come to |
 
@@ -32,6 +33,7 @@ mod bind;
 mod call_socket;
 mod change;
 mod listen;
+mod program;
 mod replace;
 mod state;
 
@@ -49,11 +51,15 @@ use crate::sys::procfs;
 use crate::sys::seccomp::{self, Call, Notification};
 use argument::resolved;
 pub(crate) use change::{Change, Membership};
+pub(crate) use program::Programs;
 use state::InterceptState;
 
 /// The intercepted calls of all workers.
 #[derive(Debug, Default)]
-pub(crate) struct Intercepts(BTreeMap<WorkerId, Intercept>);
+pub(crate) struct Intercepts {
+    workers: BTreeMap<WorkerId, Intercept>,
+    programs: Programs,
+}
 
 #[derive(Debug)]
 struct Intercept {
@@ -91,16 +97,24 @@ struct PendingCall<'a> {
 }
 
 impl Intercepts {
+    /// No worker yet; groups have these programs.
+    pub(crate) fn new(programs: Programs) -> Self {
+        Self {
+            programs,
+            ..Self::default()
+        }
+    }
+
     /// A worker has been started: what it binds is replaced by listeners of its set.
     pub(crate) fn begin(&mut self, spawn: &Spawn, pid: i32) {
         let state = InterceptState::new(pid, spawn.set, spawn.generation);
         let intercept = Intercept { state, calls: None };
-        self.0.insert(spawn.worker, intercept);
+        self.workers.insert(spawn.worker, intercept);
     }
 
     /// The worker's calls arrive here.
     pub(crate) fn take_calls(&mut self, sources: &mut Sources, worker: WorkerId, calls: OwnedFd) {
-        let Some(intercept) = self.0.get_mut(&worker) else {
+        let Some(intercept) = self.workers.get_mut(&worker) else {
             return;
         };
         match sources.add(&calls, Source::Calls(worker), Interest::READABLE) {
@@ -113,13 +127,13 @@ impl Intercepts {
 
     /// The listeners that a worker has, or had.
     pub(crate) fn listeners_of(&self, worker: WorkerId) -> impl Iterator<Item = ListenerId> {
-        let own = self.0.get(&worker).into_iter();
+        let own = self.workers.get(&worker).into_iter();
         own.flat_map(|intercept| intercept.state.own_listeners.iter().copied())
     }
 
     /// Forgets a worker that has ended; the listeners that it had.
     pub(crate) fn end(&mut self, sources: &mut Sources, worker: WorkerId) -> BTreeSet<ListenerId> {
-        let Some(mut intercept) = self.0.remove(&worker) else {
+        let Some(mut intercept) = self.workers.remove(&worker) else {
             return BTreeSet::new();
         };
         intercept.close(sources);
@@ -128,7 +142,7 @@ impl Intercepts {
 
     /// A worker was seen to use a listener that it did not call listen(2) on; the worker's generation.
     pub(crate) fn uses(&mut self, worker: WorkerId, listener: ListenerId) -> Option<Generation> {
-        let state = &mut self.0.get_mut(&worker)?.state;
+        let state = &mut self.workers.get_mut(&worker)?.state;
         state.own_listeners.insert(listener);
         Some(state.generation)
     }
@@ -140,7 +154,7 @@ impl Intercepts {
         listeners: &mut Listeners,
         worker: WorkerId,
     ) -> Option<HandledCall> {
-        let intercept = self.0.get_mut(&worker)?;
+        let intercept = self.workers.get_mut(&worker)?;
         let (calls, _) = intercept.calls.as_ref()?;
         match seccomp::receive(calls.as_fd()) {
             Ok(notification) => {
@@ -151,7 +165,7 @@ impl Intercepts {
                     pid: procfs::tgid(thread).unwrap_or(thread),
                     worker,
                 };
-                Some(pending.handle(&mut intercept.state, listeners, call))
+                Some(pending.handle(&mut intercept.state, listeners, &mut self.programs, call))
             }
             Err(error) => {
                 debug!("worker {worker}: no more calls: {error}");
@@ -163,7 +177,7 @@ impl Intercepts {
 
     /// Lets the worker go on.
     pub(crate) fn answer(&self, handled: HandledCall) {
-        let intercept = self.0.get(&handled.worker);
+        let intercept = self.workers.get(&handled.worker);
         let Some((calls, _)) = intercept.and_then(|intercept| intercept.calls.as_ref()) else {
             return;
         };
@@ -178,10 +192,7 @@ impl Intercepts {
             Answer::None => return,
         };
         if let Err(error) = sent {
-            warn!(
-                "worker {}: cannot answer its bind or listen: {error}",
-                handled.worker
-            );
+            warn!("worker {}: cannot answer its call: {error}", handled.worker);
         }
     }
 }
@@ -199,6 +210,7 @@ impl PendingCall<'_> {
         &self,
         state: &mut InterceptState,
         listeners: &mut Listeners,
+        programs: &mut Programs,
         call: Call,
     ) -> HandledCall {
         let (answer, change) = match resolved(self.pid, call) {
@@ -218,6 +230,7 @@ impl PendingCall<'_> {
                 self.note_v6_only(state, fd, value_address);
                 (Answer::Pass, None)
             }
+            Call::SetProgram { fd } => (self.set_program(state, listeners, programs, fd), None),
             Call::Socketcall { .. } | Call::Other => (Answer::Pass, None),
         };
         HandledCall {

@@ -58,6 +58,7 @@ fn is_trapped(filter: &[sock_filter], data: &seccomp_data) -> bool {
 }
 
 const V6ONLY: [u64; 3] = [3, libc::IPPROTO_IPV6 as u64, libc::IPV6_V6ONLY as u64];
+const PROGRAMS: [u64; 3] = [51, 52, 68];
 const BIND: [u64; 3] = [3, 0xffff_8000_1234_5678, 16];
 
 #[cfg(target_arch = "x86_64")]
@@ -135,6 +136,28 @@ fn the_option_is_trapped_on_request_only_and_no_other_option_is() {
             &filter,
             &call(arch, set_option, [3, 1, V6ONLY[2]])
         ));
+    }
+}
+
+#[test]
+fn options_that_set_a_groups_program_are_trapped_and_their_neighbours_are_not() {
+    let level = libc::SOL_SOCKET as u64;
+    for (&(arch, _, _, set_option), v6_only) in CALLS.iter().zip([false, true].into_iter().cycle())
+    {
+        let filter = build_filter(v6_only);
+        for option in 0..100 {
+            let data = call(arch, set_option, [3, level, option]);
+            let is_one = PROGRAMS.contains(&option);
+            assert_eq!(is_trapped(&filter, &data), is_one, "{option}");
+            let expected = if is_one {
+                Call::SetProgram { fd: 3 }
+            } else {
+                Call::Other
+            };
+            assert_eq!(decode(&data), expected, "{option}");
+            let other = call(arch, set_option, [3, 6, option]);
+            assert!(!is_trapped(&filter, &other), "{option} of TCP");
+        }
     }
 }
 
@@ -248,7 +271,7 @@ proptest! {
         let wanted = match decode(&data) {
             Call::Bind { length, .. } => length >= 16,
             Call::Socketcall { which, .. } => matches!(which, 2 | 4),
-            Call::Listen { .. } | Call::SetV6Only { .. } => true,
+            Call::Listen { .. } | Call::SetV6Only { .. } | Call::SetProgram { .. } => true,
             Call::Other => false,
         };
         prop_assert_eq!(trapped, wanted);
