@@ -144,7 +144,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
                cbpf: a classic BPF program on the sockets; needs no privilege. A kernel without \
                the fix of CVE-2026-52910 can crash when a program is replaced under load.\n\
                none: all generations share the sockets, and old workers take connections until \
-               they stop.",
+               they stop. A BPF program of the server's own is let be.",
         ..PLAIN
     },
     Opt {

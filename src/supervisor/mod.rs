@@ -62,7 +62,7 @@ use crate::sys::bpf::LoadError;
 use crate::sys::{process, socket};
 use host::{Host, Sockets};
 use listeners::Listeners;
-use listeners::intercept::Intercepts;
+use listeners::intercept::{Intercepts, Programs};
 use operators::control::Control;
 use operators::report::Reporter;
 use operators::status::Inspection;
@@ -163,10 +163,12 @@ pub fn run(config: Config, control: &Path, log: LogQueue) -> Result<ExitReason, 
     if let Some(obstacle) = host.obstacle(sockets) {
         return Err(StartError::Host(obstacle));
     }
+    let programs = Programs::wanted(config.steering);
     let Choice { steering, refused } = choice::chosen(config.steering)?;
     let config = Config { steering, ..config };
     let mut supervisor = Supervisor::new(config, control, log, &host)?;
     supervisor.steering_refused = refused;
+    supervisor.intercepts = Intercepts::new(programs);
     let exit_reason = supervisor.run_to_end();
     supervisor.output.finish(&mut supervisor.sources);
     exit_reason.map_err(system("wait for events"))

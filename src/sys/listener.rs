@@ -104,6 +104,14 @@ pub fn endpoint(socket: &impl AsFd) -> io::Result<Option<Endpoint>> {
     Ok((address.port() != 0).then_some(Endpoint { address, v6_only }))
 }
 
+/// Whether others may bind the socket's port too (`SO_REUSEPORT`).
+///
+/// # Errors
+/// Those of getsockopt(2).
+pub fn shares_port(socket: &impl AsFd) -> io::Result<bool> {
+    SockRef::from(socket).reuse_port()
+}
+
 /// `IPV6_V6ONLY` of an IPv6 socket; false for another.
 ///
 /// # Errors

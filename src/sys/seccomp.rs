@@ -1,4 +1,5 @@
-//! Hearing of `bind` and `listen` in an unmodified program, before they happen.
+//! Hearing of `bind` and `listen` in an unmodified program, before they happen; and of the `setsockopt` that would put
+//! another program in the place of the one that steers.
 //!
 //! The order of events:
 //! 1. The launcher [builds](build_filter) the filter, [installs](install) it on itself, sends the
@@ -14,7 +15,7 @@
 //! is then made again) or the thread died; so every answer says whether it arrived, and a second `bind`
 //! of one socket is to be expected. And the descriptor must outlive the workers: when the last one of
 //! it is closed, `bind` and `listen` fail with `ENOSYS` in all of them. What is done through io_uring
-//! (`IORING_OP_BIND`, Linux 6.11) passes unseen.
+//! (`IORING_OP_BIND`, Linux 6.11; `SOCKET_URING_OP_SETSOCKOPT`, 6.7) passes unseen.
 //!
 //! `SECCOMP_RET_USER_NOTIF` is in Linux since 5.0, passing a call on since 5.5, `SECCOMP_IOCTL_NOTIF_ADDFD` with a number since 5.9.
 

@@ -14,13 +14,15 @@ pub(super) const X32: u32 = 0x4000_0000;
 pub(super) const SYS_BIND: u32 = 2;
 pub(super) const SYS_LISTEN: u32 = 4;
 
-/// The options of socket(7) that give a reuseport group another program, or none: of classic BPF, of eBPF (both since
-/// Linux 4.5), and `SO_DETACH_REUSEPORT_BPF` (Linux 5.3), which libc does not name.
+/// The options that give a reuseport group a program and take it away, from asm-generic/socket.h: the number is the same
+/// on all architectures here.
 pub(super) const PROGRAM_OPTIONS: [i32; 3] = [
     libc::SO_ATTACH_REUSEPORT_CBPF,
     libc::SO_ATTACH_REUSEPORT_EBPF,
-    68,
+    SO_DETACH_REUSEPORT_BPF,
 ];
+/// Since Linux 5.3; libc does not name it.
+const SO_DETACH_REUSEPORT_BPF: i32 = 68;
 
 /// What the thread asked the kernel to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +52,8 @@ pub enum Call {
         /// How long that is, in bytes.
         length: u32,
     },
-    /// `setsockopt(fd, SOL_SOCKET, ...)` of an option of [`PROGRAM_OPTIONS`].
+    /// `setsockopt(fd, SOL_SOCKET, ...)` that gives the socket's group a BPF program which chooses among its
+    /// members, or takes the program away.
     SetProgram {
         /// The socket, as a descriptor of the calling process.
         fd: i32,
@@ -136,17 +139,17 @@ pub(super) fn decode(data: &libc::seccomp_data) -> Call {
             value_address: d,
             length: e as u32,
         },
-        Shape::SetOption if is_program(b as i32, c as i32) => Call::SetProgram { fd: a as i32 },
+        Shape::SetOption if sets_program(b as i32, c as i32) => Call::SetProgram { fd: a as i32 },
         Shape::SetOption => Call::Other,
     }
 }
 
-fn is_v6only(level: i32, option: i32) -> bool {
-    level == libc::IPPROTO_IPV6 && option == libc::IPV6_V6ONLY
+fn sets_program(level: i32, option: i32) -> bool {
+    level == libc::SOL_SOCKET && PROGRAM_OPTIONS.contains(&option)
 }
 
-fn is_program(level: i32, option: i32) -> bool {
-    level == libc::SOL_SOCKET && PROGRAM_OPTIONS.contains(&option)
+fn is_v6only(level: i32, option: i32) -> bool {
+    level == libc::IPPROTO_IPV6 && option == libc::IPV6_V6ONLY
 }
 
 /// What a [`Call::Socketcall`] is, given its `which` and the first three words of its arguments.

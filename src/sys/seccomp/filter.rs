@@ -17,12 +17,13 @@ use crate::sys::pidfd;
 /// name binds have shorter ones (12), and are not worth a round trip.
 const MIN_ADDRESS_LEN: u32 = 16;
 
-/// The filter that traps `bind` and `listen`, the `setsockopt` that gives a reuseport group another program, and
-/// with `trap_v6only` also the one that makes an IPv6 socket IPv6-only (wanted where the socket cannot be fetched
-/// and must be made anew, like the one that it replaces). Everything else is allowed, also all of an architecture
-/// that is not known.
+/// The filter that traps `bind` and `listen`, the `setsockopt` that gives a reuseport group a program or takes it
+/// away, and with `trap_v6only` also the one that makes
+/// an IPv6 socket IPv6-only (wanted where the socket cannot be fetched and must be made anew, like the
+/// one that it replaces). Everything else is allowed, also all of an architecture that is not known.
 ///
-/// Short addresses are not trapped, and neither is any option by way of socketcall(2). The filter is
+/// Short addresses are not trapped, and neither are options by way of socketcall(2), whose arguments are in memory:
+/// each `setsockopt` of such a program would have to wait for us. The filter is
 /// empty on an architecture of which no numbers are known, and [`install`] refuses an empty one.
 pub fn build_filter(trap_v6only: bool) -> Vec<sock_filter> {
     if NUMBERS.is_empty() {
@@ -52,17 +53,13 @@ fn rule(shape: Shape, trap_v6only: bool) -> Vec<sock_filter> {
             allow,
         ],
         Shape::SetOption => {
-            let mut program = vec![load(offset::argument(1))];
-            program.extend(when_equal(
-                libc::SOL_SOCKET as u32,
-                trap_options(&PROGRAM_OPTIONS),
-            ));
+            let mut rule = vec![load(offset::argument(1))];
+            rule.extend(options(libc::SOL_SOCKET, &PROGRAM_OPTIONS));
             if trap_v6only {
-                let v6_only = trap_options(&[libc::IPV6_V6ONLY]);
-                program.extend(when_equal(libc::IPPROTO_IPV6 as u32, v6_only));
+                rule.extend(options(libc::IPPROTO_IPV6, &[libc::IPV6_V6ONLY]));
             }
-            program.push(allow);
-            program
+            rule.push(allow);
+            rule
         }
         Shape::Socketcall => vec![
             load(offset::argument(0)),
@@ -74,14 +71,15 @@ fn rule(shape: Shape, trap_v6only: bool) -> Vec<sock_filter> {
     }
 }
 
-/// Traps the `setsockopt` of these options, and no other.
-fn trap_options(options: &[i32]) -> Vec<sock_filter> {
-    let mut program = vec![load(offset::argument(2))];
-    let trap =
-        |option: &i32| when_equal(*option as u32, vec![answer(libc::SECCOMP_RET_USER_NOTIF)]);
-    program.extend(options.iter().flat_map(trap));
-    program.push(answer(libc::SECCOMP_RET_ALLOW));
-    program
+/// Traps these options of a level, which is in the accumulator, and allows its others.
+fn options(level: i32, options: &[i32]) -> Vec<sock_filter> {
+    let mut block = vec![load(offset::argument(2))];
+    for option in options {
+        let trap = answer(libc::SECCOMP_RET_USER_NOTIF);
+        block.extend(when_equal(*option as u32, vec![trap]));
+    }
+    block.push(answer(libc::SECCOMP_RET_ALLOW));
+    when_equal(level as u32, block)
 }
 
 /// Runs `block` when the accumulator is `value`, and else steps over it with the accumulator untouched.

@@ -94,7 +94,7 @@ impl PendingCall<'_> {
     }
 
     /// A worker that hides from us binds as it would without us, and so only the first succeeds.
-    fn cannot_see(&self, state: &mut InterceptState, error: &io::Error) -> Answer {
+    pub(super) fn cannot_see(&self, state: &mut InterceptState, error: &io::Error) -> Answer {
         if std::mem::replace(&mut state.visibility, Visibility::Hidden) == Visibility::Visible {
             warn!(
                 "worker {} (pid {}): cannot look at what it binds: {error}; it hides from us (not dumpable, or ptrace is \

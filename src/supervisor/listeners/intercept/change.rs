@@ -1,4 +1,4 @@
-//! What an intercepted call has changed.
+//! What a call of bind or listen has changed.
 
 use crate::fleet::{Endpoint, Event, ListenerId, WorkerId};
 
@@ -16,15 +16,6 @@ pub(crate) enum Change {
         endpoint: Endpoint,
         membership: Membership,
     },
-}
-
-/// What a call of listen(2) did to the listener's group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Membership {
-    /// The listener has joined it.
-    Joined,
-    /// The listener was in it already.
-    Kept,
 }
 
 impl Change {
@@ -57,4 +48,13 @@ impl Change {
             Self::Listened { .. } | Self::Shared { .. } => None,
         }
     }
+}
+
+/// What a call of listen(2) did to the listener's group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Membership {
+    /// The listener has joined it.
+    Joined,
+    /// The listener was in it already.
+    Kept,
 }

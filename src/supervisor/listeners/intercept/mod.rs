@@ -1,5 +1,4 @@
-//! A worker calls bind or listen, and we do it for it, on the same socket. It may also want another steering program
-//! for it, which it does not get.
+//! A worker calls bind or listen, and we do it for it, on the same socket.
 //!
 //! The worker waits while we fetch its socket, read the address, and check that it still waits:
 //! only then is what we read its own. Since we then act on the socket and not on the worker's
@@ -21,11 +20,11 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | `argument` | reads what a call points to |
-//! | `change` | what a call has changed, for the fleet |
 //! | `call_socket` | finds the socket that a call is about |
 //! | `bind` | binds it, or lets another take its place |
 //! | `listen` | makes it listen |
-//! | `program` | lets it have no steering program of its own |
+//! | `change` | what that has changed |
+//! | `program` | keeps the program that steers a group |
 //! | `replace` | puts another socket in its place |
 //! | `state` | what one worker's calls have come to |
 
@@ -47,19 +46,19 @@ use mio::{Interest, Token};
 
 use super::Listeners;
 use crate::fleet::{Generation, ListenerId, Spawn, WorkerId};
-use crate::supervisor::repeated::RepeatedWarning;
 use crate::supervisor::sources::{Source, Sources};
 use crate::sys::procfs;
 use crate::sys::seccomp::{self, Call, Notification};
 use argument::resolved;
 pub(crate) use change::{Change, Membership};
+pub(crate) use program::Programs;
 use state::InterceptState;
 
 /// The intercepted calls of all workers.
 #[derive(Debug, Default)]
 pub(crate) struct Intercepts {
     workers: BTreeMap<WorkerId, Intercept>,
-    programs_refused: RepeatedWarning,
+    programs: Programs,
 }
 
 #[derive(Debug)]
@@ -98,6 +97,14 @@ struct PendingCall<'a> {
 }
 
 impl Intercepts {
+    /// No worker yet; groups have these programs.
+    pub(crate) fn new(programs: Programs) -> Self {
+        Self {
+            programs,
+            ..Self::default()
+        }
+    }
+
     /// A worker has been started: what it binds is replaced by listeners of its set.
     pub(crate) fn begin(&mut self, spawn: &Spawn, pid: i32) {
         let state = InterceptState::new(pid, spawn.set, spawn.generation);
@@ -147,11 +154,7 @@ impl Intercepts {
         listeners: &mut Listeners,
         worker: WorkerId,
     ) -> Option<HandledCall> {
-        let Self {
-            workers,
-            programs_refused,
-        } = self;
-        let intercept = workers.get_mut(&worker)?;
+        let intercept = self.workers.get_mut(&worker)?;
         let (calls, _) = intercept.calls.as_ref()?;
         match seccomp::receive(calls.as_fd()) {
             Ok(notification) => {
@@ -162,7 +165,7 @@ impl Intercepts {
                     pid: procfs::tgid(thread).unwrap_or(thread),
                     worker,
                 };
-                Some(pending.handle(&mut intercept.state, listeners, programs_refused, call))
+                Some(pending.handle(&mut intercept.state, listeners, &mut self.programs, call))
             }
             Err(error) => {
                 debug!("worker {worker}: no more calls: {error}");
@@ -189,10 +192,7 @@ impl Intercepts {
             Answer::None => return,
         };
         if let Err(error) = sent {
-            warn!(
-                "worker {}: cannot answer its bind, listen or setsockopt: {error}",
-                handled.worker
-            );
+            warn!("worker {}: cannot answer its call: {error}", handled.worker);
         }
     }
 }
@@ -210,7 +210,7 @@ impl PendingCall<'_> {
         &self,
         state: &mut InterceptState,
         listeners: &mut Listeners,
-        programs_refused: &mut RepeatedWarning,
+        programs: &mut Programs,
         call: Call,
     ) -> HandledCall {
         let (answer, change) = match resolved(self.pid, call) {
@@ -230,10 +230,7 @@ impl PendingCall<'_> {
                 self.note_v6_only(state, fd, value_address);
                 (Answer::Pass, None)
             }
-            Call::SetProgram { fd } => (
-                self.set_program(state, listeners, programs_refused, fd),
-                None,
-            ),
+            Call::SetProgram { fd } => (self.set_program(state, listeners, programs, fd), None),
             Call::Socketcall { .. } | Call::Other => (Answer::Pass, None),
         };
         HandledCall {
