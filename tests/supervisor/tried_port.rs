@@ -1,16 +1,13 @@
 //! Servers that first try whether their port is free, as CherryPy does, and find the old generation there.
 
-use crate::harness::Supervisor;
 use crate::support::*;
 
 const SERVER: &str = "
-import signal, socket, sys
+import socket, sys
 from http.server import HTTPServer, BaseHTTPRequestHandler
 trial = socket.socket()
 if trial.connect_ex(('127.0.0.1', {port})) == 0:
     trial.close()
-    if 'waits' in sys.argv:
-        while True: signal.pause()
     sys.exit('Port {port} is in use')
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
@@ -37,27 +34,6 @@ fn a_failure_names_the_trial_of_the_port() {
     );
     assert!(sentence.contains(&expected), "{sentence}");
     assert!(sentence.contains("is in use"), "{sentence}");
-}
-
-#[test]
-fn a_worker_that_waits_for_its_port_names_it_too() {
-    let Some(python) = python() else {
-        return;
-    };
-    let options = ["-n", "1", "--start-timeout", "5s"];
-    let supervisor = Supervisor::builder()
-        .args(options)
-        .file("server.py", SERVER)
-        .command([&python, "{dir}/server.py", "waits"])
-        .start();
-    supervisor.wait_serving(1);
-    let output = supervisor.ctl(["reload"]);
-    let sentence = String::from_utf8_lossy(&output.stderr);
-    let expected = format!(
-        "it listens on no fixed TCP port; a process of this host connected to 0.0.0.0:{} meanwhile",
-        supervisor.port()
-    );
-    assert!(sentence.contains(&expected), "{sentence}");
 }
 
 #[test]

@@ -154,7 +154,7 @@ impl Reporter<'_> {
             return format!("it listens on {unheard}, {UNHEARD}");
         }
         match (listening, missing, &self.config.ready) {
-            ([], _, _) => format!("it listens on no fixed TCP port{}", self.tried_port(worker)),
+            ([], _, _) => "it listens on no fixed TCP port".to_owned(),
             (_, [_, ..], _) => format!(
                 "it listens on {} but not on {}",
                 list(listening),
