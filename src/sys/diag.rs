@@ -8,7 +8,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::time::Duration;
 
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recvfrom, sendto,
@@ -17,7 +16,7 @@ use nix::sys::socket::{
 
 use super::procfs;
 use crate::wire::diag::{
-    Connection, Family, Message, Side, States, TcpState, parse, request, request_one,
+    Connection, Family, Message, States, TcpState, parse, request, request_one,
 };
 
 /// More than the kernel puts in one datagram of a dump (32 KiB; netlink(7)).
@@ -61,32 +60,11 @@ pub fn connections_by_netlink(port: u16, states: States) -> Result<Vec<Connectio
     let socket = open()?;
     let mut found = Vec::new();
     for (sequence, family) in [(1, Family::V4), (2, Family::V6)] {
-        let request = request(family, states, Side::Local, port, sequence);
+        let request = request(family, states, port, sequence);
         dump(&socket, &request, sequence, &mut found)?;
     }
     found.retain(|connection| !connection.is_orphan());
     Ok(found)
-}
-
-/// The connections to port `port` that clients on this host have closed before the other side did, and how long ago.
-///
-/// What was closed is remembered for a minute (`TCP_TIMEWAIT_LEN`, include/net/tcp.h); while the other side has not
-/// closed, for as long by default (`net.ipv4.tcp_fin_timeout`, tcp(7)).
-///
-/// # Errors
-/// See [`DiagError`].
-pub fn closed_by_clients(port: u16) -> Result<Vec<(Connection, Duration)>, DiagError> {
-    const REMEMBERED: Duration = Duration::from_secs(60);
-    let socket = open()?;
-    let mut found = Vec::new();
-    for (sequence, family) in [(1, Family::V4), (2, Family::V6)] {
-        let request = request(family, States::CLOSED_FIRST, Side::Remote, port, sequence);
-        dump(&socket, &request, sequence, &mut found)?;
-    }
-    found.retain(|connection| connection.inode == 0);
-    let ago =
-        |it: &Connection| REMEMBERED.saturating_sub(Duration::from_millis(it.expires_in_ms.into()));
-    Ok(found.into_iter().map(|it| (it, ago(&it))).collect())
 }
 
 /// This host's end of one connection, by its two addresses; none where there is none, or where its

@@ -49,8 +49,6 @@ impl States {
         .and(TcpState::CLOSE_WAIT);
     /// Connections that this side closed within the last minute.
     pub const CLOSED_RECENTLY: Self = Self::of(TcpState::TIME_WAIT);
-    /// Connections that this side has closed: within the last minute, or the other side has not closed yet.
-    pub const CLOSED_FIRST: Self = Self::CLOSED_RECENTLY.and(TcpState::FIN_WAIT2);
     /// Listeners.
     pub const LISTENING: Self = Self::of(TcpState::LISTEN);
 
@@ -96,9 +94,6 @@ pub struct Connection {
     pub inode: u64,
     /// Names the socket, and no other, as long as the machine runs (`SO_COOKIE`).
     pub cookie: u64,
-    /// When its timer expires, in milliseconds: in TIME_WAIT, when it is forgotten. 0 without a timer, and where
-    /// /proc/net/tcp has told of it.
-    pub expires_in_ms: u32,
     /// The user whose socket it is; 0 without a descriptor.
     pub uid: u32,
     /// Bytes that were received and not read. For a listener: connections that wait to be accepted.

@@ -46,33 +46,17 @@ const NLM_F_REQUEST: u16 = 1;
 const NLM_F_DUMP: u16 = 0x300;
 const IPPROTO_TCP: u8 = 6;
 
-/// The condition "port = p" as the kernel's small filter language has it: at least p, and at most
+/// The condition "local port = p" as the kernel's small filter language has it: at least p, and at most
 /// p. Each comparison is followed by its operand, and says how far to go on when it is true and when
 /// it is false; "false" leads one word past the end, which means "leave it out".
 const INET_DIAG_REQ_BYTECODE: u16 = 1;
 const CONDITION: usize = 16;
+const SOURCE_AT_LEAST: u8 = 2;
+const SOURCE_AT_MOST: u8 = 3;
 
-/// Whose port is asked for; with the comparisons "at least" and "at most" of that port (linux/inet_diag.h).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// This host's, of whoever listens or has accepted.
-    Local,
-    /// The other's, of whoever has connected.
-    Remote,
-}
-
-impl Side {
-    const fn comparisons(self) -> [u8; 2] {
-        match self {
-            Self::Local => [2, 3],
-            Self::Remote => [4, 5],
-        }
-    }
-}
-
-/// Asks for the sockets of one family, in one of `states`, whose port on that side is `port`. `sequence` comes
+/// Asks for the sockets of one family, in one of `states`, whose local port is `port`. `sequence` comes
 /// back in the answers.
-pub fn request(family: Family, states: States, side: Side, port: u16, sequence: u32) -> Vec<u8> {
+pub fn request(family: Family, states: States, port: u16, sequence: u32) -> Vec<u8> {
     let mut out = Vec::with_capacity(REQUEST + 4 + CONDITION);
     out.extend(((REQUEST + 4 + CONDITION) as u32).to_ne_bytes());
     out.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
@@ -85,7 +69,7 @@ pub fn request(family: Family, states: States, side: Side, port: u16, sequence: 
     out.extend(((4 + CONDITION) as u16).to_ne_bytes());
     out.extend(INET_DIAG_REQ_BYTECODE.to_ne_bytes());
     let mut left = CONDITION as u16;
-    for comparison in side.comparisons() {
+    for comparison in [SOURCE_AT_LEAST, SOURCE_AT_MOST] {
         out.extend([comparison, 8]);
         out.extend((left + 4).to_ne_bytes());
         out.extend([0, 0]);
@@ -176,7 +160,6 @@ fn parse_socket(body: &[u8]) -> Option<Connection> {
         local: SocketAddr::new(address(family, body, 8)?, port(body, 4)?),
         remote: SocketAddr::new(address(family, body, 24)?, port(body, 6)?),
         state: TcpState(body[1]),
-        expires_in_ms: word(body, 52)?,
         cookie: u64::from(word(body, 44)?) | u64::from(word(body, 48)?) << 32,
         receive_queue: word(body, 56)?,
         send_queue: word(body, 60)?,
@@ -256,7 +239,6 @@ mod tests {
             state: TcpState::ESTABLISHED,
             inode: 77,
             cookie: 0x1122_3344_5566_7788,
-            expires_in_ms: 9,
             uid: 1000,
             receive_queue: 3,
             send_queue: 4,

@@ -77,7 +77,6 @@ pub fn parse_connection(line: &[u8]) -> Option<Connection> {
         uid: columns.uid.parse().ok()?,
         receive_queue: u32::from_str_radix(receive, 16).ok()?,
         send_queue: u32::from_str_radix(send, 16).ok()?,
-        expires_in_ms: 0,
     })
 }
 

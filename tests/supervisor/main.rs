@@ -42,4 +42,3 @@ mod service_manager;
 mod signals;
 mod start;
 mod stop;
-mod tried_port;

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use super::Listeners;
 use crate::fleet::Endpoint;
@@ -39,20 +38,6 @@ pub(crate) fn cannot_listen(address: &SocketAddr, error: &io::Error) -> String {
         _ => "",
     };
     format!("cannot bind {address}: {error}{advice}")
-}
-
-/// The endpoint that a process of this host has connected to, and left again, since some time ago: as servers do that
-/// first try whether their port is free.
-pub(crate) fn tried(listeners: &Listeners, since: Duration) -> Option<SocketAddr> {
-    let tried = |endpoint: &Endpoint| {
-        let address = endpoint.address;
-        let closed = diag::closed_by_clients(address.port()).unwrap_or_default();
-        let is_it = |remote: SocketAddr| address.ip().is_unspecified() || remote == address;
-        let mut closed = closed.into_iter();
-        closed.any(|(connection, ago)| ago <= since && is_it(connection.remote))
-    };
-    let mut endpoints = listeners.endpoints().map(|(endpoint, _)| endpoint);
-    endpoints.find(tried).map(|endpoint| endpoint.address)
 }
 
 /// Which process is in the way.

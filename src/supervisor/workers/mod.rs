@@ -31,7 +31,7 @@ pub(super) mod strays;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::output::Output;
 use super::sources::Sources;
@@ -104,12 +104,8 @@ impl Workers {
         };
         self.by_pid.insert(pid, spec.worker);
         let launcher = Some(launcher);
-        let process = WorkerProcess {
-            facts,
-            started: Instant::now(),
-            launcher,
-        };
-        self.processes.insert(spec.worker, process);
+        self.processes
+            .insert(spec.worker, WorkerProcess { facts, launcher });
         Ok(pid)
     }
 
@@ -117,12 +113,6 @@ impl Workers {
     pub(super) fn pid(&self, worker: WorkerId) -> Option<i32> {
         let found = self.processes.get(&worker);
         found.map(|process| process.facts.pid)
-    }
-
-    /// How long ago a worker was started.
-    pub(super) fn age(&self, worker: WorkerId) -> Option<Duration> {
-        let found = self.processes.get(&worker);
-        found.map(|process| process.started.elapsed())
     }
 
     /// Whether a worker does something of its own when it is told to stop. Else it dies of the signal.

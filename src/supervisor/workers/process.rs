@@ -1,7 +1,6 @@
 //! What is known of a worker's first process.
 
 use std::os::unix::net::UnixStream;
-use std::time::Instant;
 
 use mio::Token;
 use serde::{Deserialize, Serialize};
@@ -12,7 +11,6 @@ use crate::supervisor::sources::Sources;
 #[derive(Debug)]
 pub(super) struct WorkerProcess {
     pub(super) facts: Facts,
-    pub(super) started: Instant,
     /// The channel to its launcher, until the launcher has become the command.
     pub(super) launcher: Option<(UnixStream, Token)>,
 }

@@ -8,7 +8,6 @@ use crate::config::Readiness;
 use crate::fleet::{
     ChangeKind, ChangeResult, Denial, Endpoint, Exit, Failure, Generation, WorkerId,
 };
-use crate::supervisor::listeners::port_conflict;
 use crate::supervisor::retirement::Cost;
 use crate::supervisor::retirement::measure::{unheard_listener, unheard_worker};
 use crate::wire::control::Reply;
@@ -76,11 +75,10 @@ impl Reporter<'_> {
                 )
             }
             Failure::Exited { worker, exit, .. } => format!(
-                "{kind} failed: {} {} before it was ready{}{}{consequence}{}",
+                "{kind} failed: {} {} before it was ready{}{consequence}{}",
                 self.workers.describe(*worker),
                 ended(exit),
                 self.unheard_of(),
-                self.tried_port(*worker),
                 self.last_words(*worker)
             ),
             Failure::Died { worker, exit, .. } => {
@@ -124,18 +122,6 @@ impl Reporter<'_> {
                 let other = self.workers.describe(other);
                 format!("; {other} listens on {address}, {UNHEARD}")
             }
-            None => String::new(),
-        }
-    }
-
-    /// Why a worker may have given up: whoever serves already has answered it.
-    fn tried_port(&self, worker: WorkerId) -> String {
-        let age = self.workers.age(worker);
-        match age.and_then(|age| port_conflict::tried(self.listeners, age)) {
-            Some(address) => format!(
-                "; a process of this host connected to {address} meanwhile, as servers do that first try whether their port is \
-                 free: if this one does, turn that off"
-            ),
             None => String::new(),
         }
     }
