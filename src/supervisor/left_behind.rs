@@ -42,6 +42,9 @@ impl Supervisor {
         let had = self.intercepts.listeners_of(worker);
         let had: BTreeSet<u64> = had.filter_map(|id| self.listeners.inode(id)).collect();
         let (exit, was_told) = self.workers.end(worker, end)?;
+        if !was_told {
+            self.look_for_port_answer(worker);
+        }
         let rescuers = self.retirements.rescuer_pids().collect();
         let strays = self.workers.strays(worker, &rescuers, &had);
         let is_daemon = |stray: &Stray| stray.has_listener || had.is_empty();
@@ -57,6 +60,14 @@ impl Supervisor {
             self.has_left(worker, stray);
         }
         Some(exit)
+    }
+
+    /// Whether a worker that gives up, or is late, may have found that its port is taken. One that listens has not.
+    pub(super) fn look_for_port_answer(&mut self, worker: WorkerId) {
+        if self.intercepts.listeners_of(worker).next().is_none() {
+            let (listeners, probes) = (&self.listeners, &self.probes);
+            self.workers.look_for_port_answer(worker, listeners, probes);
+        }
     }
 
     /// A process goes on in a session of its own.

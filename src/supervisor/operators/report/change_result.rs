@@ -73,9 +73,10 @@ impl Reporter<'_> {
                 )
             }
             Failure::Exited { worker, exit, .. } => format!(
-                "{kind} failed: {} {} before it was ready{consequence}{}",
+                "{kind} failed: {} {} before it was ready{consequence}{}{}",
                 self.workers.describe(*worker),
                 ended(exit),
+                self.port_answer(*worker),
                 self.last_words(*worker)
             ),
             Failure::Died { worker, exit, .. } => {
@@ -101,11 +102,12 @@ impl Reporter<'_> {
                 after,
                 ..
             } => format!(
-                "{kind} failed: {} was not ready after {}: {}{consequence}{}{}",
+                "{kind} failed: {} was not ready after {}: {}{consequence}{}{}{}",
                 self.workers.describe(*worker),
                 seconds(*after),
                 self.why_not_ready(*worker, missing, closed, listening),
                 advice(kind, missing, listening),
+                self.port_answer(*worker),
                 self.last_words(*worker)
             ),
             Failure::Stopped => format!("{kind} given up: the supervisor was told to stop"),
