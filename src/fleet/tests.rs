@@ -332,7 +332,7 @@ fn each_worker_of_the_start_serves_as_soon_as_it_listens() {
 #[test]
 fn a_start_with_one_bad_worker_fails_and_ends_everything() {
     let mut stage = Stage::new(policy());
-    let failed = ["start failed", "signal 1", "keep out", "refuse"];
+    let failed = ["signal 1", "start failed", "keep out", "refuse"];
     assert_eq!(stage.on(exited(0)), failed);
     assert_eq!(stage.on(exited(1)), ["finish: StartFailed"]);
 }
@@ -514,7 +514,7 @@ fn a_reload_that_fails_leaves_the_old_generation_serving() {
     let mut stage = Stage::serving(policy());
     stage.on(RELOAD);
     stage.on(listened(3));
-    assert_eq!(stage.on(exited(2)), ["reload failed", "signal 3"]);
+    assert_eq!(stage.on(exited(2)), ["signal 3", "reload failed"]);
     assert_eq!(stage.on(exited(3)), ["close 3"]);
     assert_eq!(stage.phases(), ["0 serving", "1 serving"]);
     assert_eq!(stage.fleet.reloads(), (0, 1));
@@ -621,7 +621,7 @@ fn pending_signals_are_obeyed_after_the_change_and_the_scale_first() {
     stage.on(fewer);
     assert_eq!(
         stage.on(exited(2)),
-        ["reload failed", "signal 3", "steer 0", "fence"]
+        ["signal 3", "reload failed", "steer 0", "fence"]
     );
     stage.on(Event::Fenced);
     stage.on(backlog(1, 0));
@@ -675,8 +675,8 @@ fn a_pending_reload_runs_at_once_after_a_pending_scale_that_is_denied() {
     assert_eq!(
         after,
         [
-            "reload failed",
             "signal 3",
+            "reload failed",
             "denied: 3 workers",
             "spawn 4",
             "spawn 5"
@@ -1032,9 +1032,9 @@ fn a_stop_during_a_reload_fails_it() {
     assert_eq!(
         stage.on(stop(false)),
         [
-            "reload failed",
             "signal 2",
             "signal 3",
+            "reload failed",
             "keep out",
             "steer",
             "fence"

@@ -14,6 +14,10 @@ use crate::config::KillMode;
 use crate::fleet::{Exit, WorkerId};
 use crate::sys::procfs;
 
+/// How many of a generation are looked at for a port that one has for itself: a look goes through all descriptors of all
+/// processes of a worker.
+const MAX_SIBLINGS: usize = 64;
+
 impl Supervisor {
     /// Kills what is left of workers that have ended as they were told, where no process has a connection of a client any
     /// more: nothing else is worth to be waited for.
@@ -42,6 +46,10 @@ impl Supervisor {
         let had = self.intercepts.listeners_of(worker);
         let had: BTreeSet<u64> = had.filter_map(|id| self.listeners.inode(id)).collect();
         let (exit, was_told) = self.workers.end(worker, end)?;
+        if !was_told {
+            self.look_for_port_answer(worker);
+            self.look_for_unheard_sibling(worker);
+        }
         let rescuers = self.retirements.rescuer_pids().collect();
         let strays = self.workers.strays(worker, &rescuers, &had);
         let is_daemon = |stray: &Stray| stray.has_listener || had.is_empty();
@@ -57,6 +65,31 @@ impl Supervisor {
             self.has_left(worker, stray);
         }
         Some(exit)
+    }
+
+    /// Whether a worker that gives up, or is late, may have found that its port is taken. One that listens has not.
+    pub(super) fn look_for_port_answer(&mut self, worker: WorkerId) {
+        if self.intercepts.listeners_of(worker).next().is_none() {
+            let (listeners, probes) = (&self.listeners, &self.probes);
+            self.workers.look_for_port_answer(worker, listeners, probes);
+        }
+    }
+
+    /// Whether a worker that gives up may have found that another of its generation has its port, of which we have not
+    /// heard: by io_uring, say. It is looked now, because the others are told to stop when the change has failed.
+    fn look_for_unheard_sibling(&mut self, worker: WorkerId) {
+        if self.intercepts.listeners_of(worker).next().is_some() {
+            return;
+        }
+        let listens_unheard = |sibling| {
+            let address = measure::unheard_listener(&self.workers, &self.listeners, sibling)?;
+            Some((sibling, address))
+        };
+        let siblings: Vec<WorkerId> = self.workers.siblings(worker).take(MAX_SIBLINGS).collect();
+        let found = siblings.into_iter().find_map(listens_unheard);
+        if let Some((sibling, address)) = found {
+            self.workers.has_unheard_sibling(worker, sibling, address);
+        }
     }
 
     /// A process goes on in a session of its own.

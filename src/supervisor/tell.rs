@@ -13,6 +13,9 @@ use crate::wire::control::Reply;
 
 impl Supervisor {
     pub(super) fn log(&mut self, event: &WorkerEvent) {
+        if let WorkerEvent::StartTimedOut { worker } = event {
+            self.look_for_port_answer(*worker);
+        }
         self.reporter().log(event);
         if let WorkerEvent::Crashed { worker, .. }
         | WorkerEvent::GivenUp { worker, .. }
@@ -24,6 +27,13 @@ impl Supervisor {
 
     /// Tells the log and a client that waits how a change ended.
     pub(super) fn reply_result(&mut self, reply_to: Option<ClientId>, result: &ChangeResult) {
+        if let ChangeResult::Failed {
+            failure: Failure::NotReady { worker, .. },
+            ..
+        } = result
+        {
+            self.look_for_port_answer(*worker);
+        }
         // Only who hears of them takes them: a request that is denied meanwhile does not.
         let cost = match result {
             ChangeResult::Done { .. } => self.retirements.stats().take_cost(),

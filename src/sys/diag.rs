@@ -16,7 +16,7 @@ use nix::sys::socket::{
 
 use super::procfs;
 use crate::wire::diag::{
-    Connection, Family, Message, States, TcpState, parse, request, request_one,
+    Connection, End, Family, Message, States, TcpState, parse, request, request_one,
 };
 
 /// More than the kernel puts in one datagram of a dump (32 KiB; netlink(7)).
@@ -48,6 +48,20 @@ pub fn connections(port: u16, states: States) -> Result<Vec<Connection>, DiagErr
     connections_by_netlink(port, states).or_else(|error| {
         let read =
             procfs::connections(|found| found.local.port() == port && states.has(found.state));
+        let read = read.map(without_orphans);
+        read.map_err(|_| error)
+    })
+}
+
+/// The connections to `port`, of whatever host, that a process of this host has closed first, as far as the kernel
+/// remembers them. What ends meanwhile may be missing.
+///
+/// # Errors
+/// As for [`connections`].
+pub fn closed_clients(port: u16) -> Result<Vec<Connection>, DiagError> {
+    dump_both(States::CLOSED_FIRST, (End::Remote, port)).or_else(|error| {
+        let is_closed = |found: &Connection| States::CLOSED_FIRST.has(found.state);
+        let read = procfs::connections(|found| found.remote.port() == port && is_closed(found));
         read.map_err(|_| error)
     })
 }
@@ -57,13 +71,22 @@ pub fn connections(port: u16, states: States) -> Result<Vec<Connection>, DiagErr
 /// # Errors
 /// See [`DiagError`].
 pub fn connections_by_netlink(port: u16, states: States) -> Result<Vec<Connection>, DiagError> {
+    dump_both(states, (End::Local, port)).map(without_orphans)
+}
+
+fn without_orphans(mut found: Vec<Connection>) -> Vec<Connection> {
+    found.retain(|connection| !connection.is_orphan());
+    found
+}
+
+/// The sockets of both families.
+fn dump_both(states: States, port: (End, u16)) -> Result<Vec<Connection>, DiagError> {
     let socket = open()?;
     let mut found = Vec::new();
     for (sequence, family) in [(1, Family::V4), (2, Family::V6)] {
         let request = request(family, states, port, sequence);
         dump(&socket, &request, sequence, &mut found)?;
     }
-    found.retain(|connection| !connection.is_orphan());
     Ok(found)
 }
 
@@ -75,7 +98,8 @@ pub fn connections_by_netlink(port: u16, states: States) -> Result<Vec<Connectio
 pub fn connection(local: SocketAddr, remote: SocketAddr) -> Result<Option<Connection>, DiagError> {
     connection_by_netlink(local, remote).or_else(|error| {
         let ends = (canonical(local), canonical(remote));
-        let read = procfs::connections(|found| (found.local, found.remote) == ends);
+        let read =
+            procfs::connections(|found| (found.local, found.remote) == ends).map(without_orphans);
         read.map(|found| found.into_iter().next())
             .map_err(|_| error)
     })
@@ -280,6 +304,34 @@ mod tests {
             (closed.state, closed.local.port()),
             (TcpState::TIME_WAIT, port)
         );
+    }
+
+    /// Nobody has accepted it, and then somebody has, and closes it too.
+    #[test]
+    fn a_client_that_hangs_up_is_seen_from_then_on() {
+        let fin_timeout = procfs::fin_timeout();
+        for address in ["127.0.0.1:0", "[::1]:0", "[::]:0"] {
+            let Some((listener, client)) = serve(address) else {
+                continue;
+            };
+            let ends = (client.local_addr().unwrap(), client.peer_addr().unwrap());
+            let of_client = || {
+                let found = closed_clients(ends.1.port()).unwrap();
+                let ends = (canonical(ends.0), canonical(ends.1));
+                let mut found = found.into_iter();
+                found.find(|it| (it.local, it.remote) == ends)
+            };
+            assert_eq!(of_client(), None, "{address}");
+            let before = Instant::now();
+            drop(client);
+            let ago = |found: Connection| found.closed_first_before(fin_timeout);
+            // The kernel's clock ticks every 10 ms, or more often.
+            let most = || before.elapsed() + Duration::from_millis(10);
+            assert!(eventually(|| ago(of_client()?)) <= most(), "{address}");
+            drop(listener.accept().unwrap());
+            let closed = eventually(|| of_client().filter(|it| it.state == TcpState::TIME_WAIT));
+            assert!(ago(closed).unwrap() <= most(), "{address}: {closed:?}");
+        }
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub use tree::{SocketAt, tree_sockets, visit_family};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
+use std::time::Duration;
 
 /// The network namespace of process `pid`, as its inode: equal for two processes in the same one.
 ///
@@ -58,6 +59,13 @@ pub fn tracing_scope() -> Option<u32> {
 /// What `IPV6_V6ONLY` is for a socket that does not set it (`net.ipv6.bindv6only`, ipv6(7)).
 pub fn v6_only_by_default() -> bool {
     fs::read("/proc/sys/net/ipv6/bindv6only").is_ok_and(|value| value.starts_with(b"1"))
+}
+
+/// How long the kernel remembers a connection that belongs to no process any more and that the other side has not ended
+/// (`net.ipv4.tcp_fin_timeout`, tcp(7)); the default where it cannot be read.
+pub fn fin_timeout() -> Duration {
+    let seconds = fs::read_to_string("/proc/sys/net/ipv4/tcp_fin_timeout").unwrap_or_default();
+    Duration::from_secs(seconds.trim().parse().unwrap_or(60))
 }
 
 /// The name of a process's command; empty if there is no such process.

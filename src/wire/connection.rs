@@ -2,6 +2,7 @@
 
 use core::net::SocketAddr;
 use core::ops::BitOr;
+use core::time::Duration;
 
 /// The state of a TCP socket, by the kernel's number for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +50,11 @@ impl States {
         .and(TcpState::CLOSE_WAIT);
     /// Connections that this side closed within the last minute.
     pub const CLOSED_RECENTLY: Self = Self::of(TcpState::TIME_WAIT);
+    /// Connections that this side closed first within the last minute: known to both sides, to this one only, or
+    /// on the way to the other.
+    pub const CLOSED_FIRST: Self = Self::of(TcpState::TIME_WAIT)
+        .and(TcpState::FIN_WAIT2)
+        .and(TcpState::FIN_WAIT1);
     /// Listeners.
     pub const LISTENING: Self = Self::of(TcpState::LISTEN);
 
@@ -100,9 +106,31 @@ pub struct Connection {
     pub receive_queue: u32,
     /// Bytes that were written and not confirmed. For a listener: how many connections may wait.
     pub send_queue: u32,
+    /// How long the kernel still remembers it; none while it has more of it than that: until both sides have ended, or
+    /// this one has and belongs to no process.
+    pub remembered_for: Option<Duration>,
 }
 
+/// How long the kernel remembers a connection in TIME_WAIT: `TCP_TIMEWAIT_LEN`, which is no setting
+/// (include/net/tcp.h).
+const TIME_WAIT_TIME: Duration = Duration::from_secs(60);
+
 impl Connection {
+    /// How long ago it ended, where this side closed it first: at the other's end, or at this side's where the other
+    /// has not ended yet; none where that is not so or cannot be known. `fin_timeout` is `net.ipv4.tcp_fin_timeout`.
+    ///
+    /// A close that the other side has not confirmed is of this very moment: on one host that takes as long as a delayed
+    /// acknowledgement, 40 ms.
+    pub fn closed_first_before(&self, fin_timeout: Duration) -> Option<Duration> {
+        let whole = match self.state {
+            TcpState::FIN_WAIT1 if self.is_orphan() => return Some(Duration::ZERO),
+            TcpState::FIN_WAIT2 => fin_timeout,
+            TcpState::TIME_WAIT => TIME_WAIT_TIME,
+            _ => return None,
+        };
+        Some(whole.saturating_sub(self.remembered_for?))
+    }
+
     /// Whether its process has closed it or ended, and the kernel alone sees to the rest. A connection
     /// that waits to be accepted has no inode either; it is in a state that no closed one is in.
     pub fn is_orphan(&self) -> bool {
@@ -113,5 +141,51 @@ impl Connection {
             TcpState::CLOSING,
         ];
         self.inode == 0 && ended.contains(&self.state)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn connection(state: TcpState, inode: u64, remembered_for: Option<u64>) -> Connection {
+        Connection {
+            local: "127.0.0.1:50000".parse().unwrap(),
+            remote: "127.0.0.1:8080".parse().unwrap(),
+            state,
+            inode,
+            cookie: 1,
+            uid: 0,
+            receive_queue: 0,
+            send_queue: 0,
+            remembered_for: remembered_for.map(Duration::from_secs),
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_the_memory_tells_when_it_ended() {
+        let fin_timeout = Duration::from_secs(30);
+        for (state, inode, left, ago) in [
+            (TcpState::TIME_WAIT, 0, Some(57), Some(3)),
+            (TcpState::FIN_WAIT2, 0, Some(28), Some(2)),
+            (TcpState::FIN_WAIT1, 0, None, Some(0)),
+            // More is left than there can be: the setting was changed meanwhile.
+            (TcpState::FIN_WAIT2, 0, Some(40), Some(0)),
+            // A process has it still, and has only ended its sending.
+            (TcpState::FIN_WAIT1, 7, None, None),
+            (TcpState::FIN_WAIT2, 7, None, None),
+            (TcpState::ESTABLISHED, 7, None, None),
+            // The other side was first.
+            (TcpState::LAST_ACK, 0, None, None),
+            (TcpState::CLOSE_WAIT, 7, None, None),
+        ] {
+            let found = connection(state, inode, left).closed_first_before(fin_timeout);
+            assert_eq!(
+                found,
+                ago.map(Duration::from_secs),
+                "{state:?} {inode} {left:?}"
+            );
+        }
     }
 }

@@ -8,6 +8,7 @@
 //! moment. A connection that is opened or closed meanwhile may or may not be in it.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::time::Duration;
 
 pub use super::connection::{Connection, States, TcpState};
 
@@ -18,6 +19,15 @@ pub enum Family {
     V4 = 2,
     /// Sockets of IPv6; the IPv4 connections that they have are among theirs.
     V6 = 10,
+}
+
+/// An end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// This side's.
+    Local,
+    /// The other side's.
+    Remote,
 }
 
 /// One part of an answer.
@@ -46,17 +56,23 @@ const NLM_F_REQUEST: u16 = 1;
 const NLM_F_DUMP: u16 = 0x300;
 const IPPROTO_TCP: u8 = 6;
 
-/// The condition "local port = p" as the kernel's small filter language has it: at least p, and at most
+/// The condition "port = p" of one end as the kernel's small filter language has it: at least p, and at most
 /// p. Each comparison is followed by its operand, and says how far to go on when it is true and when
 /// it is false; "false" leads one word past the end, which means "leave it out".
 const INET_DIAG_REQ_BYTECODE: u16 = 1;
 const CONDITION: usize = 16;
 const SOURCE_AT_LEAST: u8 = 2;
 const SOURCE_AT_MOST: u8 = 3;
+const DESTINATION_AT_LEAST: u8 = 4;
+const DESTINATION_AT_MOST: u8 = 5;
 
-/// Asks for the sockets of one family, in one of `states`, whose local port is `port`. `sequence` comes
+/// `idiag_timer` of what is only remembered: `idiag_expires` are the milliseconds until it is forgotten
+/// (`inet_twsk_diag_fill`, net/ipv4/inet_diag.c; `tcp_twsk_diag_fill`, net/ipv4/tcp_diag.c, in the newest kernels).
+const TIMER_OF_MEMORY: u8 = 3;
+
+/// Asks for the sockets of one family, in one of `states`, one end of which has this port. `sequence` comes
 /// back in the answers.
-pub fn request(family: Family, states: States, port: u16, sequence: u32) -> Vec<u8> {
+pub fn request(family: Family, states: States, (end, port): (End, u16), sequence: u32) -> Vec<u8> {
     let mut out = Vec::with_capacity(REQUEST + 4 + CONDITION);
     out.extend(((REQUEST + 4 + CONDITION) as u32).to_ne_bytes());
     out.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
@@ -69,7 +85,11 @@ pub fn request(family: Family, states: States, port: u16, sequence: u32) -> Vec<
     out.extend(((4 + CONDITION) as u16).to_ne_bytes());
     out.extend(INET_DIAG_REQ_BYTECODE.to_ne_bytes());
     let mut left = CONDITION as u16;
-    for comparison in [SOURCE_AT_LEAST, SOURCE_AT_MOST] {
+    let comparisons = match end {
+        End::Local => [SOURCE_AT_LEAST, SOURCE_AT_MOST],
+        End::Remote => [DESTINATION_AT_LEAST, DESTINATION_AT_MOST],
+    };
+    for comparison in comparisons {
         out.extend([comparison, 8]);
         out.extend((left + 4).to_ne_bytes());
         out.extend([0, 0]);
@@ -160,12 +180,17 @@ fn parse_socket(body: &[u8]) -> Option<Connection> {
         local: SocketAddr::new(address(family, body, 8)?, port(body, 4)?),
         remote: SocketAddr::new(address(family, body, 24)?, port(body, 6)?),
         state: TcpState(body[1]),
+        remembered_for: remembered_for(body[2], word(body, 52)?),
         cookie: u64::from(word(body, 44)?) | u64::from(word(body, 48)?) << 32,
         receive_queue: word(body, 56)?,
         send_queue: word(body, 60)?,
         uid: word(body, 64)?,
         inode: word(body, 68)?.into(),
     })
+}
+
+fn remembered_for(timer: u8, expires: u32) -> Option<Duration> {
+    (timer == TIMER_OF_MEMORY).then(|| Duration::from_millis(expires.into()))
 }
 
 fn address(family: u8, body: &[u8], at: usize) -> Option<IpAddr> {
@@ -242,8 +267,19 @@ mod tests {
             uid: 1000,
             receive_queue: 3,
             send_queue: 4,
+            remembered_for: None,
         };
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn how_long_a_closed_one_is_remembered_is_read() {
+        let mut body = socket(2, &[127, 0, 0, 1], &[127, 0, 0, 1]);
+        (body[1], body[2]) = (6, TIMER_OF_MEMORY);
+        body[52..56].copy_from_slice(&58_932_u32.to_ne_bytes());
+        let found = connection(&body);
+        assert_eq!(found.state, TcpState::TIME_WAIT);
+        assert_eq!(found.remembered_for, Some(Duration::from_millis(58_932)));
     }
 
     #[test]

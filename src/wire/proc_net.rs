@@ -9,6 +9,7 @@
 //! trusts them closes on the handshakes that are under way.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::time::Duration;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::connection::{Connection, TcpState};
@@ -77,7 +78,15 @@ pub fn parse_connection(line: &[u8]) -> Option<Connection> {
         uid: columns.uid.parse().ok()?,
         receive_queue: u32::from_str_radix(receive, 16).ok()?,
         send_queue: u32::from_str_radix(send, 16).ok()?,
+        remembered_for: remembered_for(columns.timer),
     })
+}
+
+/// Which timer runs, a colon, and the hundredths of a second until it expires (`USER_HZ`, proc(5)). The timer of what
+/// is only remembered has the number 3.
+fn remembered_for(timer: &str) -> Option<Duration> {
+    let hundredths = u64::from_str_radix(timer.strip_prefix("03:")?, 16).ok()?;
+    Some(Duration::from_millis(hundredths.saturating_mul(10)))
 }
 
 /// An IPv4 address that an IPv6 socket has, in IPv4.
@@ -108,6 +117,7 @@ struct Columns<'a> {
     remote: &'a str,
     state: TcpState,
     queues: &'a str,
+    timer: &'a str,
     uid: &'a str,
     inode: &'a str,
     references: &'a str,
@@ -122,7 +132,8 @@ impl<'a> Columns<'a> {
             remote: columns.next()?,
             state: TcpState(u8::from_str_radix(columns.next()?, 16).ok()?),
             queues: columns.next()?,
-            uid: columns.nth(2)?,
+            timer: columns.next()?,
+            uid: columns.nth(1)?,
             inode: columns.nth(1)?,
             references: columns.next()?,
         })
@@ -206,6 +217,12 @@ mod tests {
         assert_eq!(found.state, TcpState::CLOSE_WAIT);
         assert_eq!((found.uid, found.inode), (33, 4711));
         assert_eq!((found.send_queue, found.receive_queue), (16, 10));
+        assert_eq!(found.remembered_for, None);
+        let over = text.replace("00:00000000", "03:0000176E");
+        assert_eq!(
+            parse_connection(over.as_bytes()).unwrap().remembered_for,
+            Some(Duration::from_millis(59_980))
+        );
         let mapped = |address: &str| {
             let words = hex(&"::ffff:0:0".parse::<Ipv6Addr>().unwrap().octets());
             format!("{}{address}", &words[..24])

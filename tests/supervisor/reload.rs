@@ -107,6 +107,59 @@ fn a_new_generation_that_does_not_work_leaves_the_old_one_serving() {
     assert!(ask(supervisor.address()).unwrap().starts_with("5."));
 }
 
+/// The sentence of a reload that fails, and whether it says that the port answered.
+fn port_answer(supervisor: &Supervisor) -> (String, bool) {
+    let output = supervisor.ctl(["reload"]);
+    assert_eq!(output.status.code(), Some(1));
+    let sentence = text(&output.stderr);
+    let answer = format!(
+        "connected to 127.0.0.1:{} and was answered",
+        supervisor.port()
+    );
+    let is_told = sentence.contains(&answer) && sentence.contains("Limits in the README");
+    assert_eq!(
+        sentence.contains("while it was starting"),
+        is_told,
+        "{sentence}"
+    );
+    (sentence, is_told)
+}
+
+#[test]
+fn a_server_that_finds_its_port_taken_fails_by_that() {
+    let supervisor = changeable(&["-n", "2", "--start-timeout", "1s"]).start();
+    supervisor.wait_serving(2);
+    // It gives up, or is late.
+    for (behaviour, cause, tries) in [
+        ("--exit 7", "exited with code 7", false),
+        ("--hang", "was not ready after 1s", false),
+        ("--try-port", "exited with code 1", true),
+        ("--await-port", "was not ready after 1s", true),
+    ] {
+        supervisor.write("behaviour", behaviour);
+        let (sentence, is_told) = port_answer(&supervisor);
+        assert!(sentence.contains(cause), "{sentence}");
+        assert_eq!(is_told, tries, "{behaviour}: {sentence}");
+        supervisor.wait_serving(2);
+    }
+}
+
+/// The supervisor connects to it, to see whether it accepts, and hangs up when it has gone.
+#[test]
+fn a_probe_is_not_taken_for_a_server_that_tries_its_port() {
+    let builder = changeable(&["-n", "2"]);
+    let listen = format!("127.0.0.1:{}", builder.port());
+    let supervisor = builder
+        .args(["--listen", &listen])
+        .file("behaviour", "--take")
+        .start();
+    supervisor.wait_serving(2);
+    supervisor.write("behaviour", "--exit-after-ms 300 --hang");
+    let (sentence, is_told) = port_answer(&supervisor);
+    assert!(sentence.contains("exited with code 1"), "{sentence}");
+    assert!(!is_told, "{sentence}");
+}
+
 #[test]
 fn a_command_that_cannot_be_executed_any_more_leaves_the_old_generation_serving() {
     let builder = Supervisor::builder().args(["-n", "2"]);

@@ -136,14 +136,6 @@ impl Fleet {
         };
         self.retirements.failed(rollout.retirement);
         self.tally.reloads_failed += u64::from(rollout.kind == ChangeKind::Reload);
-        // Before anybody is told to stop: why it failed is looked up in what the workers have.
-        self.effects.push(Effect::Reply {
-            reply_to: rollout.reply_to,
-            result: ChangeResult::Failed {
-                kind: rollout.kind,
-                failure,
-            },
-        });
         for id in rollout.batch.incoming() {
             // After a start that failed everything ends, for those that have connections already as gently as ever.
             let ends_gently = |worker: &Worker| {
@@ -157,6 +149,13 @@ impl Fleet {
         if let Some((slot, empty)) = rollout.filled {
             self.empty_slots.insert(slot, empty);
         }
+        self.effects.push(Effect::Reply {
+            reply_to: rollout.reply_to,
+            result: ChangeResult::Failed {
+                kind: rollout.kind,
+                failure,
+            },
+        });
         if rollout.kind == ChangeKind::Start {
             self.begin_shutdown(now, ExitReason::StartFailed);
             self.stop_all(now);

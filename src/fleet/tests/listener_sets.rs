@@ -168,7 +168,7 @@ fn a_passed_listener_stays_open_while_a_starting_sibling_has_it() {
         endpoint: endpoint(80),
     };
     stage.on(prepared(0));
-    let failed = ["start failed", "signal 1", "keep out", "refuse"];
+    let failed = ["signal 1", "start failed", "keep out", "refuse"];
     assert_eq!(stage.on(exited(0)), failed);
     stage.on(prepared(1));
     assert_eq!(stage.on(exited(1)), ["close 0", "finish: StartFailed"]);
@@ -189,8 +189,8 @@ fn a_passed_listener_stays_open_while_a_stopping_sibling_has_it() {
         endpoint: endpoint(80),
     };
     stage.on(prepared(0));
-    let told = ["start failed", "signal 1", "signal 2", "signal 3"];
-    let stopped = [&told[..], &["keep out", "refuse"]].concat();
+    let told = ["signal 1", "signal 2", "signal 3"];
+    let stopped = [&told[..], &["start failed", "keep out", "refuse"]].concat();
     assert_eq!(stage.on(exited(0)), stopped);
     stage.on(prepared(1));
     assert!(stage.on(exited(1)).is_empty(), "worker 3 has its listener");

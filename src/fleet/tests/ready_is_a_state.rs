@@ -49,7 +49,7 @@ fn a_worker_that_does_not_listen_again_fails_its_reload() {
     let (mut stage, _) = reloading(vec![serves(2), let_go(3)]);
     assert_eq!(
         stage.after(60_000),
-        ["reload failed", "signal 2", "signal 3"]
+        ["signal 2", "signal 3", "reload failed"]
     );
 }
 
@@ -71,7 +71,7 @@ fn the_end_of_a_worker_that_was_seen_dead_fails_its_reload() {
     assert_eq!(done, Vec::<String>::new());
     assert_eq!(
         stage.on(exited(3)),
-        ["reload failed", "signal 2", "close 3"]
+        ["signal 2", "reload failed", "close 3"]
     );
 }
 

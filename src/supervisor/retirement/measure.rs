@@ -192,21 +192,3 @@ pub(crate) fn unheard_listener(
     let unheard = lines.iter().find(|line| !listeners.is_ours(line.inode));
     unheard.map(|line| line.address)
 }
-
-/// A worker that listens only where we have not heard of it, and that address. Looks at some of all workers: where
-/// one does so, all do.
-pub(crate) fn unheard_worker(
-    workers: &Workers,
-    listeners: &Listeners,
-) -> Option<(WorkerId, SocketAddr)> {
-    const LOOKED_AT: usize = 16;
-    let is_unknown = |pid| {
-        let inodes = procfs::tree_sockets(pid);
-        !inodes.keys().any(|inode| listeners.is_ours(*inode))
-    };
-    let unknown = workers.pids().filter(|(_, pid)| is_unknown(*pid));
-    unknown.take(LOOKED_AT).find_map(|(worker, _)| {
-        let address = unheard_listener(workers, listeners, worker)?;
-        Some((worker, address))
-    })
-}

@@ -15,6 +15,8 @@
 //! | `launch` | what a launcher says on its way to becoming the command |
 //! | `process` | what is known of a worker's first process |
 //! | `exiting` | reaps; when a worker has gone |
+//! | `port_answer` | whether a worker that gives up may have found that its port is taken |
+//! | `siblings` | the others of a worker's generation, one of which may have its port |
 //! | `strays` | processes that have left the groups of their workers |
 //! | `notify` | hears workers' `READY=1`; speaks to the service manager |
 //! | `probe`, `http_question` | asks a worker whether it is ready |
@@ -24,8 +26,10 @@ mod exiting;
 mod http_question;
 mod launch;
 pub(super) mod notify;
+mod port_answer;
 pub(super) mod probe;
 mod process;
+mod siblings;
 mod spawner;
 pub(super) mod strays;
 
@@ -90,6 +94,7 @@ impl Workers {
         output: &mut Output,
         spec: &SpawnSpec<'_>,
     ) -> io::Result<i32> {
+        let started = Instant::now();
         let (pid, launcher) = self.spawner.start(config, sources, output, spec)?;
         let facts = Facts {
             pid,
@@ -101,11 +106,16 @@ impl Workers {
             slot: spec.slot,
             generation: spec.generation,
             life: Life::Running,
+            port_answer: None,
+            unheard_sibling: None,
         };
         self.by_pid.insert(pid, spec.worker);
-        let launcher = Some(launcher);
-        self.processes
-            .insert(spec.worker, WorkerProcess { facts, launcher });
+        let process = WorkerProcess {
+            facts,
+            started,
+            launcher: Some(launcher),
+        };
+        self.processes.insert(spec.worker, process);
         Ok(pid)
     }
 

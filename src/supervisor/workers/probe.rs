@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use log::debug;
@@ -30,12 +31,18 @@ use crate::wire::diag::TcpState;
 /// How long a worker may take to answer an HTTP probe before it is asked again.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// For how long at least the kernel remembers a connection that we have closed: twice a minute, where the other side
+/// takes its time.
+const MEMORY: Duration = Duration::from_secs(120);
+
 /// The probes that are under way, and what went wrong with those before.
 #[derive(Debug, Default)]
 pub(crate) struct Probes {
     attempts: BTreeMap<WorkerId, Attempt>,
     /// What became of a worker's last HTTP probe, if not well: a clause.
     trouble: BTreeMap<WorkerId, String>,
+    /// Our ends of those that are over, as long as the kernel may remember them, and when each ended.
+    over: Vec<(Instant, SocketAddr)>,
 }
 
 #[derive(Debug)]
@@ -140,19 +147,26 @@ impl Probes {
         self.trouble.get(&worker).map(String::as_str)
     }
 
+    /// Whether a connection that is over was a probe, by its client's end.
+    pub(crate) fn made(&self, source: SocketAddr) -> bool {
+        self.over.iter().any(|(_, own)| *own == source)
+    }
+
     pub(crate) fn forget(&mut self, worker: WorkerId) {
         self.trouble.remove(&worker);
     }
 
     /// Ends a worker's probe, if there is one.
     pub(crate) fn end(&mut self, sources: &mut Sources, worker: WorkerId) {
-        let attempt = self.attempts.remove(&worker);
-        if let Some(Attempt {
-            connection: ProbeConnection { socket, .. },
-            question: Some(question),
-            ..
-        }) = attempt
-        {
+        let Some(attempt) = self.attempts.remove(&worker) else {
+            return;
+        };
+        let ProbeConnection { socket, source, .. } = attempt.connection;
+        let now = Instant::now();
+        self.over
+            .retain(|(ended, _)| now.duration_since(*ended) < MEMORY);
+        self.over.push((now, source));
+        if let Some(question) = attempt.question {
             question.close(sources, &socket);
             // By a reset: what we close first would keep its port for a minute, and there are few ports
             // that reach a listener.

@@ -1,6 +1,8 @@
 //! What is known of a worker's first process.
 
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
+use std::time::Instant;
 
 use mio::Token;
 use serde::{Deserialize, Serialize};
@@ -11,11 +13,12 @@ use crate::supervisor::sources::Sources;
 #[derive(Debug)]
 pub(super) struct WorkerProcess {
     pub(super) facts: Facts,
+    pub(super) started: Instant,
     /// The channel to its launcher, until the launcher has become the command.
     pub(super) launcher: Option<(UnixStream, Token)>,
 }
 
-/// What is known of a worker's process: plain data, beside the channel to its launcher.
+/// What is known of a worker's process: plain data, beside the channel to its launcher and the clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Facts {
     pub(super) pid: i32,
@@ -26,6 +29,10 @@ pub(super) struct Facts {
     pub(super) slot: Slot,
     pub(super) generation: Generation,
     pub(super) life: Life,
+    /// The address that somebody was answered by while it was starting, if that was seen.
+    pub(super) port_answer: Option<SocketAddr>,
+    /// Another worker that listened when this one gave up, without our having heard of it, and where.
+    pub(super) unheard_sibling: Option<(String, SocketAddr)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

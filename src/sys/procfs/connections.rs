@@ -6,8 +6,7 @@ use std::io::{self, BufRead, BufReader};
 use crate::wire::diag::Connection;
 use crate::wire::proc_net::parse_connection;
 
-/// The TCP sockets in the calling thread's network namespace that are wanted; without those that no process
-/// has any more. What opens or closes meanwhile may be missing. The kernel prints all sockets, whatever is
+/// The TCP sockets in the calling thread's network namespace that are wanted. What opens or closes meanwhile may be missing. The kernel prints all sockets, whatever is
 /// wanted.
 ///
 /// # Errors
@@ -37,7 +36,7 @@ fn read(
     let mut line = Vec::new();
     while lines.read_until(b'\n', &mut line)? > 0 {
         let socket = parse_connection(&line);
-        found.extend(socket.filter(|socket| !socket.is_orphan() && is_wanted(socket)));
+        found.extend(socket.filter(&is_wanted));
         line.clear();
     }
     Ok(())
@@ -78,7 +77,10 @@ mod tests {
             let clients = [(); 2].map(|()| TcpStream::connect((loopback, port)).unwrap());
             let accepted = listener.accept().unwrap().0;
             let all = States::OPEN | States::LISTENING;
-            let read = connections(|socket| socket.local.port() == port && all.has(socket.state));
+            let is_wanted = |socket: &Connection| {
+                socket.local.port() == port && all.has(socket.state) && !socket.is_orphan()
+            };
+            let read = connections(is_wanted);
             let read = facts(read.unwrap());
             assert_eq!(read.len(), 3, "{address}: {read:?}");
             assert_eq!(

@@ -9,7 +9,7 @@ use crate::fleet::{
     ChangeKind, ChangeResult, Denial, Endpoint, Exit, Failure, Generation, WorkerId,
 };
 use crate::supervisor::retirement::Cost;
-use crate::supervisor::retirement::measure::{unheard_listener, unheard_worker};
+use crate::supervisor::retirement::measure::unheard_listener;
 use crate::wire::control::Reply;
 
 impl Reporter<'_> {
@@ -75,10 +75,11 @@ impl Reporter<'_> {
                 )
             }
             Failure::Exited { worker, exit, .. } => format!(
-                "{kind} failed: {} {} before it was ready{}{consequence}{}",
+                "{kind} failed: {} {} before it was ready{}{}{consequence}{}",
                 self.workers.describe(*worker),
                 ended(exit),
-                self.unheard_of(),
+                self.unheard_sibling(*worker),
+                self.port_answer(*worker),
                 self.last_words(*worker)
             ),
             Failure::Died { worker, exit, .. } => {
@@ -104,24 +105,22 @@ impl Reporter<'_> {
                 after,
                 ..
             } => format!(
-                "{kind} failed: {} was not ready after {}: {}{consequence}{}{}",
+                "{kind} failed: {} was not ready after {}: {}{consequence}{}{}{}",
                 self.workers.describe(*worker),
                 seconds(*after),
                 self.why_not_ready(*worker, missing, closed, listening),
                 advice(kind, missing, listening),
+                self.port_answer(*worker),
                 self.last_words(*worker)
             ),
             Failure::Stopped => format!("{kind} given up: the supervisor was told to stop"),
         }
     }
 
-    /// Why a worker may have found its address in use: another one is there without the supervisor.
-    fn unheard_of(&self) -> String {
-        match unheard_worker(self.workers, self.listeners) {
-            Some((other, address)) => {
-                let other = self.workers.describe(other);
-                format!("; {other} listens on {address}, {UNHEARD}")
-            }
+    /// Why a worker may have found its address in use, to be appended to a sentence: another one is there unheard.
+    fn unheard_sibling(&self, worker: WorkerId) -> String {
+        match self.workers.unheard_sibling(worker) {
+            Some((sibling, address)) => format!("; {sibling} listens on {address}, {UNHEARD}"),
             None => String::new(),
         }
     }

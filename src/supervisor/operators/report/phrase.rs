@@ -17,6 +17,17 @@ impl Reporter<'_> {
             format!("; it wrote: {}", lines.join(" | "))
         }
     }
+
+    /// That somebody was answered where the worker was to listen, if that was seen: to be appended to a sentence.
+    pub(super) fn port_answer(&self, worker: WorkerId) -> String {
+        match self.workers.port_answer(worker) {
+            None => String::new(),
+            Some(address) => format!(
+                "; while it was starting, a process of this host connected to {address} and was answered: if that was \
+                 this server, to see whether its port is free, switch that off (see Limits in the README)"
+            ),
+        }
+    }
 }
 
 /// `1 worker`, `2 workers`.

@@ -35,7 +35,7 @@ impl Reporter<'_> {
                 restart_in,
                 ..
             } => {
-                let words = self.last_words(*worker);
+                let words = self.port_answer(*worker) + &self.last_words(*worker);
                 (Level::Warn, crashed(exit, *restart_in) + &words)
             }
             WorkerEvent::GivenUp {
@@ -44,12 +44,14 @@ impl Reporter<'_> {
                 exit,
                 crashes,
             } => {
-                let words = self.last_words(*worker);
+                let words = self.port_answer(*worker) + &self.last_words(*worker);
                 (Level::Error, self.given_up(*slot, exit, *crashes) + &words)
             }
-            WorkerEvent::StartTimedOut { .. } => {
+            WorkerEvent::StartTimedOut { worker } => {
                 let after = seconds(config.start_timeout);
-                (Level::Warn, format!("not ready after {after}; killing it"))
+                let answer = self.port_answer(*worker);
+                let sentence = format!("not ready after {after}; killing it{answer}");
+                (Level::Warn, sentence)
             }
             WorkerEvent::SettleTimedOut { pending, .. } => (Level::Warn, self.unsettled(*pending)),
             WorkerEvent::QuietTimedOut { .. } => (Level::Info, self.unquiet()),
