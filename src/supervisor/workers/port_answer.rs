@@ -52,8 +52,8 @@ impl Workers {
         for port in ports.into_iter().take(MAX_PORTS) {
             match diag::closed_clients(port) {
                 Ok(closed) => {
-                    let mut by_others = closed.iter().filter(|it| !probes.made(it.local));
-                    let found = by_others.find(|it| look.may_be_the_workers(it));
+                    let mut candidates = closed.iter().filter(|it| look.may_be_the_workers(it));
+                    let found = candidates.find(|it| !probes.made(it.local));
                     if let Some(found) = found {
                         process.facts.port_answer = Some(found.remote);
                         return;
