@@ -142,8 +142,13 @@ pub fn is_wanted(peer: &dyn Peer, wanted: &[String]) -> bool {
 pub fn all() -> Vec<Box<dyn Peer>> {
     let mut peers: Vec<Box<dyn Peer>> = Vec::new();
     for work in Work::COMPARED {
-        peers.push(Box::new(ours::Ours { work }));
+        let ready = ours::Ready::Listening;
+        peers.push(Box::new(ours::Ours { work, ready }));
     }
+    peers.push(Box::new(ours::Ours {
+        work: work::Work::Node,
+        ready: ours::Ready::Asked,
+    }));
     for policy in cluster::POLICIES {
         peers.push(Box::new(cluster::Cluster { policy }));
     }

@@ -14,18 +14,34 @@ const CTL: &str = env!("CARGO_BIN_EXE_reuseport-ctl");
 
 /// What we are called in tables: the reference.
 pub const NAME: &str = "reuseport-run";
+/// Likewise, with new workers that have answered a request before they take over.
+const NAME_ASKED: &str = "reuseport-run --ready http:/";
 
 /// Ours, around the server of this work.
 #[derive(Clone, Copy, Debug)]
 pub struct Ours {
     /// What it serves.
     pub work: Work,
+    /// When a new worker is ready.
+    pub ready: Ready,
+}
+
+/// When a new worker is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// It listens: the default.
+    Listening,
+    /// It has answered a request, so that the first of its clients does not meet code that has never run.
+    Asked,
 }
 
 impl Peer for Ours {
     fn profile(&self) -> Profile {
         Profile {
-            name: NAME,
+            name: match self.ready {
+                Ready::Listening => NAME,
+                Ready::Asked => NAME_ASKED,
+            },
             work: self.work,
             needs: match self.work {
                 Work::Node => &[NODE],
@@ -35,7 +51,10 @@ impl Peer for Ours {
                 Work::Static => &[NGINX],
                 Work::Demo => &[],
             },
-            configuration: "defaults",
+            configuration: match self.ready {
+                Ready::Listening => "defaults",
+                Ready::Asked => "a new worker answers one request before it gets any other",
+            },
             reload: "reuseport-ctl reload",
         }
     }
@@ -54,7 +73,11 @@ impl Peer for Ours {
             ..Roles::default()
         };
         let process_tree = ProcessTree::new(place).with(roles);
-        process_tree.and(&mut wrapped(place, &server))
+        let mut command = wrapped(place, &server);
+        if self.ready == Ready::Asked {
+            command.env("REUSEPORT_READY", "http:/");
+        }
+        process_tree.and(&mut command)
     }
 
     fn reload(&self, _: &mut ProcessTree, place: &Place) -> io::Result<Option<Command>> {

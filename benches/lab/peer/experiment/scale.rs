@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::super::super::report::results::Row;
-use super::super::ours::{NAME, Ours};
+use super::super::ours::{NAME, Ours, Ready};
 use super::super::supervisor_cost::{self, Memory, SupervisorCost};
 use super::super::{Peer, Work};
 use super::trial::Trial;
@@ -46,7 +46,10 @@ const OTHERS: [&str; 4] = [
 const MOST: u32 = 100;
 
 /// Us around something that costs nothing, so that what is seen is the supervisor.
-pub const SMALL: Ours = Ours { work: Work::Demo };
+pub const SMALL: Ours = Ours {
+    work: Work::Demo,
+    ready: Ready::Listening,
+};
 
 /// Whether a subject is asked to have so many workers.
 pub fn is_asked(peer: &dyn Peer, workers: u32) -> bool {
