@@ -33,6 +33,10 @@ pub struct Config {
     pub start_timeout: Duration,
     /// How long new workers must have been ready when they take over.
     pub min_uptime: Duration,
+    /// How long the workers that a reload has replaced stand by, in case that the new ones fail; only with steering.
+    pub soak: Duration,
+    /// So many crashes of new workers in that time are let pass.
+    pub soak_restarts: u32,
     /// How long a retired listener may take to hand over the handshakes that it has.
     pub settle_timeout: Duration,
     /// How long a retired worker may take to have no open connection before it is told to stop.

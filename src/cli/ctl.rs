@@ -113,6 +113,15 @@ enum Verb {
         #[arg(long)]
         accept_changes: bool,
     },
+    /// Let the workers go that stand by after a reload (--soak)
+    ///
+    /// The new workers have proved themselves: the time is over for which the old ones stand by.
+    Promote,
+    /// Go back to the workers that stand by after a reload (--soak)
+    ///
+    /// They have all new connections again at once; the new ones end as old ones do. Prints each
+    /// phase as it passes, and returns when they are gone. The reload has failed.
+    Rollback,
     /// Let the workers drain, then end the supervisor
     Stop {
         /// Do not drain: kill them
@@ -144,6 +153,8 @@ impl Verb {
                 wait,
                 accept_changes,
             },
+            Self::Promote => Request::Promote,
+            Self::Rollback => Request::Rollback,
             Self::Stop { now } => Request::Stop { now },
             Self::Scale { to } => Request::Scale { to },
             Self::Restart { worker } => Request::Restart { worker },
@@ -202,7 +213,9 @@ fn parse(
         (None, None) => target_in(environment)?,
     };
     let verb = arguments.verb.ok_or_else(|| {
-        Exit::usage("VERB is missing: give status, reload, stop, scale or restart")
+        Exit::usage(
+            "VERB is missing: give status, reload, promote, rollback, stop, scale or restart",
+        )
     })?;
     Ok((target, verb))
 }

@@ -148,6 +148,25 @@ pub(crate) const OPTIONS: &[Opt] = &[
         ..PLAIN
     },
     Opt {
+        name: "soak",
+        group: RELOAD,
+        default: Some("0s"),
+        help: "How long replaced workers stand by, in case that new ones fail",
+        more: "After the new workers have taken over, the old ones stay for this time: they get no new connections, and go \
+               on with those that they have. When a new worker dies, the old ones have all new connections again at \
+               once, the new ones end as old ones do, and the reload has failed. reuseport-ctl promote ends the time \
+               early, reuseport-ctl rollback goes back. Both generations are in memory meanwhile.",
+        ..PLAIN
+    },
+    Opt {
+        name: "soak-restarts",
+        value: "N",
+        group: RELOAD,
+        default: Some("0"),
+        help: "Crashes of new workers that are let pass while old ones stand by",
+        ..PLAIN
+    },
+    Opt {
         name: "settle-timeout",
         group: RELOAD,
         default: Some("10s"),

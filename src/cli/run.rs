@@ -142,6 +142,8 @@ fn config(settings: &Settings, environment: Environment<'_>) -> Result<Config, E
         steering: settings.need("steering", value::steering)?,
         start_timeout: settings.need("start-timeout", positive)?,
         min_uptime: settings.need("min-uptime", duration)?,
+        soak: settings.need("soak", duration)?,
+        soak_restarts: settings.need("soak-restarts", value::restarts)?,
         settle_timeout: settings.need("settle-timeout", duration)?,
         quiet_timeout: settings.need("quiet-timeout", duration)?,
         rescue: !settings.need("no-rescue", value::switch)?,
@@ -162,6 +164,7 @@ fn config(settings: &Settings, environment: Environment<'_>) -> Result<Config, E
         chdir: settings.path("chdir")?,
     };
     check_ready_host(&config)?;
+    check_soak(&config)?;
     check_control(&config, environment)?;
     Ok(config)
 }
@@ -221,6 +224,17 @@ fn check_ready_host(config: &Config) -> Result<(), Exit> {
     }
 }
 
+/// Where nothing is steered, old workers could not be kept from accepting while they stand by.
+fn check_soak(config: &Config) -> Result<(), Exit> {
+    match (config.soak.is_zero(), config.steering.is_steered()) {
+        (false, false) => Err(Exit::usage(
+            "--soak: with --steering none old workers cannot stand by, for new connections cannot be kept from them: \
+             leave out one of the two",
+        )),
+        (true, _) | (false, true) => Ok(()),
+    }
+}
+
 /// A path that the kernel will not take must be found out here, before any worker runs.
 fn check_control(config: &Config, environment: Environment<'_>) -> Result<(), Exit> {
     let path = runtime_dir::control_path_in(config, &runtime_dir::own_directory(environment));
@@ -270,6 +284,8 @@ mod tests {
             steering: Steering::Auto,
             start_timeout: Duration::from_secs(60),
             min_uptime: Duration::ZERO,
+            soak: Duration::ZERO,
+            soak_restarts: 0,
             settle_timeout: Duration::from_secs(10),
             quiet_timeout: Duration::from_secs(2),
             rescue: true,
@@ -295,7 +311,7 @@ mod tests {
     #[test]
     fn every_option() {
         let line = "-n 3 --queues 2 --listen 80 --listen [::]:81 --name web --control /c --ready http:/up --ready-host shop.example \
-                    --steering none --start-timeout 1s --min-uptime 9s --settle-timeout 2 --quiet-timeout 3s \
+                    --steering cbpf --start-timeout 1s --min-uptime 9s --soak 11s --soak-restarts 2 --settle-timeout 2 --quiet-timeout 3s \
                     --drain-timeout 1m --kill-mode tree --pre-stop 500ms --stop-signal QUIT --max-restarts 6 \
                     --restart-window 7s --crash-loop exit --no-rescue --rescue-timeout 8s --rescue-max 9 --rescue-forwarded forwarded --rescue-clients all --protocol opaque --log-prefix --log-file /l --chdir /d -- s -n 9 --name";
         let endpoint = |address: &str| Endpoint {
@@ -311,9 +327,11 @@ mod tests {
             control: Some("/c".into()),
             ready: Readiness::Http("/up".to_owned()),
             ready_host: Some("shop.example".to_owned()),
-            steering: Steering::None,
+            steering: Steering::Cbpf,
             start_timeout: Duration::from_secs(1),
             min_uptime: Duration::from_secs(9),
+            soak: Duration::from_secs(11),
+            soak_restarts: 2,
             settle_timeout: Duration::from_secs(2),
             quiet_timeout: Duration::from_secs(3),
             rescue: false,

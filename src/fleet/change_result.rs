@@ -25,6 +25,11 @@ pub enum ChangeResult {
         /// Why.
         failure: Failure,
     },
+    /// The new workers of a reload stay: those of before do not stand by any more.
+    Promoted {
+        /// The generation that serves.
+        generation: Generation,
+    },
     /// It was not begun.
     Denied(Denial),
     /// The supervisor has stopped.
@@ -69,6 +74,8 @@ pub enum Failure {
         /// The time that it had.
         after: Duration,
     },
+    /// It was taken back, as asked; what served before serves again.
+    RolledBack,
     /// The supervisor was told to stop meanwhile.
     Stopped,
 }
@@ -89,6 +96,10 @@ pub enum Denial {
         /// How far it has come.
         milestone: Milestone,
     },
+    /// No workers stand by that could be let go.
+    NothingToPromote,
+    /// No workers stand by that could serve again.
+    NothingToRollBack,
     /// The supervisor is stopping.
     Stopping,
     /// There is no such worker, or it is not one that can be replaced.

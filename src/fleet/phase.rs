@@ -2,7 +2,10 @@
 //!
 //! ```text
 //!  Starting ─► Ready ─► Serving ─► Settling ─► Quiescing ─► PreparingStop ─► Draining ─► Killed ─► (gone)
-//!     │                                            └──── no rescuer ──────────► ▲          ▲
+//!     │                  ▲  │  ▲       ▲ │           │└── no rescuer ──────────► ▲          ▲
+//!     │                  │  ▼  │       │ │           │                           │          │
+//!     │          StandingBy ───┼───────┘ │           │                           │          │
+//!     │                        └─────────┴───────────┘ the flip is taken back    │          │
 //!     ├──────────────────────────────── told to stop early ─────────────────────┘          │
 //!     └──────────────────────────────── not ready in time ─────────────────────────────────┘
 //! ```
@@ -22,6 +25,9 @@ pub(super) enum Phase {
     Ready,
     /// It gets new connections.
     Serving,
+    /// Others serve in its place, and have to prove themselves first: it gets no new connections, and accepts what its
+    /// listeners have.
+    StandingBy,
     /// It gets no new connections; its listeners finish the handshakes that they have.
     Settling {
         since: Time,
@@ -97,6 +103,7 @@ impl Phase {
             Self::Starting { .. }
             | Self::Ready
             | Self::Serving
+            | Self::StandingBy
             | Self::Settling { .. }
             | Self::Quiescing {
                 settled: Settled::Empty,
@@ -143,7 +150,7 @@ impl Phase {
                 QuiescedBy::Rescuer { until } => until,
             },
             Self::PreparingStop { deadline, .. } | Self::Draining { deadline, .. } => deadline,
-            Self::Ready | Self::Serving | Self::Killed { .. } => return None,
+            Self::Ready | Self::Serving | Self::StandingBy | Self::Killed { .. } => return None,
         };
         Some(at).filter(|at| *at != Time::NEVER)
     }
@@ -151,7 +158,7 @@ impl Phase {
     /// Where it is on the way out; none while it is not.
     pub(super) fn milestone(self) -> Option<Milestone> {
         match self {
-            Self::Starting { .. } | Self::Ready | Self::Serving => None,
+            Self::Starting { .. } | Self::Ready | Self::Serving | Self::StandingBy => None,
             Self::Settling { .. } => Some(Milestone::Settling),
             Self::Quiescing { .. } | Self::PreparingStop { .. } => Some(Milestone::Quiescing),
             Self::Draining { .. } | Self::Killed { .. } => Some(Milestone::Draining),
@@ -167,6 +174,7 @@ impl Phase {
             } => "starting",
             Self::Ready => "ready",
             Self::Serving => "serving",
+            Self::StandingBy => "standing-by",
             Self::Settling { .. } => "settling",
             Self::Quiescing { .. } | Self::PreparingStop { .. } => "quiescing",
             Self::Draining { .. } | Self::Killed { .. } => "draining",

@@ -21,6 +21,10 @@ pub struct Policy {
     pub rescue: bool,
     /// How long incoming workers must have been ready when they take over.
     pub min_uptime: Duration,
+    /// How long the workers that a reload has replaced stand by; only with steering.
+    pub soak: Duration,
+    /// So many crashes of new workers in that time are let pass; one more takes the reload back.
+    pub soak_restarts: u32,
     /// A worker that is not ready after this has failed.
     pub start_timeout: Duration,
     /// How long a retired listener may take to become empty.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::slots::EmptySlot;
 use super::vocabulary::*;
+use super::worker::Worker;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Rollout {
@@ -46,9 +47,31 @@ pub(super) enum Proof {
 pub(super) struct Flipped {
     pub(super) rollout: Rollout,
     pub(super) outgoing: Vec<WorkerId>,
+    /// The soak, if it is not over.
+    pub(super) soak: Option<Soak>,
     /// What served before, and how many.
     pub(super) generation: Generation,
     pub(super) wanted: u32,
+}
+
+impl Flipped {
+    /// Whether a worker is one of those that took over, or replaces one of these in a soak.
+    pub(super) fn is_new(&self, worker: &Worker) -> bool {
+        self.rollout.has(worker.id) || self.is_new_generation(worker.generation)
+    }
+
+    /// Whether a generation is new with this flip. A restart and a change of the number make none.
+    pub(super) fn is_new_generation(&self, generation: Generation) -> bool {
+        generation == self.rollout.generation && generation != self.generation
+    }
+}
+
+/// New workers prove themselves, while those that they have replaced stand by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Soak {
+    pub(super) until: Time,
+    /// How many new workers have ended so far.
+    pub(super) crashes: u32,
 }
 
 /// What flips in one step.

@@ -5,6 +5,7 @@ mod batches;
 mod listener_sets;
 mod many;
 mod ready_is_a_state;
+mod soak;
 
 use core::time::Duration;
 
@@ -21,6 +22,8 @@ fn policy() -> Policy {
         steering: true,
         rescue: false,
         min_uptime: Duration::ZERO,
+        soak: Duration::ZERO,
+        soak_restarts: 0,
         start_timeout: Duration::from_secs(60),
         settle_timeout: Duration::from_secs(10),
         quiet_timeout: Duration::from_secs(2),
@@ -237,8 +240,15 @@ fn brief(effect: &Effect) -> Option<String> {
         Effect::Log(_) | Effect::Report(_) | Effect::ReportStop(_) => return None,
         Effect::Reply { result, .. } => match result {
             ChangeResult::Done { kind, .. } => format!("{kind} done"),
-            ChangeResult::Failed { kind, .. } => format!("{kind} failed"),
             ChangeResult::Denied(Denial::Busy { kind, .. }) => format!("denied: {kind}"),
+            ChangeResult::Failed { kind, .. } => format!("{kind} failed"),
+            ChangeResult::Promoted { .. } => "promoted".to_owned(),
+            ChangeResult::Denied(Denial::NothingToPromote) => {
+                "denied: nothing to promote".to_owned()
+            }
+            ChangeResult::Denied(Denial::NothingToRollBack) => {
+                "denied: nothing to roll back".to_owned()
+            }
             ChangeResult::Denied(Denial::Stopping) => "denied: stopping".to_owned(),
             ChangeResult::Denied(Denial::NoSuchWorker(id)) => format!("denied: no worker {id}"),
             ChangeResult::Denied(Denial::NobodyLeft { count }) => {

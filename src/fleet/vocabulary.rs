@@ -140,6 +140,16 @@ pub enum Event {
         /// Which worker.
         worker: WorkerId,
     },
+    /// The end of the soak was asked for: the new workers are good.
+    PromoteRequested {
+        /// The client that waits.
+        reply_to: Option<ClientId>,
+    },
+    /// It was asked for that what served before serves again.
+    RollbackRequested {
+        /// The client that waits.
+        reply_to: Option<ClientId>,
+    },
     /// The end was asked for.
     StopRequested {
         /// The client that waits.
@@ -553,6 +563,8 @@ pub enum ChangeKind {
     Restart,
     /// The number of workers changes.
     Scale,
+    /// What served before serves again.
+    Rollback,
 }
 
 /// How far a change has come.
@@ -562,6 +574,8 @@ pub enum Milestone {
     Starting,
     /// New workers get the new connections.
     Serving,
+    /// The old workers stand by, while the new ones prove themselves.
+    Soaking,
     /// The old listeners finish the handshakes that they have.
     Settling,
     /// The old workers finish the connections that they have.
@@ -588,6 +602,7 @@ impl fmt::Display for Milestone {
         f.write_str(match self {
             Self::Starting => "starting",
             Self::Serving => "serving",
+            Self::Soaking => "soaking",
             Self::Settling => "settling",
             Self::Quiescing => "quiescing",
             Self::Draining => "draining",
@@ -603,6 +618,7 @@ impl fmt::Display for ChangeKind {
             Self::Reload => "reload",
             Self::Restart => "restart",
             Self::Scale => "scale",
+            Self::Rollback => "rollback",
         })
     }
 }

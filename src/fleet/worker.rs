@@ -49,11 +49,17 @@ impl Worker {
         matches!(self.phase, Phase::Starting { .. })
     }
 
+    /// Whether others serve in its place that have to prove themselves first.
+    pub(super) fn stands_by(&self) -> bool {
+        self.phase == Phase::StandingBy
+    }
+
     /// Whether it serves, or did: then it has connections, and what follows is on its way.
     pub(super) fn has_served(&self) -> bool {
         match self.phase {
             Phase::Starting { .. } | Phase::Ready => false,
             Phase::Serving
+            | Phase::StandingBy
             | Phase::Settling { .. }
             | Phase::Quiescing { .. }
             | Phase::PreparingStop { .. }

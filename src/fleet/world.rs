@@ -552,6 +552,12 @@ impl World {
                 reply_to: self.reply_to(false),
                 worker: WorkerId(1 << 40),
             },
+            Wish::Promote => Event::PromoteRequested {
+                reply_to: self.reply_to(false),
+            },
+            Wish::Rollback => Event::RollbackRequested {
+                reply_to: self.reply_to(false),
+            },
             Wish::Stop { signal } => Event::StopRequested {
                 reply_to: self.reply_to(signal),
                 how: StopHow::Drain,

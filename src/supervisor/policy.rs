@@ -24,6 +24,12 @@ pub(super) fn of(config: &Config) -> Policy {
         steering: config.steering.is_steered(),
         rescue: config.rescue && config.protocol != ServedProtocol::Opaque,
         min_uptime: config.min_uptime,
+        soak: if config.steering.is_steered() {
+            config.soak
+        } else {
+            Duration::ZERO
+        },
+        soak_restarts: config.soak_restarts,
         start_timeout: config.start_timeout,
         settle_timeout: config.settle_timeout,
         quiet_timeout: config.quiet_timeout,

@@ -37,9 +37,10 @@ impl Supervisor {
         // Only who hears of them takes them: a request that is denied meanwhile does not.
         let cost = match result {
             ChangeResult::Done { .. } => self.retirements.stats().take_cost(),
-            ChangeResult::Failed { .. } | ChangeResult::Denied(_) | ChangeResult::Stopped => {
-                Cost::default()
-            }
+            ChangeResult::Failed { .. }
+            | ChangeResult::Promoted { .. }
+            | ChangeResult::Denied(_)
+            | ChangeResult::Stopped => Cost::default(),
         };
         let reply = self.reporter().result(result, cost);
         match result {
@@ -51,10 +52,13 @@ impl Supervisor {
                     Failure::Exited { worker, .. } | Failure::Died { worker, .. } => {
                         self.forget_worker(*worker);
                     }
-                    Failure::NobodyServes | Failure::NotReady { .. } | Failure::Stopped => {}
+                    Failure::NobodyServes
+                    | Failure::RolledBack
+                    | Failure::NotReady { .. }
+                    | Failure::Stopped => {}
                 }
             }
-            ChangeResult::Denied(_) | ChangeResult::Stopped => {}
+            ChangeResult::Promoted { .. } | ChangeResult::Denied(_) | ChangeResult::Stopped => {}
         }
         self.reply(reply_to, &reply);
     }
@@ -66,7 +70,7 @@ impl Supervisor {
         match kind {
             // Nobody serves: the end says the rest.
             ChangeKind::Start => self.notify.status(message),
-            ChangeKind::Reload | ChangeKind::Restart | ChangeKind::Scale => {
+            ChangeKind::Reload | ChangeKind::Restart | ChangeKind::Scale | ChangeKind::Rollback => {
                 self.notify.change_ended(kind, message);
             }
         }

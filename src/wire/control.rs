@@ -25,6 +25,10 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "is_not")]
         accept_changes: bool,
     },
+    /// The new workers of a reload are good: those of before do not stand by any longer.
+    Promote,
+    /// What served before the last reload serves again.
+    Rollback,
     /// End the supervisor: `now` kills, else the workers drain.
     Stop {
         /// Do not drain.
@@ -63,7 +67,8 @@ pub enum Reply {
     Phase {
         /// Milliseconds since the change was requested.
         after_ms: u64,
-        /// The phase's name: `waiting` (its turn), `starting`, `serving`, `settling`, `quiescing`, `draining`, `gone`.
+        /// The phase's name: `waiting` (its turn), `starting`, `serving`, `soaking`, `settling`, `quiescing`, `draining`,
+        /// `gone`.
         phase: String,
         /// What it is about, for a person: how many workers of which generation.
         detail: String,
@@ -105,7 +110,7 @@ pub struct Status {
     pub pid: u32,
     /// Milliseconds since the supervisor started.
     pub uptime_ms: u64,
-    /// `starting`, `serving`, `reloading` or `stopping`.
+    /// `starting`, `serving`, `reloading`, `soaking` or `stopping`.
     pub phase: String,
     /// How many workers there should be.
     pub workers_wanted: u32,
@@ -158,7 +163,8 @@ pub struct WorkerStatus {
     pub generation: u32,
     /// Its pid; none while it waits to be restarted.
     pub pid: Option<u32>,
-    /// `waiting`, `starting`, `ready`, `serving`, `settling`, `quiescing`, `draining` or `given-up`.
+    /// `waiting`, `starting`, `ready`, `serving`, `standing-by`, `settling`, `quiescing`, `draining` or
+    /// `given-up`.
     pub phase: String,
     /// Milliseconds since it was started.
     pub uptime_ms: u64,

@@ -40,5 +40,6 @@ mod rescue;
 mod scale;
 mod service_manager;
 mod signals;
+mod soak;
 mod start;
 mod stop;

@@ -1,18 +1,9 @@
 //! Ready is a state: what listened once and does not serve takes nothing over.
 
-use std::process::{Child, Command, Stdio};
-
 use nix::sys::signal::Signal;
 
-use crate::harness::{Supervisor, ctl_program};
+use crate::harness::Supervisor;
 use crate::support::*;
-
-fn begin_reload(supervisor: &Supervisor) -> Child {
-    let mut reload = Command::new(ctl_program());
-    let reload = reload.arg("--socket").arg(supervisor.control());
-    let reload = reload.arg("reload").stdout(Stdio::piped());
-    reload.stderr(Stdio::piped()).spawn().unwrap()
-}
 
 /// Reloads to something that fails; the sentence that `reuseport-ctl` says.
 #[track_caller]

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use nix::sys::signal::Signal;
 
@@ -220,20 +220,11 @@ fn a_link_to_the_directory_is_followed_anew() {
 }
 
 /// A reload that has begun and cannot end before the file `ready` is there.
-fn begin_reload(supervisor: &Supervisor) -> std::process::Child {
+fn begin_gated_reload(supervisor: &Supervisor) -> Child {
     fs::remove_file(supervisor.directory().join("ready")).unwrap();
-    let mut command = Command::new(ctl_program());
-    command
-        .arg("--socket")
-        .arg(supervisor.control())
-        .arg("reload");
-    let child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let reload = begin_reload(supervisor);
     supervisor.wait_status(|status| status.phase == "reloading");
-    child
+    reload
 }
 
 fn gated() -> Supervisor {
@@ -248,7 +239,7 @@ fn gated() -> Supervisor {
 #[test]
 fn a_second_reload_is_denied_while_one_is_under_way() {
     let supervisor = gated();
-    let first = begin_reload(&supervisor);
+    let first = begin_gated_reload(&supervisor);
     let second: Output = supervisor.ctl(["reload"]);
     assert_eq!(second.status.code(), Some(1));
     let sentence = text(&second.stderr);
@@ -264,7 +255,7 @@ fn a_second_reload_is_denied_while_one_is_under_way() {
 #[test]
 fn signals_during_a_reload_are_obeyed_once_after_it() {
     let supervisor = gated();
-    let first = begin_reload(&supervisor);
+    let first = begin_gated_reload(&supervisor);
     for _ in 0..3 {
         let seen = supervisor.lines().len();
         supervisor.signal(Signal::SIGHUP);
@@ -301,7 +292,7 @@ fn one_worker_can_be_restarted() {
 #[test]
 fn a_reload_whose_client_has_gone_goes_on() {
     let supervisor = gated();
-    let mut first = begin_reload(&supervisor);
+    let mut first = begin_gated_reload(&supervisor);
     first.kill().unwrap();
     first.wait().unwrap();
     touch(supervisor.directory(), "ready");

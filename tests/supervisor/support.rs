@@ -5,6 +5,7 @@ use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use reuseport_run::wire::control::Status;
 
-use crate::harness::{Builder, Supervisor};
+use crate::harness::{Builder, Supervisor, ctl_program};
 use crate::rig::load::{Load, Outcome, Plan};
 use crate::rig::server::{Kind, Unready, Wanted};
 
@@ -157,6 +158,14 @@ pub(crate) fn light(address: SocketAddr) -> Plan {
 }
 
 /// The pids of the serving workers, by slot.
+/// A `reuseport-ctl reload` that runs beside the test.
+pub(crate) fn begin_reload(supervisor: &Supervisor) -> Child {
+    let mut reload = Command::new(ctl_program());
+    let reload = reload.arg("--socket").arg(supervisor.control());
+    let reload = reload.arg("reload").stdout(Stdio::piped());
+    reload.stderr(Stdio::piped()).spawn().unwrap()
+}
+
 pub(crate) fn pids(status: &Status) -> Vec<i32> {
     let workers = status.workers.iter().filter_map(|worker| worker.pid);
     workers.map(|pid| i32::try_from(pid).unwrap()).collect()

@@ -27,7 +27,9 @@ impl Fleet {
     ) {
         let generation = match kind {
             ChangeKind::Start | ChangeKind::Reload => Generation(self.generations.newest.0 + 1),
-            ChangeKind::Restart | ChangeKind::Scale => self.generations.serving,
+            ChangeKind::Restart | ChangeKind::Scale | ChangeKind::Rollback => {
+                self.generations.serving
+            }
         };
         self.generations.newest = self.generations.newest.max(generation);
         let mut later: VecDeque<BTreeSet<Slot>> = batches.into();
@@ -91,7 +93,9 @@ impl Fleet {
         // replacement if it crashes.
         let replaced = match rollout.kind {
             ChangeKind::Start => BTreeSet::new(),
-            ChangeKind::Reload | ChangeKind::Restart | ChangeKind::Scale => slots,
+            ChangeKind::Reload | ChangeKind::Restart | ChangeKind::Scale | ChangeKind::Rollback => {
+                slots
+            }
         };
         rollout.batch = Batch::new(replaced, incoming);
         self.rollout = Some(rollout);

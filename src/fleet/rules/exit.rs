@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::Fleet;
+use super::flip_back::Cause;
 use crate::fleet::phase::{Phase, StopReason};
 use crate::fleet::slots::{EmptySlot, SlotState, delay};
 use crate::fleet::vocabulary::*;
@@ -37,7 +38,7 @@ impl Consequence {
     /// | ------------------------------------- | ------------ | -------- | ------------- |
     /// | starting, ready                       | change fails | crashed  | gone early    |
     /// | serving                               | crashed      | crashed  | gone early    |
-    /// | settling, quiescing, preparing stop   | gone early   | gone early | gone early  |
+    /// | standing by, settling, quiescing, preparing stop | gone early | gone early | gone early |
     /// | draining                              | gone         | gone     | gone          |
     /// | killed: not ready in time             | crashed      | crashed  | gone early    |
     /// | killed: retired, rolled back, the end | gone         | gone     | gone          |
@@ -69,7 +70,10 @@ impl Consequence {
                 Role::DrainOnly,
             ) => Self::GoneEarly,
             (
-                Phase::Settling { .. } | Phase::Quiescing { .. } | Phase::PreparingStop { .. },
+                Phase::StandingBy
+                | Phase::Settling { .. }
+                | Phase::Quiescing { .. }
+                | Phase::PreparingStop { .. },
                 _,
                 _,
             ) => Self::GoneEarly,
@@ -90,8 +94,9 @@ impl Fleet {
         let Some(worker) = self.workers.get(id) else {
             return;
         };
-        if self.is_flipped_back(id) {
-            self.flip_back(now, id, exit);
+        let (worker_phase, role) = (worker.phase, worker.role);
+        if self.is_flipped_back(id, &exit) {
+            self.flip_back(now, Cause::Died { id, exit });
             return self.retirements.ended(id);
         }
         let part = if self.is_incoming(id) {
@@ -99,7 +104,7 @@ impl Fleet {
         } else {
             Part::Other
         };
-        match Consequence::of(worker.phase, part, worker.role) {
+        match Consequence::of(worker_phase, part, role) {
             Consequence::ChangeFails => self.incoming_exited(now, id, exit),
             Consequence::Crashed => self.crashed(now, id, exit),
             Consequence::GoneEarly => self.gone(id, exit, Ending::BeforeStop),

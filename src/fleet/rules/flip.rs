@@ -57,18 +57,25 @@ impl Fleet {
         // retirement, it would be missed there for ever, and the earlier client never answered.
         let is_new = |id: &&WorkerId| self.retirements.of(**id).is_none();
         let newly_left = drain_only.iter().filter(is_new).copied();
-        let retiring: Vec<WorkerId> = newly_left.chain(outgoing.iter().copied()).collect();
-        let course = if is_last {
-            Course::Flipped
-        } else {
-            Course::GoesOn
-        };
-        let change = change_of(&rollout);
+        let newly_left: Vec<WorkerId> = newly_left.collect();
         self.note_flipped(&rollout, &outgoing, before);
-        self.retirements
-            .add(rollout.retirement, change, course, &retiring);
-        // The retirement is known before its workers are on their way: what they come to is counted there.
-        self.retire(now, &outgoing);
+        let change = change_of(&rollout);
+        if self.flipped.is_some() && self.soaks(&rollout) {
+            self.retirements
+                .add(rollout.retirement, change, Course::GoesOn, &newly_left);
+            self.begin_soak(now, &outgoing);
+        } else {
+            let retiring = [newly_left, outgoing.clone()].concat();
+            let course = if is_last {
+                Course::Flipped
+            } else {
+                Course::GoesOn
+            };
+            self.retirements
+                .add(rollout.retirement, change, course, &retiring);
+            // The retirement is known before its workers are on their way: what they come to is counted there.
+            self.retire(now, &outgoing);
+        }
         // Where nobody retires, the new ones are live all the same.
         self.steer();
         if let Some(next) = rollout.later.pop_front() {

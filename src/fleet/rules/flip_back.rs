@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 
 use super::Fleet;
 use super::flip::change_of;
-use crate::fleet::phase::{Phase, Settled};
-use crate::fleet::retirements::Course;
+use crate::fleet::listener::Listener;
+use crate::fleet::phase::{Phase, Settled, StopReason};
+use crate::fleet::retirements::{Change, Course};
 use crate::fleet::rollout::{Flipped, Rollout};
 use crate::fleet::slots::{EmptySlot, SlotState};
 use crate::fleet::vocabulary::*;
@@ -35,55 +36,131 @@ impl Fleet {
         self.flipped = may_go_back.then(|| Flipped {
             rollout: rollout.clone(),
             outgoing: outgoing.to_vec(),
+            soak: None,
             generation,
             wanted,
         });
     }
 
     /// Whether the end of this worker takes the last flip back.
-    pub(super) fn is_flipped_back(&self, id: WorkerId) -> bool {
+    pub(super) fn is_flipped_back(&mut self, id: WorkerId, exit: &Exit) -> bool {
+        if self.soak_deadline().is_some() {
+            return self.fails_soak(id, exit) && self.may_flip_back();
+        }
         let serves = self.workers.get(id).is_some_and(Worker::is_serving);
-        let flipped = self.flipped.as_ref().filter(|it| it.rollout.has(id));
+        let flipped = self.flipped.as_ref();
+        serves && flipped.is_some_and(|it| it.rollout.has(id)) && self.may_flip_back()
+    }
+
+    /// Whether the last flip can be taken back. In a soak a worker may have died that stood by: its slot gets another.
+    pub(super) fn may_flip_back(&self) -> bool {
+        let Some(flipped) = self.flipped.as_ref().filter(|_| !self.is_shutting_down()) else {
+            return false;
+        };
         let may_serve = |id: &WorkerId| self.workers.get(*id).is_some_and(may_serve_again);
-        serves
-            && !self.is_shutting_down()
-            && flipped.is_some_and(|it| it.outgoing.iter().all(may_serve))
+        let mut outgoing = flipped.outgoing.iter();
+        match flipped.soak {
+            Some(_) => outgoing.any(may_serve),
+            None => outgoing.all(may_serve),
+        }
     }
 
     /// The order is that of the flip: those that serve again do so before the others retire, so that one effect steers
     /// to them and away from the others.
-    pub(super) fn flip_back(&mut self, now: Time, id: WorkerId, exit: Exit) {
-        let (Some(flipped), Some(dead)) = (self.flipped.take(), self.workers.remove(id)) else {
+    pub(super) fn flip_back(&mut self, now: Time, cause: Cause) {
+        let Some(flipped) = self.flipped.take() else {
             return;
         };
         let rollout = &flipped.rollout;
         self.generations.serving = flipped.generation;
         self.wanted = flipped.wanted;
+        // Those of the new workers say nothing of the old ones.
+        self.restarts.forget(&rollout.batch.replaced);
         if rollout.kind == ChangeKind::Reload {
             self.tally.reloads -= 1;
             self.tally.reloads_failed += 1;
         }
+        let dead = cause.dead().and_then(|id| self.workers.remove(id));
+        let failure = cause.failure(dead.as_ref());
+        let given_up = self.give_up_new_slots(&flipped);
         self.serve_again(now, &flipped);
         self.retirements.failed(rollout.retirement);
-        let incoming = rollout.batch.incoming().iter().copied();
-        let retiring: Vec<WorkerId> = incoming
-            .filter(|id| self.workers.get(*id).is_some())
-            .collect();
-        let retirement = self.retirements.next_id();
-        self.retirements
-            .add(retirement, change_of(rollout), Course::Failed, &retiring);
-        self.retire(now, &retiring);
-        self.steer();
-        let left = self.unserved_listeners(dead.listeners.keys().copied());
-        self.drain_backlog(id, left);
-        self.release(dead.listeners.into_keys());
+        self.retire_new(now, &flipped, &cause);
+        for (last, listeners) in given_up
+            .into_iter()
+            .chain(dead.map(|it| (it.id, it.listeners)))
+        {
+            let left = self.unserved_listeners(listeners.keys().copied());
+            self.drain_backlog(last, left);
+            self.release(listeners.into_keys());
+        }
         self.effects.push(Effect::Reply {
             reply_to: rollout.reply_to,
             result: ChangeResult::Failed {
                 kind: rollout.kind,
-                failure: Failure::died(id, dead.slot, exit),
+                failure,
             },
         });
+    }
+
+    /// New workers that serve retire, and those that start are told to stop.
+    fn retire_new(&mut self, now: Time, flipped: &Flipped, cause: &Cause) {
+        let new = self.workers.iter().filter(|it| flipped.is_new(it));
+        let (serving, others): (Vec<_>, Vec<_>) = new.partition(|it| it.is_serving());
+        let retiring: Vec<WorkerId> = serving.iter().map(|it| it.id).collect();
+        let others = others.iter().filter(|it| !it.is_stopping());
+        let starting: Vec<WorkerId> = others.map(|it| it.id).collect();
+        let (change, course) = match cause {
+            Cause::Died { .. } => (change_of(&flipped.rollout), Course::Failed),
+            Cause::Asked { reply_to } => {
+                let change = Change {
+                    kind: ChangeKind::Rollback,
+                    reply_to: *reply_to,
+                    since: now,
+                    generation: flipped.generation,
+                };
+                (change, Course::Flipped)
+            }
+        };
+        if let Cause::Asked { .. } = cause {
+            self.report_rolled_back(now, &change);
+        }
+        let retirement = self.retirements.next_id();
+        self.retirements.add(retirement, change, course, &retiring);
+        self.retire(now, &retiring);
+        // Where none of them serves: before anybody is told to stop.
+        self.steer();
+        for id in starting {
+            self.stop(now, id, StopReason::RolledBack);
+        }
+    }
+
+    fn report_rolled_back(&mut self, now: Time, change: &Change) {
+        let workers = self.workers.serving();
+        let workers = workers.filter(|it| it.generation == change.generation);
+        let progress = Progress {
+            reply_to: change.reply_to,
+            after: now.since(change.since),
+            milestone: Milestone::Serving,
+            kind: change.kind,
+            generation: change.generation,
+            workers: workers.count(),
+        };
+        self.effects.push(Effect::Report(progress));
+    }
+
+    /// Slots of the new generation that are empty get no worker: what was kept for it.
+    fn give_up_new_slots(
+        &mut self,
+        flipped: &Flipped,
+    ) -> Vec<(WorkerId, BTreeMap<ListenerId, Listener>)> {
+        let is_new = |(_, empty): &(Slot, &EmptySlot)| flipped.is_new_generation(empty.generation);
+        let new = self.empty_slots.iter().filter(is_new);
+        let new: Vec<Slot> = new.map(|(slot, _)| slot).collect();
+        let empty = new
+            .into_iter()
+            .filter_map(|slot| self.empty_slots.remove(slot));
+        empty.map(|it| (it.last, it.listeners)).collect()
     }
 
     fn serve_again(&mut self, now: Time, flipped: &Flipped) {
@@ -120,7 +197,7 @@ impl Fleet {
     fn refill(&mut self, now: Time, flipped: &Flipped) {
         for slot in flipped.rollout.batch.replaced.range(..Slot(flipped.wanted)) {
             let mut here = self.workers.in_slot(*slot);
-            let is_old = |worker: &Worker| !flipped.rollout.has(worker.id) && !worker.is_leaving();
+            let is_old = |worker: &Worker| !flipped.is_new(worker) && !worker.is_leaving();
             if here.any(is_old) || self.empty_slots.get(*slot).is_some() {
                 continue;
             }
@@ -143,7 +220,7 @@ impl Fleet {
     /// The set that the workers of before share with this slot.
     fn old_set(&self, slot: Slot, flipped: &Flipped) -> Option<ListenerSetId> {
         let workers = self.workers.iter();
-        let old = workers.filter(|it| !flipped.rollout.has(it.id) && !it.is_leaving());
+        let old = workers.filter(|it| !flipped.is_new(it) && !it.is_leaving());
         let old = old.map(|worker| (worker.slot, worker.set));
         let empty = self.empty_slots.iter();
         let mut all = old.chain(empty.map(|(slot, empty)| (slot, empty.set)));
@@ -153,10 +230,38 @@ impl Fleet {
     }
 }
 
+/// Why a flip is taken back.
+#[derive(Clone, Debug)]
+pub(super) enum Cause {
+    /// A new worker has ended.
+    Died { id: WorkerId, exit: Exit },
+    /// Somebody asked for it.
+    Asked { reply_to: Option<ClientId> },
+}
+
+impl Cause {
+    fn dead(&self) -> Option<WorkerId> {
+        match self {
+            Self::Died { id, .. } => Some(*id),
+            Self::Asked { .. } => None,
+        }
+    }
+
+    fn failure(&self, dead: Option<&Worker>) -> Failure {
+        match (self, dead) {
+            (Self::Died { exit, .. }, Some(dead)) => {
+                Failure::died(dead.id, dead.slot, exit.clone())
+            }
+            (Self::Died { .. }, None) | (Self::Asked { .. }, _) => Failure::RolledBack,
+        }
+    }
+}
+
 /// Whether a worker that retires can serve again: it was not told to stop, and nobody prepares it for that.
 fn may_serve_again(worker: &Worker) -> bool {
     match worker.phase {
-        Phase::Settling { .. }
+        Phase::StandingBy
+        | Phase::Settling { .. }
         | Phase::Quiescing {
             settled: Settled::Empty,
             ..

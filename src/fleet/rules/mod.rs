@@ -19,6 +19,7 @@
 //! | `readiness` | what makes a worker ready |
 //! | `ready_look` | ready workers are looked at before they take over |
 //! | `flip` | incoming workers take over, or their change fails |
+//! | `soak` | they prove themselves, while those that they replaced stand by |
 //! | `flip_back` | those that they replaced take over again |
 //! | `retire` | steer away, fence, settle |
 //! | `quiesce` | connections come to an end |
@@ -37,6 +38,7 @@ mod readiness;
 mod ready_look;
 mod requests;
 mod retire;
+mod soak;
 mod start;
 pub(super) mod status;
 mod stop;
@@ -145,6 +147,7 @@ impl Fleet {
             self.empty_slots.next_deadline(),
             shutdown,
             self.rollout.as_ref().and_then(Rollout::deadline),
+            self.soak_deadline(),
         ];
         all.into_iter()
             .flatten()
@@ -197,6 +200,8 @@ impl Fleet {
             Event::RestartRequested { reply_to, worker } => {
                 self.restart_asked(now, reply_to, worker)
             }
+            Event::PromoteRequested { reply_to } => self.promote_asked(now, reply_to),
+            Event::RollbackRequested { reply_to } => self.rollback_asked(now, reply_to),
             Event::StopRequested { reply_to, how } => self.stop_asked(now, reply_to, how),
             Event::TimePassed => {}
         }
@@ -207,6 +212,7 @@ impl Fleet {
         // when it has ended.
         self.check_starting(now);
         self.check_flip(now);
+        self.check_soak(now);
         self.check_extras(now);
         self.fill_empty_slots(now);
         self.look_at_retired(now);
@@ -270,7 +276,10 @@ impl Fleet {
         if kind == ChangeKind::Reload && serving == 0 {
             self.tally.reloads = self.tally.reloads.saturating_sub(1);
             self.tally.reloads_failed += 1;
-            let failure = Failure::NobodyServes;
+            let failure = match self.is_shutting_down() {
+                true => Failure::Stopped,
+                false => Failure::NobodyServes,
+            };
             return ChangeResult::Failed { kind, failure };
         }
         ChangeResult::Done {

@@ -97,6 +97,7 @@ impl Fleet {
             | Phase::Starting { .. }
             | Phase::Ready
             | Phase::Serving
+            | Phase::StandingBy
             | Phase::Settling { .. }
             | Phase::Draining { .. }
             | Phase::Killed { .. } => {}

@@ -153,6 +153,12 @@ impl Fleet {
                 milestone: Milestone::Starting,
             });
         }
+        if self.soak_deadline().is_some() {
+            return Some(Denial::Busy {
+                kind: ChangeKind::Reload,
+                milestone: Milestone::Soaking,
+            });
+        }
         let unfinished = self.retirements.unfinished();
         unfinished.map(|(kind, milestone)| Denial::Busy { kind, milestone })
     }
@@ -164,7 +170,7 @@ impl Fleet {
         }
     }
 
-    fn deny(&mut self, reply_to: Option<ClientId>, denial: Denial) {
+    pub(super) fn deny(&mut self, reply_to: Option<ClientId>, denial: Denial) {
         self.effects.push(Effect::Reply {
             reply_to,
             result: ChangeResult::Denied(denial),

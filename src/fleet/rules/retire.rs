@@ -146,6 +146,7 @@ impl Fleet {
             Phase::Starting { .. }
             | Phase::Ready
             | Phase::Serving
+            | Phase::StandingBy
             | Phase::PreparingStop { .. }
             | Phase::Draining { .. }
             | Phase::Killed { .. } => None,
@@ -164,6 +165,7 @@ impl Fleet {
                 Phase::Starting { .. }
                 | Phase::Ready
                 | Phase::Serving
+                | Phase::StandingBy
                 | Phase::Quiescing { .. }
                 | Phase::PreparingStop { .. }
                 | Phase::Draining { .. }

@@ -173,7 +173,15 @@ impl Fleet {
                 self.steer();
                 self.batch_has_ready(now, id);
             }
-            (Some(ChangeKind::Reload | ChangeKind::Restart | ChangeKind::Scale), _) => {
+            (
+                Some(
+                    ChangeKind::Reload
+                    | ChangeKind::Restart
+                    | ChangeKind::Scale
+                    | ChangeKind::Rollback,
+                ),
+                _,
+            ) => {
                 self.set_phase(id, Phase::Ready);
                 self.log(WorkerEvent::Ready { worker: id });
                 self.batch_has_ready(now, id);

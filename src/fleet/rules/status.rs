@@ -72,15 +72,22 @@ impl Fleet {
         }
     }
 
-    /// What the supervisor is doing: `starting`, `serving`, `reloading` or `stopping`.
+    /// What the supervisor is doing: `starting`, `serving`, `reloading`, `soaking` or `stopping`.
     pub fn phase_name(&self) -> &'static str {
         let kind = self.rollout.as_ref().map(|rollout| rollout.kind);
         match (self.is_shutting_down(), kind) {
             (true, _) => "stopping",
+            (false, _) if self.soak_deadline().is_some() => "soaking",
             (false, Some(ChangeKind::Start)) => "starting",
-            (false, Some(ChangeKind::Reload | ChangeKind::Restart | ChangeKind::Scale)) => {
-                "reloading"
-            }
+            (
+                false,
+                Some(
+                    ChangeKind::Reload
+                    | ChangeKind::Restart
+                    | ChangeKind::Scale
+                    | ChangeKind::Rollback,
+                ),
+            ) => "reloading",
             (false, None) if self.retirements.is_empty() => "serving",
             (false, None) => "reloading",
         }

@@ -30,6 +30,7 @@ impl Fleet {
             Phase::Starting { .. }
             | Phase::Ready
             | Phase::Serving
+            | Phase::StandingBy
             | Phase::Settling { .. }
             | Phase::Quiescing { .. }
             | Phase::Draining { .. }
@@ -151,6 +152,7 @@ impl Fleet {
         if self.rollout.is_some() {
             self.fail_change(now, Failure::Stopped);
         }
+        self.end_soak(now);
         self.deny_pending();
         self.empty_slots.give_up_all();
     }

@@ -396,7 +396,7 @@ impl World {
         };
         // The connection came to a group that no present worker serves.
         let is_last_resort_left = process.stop_sent_at.is_some() && is_last_resort;
-        let has_crashed_late = matches!(*phase, "settling" | "quiescing");
+        let has_crashed_late = matches!(*phase, "standing-by" | "settling" | "quiescing");
         let is_drain_only = self.drain_only.contains(&id);
         let is_unserved = process.settle_timed_out || has_crashed_late || is_drain_only;
         // These are what a rescuer is for.
@@ -429,7 +429,8 @@ impl World {
                     format!("a {kind} begins before the flip of another change")
                 })?;
                 let view = self.fleet.view(self.now);
-                let deferred_replies = |phase: &str| matches!(phase, "settling" | "quiescing");
+                let deferred_replies =
+                    |phase: &str| matches!(phase, "standing-by" | "settling" | "quiescing");
                 ensure(
                     !view.iter().any(|line| deferred_replies(line.phase)),
                     || {
@@ -498,7 +499,7 @@ impl World {
                 .filter(|id| before.ended != Some(**id));
             let is_kept = stays.all(|id| serving.contains(id));
             // What signals asked for may follow at once: fewer workers.
-            let is_back = matches!(failure, Failure::Died { .. });
+            let is_back = matches!(failure, Failure::Died { .. } | Failure::RolledBack);
             let is_over = self.is_stopping() || batch.iter().any(is_flip) || is_back;
             ensure(is_kept || is_over, || {
                 format!("the {kind} failed ({failure:?}) and who served does not any more")
@@ -630,6 +631,7 @@ impl World {
             let is_late = !process.is_killed
                 && match phase {
                     "starting" => self.now.since(process.started) >= policy.start_timeout,
+                    "standing-by" => since > policy.soak,
                     "settling" => since > policy.settle_timeout + MAX_FENCE_DELAY + fences,
                     "quiescing" => since > policy.quiet_timeout + MAX_FENCE_DELAY,
                     "draining" => {
@@ -874,7 +876,7 @@ fn is_taken_back(effect: &Effect) -> bool {
         effect,
         Effect::Reply {
             result: ChangeResult::Failed {
-                failure: Failure::Died { .. },
+                failure: Failure::Died { .. } | Failure::RolledBack,
                 ..
             },
             ..

@@ -123,6 +123,8 @@ pub(super) enum Wish {
     /// The nth of what `status` shows.
     Restart(usize),
     RestartUnknown,
+    Promote,
+    Rollback,
     Stop {
         signal: bool,
     },
@@ -173,10 +175,10 @@ fn policy() -> impl Strategy<Value = Policy> {
     let flags = (prop::bool::weighted(0.75), any::<bool>());
     let loops = (0..5_u32, prop::bool::weighted(0.2));
     let sizes = (1..5_u32, option::of(1..4_u32));
-    let uptime = span(&[0, 0, 0, 40]);
+    let uptime = (span(&[0, 0, 0, 40]), span(&[0, 0, 60, 250]), 0..3_u32);
     ((sizes, uptime), ready, flags, spans, loops).prop_map(
         |(
-            ((workers, queues), uptime),
+            ((workers, queues), (min_uptime, soak, soak_restarts)),
             ready,
             (steering, rescue),
             spans,
@@ -188,7 +190,9 @@ fn policy() -> impl Strategy<Value = Policy> {
             ready,
             steering,
             rescue: rescue && steering,
-            min_uptime: uptime,
+            min_uptime,
+            soak: if steering { soak } else { Duration::ZERO },
+            soak_restarts,
             start_timeout: spans.0,
             settle_timeout: spans.1,
             quiet_timeout: spans.2,
@@ -275,6 +279,8 @@ fn wish() -> impl Strategy<Value = Wish> {
         2 => ((-2..3_i64), any::<bool>()).prop_map(|(by, signal)| Wish::ScaleBy { by, signal }),
         2 => (0..6_usize).prop_map(Wish::Restart),
         1 => Just(Wish::RestartUnknown),
+        1 => Just(Wish::Promote),
+        1 => Just(Wish::Rollback),
         1 => any::<bool>().prop_map(|signal| Wish::Stop { signal }),
         1 => Just(Wish::StopNow),
         1 => Just(Wish::Interrupt),

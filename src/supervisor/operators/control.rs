@@ -249,6 +249,8 @@ impl Control {
                     false => Addresses::Owed,
                 },
             },
+            Request::Promote => Event::PromoteRequested { reply_to },
+            Request::Rollback => Event::RollbackRequested { reply_to },
             Request::Stop { now } => Event::StopRequested {
                 reply_to,
                 how: if now { StopHow::Now } else { StopHow::Drain },

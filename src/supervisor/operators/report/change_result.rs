@@ -30,6 +30,9 @@ impl Reporter<'_> {
             ChangeResult::Failed { kind, failure } => Reply::Failed {
                 message: self.failed(*kind, failure),
             },
+            ChangeResult::Promoted { generation } => Reply::Done {
+                message: format!("promoted: generation {generation} stays, and the old workers go"),
+            },
             ChangeResult::Denied(denial) => Reply::Denied {
                 message: denied(denial),
             },
@@ -51,7 +54,7 @@ impl Reporter<'_> {
         match kind {
             ChangeKind::Start => "",
             _ if self.steering_refused.is_none() => "",
-            ChangeKind::Reload | ChangeKind::Restart | ChangeKind::Scale => {
+            ChangeKind::Reload | ChangeKind::Restart | ChangeKind::Scale | ChangeKind::Rollback => {
                 "; new connections are not steered, so requests may have been lost (the status says why)"
             }
         }
@@ -61,7 +64,9 @@ impl Reporter<'_> {
         let consequence = match kind {
             ChangeKind::Start => "",
             ChangeKind::Reload => "; the old generation serves on",
-            ChangeKind::Restart | ChangeKind::Scale => "; the others serve on",
+            ChangeKind::Restart | ChangeKind::Scale | ChangeKind::Rollback => {
+                "; the others serve on"
+            }
         };
         match failure {
             Failure::Exited {
@@ -113,6 +118,9 @@ impl Reporter<'_> {
                 self.port_answer(*worker),
                 self.last_words(*worker)
             ),
+            Failure::RolledBack => {
+                format!("{kind} failed: it was rolled back, as asked; the old generation serves on")
+            }
             Failure::Stopped => format!("{kind} given up: the supervisor was told to stop"),
         }
     }
@@ -218,6 +226,12 @@ fn denied(denial: &Denial) -> String {
             format!(
                 "a {kind} is in progress ({milestone}); ask again when it is done, or reload --wait"
             )
+        }
+        Denial::NothingToPromote => {
+            "there is nothing to promote: no old workers stand by (--soak)".to_owned()
+        }
+        Denial::NothingToRollBack => {
+            "there is nothing to go back to: no old workers stand by (--soak)".to_owned()
         }
         Denial::Stopping => "the supervisor is stopping".to_owned(),
         Denial::NoSuchWorker(worker) => {

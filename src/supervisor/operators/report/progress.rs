@@ -34,6 +34,10 @@ fn detail(progress: &Progress) -> String {
         Milestone::Serving => {
             format!("{some} of generation {generation} get{s} new connections")
         }
+        Milestone::Soaking => {
+            let stand = old(count, "stand");
+            format!("{count} old {stand} by, until the new ones have proved themselves")
+        }
         Milestone::Settling => {
             format!("{count} old {} what is still theirs", old(count, "accept"))
         }
