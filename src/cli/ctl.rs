@@ -5,9 +5,9 @@
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser};
 
 use super::client::{Client, Loss, answers};
 use super::exit::{Exit, printable};
@@ -16,10 +16,8 @@ use super::generate::{self, Artefact, Section, generate};
 use super::run::Environment;
 use super::table::table;
 use super::value;
-use crate::wire::control::{Reply, Request, Scale, Status};
-
-/// How long a status may take.
-const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
+use super::verb::Verb;
+use crate::wire::control::{Reply, Status};
 
 /// How long a supervisor that closed the connection on `stop` has to answer, if it is alive.
 const STOP_CHECK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -85,86 +83,6 @@ struct Arguments {
 
     #[command(subcommand)]
     verb: Option<Verb>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
-enum Verb {
-    /// Show workers, queues and connections
-    Status {
-        /// As one line of JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Replace all workers; wait until the old ones are gone
-    ///
-    /// Prints each phase as it passes, with the milliseconds since the reload was asked for. If
-    /// the new workers do not become ready, the old ones serve on, and the exit code is 1. While
-    /// another change is under way it is denied; --wait is for its turn. New workers that do not
-    /// listen on all addresses of the service are not ready, unless --accept-changes says that
-    /// the addresses may change; what nobody listens on any more is closed then.
-    Reload {
-        /// Return as soon as the new workers serve
-        #[arg(long)]
-        no_wait: bool,
-        /// Wait for a change that is under way, and reload then
-        #[arg(long)]
-        wait: bool,
-        /// Let the new workers serve other addresses than the old ones
-        #[arg(long)]
-        accept_changes: bool,
-    },
-    /// Let the workers go that stand by after a reload (--soak)
-    ///
-    /// The new workers have proved themselves: the time is over for which the old ones stand by.
-    Promote,
-    /// Go back to the workers that stand by after a reload (--soak)
-    ///
-    /// They have all new connections again at once; the new ones end as old ones do. Prints each
-    /// phase as it passes, and returns when they are gone. The reload has failed.
-    Rollback,
-    /// Let the workers drain, then end the supervisor
-    Stop {
-        /// Do not drain: kill them
-        #[arg(long)]
-        now: bool,
-    },
-    /// Change the number of workers
-    Scale {
-        /// N workers, N more or N fewer
-        #[arg(value_name = "N|+N|-N", allow_hyphen_values = true, value_parser = value::scale)]
-        to: Scale,
-    },
-    /// Replace one worker, with those that share its queue
-    Restart {
-        /// The number in the WORKER column of status
-        worker: u64,
-    },
-}
-
-impl Verb {
-    fn request(self) -> Request {
-        match self {
-            Self::Status { .. } => Request::Status,
-            Self::Reload {
-                wait,
-                accept_changes,
-                ..
-            } => Request::Reload {
-                wait,
-                accept_changes,
-            },
-            Self::Promote => Request::Promote,
-            Self::Rollback => Request::Rollback,
-            Self::Stop { now } => Request::Stop { now },
-            Self::Scale { to } => Request::Scale { to },
-            Self::Restart { worker } => Request::Restart { worker },
-        }
-    }
-
-    /// Only a status is owed at once; the rest takes as long as workers take.
-    fn deadline(self) -> Option<Instant> {
-        matches!(self, Self::Status { .. }).then(|| Instant::now() + STATUS_TIMEOUT)
-    }
 }
 
 /// Does what `arguments` say (they begin with the program's name) and writes what is answered to
@@ -305,6 +223,7 @@ fn put(out: &mut dyn Write, text: &str) -> Result<(), Exit> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::wire::control::Scale;
 
     fn parsed(line: &str) -> Result<(Target, Verb), Exit> {
         parsed_in(line, &|_| None)

@@ -4,7 +4,7 @@
 //! environment, a `file` and the defaults for it in this order (`any_text` passes), `value` and `duration` turn
 //! text into meaning, and [`run`] puts the [`Config`](crate::config::Config) together.
 //!
-//! `reuseport-ctl`: [`ctl`] knows the verbs, `find` finds the supervisor that is meant,
+//! `reuseport-ctl`: `verb` has the verbs, [`ctl`] does what they say, `find` finds the supervisor that is meant,
 //! `client` talks to it, [`table`] prints its status, `short_list` what would be too wide. Both agree on
 //! [`runtime_dir`], where control sockets are, on [`exit`], how a program ends, and on `generate`, manual pages
 //! and completions.
@@ -27,5 +27,6 @@ mod settings;
 mod short_list;
 pub mod table;
 mod value;
+mod verb;
 
 pub use exit::Exit;

@@ -34,6 +34,7 @@ mod slots;
 mod tests;
 pub mod vocabulary;
 mod worker;
+mod worker_event;
 mod workers;
 #[cfg(test)]
 mod world;

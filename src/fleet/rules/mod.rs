@@ -24,6 +24,7 @@
 //! | `retire` | steer away, fence, settle |
 //! | `quiesce` | connections come to an end |
 //! | `abandon` | what becomes of a listener that its workers have let go of |
+//! | `outcome` | how far outgoing workers have come, and what became of their change |
 //! | `exit` | what the end of a worker means |
 //! | `stop` | telling workers to stop; the end of everything |
 //! | `status` | what outsiders may see |
@@ -33,6 +34,7 @@ mod begin;
 mod exit;
 mod flip;
 mod flip_back;
+mod outcome;
 mod quiesce;
 mod readiness;
 mod ready_look;
@@ -49,7 +51,7 @@ use super::listener_sets::ListenerSets;
 use super::pending_requests::PendingRequests;
 use super::phase::Phase;
 use super::policy::Policy;
-use super::retirements::{News, Retirements};
+use super::retirements::Retirements;
 use super::rollout::{Flipped, Rollout};
 use super::shutdown::{Shutdown, Stage};
 use super::slots::{EmptySlots, Restarts};
@@ -253,40 +255,6 @@ impl Fleet {
             && self.policy.steering
         {
             self.effects.push(Effect::Steer { live });
-        }
-    }
-
-    /// Says how far outgoing workers have come.
-    fn report_retirements(&mut self, now: Time) {
-        for news in self.retirements.report(now) {
-            let effect = match news {
-                News::Progress(progress) => Effect::Report(progress),
-                News::Over(change) => Effect::Reply {
-                    reply_to: change.reply_to,
-                    result: self.outcome(change.kind),
-                },
-            };
-            self.effects.push(effect);
-        }
-    }
-
-    /// What became of a change whose outgoing workers have gone.
-    fn outcome(&mut self, kind: ChangeKind) -> ChangeResult {
-        let serving = self.workers.serving().map(|_| 1).sum();
-        if kind == ChangeKind::Reload && serving == 0 {
-            self.tally.reloads = self.tally.reloads.saturating_sub(1);
-            self.tally.reloads_failed += 1;
-            let failure = match self.is_shutting_down() {
-                true => Failure::Stopped,
-                false => Failure::NobodyServes,
-            };
-            return ChangeResult::Failed { kind, failure };
-        }
-        ChangeResult::Done {
-            kind,
-            generation: self.generations.serving,
-            wanted: self.wanted,
-            serving,
         }
     }
 

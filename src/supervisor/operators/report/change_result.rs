@@ -68,40 +68,14 @@ impl Reporter<'_> {
                 "; the others serve on"
             }
         };
-        match failure {
-            Failure::Exited {
-                worker,
-                exit: Exit::NotStarted(reason),
-                ..
-            } => {
-                format!(
-                    "{kind} failed: {}: {reason}{consequence}",
-                    self.workers.describe(*worker)
-                )
-            }
-            Failure::Exited { worker, exit, .. } => format!(
-                "{kind} failed: {} {} before it was ready{}{}{consequence}{}",
-                self.workers.describe(*worker),
-                ended(exit),
-                self.unheard_sibling(*worker),
-                self.port_answer(*worker),
-                self.last_words(*worker)
-            ),
+        let (why, more) = match failure {
+            Failure::Exited { worker, exit, .. } => self.exited(*worker, exit),
             Failure::Died { worker, exit, .. } => {
-                let died = format!(
-                    "{} {} when it was ready",
-                    self.workers.describe(*worker),
-                    ended(exit)
-                );
-                format!(
-                    "{kind} failed: {died}{consequence}{}",
-                    self.last_words(*worker)
-                )
+                let worker_ended = self.worker_ended(*worker, exit);
+                let why = format!("{worker_ended} when it was ready");
+                (why, self.last_words(*worker))
             }
-            Failure::NobodyServes => format!(
-                "{kind} failed: none of the new workers serves, and the old ones are gone; the log says what became \
-                 of them, and they are restarted (try --min-uptime)"
-            ),
+            Failure::NobodyServes => return format!("{kind} failed: {NOBODY_SERVES}"),
             Failure::NotReady {
                 worker,
                 missing,
@@ -109,20 +83,42 @@ impl Reporter<'_> {
                 listening,
                 after,
                 ..
-            } => format!(
-                "{kind} failed: {} was not ready after {}: {}{consequence}{}{}{}",
-                self.workers.describe(*worker),
-                seconds(*after),
-                self.why_not_ready(*worker, missing, closed, listening),
-                advice(kind, missing, listening),
-                self.port_answer(*worker),
-                self.last_words(*worker)
-            ),
-            Failure::RolledBack => {
-                format!("{kind} failed: it was rolled back, as asked; the old generation serves on")
+            } => {
+                let name = self.workers.describe(*worker);
+                let after = seconds(*after);
+                let what = self.why_not_ready(*worker, missing, closed, listening);
+                let why = format!("{name} was not ready after {after}: {what}");
+                let advice = advice(kind, missing, listening);
+                let more = [
+                    advice,
+                    &self.port_answer(*worker),
+                    &self.last_words(*worker),
+                ];
+                (why, more.concat())
             }
-            Failure::Stopped => format!("{kind} given up: the supervisor was told to stop"),
+            Failure::RolledBack => ("it was rolled back, as asked".to_owned(), String::new()),
+            Failure::Stopped => return format!("{kind} given up: the supervisor was told to stop"),
+        };
+        format!("{kind} failed: {why}{consequence}{more}")
+    }
+
+    fn worker_ended(&self, worker: WorkerId, exit: &Exit) -> String {
+        format!("{} {}", self.workers.describe(worker), ended(exit))
+    }
+
+    /// That a worker exited before it was ready, and what may help.
+    fn exited(&self, worker: WorkerId, exit: &Exit) -> (String, String) {
+        if let Exit::NotStarted(reason) = exit {
+            let worker = self.workers.describe(worker);
+            return (format!("{worker}: {reason}"), String::new());
         }
+        let why = format!(
+            "{} before it was ready{}{}",
+            self.worker_ended(worker, exit),
+            self.unheard_sibling(worker),
+            self.port_answer(worker)
+        );
+        (why, self.last_words(worker))
     }
 
     /// Why a worker may have found its address in use, to be appended to a sentence: another one is there unheard.
@@ -170,6 +166,9 @@ impl Reporter<'_> {
         }
     }
 }
+
+const NOBODY_SERVES: &str = "none of the new workers serves, and the old ones are gone; the log says what became of them, \
+                             and they are restarted (try --min-uptime)";
 
 const UNHEARD: &str = "but did not get there by bind(2) with a fixed port (io_uring? port 0?), so it cannot be steered; \
                        use --listen";
