@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::slots::EmptySlot;
 use super::vocabulary::*;
-use super::worker::Worker;
+use super::worker::{Role, Worker};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Rollout {
@@ -58,6 +58,12 @@ impl Flipped {
     /// Whether a worker is one of those that took over, or replaces one of these in a soak.
     pub(super) fn is_new(&self, worker: &Worker) -> bool {
         self.rollout.has(worker.id) || self.is_new_generation(worker.generation)
+    }
+
+    /// Whether a worker of before serves when the flip has been taken back, or will.
+    pub(super) fn goes_on_with(&self, worker: &Worker) -> bool {
+        let will_serve = worker.is_between_lives() && worker.role == Role::Serve;
+        !self.is_new(worker) && (worker.is_serving() || will_serve)
     }
 
     /// Whether a generation is new with this flip. A restart and a change of the number make none.

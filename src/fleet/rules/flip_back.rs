@@ -132,6 +132,11 @@ impl Fleet {
         self.steer();
         for id in starting {
             self.stop(now, id, StopReason::RolledBack);
+            // It was to accept what its predecessor left.
+            let listeners = self.workers.get(id).into_iter();
+            let listeners = listeners.flat_map(|it| it.listeners.keys().copied());
+            let left = self.unserved_listeners(listeners.collect::<Vec<_>>());
+            self.drain_backlog(id, left);
         }
     }
 
@@ -197,8 +202,7 @@ impl Fleet {
     fn refill(&mut self, now: Time, flipped: &Flipped) {
         for slot in flipped.rollout.batch.replaced.range(..Slot(flipped.wanted)) {
             let mut here = self.workers.in_slot(*slot);
-            let is_old = |worker: &Worker| !flipped.is_new(worker) && !worker.is_leaving();
-            if here.any(is_old) || self.empty_slots.get(*slot).is_some() {
+            if here.any(|it| flipped.goes_on_with(it)) || self.empty_slots.get(*slot).is_some() {
                 continue;
             }
             let set = match self.old_set(*slot, flipped) {
@@ -220,7 +224,7 @@ impl Fleet {
     /// The set that the workers of before share with this slot.
     fn old_set(&self, slot: Slot, flipped: &Flipped) -> Option<ListenerSetId> {
         let workers = self.workers.iter();
-        let old = workers.filter(|it| !flipped.is_new(it) && !it.is_leaving());
+        let old = workers.filter(|it| flipped.goes_on_with(it));
         let old = old.map(|worker| (worker.slot, worker.set));
         let empty = self.empty_slots.iter();
         let mut all = old.chain(empty.map(|(slot, empty)| (slot, empty.set)));

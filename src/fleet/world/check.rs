@@ -144,6 +144,9 @@ impl World {
                 self.check_report(*reply_to, *milestone, *kind, *generation, leaving)
             }
             Effect::Reply { reply_to, result } => {
+                if is_taken_back(effect) {
+                    self.note_taken_back();
+                }
                 self.check_result(*reply_to, result, batch, before)
             }
             Effect::Finish { .. } => self.check_finish(),
@@ -375,7 +378,7 @@ impl World {
             || socket.is_rescued
             || self.opened_late.contains(&id)
             || is_given_up && !rescue
-            || batch.iter().any(is_taken_back) && !rescue
+            || (socket.is_taken_back || batch.iter().any(is_taken_back)) && !rescue
             || !self.plan.policy.steering
             || !socket.was_live
             || before
@@ -834,6 +837,16 @@ impl World {
         ensure(!is_dead, || {
             "all slots are given up, and it goes on".to_owned()
         })
+    }
+
+    /// What waits for those that serve no more is for a rescuer, if there is one.
+    fn note_taken_back(&mut self) {
+        let view = self.fleet.view(self.now);
+        let serving = view.iter().filter(|line| line.phase == "serving");
+        let sets: BTreeSet<ListenerSetId> = serving.map(|line| line.set).collect();
+        for socket in self.kernel.open.values_mut() {
+            socket.is_taken_back |= !sets.contains(&socket.set);
+        }
     }
 
     fn check_answered(&self) -> Checked {

@@ -23,6 +23,8 @@ pub(super) struct Socket {
     pub(super) is_last_resort: bool,
     /// A rescuer accepts what its worker does not.
     pub(super) is_rescued: bool,
+    /// A flip to its workers was taken back.
+    pub(super) is_taken_back: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -53,6 +55,7 @@ impl Kernel {
             was_live: false,
             is_last_resort: false,
             is_rescued: false,
+            is_taken_back: false,
         };
         self.open.insert(id, socket);
         id
