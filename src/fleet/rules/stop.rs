@@ -153,6 +153,8 @@ impl Fleet {
             self.fail_change(now, Failure::Stopped);
         }
         self.end_soak(now);
+        // Where nobody stood by any more, its client hears of that now: there may be no step after this one.
+        self.report_retirements(now);
         self.deny_pending();
         self.empty_slots.give_up_all();
     }
