@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::fleet::Endpoint;
+use crate::fleet::{Endpoint, Strategy};
 
 /// Everything that one supervisor needs to know. Made by [`crate::cli::run`] from the command
 /// line, the environment and a file, in this order of precedence.
@@ -33,6 +33,8 @@ pub struct Config {
     pub start_timeout: Duration,
     /// How long new workers must have been ready when they take over.
     pub min_uptime: Duration,
+    /// How a reload, or a restart, replaces its workers.
+    pub strategy: Strategy,
     /// How long the workers that a reload has replaced stand by, in case that the new ones fail; only with steering.
     pub soak: Duration,
     /// So many crashes of new workers in that time are let pass.

@@ -148,6 +148,38 @@ pub(crate) const OPTIONS: &[Opt] = &[
         ..PLAIN
     },
     Opt {
+        name: "strategy",
+        value: "HOW",
+        group: RELOAD,
+        default: Some("all"),
+        choices: &["all", "rolling"],
+        help: "How a reload replaces workers: all at once, or rolling",
+        more: "all: the new workers start beside the old ones, and take over in one step.\n\
+               rolling: some after the others, within --max-surge and --max-unavailable, where memory or CPUs do not \
+               suffice for twice as many. The next begin when the ones before are gone. If one fails, those that were \
+               replaced so far are replaced again by the old version, and the reload has failed.",
+        ..PLAIN
+    },
+    Opt {
+        name: "max-surge",
+        value: "N|P%",
+        group: RELOAD,
+        default: Some("1"),
+        help: "How many more workers than are wanted may run while rolling",
+        more: "Of a percentage, part of a worker counts as one. 0: a worker leaves before another starts in its place, \
+               as far as --max-unavailable allows.",
+        ..PLAIN
+    },
+    Opt {
+        name: "max-unavailable",
+        value: "N|P%",
+        group: RELOAD,
+        default: Some("0"),
+        help: "How many workers may be missing while rolling",
+        more: "Of a percentage, part of a worker counts as none. One worker serves at all times.",
+        ..PLAIN
+    },
+    Opt {
         name: "soak",
         group: RELOAD,
         default: Some("0s"),

@@ -15,7 +15,7 @@ use super::options::{OPTIONS, SECTIONS, command};
 use super::settings::{Given, Layer, Settings};
 use super::{file, runtime_dir, value};
 use crate::config::{Config, MAX_WORKERS, Readiness};
-use crate::fleet::Endpoint;
+use crate::fleet::{Bounds, Endpoint, Strategy};
 use crate::supervisor::host::{Host, Sockets};
 
 /// Where a variable of the environment is looked up: `std::env::var_os`, or a test's own.
@@ -142,6 +142,7 @@ fn config(settings: &Settings, environment: Environment<'_>) -> Result<Config, E
         steering: settings.need("steering", value::steering)?,
         start_timeout: settings.need("start-timeout", positive)?,
         min_uptime: settings.need("min-uptime", duration)?,
+        strategy: strategy(settings)?,
         soak: settings.need("soak", duration)?,
         soak_restarts: settings.need("soak-restarts", value::restarts)?,
         settle_timeout: settings.need("settle-timeout", duration)?,
@@ -165,6 +166,7 @@ fn config(settings: &Settings, environment: Environment<'_>) -> Result<Config, E
     };
     check_ready_host(&config)?;
     check_soak(&config)?;
+    check_bounds(&config)?;
     check_control(&config, environment)?;
     Ok(config)
 }
@@ -224,6 +226,57 @@ fn check_ready_host(config: &Config) -> Result<(), Exit> {
     }
 }
 
+fn strategy(settings: &Settings) -> Result<Strategy, Exit> {
+    let bounds = Bounds {
+        surge: settings.need("max-surge", value::share)?,
+        unavailable: settings.need("max-unavailable", value::share)?,
+    };
+    let is_rolling = settings.need("strategy", value::is_rolling)?;
+    Ok(match is_rolling {
+        true => Strategy::Rolling(bounds),
+        false => Strategy::AllAtOnce,
+    })
+}
+
+/// Bounds that no worker could be replaced within, or that would lose something.
+fn check_bounds(config: &Config) -> Result<(), Exit> {
+    let Strategy::Rolling(bounds) = config.strategy else {
+        return Ok(());
+    };
+    let (surge, missing) = (
+        bounds.surge(config.workers),
+        bounds.unavailable(config.workers),
+    );
+    let together = config
+        .queues
+        .map_or(1, |queues| config.workers.div_ceil(queues));
+    if !config.soak.is_zero() {
+        return Err(Exit::usage(
+            "--soak: with --strategy rolling the old workers have gone when the last new one serves, so none can stand by: \
+             leave out one of the two",
+        ));
+    }
+    if surge == 0 && !config.steering.is_steered() {
+        return Err(Exit::usage(
+            "--max-surge 0: with --steering none, what waits for a worker that leaves first would be lost: give 1 or more",
+        ));
+    }
+    if surge.max(missing) < together {
+        return Err(Exit::usage(match together {
+            1 => format!(
+                "--max-surge and --max-unavailable: one worker serves at all times, and of {} none could be replaced: give \
+                 --max-surge 1",
+                config.workers
+            ),
+            _ => format!(
+                "--max-surge and --max-unavailable: {together} workers share a queue (--queues) and are replaced together: \
+                 give --max-surge {together}"
+            ),
+        }));
+    }
+    Ok(())
+}
+
 /// Where nothing is steered, old workers could not be kept from accepting while they stand by.
 fn check_soak(config: &Config) -> Result<(), Exit> {
     match (config.soak.is_zero(), config.steering.is_steered()) {
@@ -256,6 +309,7 @@ mod tests {
 
     use super::*;
     use crate::config::{CrashLoop, Forwarding, KillMode, RescueClients, ServedProtocol, Steering};
+    use crate::fleet::Share;
 
     fn parsed_in(line: &str, environment: &[(&str, &str)]) -> Result<Config, Exit> {
         let environment: BTreeMap<_, _> = environment.iter().copied().collect();
@@ -284,6 +338,7 @@ mod tests {
             steering: Steering::Auto,
             start_timeout: Duration::from_secs(60),
             min_uptime: Duration::ZERO,
+            strategy: Strategy::AllAtOnce,
             soak: Duration::ZERO,
             soak_restarts: 0,
             settle_timeout: Duration::from_secs(10),
@@ -309,6 +364,52 @@ mod tests {
     }
 
     #[test]
+    fn workers_are_replaced_within_bounds() {
+        let rolling = |line: &str| {
+            let parsed = parsed(&format!("-n 8 --strategy rolling {line} s"));
+            parsed.map(|config| config.strategy)
+        };
+        let bounds = |surge, unavailable| Strategy::Rolling(Bounds { surge, unavailable });
+        let (one, none) = (Share::Count(1), Share::Count(0));
+        assert_eq!(rolling("").unwrap(), bounds(one, none));
+        let line = "--max-surge 25% --max-unavailable 2";
+        let given = bounds(Share::Percent(25), Share::Count(2));
+        assert_eq!(rolling(line).unwrap(), given);
+        assert_eq!(
+            rolling("--max-surge 0 --max-unavailable 1").unwrap(),
+            bounds(none, one)
+        );
+        for (line, why) in [
+            ("--max-surge 0", "give --max-surge 1"),
+            // An eighth of eight is none when a tenth is asked for.
+            ("--max-surge 0 --max-unavailable 10%", "give --max-surge 1"),
+            ("--max-surge 101%", "0% to 100%"),
+            ("--max-surge 5000", "up to 4096"),
+            ("--max-surge -1", "up to 4096"),
+            ("--max-unavailable half", "0% to 100%"),
+            (
+                "--queues 2",
+                "4 workers share a queue (--queues) and are replaced together: give --max-surge 4",
+            ),
+            ("--soak 1s", "leave out one of the two"),
+            (
+                "--steering none --max-surge 0 --max-unavailable 1",
+                "would be lost: give 1 or more",
+            ),
+        ] {
+            let said = rolling(line).unwrap_err().text;
+            assert!(said.contains(why), "{line}: {said}");
+        }
+        let alone = parsed("-n 1 --strategy rolling --max-surge 0 --max-unavailable 1 s");
+        assert!(
+            alone
+                .unwrap_err()
+                .text
+                .contains("of 1 none could be replaced")
+        );
+    }
+
+    #[test]
     fn every_option() {
         let line = "-n 3 --queues 2 --listen 80 --listen [::]:81 --name web --control /c --ready http:/up --ready-host shop.example \
                     --steering cbpf --start-timeout 1s --min-uptime 9s --soak 11s --soak-restarts 2 --settle-timeout 2 --quiet-timeout 3s \
@@ -330,6 +431,7 @@ mod tests {
             steering: Steering::Cbpf,
             start_timeout: Duration::from_secs(1),
             min_uptime: Duration::from_secs(9),
+            strategy: Strategy::AllAtOnce,
             soak: Duration::from_secs(11),
             soak_restarts: 2,
             settle_timeout: Duration::from_secs(2),

@@ -12,7 +12,7 @@ use crate::config::{
     CrashLoop, Forwarding, KillMode, MAX_WORKERS, Readiness, RescueClients, ServedProtocol,
     Steering,
 };
-use crate::fleet::Endpoint;
+use crate::fleet::{Endpoint, Share};
 use crate::wire::control::Scale;
 
 /// The longest name, in bytes: it is a file's name with `.sock` behind it, and a column in logs.
@@ -45,6 +45,16 @@ pub(crate) fn connections(text: &str) -> Result<u32, String> {
 /// A number of restarts.
 pub(crate) fn restarts(text: &str) -> Result<u32, String> {
     number(text, 0, MAX_RESTARTS)
+}
+
+/// A number of workers, or so many of a hundred of them.
+pub(crate) fn share(text: &str) -> Result<Share, String> {
+    let reason = format!("give a number of workers up to {MAX_WORKERS}, or 0% to 100%");
+    match text.trim().strip_suffix('%') {
+        Some(percent) => number(percent, 0, 100).map(Share::Percent),
+        None => number(text, 0, MAX_WORKERS).map(Share::Count),
+    }
+    .map_err(|_| reason)
 }
 
 fn number(text: &str, least: u32, most: u32) -> Result<u32, String> {
@@ -132,6 +142,15 @@ pub(crate) fn steering(text: &str) -> Result<Steering, String> {
         "cbpf" => Ok(Steering::Cbpf),
         "none" => Ok(Steering::None),
         _ => Err("give auto, ebpf, cbpf or none".to_owned()),
+    }
+}
+
+/// Whether workers are replaced some after the others: `all` or `rolling`.
+pub(crate) fn is_rolling(text: &str) -> Result<bool, String> {
+    match text {
+        "all" => Ok(false),
+        "rolling" => Ok(true),
+        _ => Err("give all or rolling".to_owned()),
     }
 }
 

@@ -18,12 +18,14 @@ pub enum ChangeResult {
         /// How many of them serve now.
         serving: u32,
     },
-    /// It failed; everything is as it was.
+    /// It failed; everything is as it was, or will be.
     Failed {
         /// What it was.
         kind: ChangeKind,
         /// Why.
         failure: Failure,
+        /// How many workers it had replaced, that are replaced again as they were before ([`ChangeKind::Rollback`]).
+        undone: usize,
     },
     /// The new workers of a reload stay: those of before do not stand by any more.
     Promoted {
@@ -108,6 +110,11 @@ pub enum Denial {
     NobodyLeft {
         /// How many were asked for.
         count: u32,
+    },
+    /// So many workers share a queue and can only be replaced together, and the bounds are closer than that.
+    NoRoom {
+        /// How many.
+        together: usize,
     },
     /// That many workers cannot be.
     BadCount {

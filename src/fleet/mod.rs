@@ -39,7 +39,7 @@ mod workers;
 #[cfg(test)]
 mod world;
 
-pub use policy::{Policy, ReadyWhen};
+pub use policy::{Bounds, Policy, ReadyWhen, Share, Strategy};
 pub use rules::Fleet;
 pub use rules::status::WorkerView;
 pub use vocabulary::*;

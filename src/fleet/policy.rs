@@ -21,6 +21,8 @@ pub struct Policy {
     pub rescue: bool,
     /// How long incoming workers must have been ready when they take over.
     pub min_uptime: Duration,
+    /// How a reload replaces its workers.
+    pub strategy: Strategy,
     /// How long the workers that a reload has replaced stand by; only with steering.
     pub soak: Duration,
     /// So many crashes of new workers in that time are let pass; one more takes the reload back.
@@ -45,6 +47,53 @@ pub struct Policy {
     pub restart_window: Duration,
     /// Whether a crash loop ends everything, not the slot alone.
     pub crash_loop_ends_all: bool,
+}
+
+/// How a reload, or a restart, replaces its workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Strategy {
+    /// All of them in one step.
+    AllAtOnce,
+    /// Some after the others, within bounds.
+    Rolling(Bounds),
+}
+
+/// How many workers may be there beside those that are wanted, and how many of these may be missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounds {
+    /// More than are wanted.
+    pub surge: Share,
+    /// Less.
+    pub unavailable: Share,
+}
+
+/// A number of workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Share {
+    /// So many.
+    Count(u32),
+    /// So many of a hundred.
+    Percent(u32),
+}
+
+impl Bounds {
+    /// How many more workers than `wanted` may run. Part of a worker is one, so that there is progress.
+    pub fn surge(self, wanted: u32) -> u32 {
+        match self.surge {
+            Share::Count(count) => count,
+            Share::Percent(percent) => wanted.saturating_mul(percent).div_ceil(100),
+        }
+    }
+
+    /// How many of the `wanted` workers may be missing. Part of a worker is none; and one is always there, for
+    /// where nobody serves, handshakes that have begun would never come to an end.
+    pub fn unavailable(self, wanted: u32) -> u32 {
+        let count = match self.unavailable {
+            Share::Count(count) => count,
+            Share::Percent(percent) => wanted.saturating_mul(percent) / 100,
+        };
+        count.min(wanted.saturating_sub(1))
+    }
 }
 
 /// What makes a worker ready, beside listening.

@@ -1,16 +1,17 @@
 //! A change before it is over: a start, a reload, a restart of one worker, another number of workers.
 //!
 //! A rollout is made of batches of slots. The incoming workers of a batch are started; when all of them are
-//! ready they take over in one step (the flip), and the workers that they replace retire. Then comes the
-//! next batch. A rollout has one generation, one retirement and one answer, however many batches it has.
+//! ready they take over in one step (the flip), and the workers that they replace retire. Where there is no room for
+//! that, the workers that they replace retire first. Then comes the next batch, when there is room for it. A rollout
+//! has one generation, one retirement and one answer, however many batches it has.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
 use super::slots::EmptySlot;
 use super::vocabulary::*;
-use super::worker::{Role, Worker};
+use super::worker::Worker;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Rollout {
@@ -24,8 +25,10 @@ pub(super) struct Rollout {
     pub(super) retirement: RetirementId,
     pub(super) addresses: Addresses,
     pub(super) batch: Batch,
-    /// The slots of the batches that come after this one.
+    /// The slots that come after those of this batch. Those of one set are replaced together.
     pub(super) later: VecDeque<BTreeSet<Slot>>,
+    /// The slots that were replaced by the batches before.
+    pub(super) done: BTreeSet<Slot>,
     /// The empty slot that a restart fills; it is empty again if the restart fails.
     pub(super) filled: Option<(Slot, EmptySlot)>,
 }
@@ -62,8 +65,7 @@ impl Flipped {
 
     /// Whether a worker of before serves when the flip has been taken back, or will.
     pub(super) fn goes_on_with(&self, worker: &Worker) -> bool {
-        let will_serve = worker.is_between_lives() && worker.role == Role::Serve;
-        !self.is_new(worker) && (worker.is_serving() || will_serve)
+        !self.is_new(worker) && worker.stays()
     }
 
     /// Whether a generation is new with this flip. A restart and a change of the number make none.
@@ -85,9 +87,24 @@ pub(super) struct Soak {
 pub(super) struct Batch {
     /// The slots whose present workers retire at the flip.
     pub(super) replaced: BTreeSet<Slot>,
+    /// The workers that leave before others are started in their place.
+    pub(super) left: BTreeMap<Slot, WorkerId>,
+    /// The slots of those, until others are started there.
+    pub(super) leaving: BTreeSet<Slot>,
     incoming: BTreeSet<WorkerId>,
     unready: BTreeSet<WorkerId>,
     pub(super) proof: Proof,
+    pub(super) step: Step,
+}
+
+/// What a batch waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Step {
+    /// Its workers.
+    #[default]
+    Workers,
+    /// Those that the batch before has replaced: until they are gone there is no room for its workers.
+    Room,
 }
 
 impl Batch {
@@ -96,8 +113,22 @@ impl Batch {
             replaced,
             unready: incoming.clone(),
             incoming,
-            proof: Proof::None,
+            ..Self::default()
         }
+    }
+
+    /// None is under way until there is room.
+    pub(super) fn to_come() -> Self {
+        Self {
+            step: Step::Room,
+            ..Self::default()
+        }
+    }
+
+    /// These are started, too, in the place of those that have left.
+    pub(super) fn add(&mut self, incoming: BTreeSet<WorkerId>) {
+        self.unready.extend(&incoming);
+        self.incoming.extend(incoming);
     }
 
     pub(super) fn incoming(&self) -> &BTreeSet<WorkerId> {
@@ -120,7 +151,7 @@ impl Batch {
     }
 
     pub(super) fn is_ready(&self) -> bool {
-        self.unready.is_empty()
+        self.step == Step::Workers && self.unready.is_empty() && self.leaving.is_empty()
     }
 }
 

@@ -70,6 +70,14 @@ impl EmptySlots {
         self.0.is_empty()
     }
 
+    /// How many wait for their next worker.
+    pub(super) fn waiting(&self) -> usize {
+        self.0
+            .values()
+            .filter(|empty| empty.due().is_some())
+            .count()
+    }
+
     pub(super) fn all_are_given_up(&self) -> bool {
         self.0.values().all(|empty| empty.due().is_none())
     }

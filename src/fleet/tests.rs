@@ -22,6 +22,7 @@ fn policy() -> Policy {
         steering: true,
         rescue: false,
         min_uptime: Duration::ZERO,
+        strategy: Strategy::AllAtOnce,
         soak: Duration::ZERO,
         soak_restarts: 0,
         start_timeout: Duration::from_secs(60),
@@ -251,6 +252,9 @@ fn brief(effect: &Effect) -> Option<String> {
             }
             ChangeResult::Denied(Denial::Stopping) => "denied: stopping".to_owned(),
             ChangeResult::Denied(Denial::NoSuchWorker(id)) => format!("denied: no worker {id}"),
+            ChangeResult::Denied(Denial::NoRoom { together }) => {
+                format!("denied: {together} together")
+            }
             ChangeResult::Denied(Denial::NobodyLeft { count }) => {
                 format!("denied: none of {count}")
             }

@@ -78,6 +78,11 @@ impl Worker {
         self.is_stopping() && !self.is_killed_for(StopReason::StartTimedOut)
     }
 
+    /// Whether it serves, or will when nothing fails.
+    pub(super) fn stays(&self) -> bool {
+        self.is_serving() || self.is_between_lives() && self.role == Role::Serve
+    }
+
     /// Whether it replaces a crashed worker and does not serve yet, or never will but is followed by
     /// another that does.
     pub(super) fn is_between_lives(&self) -> bool {

@@ -424,8 +424,13 @@ impl World {
     fn note_opened(&mut self, id: WorkerId, listener: ListenerId) {
         let view = self.fleet.view(self.now);
         let mut starting = view.iter().filter(|line| line.phase == "starting");
+        // One that another was given has been opened late before it came to that one.
+        let mut others = self.processes.iter().filter(|(other, _)| **other != id);
+        let is_given = others.any(|(_, it)| it.given.contains(&listener));
         if starting.any(|line| line.worker == id) {
-            self.opened_late.remove(&listener);
+            if !is_given {
+                self.opened_late.remove(&listener);
+            }
         } else {
             self.opened_late.insert(listener);
         }

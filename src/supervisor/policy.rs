@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::{Config, CrashLoop, MAX_WORKERS, Readiness, ServedProtocol};
-use crate::fleet::{Policy, ReadyWhen};
+use crate::fleet::{Bounds, Policy, ReadyWhen, Share, Strategy};
 
 /// How long a rescuer that works may take to get a worker ready for its stop signal, where the drain time-out is
 /// not longer. One that hangs is noticed sooner (`retirement::watch`).
@@ -24,6 +24,7 @@ pub(super) fn of(config: &Config) -> Policy {
         steering: config.steering.is_steered(),
         rescue: config.rescue && config.protocol != ServedProtocol::Opaque,
         min_uptime: config.min_uptime,
+        strategy: strategy(config),
         soak: if config.steering.is_steered() {
             config.soak
         } else {
@@ -40,5 +41,19 @@ pub(super) fn of(config: &Config) -> Policy {
         max_restarts: config.max_restarts,
         restart_window: config.restart_window,
         crash_loop_ends_all: config.crash_loop == CrashLoop::Exit,
+    }
+}
+
+/// Where nothing is steered, what waits for a worker that leaves first would be lost: one more starts before.
+fn strategy(config: &Config) -> Strategy {
+    match config.strategy {
+        Strategy::Rolling(bounds) if !config.steering.is_steered() => Strategy::Rolling(Bounds {
+            surge: match bounds.surge {
+                Share::Count(0) | Share::Percent(0) => Share::Count(1),
+                Share::Count(_) | Share::Percent(_) => bounds.surge,
+            },
+            unavailable: Share::Count(0),
+        }),
+        Strategy::AllAtOnce | Strategy::Rolling(_) => config.strategy,
     }
 }

@@ -46,7 +46,7 @@ impl Supervisor {
         match result {
             // Before the client hears of it: what the client runs may ask the service manager.
             ChangeResult::Done { kind, .. } => self.notify.change_ended(*kind, "serving"),
-            ChangeResult::Failed { kind, failure } => {
+            ChangeResult::Failed { kind, failure, .. } => {
                 self.change_failed(*kind, &reply);
                 match failure {
                     Failure::Exited { worker, .. } | Failure::Died { worker, .. } => {

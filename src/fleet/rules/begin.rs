@@ -14,14 +14,30 @@ use crate::fleet::slots::EmptySlot;
 use crate::fleet::vocabulary::*;
 
 impl Fleet {
-    /// Begins a change that replaces the workers in these batches of slots, one after the other, and after
-    /// which there are `wanted` workers.
+    /// Begins a change that replaces the workers in these slots, and after which there are `wanted` workers.
     pub(super) fn begin(
         &mut self,
         now: Time,
         kind: ChangeKind,
         reply_to: Option<ClientId>,
-        batches: impl Into<VecDeque<BTreeSet<Slot>>>,
+        slots: &BTreeSet<Slot>,
+        wanted: u32,
+        addresses: Addresses,
+    ) {
+        let later = match self.is_rolling(kind) {
+            true => self.parts(slots),
+            false => VecDeque::from([slots.clone()]),
+        };
+        self.begin_parts(now, kind, reply_to, later, wanted, addresses);
+    }
+
+    /// Begins a change that replaces the workers in these parts, one after the other as there is room.
+    fn begin_parts(
+        &mut self,
+        now: Time,
+        kind: ChangeKind,
+        reply_to: Option<ClientId>,
+        later: VecDeque<BTreeSet<Slot>>,
         wanted: u32,
         addresses: Addresses,
     ) {
@@ -32,9 +48,8 @@ impl Fleet {
             }
         };
         self.generations.newest = self.generations.newest.max(generation);
-        let mut later: VecDeque<BTreeSet<Slot>> = batches.into();
-        let first = later.pop_front().unwrap_or_default();
-        let workers = first.range(..Slot(wanted)).count();
+        let slots: BTreeSet<Slot> = later.iter().flatten().copied().collect();
+        let workers = slots.range(..Slot(wanted)).count();
         if workers > 0 {
             self.effects.push(Effect::Report(Progress {
                 reply_to,
@@ -45,7 +60,7 @@ impl Fleet {
                 workers,
             }));
         }
-        let filled = self.slot_to_fill(kind, &first);
+        let filled = self.slot_to_fill(kind, &slots);
         self.rollout = Some(Rollout {
             kind,
             reply_to,
@@ -54,11 +69,12 @@ impl Fleet {
             wanted,
             retirement: self.retirements.next_id(),
             addresses,
-            batch: Batch::default(),
+            batch: Batch::to_come(),
             later,
+            done: BTreeSet::new(),
             filled,
         });
-        self.begin_batch(now, first);
+        self.begin_next(now);
         // Nobody is waited for where there are only fewer workers.
         self.flip_if_ready(now);
     }
@@ -70,14 +86,8 @@ impl Fleet {
         reply_to: Option<ClientId>,
         batches: VecDeque<BTreeSet<Slot>>,
     ) -> Vec<Effect> {
-        self.begin(
-            now,
-            ChangeKind::Reload,
-            reply_to,
-            batches,
-            self.wanted,
-            Addresses::Owed,
-        );
+        let (kind, addresses) = (ChangeKind::Reload, Addresses::Owed);
+        self.begin_parts(now, kind, reply_to, batches, self.wanted, addresses);
         std::mem::take(&mut self.effects)
     }
 
@@ -102,7 +112,7 @@ impl Fleet {
     }
 
     /// Starts a worker in each of these slots that is wanted.
-    fn spawn_batch(
+    pub(super) fn spawn_batch(
         &mut self,
         now: Time,
         rollout: &Rollout,
@@ -135,7 +145,11 @@ impl Fleet {
     }
 
     /// The listener set of a worker that a change starts: a new one for each index.
-    fn set_for(&mut self, slot: Slot, opened: &mut BTreeMap<u32, ListenerSetId>) -> ListenerSetId {
+    pub(super) fn set_for(
+        &mut self,
+        slot: Slot,
+        opened: &mut BTreeMap<u32, ListenerSetId>,
+    ) -> ListenerSetId {
         let index = self.sets.index(slot);
         if let Some(set) = opened.get(&index) {
             return *set;

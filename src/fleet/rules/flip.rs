@@ -43,11 +43,11 @@ impl Fleet {
             }
         }
         let before = (self.generations.serving, self.wanted);
-        self.generations.serving = rollout.generation;
         self.restarts.forget(&rollout.batch.replaced);
         // Clients that wait hear of the flip before anything of the retirement.
         let is_last = rollout.later.is_empty();
         if is_last {
+            self.generations.serving = rollout.generation;
             self.wanted = rollout.wanted;
             self.tally.reloads += u64::from(rollout.kind == ChangeKind::Reload);
             self.report_serving(now, &rollout);
@@ -78,9 +78,10 @@ impl Fleet {
         }
         // Where nobody retires, the new ones are live all the same.
         self.steer();
-        if let Some(next) = rollout.later.pop_front() {
+        if !is_last {
+            rollout.flipped_batch();
             self.rollout = Some(rollout);
-            self.begin_batch(now, next);
+            self.begin_next(now);
         }
         // After the flip: what they owe depends on what serves in their slots now.
         for id in drain_only {
@@ -95,7 +96,7 @@ impl Fleet {
             milestone: Milestone::Serving,
             kind: rollout.kind,
             generation: rollout.generation,
-            workers: rollout.batch.incoming().len(),
+            workers: rollout.done.len() + rollout.batch.incoming().len(),
         }));
     }
 
@@ -153,16 +154,34 @@ impl Fleet {
                 self.stop(now, *id, StopReason::RolledBack);
             }
         }
-        if let Some((slot, empty)) = rollout.filled {
+        // Where everything ends, or what failed was to make that good, there is nothing to go back to.
+        let is_undone = match rollout.kind {
+            ChangeKind::Reload => !self.is_shutting_down(),
+            ChangeKind::Start | ChangeKind::Restart | ChangeKind::Scale | ChangeKind::Rollback => {
+                false
+            }
+        };
+        if let Some((slot, empty)) = rollout.filled.clone() {
             self.empty_slots.insert(slot, empty);
+        }
+        if !is_undone && !self.is_shutting_down() {
+            self.refill_left(now, &rollout);
         }
         self.effects.push(Effect::Reply {
             reply_to: rollout.reply_to,
             result: ChangeResult::Failed {
                 kind: rollout.kind,
                 failure,
+                undone: if is_undone {
+                    rollout.replaced_so_far()
+                } else {
+                    0
+                },
             },
         });
+        if is_undone && rollout.replaced_so_far() > 0 {
+            self.undo(now, &rollout);
+        }
         if rollout.kind == ChangeKind::Start {
             self.begin_shutdown(now, ExitReason::StartFailed);
             self.stop_all(now);

@@ -30,6 +30,8 @@ impl Fleet {
     ) {
         let may_go_back = self.policy.steering
             && rollout.later.is_empty()
+            && rollout.done.is_empty()
+            && rollout.batch.left.is_empty()
             && !outgoing.is_empty()
             && !rollout.batch.incoming().is_empty();
         let (generation, wanted) = before;
@@ -99,6 +101,7 @@ impl Fleet {
             result: ChangeResult::Failed {
                 kind: rollout.kind,
                 failure,
+                undone: 0,
             },
         });
     }

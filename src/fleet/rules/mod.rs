@@ -15,6 +15,7 @@
 //! | --- | --- |
 //! | `requests` | what may begin, and when |
 //! | `begin` | which slots get new workers, and on which listener sets |
+//! | `batches` | which of them come next, where not all are replaced at once |
 //! | `start` | from a spawn to serving |
 //! | `readiness` | what makes a worker ready |
 //! | `ready_look` | ready workers are looked at before they take over |
@@ -30,6 +31,7 @@
 //! | `status` | what outsiders may see |
 
 mod abandon;
+mod batches;
 mod begin;
 mod exit;
 mod flip;
@@ -213,6 +215,8 @@ impl Fleet {
         // Empty slots after starts that were too late: a worker that is killed for that leaves its slot only
         // when it has ended.
         self.check_starting(now);
+        self.fill_left(now);
+        self.begin_next(now);
         self.check_flip(now);
         self.check_soak(now);
         self.check_extras(now);

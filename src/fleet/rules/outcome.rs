@@ -29,7 +29,12 @@ impl Fleet {
                 true => Failure::Stopped,
                 false => Failure::NobodyServes,
             };
-            return ChangeResult::Failed { kind, failure };
+            let undone = 0;
+            return ChangeResult::Failed {
+                kind,
+                failure,
+                undone,
+            };
         }
         ChangeResult::Done {
             kind,

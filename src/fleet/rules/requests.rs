@@ -16,7 +16,7 @@ impl Fleet {
             now,
             ChangeKind::Start,
             None,
-            [slots],
+            &slots,
             self.wanted,
             Addresses::Owed,
         );
@@ -43,11 +43,14 @@ impl Fleet {
             };
         }
         let slots = self.sets.whole(0..self.wanted, self.wanted);
+        if let Some(together) = self.without_room(&slots) {
+            return self.deny(reply_to, Denial::NoRoom { together });
+        }
         self.begin(
             now,
             ChangeKind::Reload,
             reply_to,
-            [slots],
+            &slots,
             self.wanted,
             addresses,
         );
@@ -70,11 +73,14 @@ impl Fleet {
         match slot {
             Some(Slot(slot)) => {
                 let slots = self.sets.whole(slot..slot + 1, self.wanted);
+                if let Some(together) = self.without_room(&slots) {
+                    return self.deny(reply_to, Denial::NoRoom { together });
+                }
                 self.begin(
                     now,
                     ChangeKind::Restart,
                     reply_to,
-                    [slots],
+                    &slots,
                     self.wanted,
                     Addresses::Owed,
                 );
@@ -108,7 +114,7 @@ impl Fleet {
                     now,
                     ChangeKind::Scale,
                     reply_to,
-                    [slots],
+                    &slots,
                     count,
                     Addresses::Owed,
                 );

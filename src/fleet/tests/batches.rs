@@ -39,9 +39,13 @@ fn the_answer_comes_when_the_last_batch_is_gone() {
 }
 
 #[test]
-fn a_later_batch_that_fails_leaves_what_serves() {
+fn what_was_replaced_is_replaced_again_when_a_later_batch_fails() {
     let mut stage = rolling();
     stage.on(listened(2));
-    assert_eq!(stage.on(exited(3)), ["reload failed"]);
-    assert_eq!(stage.phases(), ["0 settling", "2 serving", "1 serving"]);
+    assert_eq!(stage.on(exited(3)), ["reload failed", "spawn 4"]);
+    let phases = ["0 settling", "2 serving", "4 starting", "1 serving"];
+    assert_eq!(stage.phases(), phases);
+    assert_eq!(stage.on(listened(4)), ["steer 1 4", "fence"]);
+    stage.retire(&[2]);
+    assert_eq!(stage.on(exited(2)), ["close 2", "rollback done"]);
 }

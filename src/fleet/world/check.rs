@@ -7,7 +7,8 @@ use super::process::Process;
 use super::{State, World};
 use crate::fleet::{
     ChangeKind, ChangeResult, ClientId, Effect, Endpoint, Event, Failure, Generation, ListenerId,
-    ListenerSetId, Milestone, Progress, ReadyWhen, Slot, Spawn, Time, WorkerEvent, WorkerId,
+    ListenerSetId, Milestone, Progress, ReadyWhen, Slot, Spawn, Strategy, Time, WorkerEvent,
+    WorkerId,
 };
 
 /// A request that was not answered after this long is forgotten. The longest way: a change that
@@ -115,6 +116,7 @@ impl World {
                 ensure(!self.processes.contains_key(worker), || {
                     format!("the id of worker {worker} is used again")
                 })?;
+                self.check_room()?;
                 ensure(slot.0 < self.plan.policy.most_workers, || {
                     format!("slot {slot} is beyond the most workers")
                 })?;
@@ -136,12 +138,13 @@ impl World {
                 ..
             }) => {
                 let flips = batch.iter().filter(|effect| is_flip(effect)).count();
+                let begins = batch.iter().any(is_beginning);
                 // Of two in one step nobody can tell who left with which.
                 let leaving = match (milestone, flips) {
-                    (Milestone::Serving, 1) => &before.serving - &self.serving(),
+                    (Milestone::Serving, 1) if !begins => &before.serving - &self.serving(),
                     _ => BTreeSet::new(),
                 };
-                self.check_report(*reply_to, *milestone, *kind, *generation, leaving)
+                self.check_report(*reply_to, *milestone, *kind, *generation, leaving, before)
             }
             Effect::Reply { reply_to, result } => {
                 if is_taken_back(effect) {
@@ -182,6 +185,45 @@ impl World {
                 })
             }
         }
+    }
+
+    /// How many workers may be missing while others are replaced.
+    fn most_missing(&self) -> u32 {
+        match self.plan.policy.strategy {
+            Strategy::AllAtOnce => 0,
+            Strategy::Rolling(bounds) => bounds.unavailable(self.fleet.workers_wanted()),
+        }
+    }
+
+    /// How many slots may have no worker now.
+    fn may_leave(&self) -> u32 {
+        match self.open_change {
+            None | Some(ChangeKind::Start | ChangeKind::Scale) => 0,
+            Some(ChangeKind::Reload | ChangeKind::Restart | ChangeKind::Rollback) => {
+                self.most_missing()
+            }
+        }
+    }
+
+    /// While workers are replaced within bounds, no more run. What only drains a backlog is not one of them.
+    fn check_room(&self) -> Checked {
+        let Strategy::Rolling(bounds) = self.plan.policy.strategy else {
+            return Ok(());
+        };
+        let is_rolling = matches!(
+            self.open_change,
+            Some(ChangeKind::Reload | ChangeKind::Restart | ChangeKind::Rollback)
+        );
+        let alive = self.processes.iter().filter(|(_, it)| it.is_alive());
+        let running = alive
+            .filter(|(id, _)| !self.drain_only.contains(id))
+            .count()
+            + 1;
+        let wanted = self.fleet.workers_wanted();
+        let most = (wanted + bounds.surge(wanted)) as usize;
+        ensure(!is_rolling || running <= most, || {
+            format!("{running} workers run, and {most} may")
+        })
     }
 
     /// A rescuer gets a worker ready once, and only one whose connections it has.
@@ -425,6 +467,7 @@ impl World {
         kind: ChangeKind,
         generation: Generation,
         leaving: BTreeSet<WorkerId>,
+        before: &Before,
     ) -> Checked {
         match milestone {
             Milestone::Starting => {
@@ -432,16 +475,21 @@ impl World {
                     format!("a {kind} begins before the flip of another change")
                 })?;
                 let view = self.fleet.view(self.now);
-                let deferred_replies =
+                let is_on_its_way =
                     |phase: &str| matches!(phase, "standing-by" | "settling" | "quiescing");
-                ensure(
-                    !view.iter().any(|line| deferred_replies(line.phase)),
-                    || {
-                        format!(
-                            "a {kind} begins while workers of another change have no stop signal yet"
-                        )
-                    },
-                )?;
+                // Not those that the change itself has begun to retire.
+                let mut others = view.iter().filter(|line| {
+                    let before = before.phases.get(&line.worker);
+                    is_on_its_way(line.phase)
+                        && before.is_some_and(|(phase, _)| is_on_its_way(phase))
+                });
+                // What is undone waits for nobody.
+                let is_undone = kind == ChangeKind::Rollback;
+                ensure(is_undone || others.next().is_none(), || {
+                    format!(
+                        "a {kind} begins while workers of another change have no stop signal yet"
+                    )
+                })?;
                 self.open_change = Some(kind);
                 self.listened_before = self.kernel.listeners();
             }
@@ -482,7 +530,7 @@ impl World {
         batch: &[Effect],
         before: &Before,
     ) -> Checked {
-        if let ChangeResult::Failed { kind, failure } = result {
+        if let ChangeResult::Failed { kind, failure, .. } = result {
             self.open_change = None;
             if let Failure::NotReady { missing, .. } = failure
                 && !before.serving.is_empty()
@@ -496,11 +544,13 @@ impl World {
                 })?;
             }
             let serving = self.serving();
-            let mut stays = before
+            let stays = before
                 .serving
                 .iter()
                 .filter(|id| before.ended != Some(**id));
-            let is_kept = stays.all(|id| serving.contains(id));
+            // What is undone may begin at once, with workers that leave.
+            let left = stays.filter(|id| !serving.contains(id)).count();
+            let is_kept = left <= self.most_missing() as usize;
             // What signals asked for may follow at once: fewer workers.
             let is_back = matches!(failure, Failure::Died { .. } | Failure::RolledBack);
             let is_over = self.is_stopping() || batch.iter().any(is_flip) || is_back;
@@ -602,7 +652,8 @@ impl World {
             |effect: &&Effect| matches!(effect, Effect::Log(WorkerEvent::Unready { .. }));
         let unready = batch.iter().filter(is_unready).count();
         let is_excused = batch.iter().any(is_taken_back);
-        ensure(serving.len() + unready >= had || is_excused, || {
+        let least = had.min((wanted - self.most_missing()) as usize);
+        ensure(serving.len() + unready >= least || is_excused, || {
             format!(
                 "{} workers serve, before {had}, and {wanted} are wanted",
                 serving.len()
@@ -819,16 +870,19 @@ impl World {
     /// Every slot has a worker that serves or will, or is known to have none, and not both.
     fn check_slots(&self) -> Checked {
         let view = self.fleet.view(self.now);
+        let mut may_leave = self.may_leave();
         for slot in 0..self.fleet.workers_wanted() {
             let here: Vec<_> = view.iter().filter(|line| line.slot.0 == slot).collect();
             let count = |phases: &[&str]| {
                 let lines = here.iter().filter(|line| phases.contains(&line.phase));
                 lines.count()
             };
-            ensure(
-                count(&["serving", "ready", "starting", "waiting", "given-up"]) > 0,
-                || format!("slot {slot} is empty and will stay so"),
-            )?;
+            if count(&["serving", "ready", "starting", "waiting", "given-up"]) == 0 {
+                ensure(may_leave > 0, || {
+                    format!("slot {slot} is empty and will stay so")
+                })?;
+                may_leave -= 1;
+            }
             ensure(count(&["serving", "waiting", "given-up"]) <= 1, || {
                 format!("slot {slot} is empty and is not")
             })?;
@@ -878,6 +932,16 @@ fn is_flip(effect: &Effect) -> bool {
         effect,
         Effect::Report(Progress {
             milestone: Milestone::Serving,
+            ..
+        })
+    )
+}
+
+fn is_beginning(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::Report(Progress {
+            milestone: Milestone::Starting,
             ..
         })
     )

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::fleet::{Policy, ReadyWhen};
+use crate::fleet::{Bounds, Policy, ReadyWhen, Share};
 
 /// A whole world, before it is run. Times are milliseconds.
 #[derive(Clone)]
@@ -176,9 +176,9 @@ fn policy() -> impl Strategy<Value = Policy> {
     let loops = (0..5_u32, prop::bool::weighted(0.2));
     let sizes = (1..5_u32, option::of(1..4_u32));
     let uptime = (span(&[0, 0, 0, 40]), span(&[0, 0, 60, 250]), 0..3_u32);
-    ((sizes, uptime), ready, flags, spans, loops).prop_map(
+    ((sizes, uptime, strategy()), ready, flags, spans, loops).prop_map(
         |(
-            ((workers, queues), (min_uptime, soak, soak_restarts)),
+            ((workers, queues), (min_uptime, soak, soak_restarts), strategy),
             ready,
             (steering, rescue),
             spans,
@@ -191,7 +191,16 @@ fn policy() -> impl Strategy<Value = Policy> {
             steering,
             rescue: rescue && steering,
             min_uptime,
-            soak: if steering { soak } else { Duration::ZERO },
+            strategy: if steering {
+                strategy
+            } else {
+                crate::fleet::Strategy::AllAtOnce
+            },
+            soak: if steering && strategy == crate::fleet::Strategy::AllAtOnce {
+                soak
+            } else {
+                Duration::ZERO
+            },
             soak_restarts,
             start_timeout: spans.0,
             settle_timeout: spans.1,
@@ -205,6 +214,27 @@ fn policy() -> impl Strategy<Value = Policy> {
             crash_loop_ends_all,
         },
     )
+}
+
+/// Such that there is progress: some may be more, or less.
+fn strategy() -> impl Strategy<Value = crate::fleet::Strategy> {
+    let share = |least: u32| {
+        prop_oneof![
+            (least..3_u32).prop_map(Share::Count),
+            (20 * least..60_u32).prop_map(Share::Percent),
+        ]
+    };
+    let rolling = |least_surge, least_missing| {
+        let bounds = (share(least_surge), share(least_missing));
+        bounds.prop_map(|(surge, unavailable)| {
+            crate::fleet::Strategy::Rolling(Bounds { surge, unavailable })
+        })
+    };
+    prop_oneof![
+        3 => Just(crate::fleet::Strategy::AllAtOnce),
+        1 => rolling(1, 0),
+        1 => rolling(0, 1),
+    ]
 }
 
 fn start() -> impl Strategy<Value = Start> {

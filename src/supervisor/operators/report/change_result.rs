@@ -27,8 +27,12 @@ impl Reporter<'_> {
                     + &ended_with_workers(cost.left)
                     + &perhaps_lost(cost.perhaps_lost),
             },
-            ChangeResult::Failed { kind, failure } => Reply::Failed {
-                message: self.failed(*kind, failure),
+            ChangeResult::Failed {
+                kind,
+                failure,
+                undone,
+            } => Reply::Failed {
+                message: self.failed(*kind, failure) + &undoing(*undone),
             },
             ChangeResult::Promoted { generation } => Reply::Done {
                 message: format!("promoted: generation {generation} stays, and the old workers go"),
@@ -194,6 +198,18 @@ fn ended_with_workers(left: u64) -> String {
     }
 }
 
+/// What becomes of the workers that a change had replaced before it failed.
+fn undoing(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        _ => format!(
+            "; {} of it serve and are replaced again by the old version (status shows how far that is, and the log how it \
+             ends)",
+            workers(count)
+        ),
+    }
+}
+
 fn perhaps_lost(count: u64) -> String {
     match count {
         0 => String::new(),
@@ -236,6 +252,10 @@ fn denied(denial: &Denial) -> String {
         Denial::NoSuchWorker(worker) => {
             format!("there is no worker {worker} that serves; status lists them")
         }
+        Denial::NoRoom { together } => format!(
+            "{} share a queue and are replaced together, and --max-surge and --max-unavailable allow fewer: raise one of them",
+            workers(*together)
+        ),
         Denial::NobodyLeft { count } => format!(
             "with {} nobody would serve: the workers that do are in the slots that would go; reload first, or restart \
              the slots that stay",

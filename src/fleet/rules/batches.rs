@@ -1,0 +1,220 @@
+//! Which slots a change replaces next, where it does not replace all at once.
+//!
+//! ```text
+//!   to come ─► room for more workers ──► they start ─────────────────────────────► flip ─► to come …
+//!       └────► some may be missing ────► they leave ─► are gone ─► others start ───► ▲
+//! ```
+//! The bounds hold at every moment: there are never more processes than are wanted and the surge, nor fewer that serve
+//! than are wanted without those that may be missing. So the next batch waits until the workers that the one before has
+//! replaced are gone, not only until they serve no more.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::Fleet;
+use super::flip::change_of;
+use crate::fleet::policy::Strategy;
+use crate::fleet::retirements::Course;
+use crate::fleet::rollout::{Batch, Rollout, Step};
+use crate::fleet::slots::{EmptySlot, SlotState, delay};
+use crate::fleet::vocabulary::*;
+use crate::fleet::worker::Worker;
+
+/// What comes next of a change.
+#[derive(Debug, Default)]
+struct Next {
+    /// Slots in which new workers start beside those of before.
+    starts: BTreeSet<Slot>,
+    /// Slots whose workers leave before new ones start.
+    leaves: BTreeSet<Slot>,
+}
+
+impl Fleet {
+    /// Whether a change of this kind stays within the bounds.
+    pub(super) fn is_rolling(&self, kind: ChangeKind) -> bool {
+        match (self.policy.strategy, kind) {
+            (Strategy::AllAtOnce, _) | (_, ChangeKind::Start | ChangeKind::Scale) => false,
+            (
+                Strategy::Rolling(_),
+                ChangeKind::Reload | ChangeKind::Restart | ChangeKind::Rollback,
+            ) => true,
+        }
+    }
+
+    /// These slots, as they can be replaced one after the other: those of one set together. First where nobody serves,
+    /// because that takes nobody away.
+    pub(super) fn parts(&self, slots: &BTreeSet<Slot>) -> VecDeque<BTreeSet<Slot>> {
+        let mut by_set: BTreeMap<u32, BTreeSet<Slot>> = BTreeMap::new();
+        for slot in slots {
+            let part = by_set.entry(self.sets.index(*slot)).or_default();
+            part.insert(*slot);
+        }
+        let (serving, others): (VecDeque<_>, VecDeque<_>) =
+            by_set.into_values().partition(|part| self.serves(part));
+        others.into_iter().chain(serving).collect()
+    }
+
+    fn serves(&self, part: &BTreeSet<Slot>) -> bool {
+        let mut workers = part.iter().flat_map(|slot| self.workers.in_slot(*slot));
+        workers.any(Worker::is_serving)
+    }
+
+    /// How many workers can only be replaced together, if the bounds are closer than that.
+    pub(super) fn without_room(&self, slots: &BTreeSet<Slot>) -> Option<usize> {
+        let Strategy::Rolling(bounds) = self.policy.strategy else {
+            return None;
+        };
+        let largest = self.parts(slots).iter().map(BTreeSet::len).max()?;
+        let most = bounds
+            .surge(self.wanted)
+            .max(bounds.unavailable(self.wanted));
+        (largest > most as usize).then_some(largest)
+    }
+
+    /// Begins what comes next of the change that is under way, if there is room for it.
+    pub(super) fn begin_next(&mut self, now: Time) {
+        let is_to_come = |rollout: &mut Rollout| rollout.batch.step == Step::Room;
+        let Some(mut rollout) = self.rollout.take_if(is_to_come) else {
+            return;
+        };
+        let Some(next) = self.next(&mut rollout) else {
+            self.rollout = Some(rollout);
+            return;
+        };
+        let leaving = next
+            .leaves
+            .iter()
+            .flat_map(|slot| self.workers.in_slot(*slot));
+        let leaving = leaving.filter(|worker| worker.is_serving());
+        let left: BTreeMap<Slot, WorkerId> = leaving.map(|it| (it.slot, it.id)).collect();
+        let workers: Vec<WorkerId> = left.values().copied().collect();
+        let (retirement, change) = (rollout.retirement, change_of(&rollout));
+        self.rollout = Some(rollout);
+        self.begin_batch(now, next.starts);
+        if let Some(rollout) = &mut self.rollout {
+            rollout.batch.replaced.extend(&next.leaves);
+            (rollout.batch.leaving, rollout.batch.left) = (next.leaves, left);
+        }
+        if !workers.is_empty() {
+            self.retirements
+                .add(retirement, change, Course::GoesOn, &workers);
+            self.retire(now, &workers);
+        }
+    }
+
+    /// Takes from a change the slots for which there is room; none if it has to wait.
+    fn next(&self, rollout: &mut Rollout) -> Option<Next> {
+        let Strategy::Rolling(bounds) = self.policy.strategy else {
+            let starts = rollout.later.pop_front().unwrap_or_default();
+            return Some(Next {
+                starts,
+                ..Next::default()
+            });
+        };
+        if !self.is_rolling(rollout.kind) {
+            let starts = rollout.later.pop_front().unwrap_or_default();
+            return Some(Next {
+                starts,
+                ..Next::default()
+            });
+        }
+        // A slot whose next worker waits is as good as taken.
+        let running = self.workers.len() + self.empty_slots.waiting();
+        let most = (rollout.wanted + bounds.surge(rollout.wanted)) as usize;
+        let missing = (rollout.wanted as usize).saturating_sub(self.workers.serving().count());
+        let may_leave = bounds.unavailable(rollout.wanted) as usize;
+        let starts = fitting(&mut rollout.later, most.saturating_sub(running));
+        let leaves = fitting(&mut rollout.later, may_leave.saturating_sub(missing));
+        let is_over = rollout.later.is_empty();
+        let is_nothing = starts.is_empty() && leaves.is_empty() && !is_over;
+        (!is_nothing).then_some(Next { starts, leaves })
+    }
+
+    /// Starts workers in the place of those of the batch that have left.
+    pub(super) fn fill_left(&mut self, now: Time) {
+        let Some(rollout) = &mut self.rollout else {
+            return;
+        };
+        let mut left = rollout.batch.left.values();
+        if rollout.batch.leaving.is_empty() || left.any(|id| self.workers.get(*id).is_some()) {
+            return;
+        }
+        let slots = std::mem::take(&mut rollout.batch.leaving);
+        let rollout = rollout.clone();
+        let incoming = self.spawn_batch(now, &rollout, &slots);
+        if let Some(rollout) = &mut self.rollout {
+            rollout.batch.add(incoming);
+        }
+    }
+
+    /// A change has failed that had taken workers away: each slot that has none gets another all the same, as after a
+    /// crash.
+    pub(super) fn refill_left(&mut self, now: Time, rollout: &Rollout) {
+        let left = rollout.batch.left.values();
+        let Some(last) = left.chain(rollout.batch.incoming()).next().copied() else {
+            return;
+        };
+        let mut opened = BTreeMap::new();
+        for slot in rollout.slots().range(..Slot(self.wanted)) {
+            let is_filled = self.workers.in_slot(*slot).any(Worker::stays);
+            if is_filled || self.empty_slots.get(*slot).is_some() {
+                continue;
+            }
+            let set = self.set_for(*slot, &mut opened);
+            let until = now.plus(delay(self.restarts.crashed(now, *slot).max(2)));
+            let empty = EmptySlot {
+                generation: self.generations.serving,
+                set,
+                listeners: BTreeMap::new(),
+                state: SlotState::Waiting { until },
+                last,
+                since: now,
+            };
+            self.empty_slots.insert(*slot, empty);
+        }
+    }
+
+    /// Replaces again what a change had replaced that has failed then, by workers as before.
+    pub(super) fn undo(&mut self, now: Time, rollout: &Rollout) {
+        let left = rollout.batch.left.keys().copied().collect();
+        let slots = &rollout.done | &left;
+        self.begin(
+            now,
+            ChangeKind::Rollback,
+            None,
+            &slots,
+            self.wanted,
+            Addresses::Owed,
+        );
+    }
+}
+
+/// Takes parts from the front as long as they fit.
+fn fitting(later: &mut VecDeque<BTreeSet<Slot>>, room: usize) -> BTreeSet<Slot> {
+    let mut taken = BTreeSet::new();
+    while let Some(part) = later.front()
+        && taken.len() + part.len() <= room
+    {
+        taken.extend(later.pop_front().unwrap_or_default());
+    }
+    taken
+}
+
+impl Rollout {
+    /// All slots that it is about.
+    fn slots(&self) -> BTreeSet<Slot> {
+        let later = self.later.iter().flatten();
+        let present = self.batch.replaced.iter().chain(&self.done);
+        later.chain(present).copied().collect()
+    }
+
+    /// How many workers a change has replaced, or begun to, when it fails.
+    pub(super) fn replaced_so_far(&self) -> usize {
+        self.done.len() + self.batch.left.len()
+    }
+
+    /// Nothing of it is under way: what comes next waits for room.
+    pub(super) fn flipped_batch(&mut self) {
+        let batch = std::mem::replace(&mut self.batch, Batch::to_come());
+        self.done.extend(batch.replaced);
+    }
+}
