@@ -5,6 +5,7 @@ mod batches;
 mod listener_sets;
 mod many;
 mod ready_is_a_state;
+mod rolling;
 mod soak;
 
 use core::time::Duration;
@@ -61,6 +62,12 @@ impl Stage {
         stage.on(listened(1));
         assert_eq!(stage.phases(), ["0 serving", "1 serving"]);
         stage
+    }
+
+    fn generation_of(&self, worker: u64) -> u32 {
+        let view = self.fleet.view(self.now);
+        let mut lines = view.iter().filter(|line| line.worker == WorkerId(worker));
+        lines.next().unwrap().generation.0
     }
 
     /// What is done about an event. Rescuers answer at once.

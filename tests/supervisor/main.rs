@@ -37,6 +37,7 @@ mod queues;
 mod ready_is_a_state;
 mod reload;
 mod rescue;
+mod rolling;
 mod scale;
 mod service_manager;
 mod signals;

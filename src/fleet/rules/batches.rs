@@ -122,8 +122,10 @@ impl Fleet {
         let most = (rollout.wanted + bounds.surge(rollout.wanted)) as usize;
         let missing = (rollout.wanted as usize).saturating_sub(self.workers.serving().count());
         let may_leave = bounds.unavailable(rollout.wanted) as usize;
-        let starts = fitting(&mut rollout.later, most.saturating_sub(running));
-        let leaves = fitting(&mut rollout.later, may_leave.saturating_sub(missing));
+        let starts = fitting(&mut rollout.later, most.saturating_sub(running), |_| true);
+        // Where nobody serves, nobody can leave: it is waited for room.
+        let leaves = may_leave.saturating_sub(missing);
+        let leaves = fitting(&mut rollout.later, leaves, |part| self.serves(part));
         let is_over = rollout.later.is_empty();
         let is_nothing = starts.is_empty() && leaves.is_empty() && !is_over;
         (!is_nothing).then_some(Next { starts, leaves })
@@ -188,11 +190,16 @@ impl Fleet {
     }
 }
 
-/// Takes parts from the front as long as they fit.
-fn fitting(later: &mut VecDeque<BTreeSet<Slot>>, room: usize) -> BTreeSet<Slot> {
+/// Takes parts from the front as long as they fit and suit.
+fn fitting(
+    later: &mut VecDeque<BTreeSet<Slot>>,
+    room: usize,
+    suits: impl Fn(&BTreeSet<Slot>) -> bool,
+) -> BTreeSet<Slot> {
     let mut taken = BTreeSet::new();
     while let Some(part) = later.front()
         && taken.len() + part.len() <= room
+        && suits(part)
     {
         taken.extend(later.pop_front().unwrap_or_default());
     }

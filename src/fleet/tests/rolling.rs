@@ -1,0 +1,148 @@
+//! Workers are replaced some after the others, within bounds.
+
+use super::*;
+
+fn rolling(surge: u32, unavailable: u32) -> Policy {
+    Policy {
+        strategy: Strategy::Rolling(Bounds {
+            surge: Share::Count(surge),
+            unavailable: Share::Count(unavailable),
+        }),
+        ..policy()
+    }
+}
+
+#[test]
+fn the_next_worker_starts_when_the_one_before_is_gone() {
+    let mut stage = Stage::serving(rolling(1, 0));
+    assert_eq!(stage.on(RELOAD), ["spawn 2"]);
+    assert_eq!(stage.on(listened(2)), ["steer 1 2", "fence"]);
+    stage.retire(&[0]);
+    assert_eq!(stage.on(exited(0)), ["close 0", "spawn 3"]);
+    assert_eq!(stage.on(listened(3)), ["steer 2 3", "fence"]);
+    stage.retire(&[1]);
+    assert_eq!(stage.on(exited(1)), ["close 1", "reload done"]);
+    assert_eq!(stage.fleet.reloads(), (1, 0));
+}
+
+#[test]
+fn without_a_surge_a_worker_leaves_before_the_next_starts() {
+    let mut stage = Stage::serving(rolling(0, 1));
+    assert_eq!(stage.on(RELOAD), ["steer 1", "fence"]);
+    stage.retire(&[0]);
+    assert_eq!(stage.on(exited(0)), ["close 0", "spawn 2"]);
+    // The next one leaves when this one serves, and not before.
+    assert_eq!(stage.on(listened(2)), ["steer 1 2", "steer 2", "fence"]);
+    stage.retire(&[1]);
+    assert_eq!(stage.on(exited(1)), ["close 1", "spawn 3"]);
+    assert_eq!(stage.on(listened(3)), ["steer 2 3", "reload done"]);
+}
+
+#[test]
+fn both_bounds_are_used_at_once() {
+    let mut stage = Stage::serving(rolling(1, 1));
+    assert_eq!(stage.on(RELOAD), ["spawn 2", "steer 0", "fence"]);
+    let phases = ["0 serving", "2 starting", "1 settling"];
+    assert_eq!(stage.phases(), phases);
+}
+
+#[test]
+fn one_worker_serves_at_all_times() {
+    let mut stage = Stage::serving(rolling(0, 5));
+    assert_eq!(stage.on(RELOAD), ["steer 1", "fence"]);
+}
+
+#[test]
+fn a_crash_makes_no_room() {
+    let mut stage = Stage::serving(rolling(1, 0));
+    stage.on(RELOAD);
+    stage.on(listened(2));
+    assert_eq!(stage.on(exited(1)), ["steer 2", "spawn 3 on 1"]);
+    stage.retire(&[0]);
+    // Worker 3 has taken the place of the dead one, and is one of the two that are wanted.
+    assert_eq!(stage.on(exited(0)), ["close 0", "spawn 4"]);
+}
+
+#[test]
+fn a_worker_that_fails_brings_back_what_was_replaced_so_far() {
+    let mut stage = Stage::serving(rolling(1, 0));
+    stage.on(RELOAD);
+    stage.on(listened(2));
+    stage.retire(&[0]);
+    assert_eq!(stage.on(exited(0)), ["close 0", "spawn 3"]);
+    let done = stage.on(exited(3));
+    assert_eq!(done, ["reload failed", "spawn 4"]);
+    assert_eq!(stage.generation_of(4), 1);
+    assert_eq!(stage.on(listened(4)), ["steer 1 4", "fence"]);
+    stage.retire(&[2]);
+    assert_eq!(stage.on(exited(2)), ["close 2", "rollback done"]);
+    assert_eq!(stage.fleet.reloads(), (0, 1));
+}
+
+#[test]
+fn where_a_worker_had_left_the_old_version_is_started_again() {
+    let mut stage = Stage::serving(rolling(0, 1));
+    stage.on(RELOAD);
+    stage.retire(&[0]);
+    stage.on(exited(0));
+    assert_eq!(stage.on(exited(2)), ["reload failed", "spawn 3"]);
+    assert_eq!(stage.generation_of(3), 1);
+    assert_eq!(stage.on(listened(3)), ["steer 1 3", "rollback done"]);
+}
+
+#[test]
+fn what_cannot_be_gone_back_to_is_tried_again_like_after_a_crash() {
+    let mut stage = Stage::serving(rolling(0, 1));
+    stage.on(RELOAD);
+    stage.retire(&[0]);
+    stage.on(exited(0));
+    stage.on(exited(2));
+    assert_eq!(stage.on(exited(3)), ["rollback failed"]);
+    assert_eq!(stage.after(100), ["spawn 4"]);
+    assert_eq!(stage.on(listened(4)), ["steer 1 4"]);
+}
+
+#[test]
+fn a_restart_keeps_to_the_bounds() {
+    let mut stage = Stage::serving(rolling(0, 1));
+    assert_eq!(stage.on(restart(0)), ["steer 1", "fence"]);
+    stage.retire(&[0]);
+    assert_eq!(stage.on(exited(0)), ["close 0", "spawn 2"]);
+    assert_eq!(stage.on(exited(2)), ["restart failed"]);
+    assert_eq!(stage.after(100), ["spawn 3"], "the slot is not lost");
+}
+
+#[test]
+fn workers_of_one_queue_are_replaced_together_or_not_at_all() {
+    let shared = |surge| Policy {
+        queues: Some(1),
+        ..rolling(surge, 0)
+    };
+    let serving = |policy| {
+        let mut stage = Stage::new(policy);
+        stage.on(listened(0));
+        stage.on(listened_on(1, 0, 80));
+        stage
+    };
+    assert_eq!(serving(shared(1)).on(RELOAD), ["denied: 2 together"]);
+    assert_eq!(serving(shared(2)).on(RELOAD), ["spawn 2", "spawn 3"]);
+}
+
+#[test]
+fn a_share_of_the_workers_is_rounded_so_that_it_is_safe() {
+    let bounds = |surge, unavailable| Bounds {
+        surge: Share::Percent(surge),
+        unavailable: Share::Percent(unavailable),
+    };
+    for (wanted, percent, surge, unavailable) in [
+        (1, 25, 1, 0),
+        (4, 25, 1, 1),
+        (5, 25, 2, 1),
+        (8, 0, 0, 0),
+        (4, 100, 4, 3),
+    ] {
+        let bounds = bounds(percent, percent);
+        let both = (bounds.surge(wanted), bounds.unavailable(wanted));
+        assert_eq!(both, (surge, unavailable), "{percent} % of {wanted}");
+    }
+}
