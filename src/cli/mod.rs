@@ -2,7 +2,8 @@
 //!
 //! `reuseport-run`: `options` say what there is, `settings` ask the command line, the
 //! environment, a `file` and the defaults for it in this order (`any_text` passes), `value` and `duration` turn
-//! text into meaning, and [`run`] puts the [`Config`](crate::config::Config) together.
+//! text into meaning, [`run`] puts the [`Config`](crate::config::Config) together, and `contradictions` are what does not
+//! go together. `sections` follow the options in the help.
 //!
 //! `reuseport-ctl`: `verb` has the verbs, [`ctl`] does what they say, `find` finds the supervisor that is meant,
 //! `client` talks to it, [`table`] prints its status, `short_list` what would be too wide. Both agree on
@@ -14,6 +15,7 @@
 
 mod any_text;
 mod client;
+mod contradictions;
 pub mod ctl;
 mod duration;
 pub mod exit;
@@ -23,6 +25,7 @@ mod generate;
 mod options;
 pub mod run;
 pub mod runtime_dir;
+mod sections;
 mod settings;
 mod short_list;
 pub mod table;

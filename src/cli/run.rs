@@ -11,10 +11,11 @@ use clap::parser::ValueSource;
 use super::duration::{duration, positive};
 use super::exit::Exit;
 use super::generate::{Artefact, generate};
-use super::options::{OPTIONS, SECTIONS, command};
+use super::options::{OPTIONS, command};
+use super::sections::SECTIONS;
 use super::settings::{Given, Layer, Settings};
-use super::{file, runtime_dir, value};
-use crate::config::{Config, MAX_WORKERS, Readiness};
+use super::{contradictions, file, runtime_dir, value};
+use crate::config::{Config, MAX_WORKERS};
 use crate::fleet::{Bounds, Endpoint, Strategy};
 use crate::supervisor::host::{Host, Sockets};
 
@@ -164,9 +165,7 @@ fn config(settings: &Settings, environment: Environment<'_>) -> Result<Config, E
         log_file: settings.path("log-file")?,
         chdir: settings.path("chdir")?,
     };
-    check_ready_host(&config)?;
-    check_soak(&config)?;
-    check_bounds(&config)?;
+    contradictions::check(&config)?;
     check_control(&config, environment)?;
     Ok(config)
 }
@@ -216,16 +215,6 @@ fn name_of(command: &[OsString]) -> Result<String, Exit> {
         })
 }
 
-/// A host without a request to name it in is a mistake.
-fn check_ready_host(config: &Config) -> Result<(), Exit> {
-    match (&config.ready_host, &config.ready) {
-        (Some(host), Readiness::Listen | Readiness::Notify) => Err(Exit::usage(format!(
-            "--ready-host {host}: nothing is asked of the workers: give --ready http:/PATH with it"
-        ))),
-        (Some(_), Readiness::Http(_)) | (None, _) => Ok(()),
-    }
-}
-
 fn strategy(settings: &Settings) -> Result<Strategy, Exit> {
     let bounds = Bounds {
         surge: settings.need("max-surge", value::share)?,
@@ -236,56 +225,6 @@ fn strategy(settings: &Settings) -> Result<Strategy, Exit> {
         true => Strategy::Rolling(bounds),
         false => Strategy::AllAtOnce,
     })
-}
-
-/// Bounds that no worker could be replaced within, or that would lose something.
-fn check_bounds(config: &Config) -> Result<(), Exit> {
-    let Strategy::Rolling(bounds) = config.strategy else {
-        return Ok(());
-    };
-    let (surge, missing) = (
-        bounds.surge(config.workers),
-        bounds.unavailable(config.workers),
-    );
-    let together = config
-        .queues
-        .map_or(1, |queues| config.workers.div_ceil(queues));
-    if !config.soak.is_zero() {
-        return Err(Exit::usage(
-            "--soak: with --strategy rolling the old workers have gone when the last new one serves, so none can stand by: \
-             leave out one of the two",
-        ));
-    }
-    if surge == 0 && !config.steering.is_steered() {
-        return Err(Exit::usage(
-            "--max-surge 0: with --steering none, what waits for a worker that leaves first would be lost: give 1 or more",
-        ));
-    }
-    if surge.max(missing) < together {
-        return Err(Exit::usage(match together {
-            1 => format!(
-                "--max-surge and --max-unavailable: one worker serves at all times, and of {} none could be replaced: give \
-                 --max-surge 1",
-                config.workers
-            ),
-            _ => format!(
-                "--max-surge and --max-unavailable: {together} workers share a queue (--queues) and are replaced together: \
-                 give --max-surge {together}"
-            ),
-        }));
-    }
-    Ok(())
-}
-
-/// Where nothing is steered, old workers could not be kept from accepting while they stand by.
-fn check_soak(config: &Config) -> Result<(), Exit> {
-    match (config.soak.is_zero(), config.steering.is_steered()) {
-        (false, false) => Err(Exit::usage(
-            "--soak: with --steering none old workers cannot stand by, for new connections cannot be kept from them: \
-             leave out one of the two",
-        )),
-        (true, _) | (false, true) => Ok(()),
-    }
 }
 
 /// A path that the kernel will not take must be found out here, before any worker runs.
@@ -308,6 +247,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::Readiness;
     use crate::config::{CrashLoop, Forwarding, KillMode, RescueClients, ServedProtocol, Steering};
     use crate::fleet::Share;
 

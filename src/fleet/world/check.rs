@@ -155,7 +155,12 @@ impl World {
             Effect::Finish { .. } => self.check_finish(),
             Effect::Probe(probe) => self.process_of(probe.worker).map(drop),
             Effect::PrepareStop { worker } => self.check_prepare_stop(*worker),
-            Effect::Log(note) => self.check_log(note),
+            Effect::Log(note) => {
+                if let WorkerEvent::Serving { .. } = note {
+                    self.note_drain_only();
+                }
+                self.check_log(note)
+            }
             Effect::DrainBacklog { listeners, .. } => listeners
                 .iter()
                 .try_for_each(|id| self.check_drain_backlog(*id)),
@@ -448,15 +453,16 @@ impl World {
         is_last_resort_left || is_unserved && !self.plan.policy.rescue
     }
 
-    /// The workers that start in a slot which has another worker by now, or which is not wanted any more. Such a
+    /// The workers that start in a slot which has a later worker by now, or which is not wanted any more. Such a
     /// worker only drains the backlog, and no other worker does that if it fails.
     fn note_drain_only(&mut self) {
         let view = self.fleet.view(self.now);
         let wanted = self.fleet.workers_wanted();
         let serving = view.iter().filter(|line| line.phase == "serving");
-        let taken: BTreeSet<_> = serving.map(|line| line.slot).collect();
+        let taken: BTreeMap<Slot, WorkerId> = serving.map(|it| (it.slot, it.worker)).collect();
+        let is_taken = |slot: &Slot, id: WorkerId| taken.get(slot).is_some_and(|by| *by > id);
         let starting = view.iter().filter(|line| line.phase == "starting");
-        let drain_only = starting.filter(|it| it.slot.0 >= wanted || taken.contains(&it.slot));
+        let drain_only = starting.filter(|it| it.slot.0 >= wanted || is_taken(&it.slot, it.worker));
         self.drain_only.extend(drain_only.map(|line| line.worker));
     }
 
