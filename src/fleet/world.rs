@@ -710,6 +710,7 @@ impl World {
         let (id, set) = (spawn.worker, spawn.set);
         let mut process = Process::new(spawn.slot, set, spawn.generation, script.clone(), self.now);
         process.given.extend(&spawn.adopt);
+        process.is_successor = !spawn.adopt.is_empty();
         let mut events = Vec::new();
         for endpoint in self.passed() {
             let shared = self.kernel.of_set(set, endpoint);

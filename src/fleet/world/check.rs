@@ -460,7 +460,12 @@ impl World {
         let wanted = self.fleet.workers_wanted();
         let serving = view.iter().filter(|line| line.phase == "serving");
         let taken: BTreeMap<Slot, WorkerId> = serving.map(|it| (it.slot, it.worker)).collect();
-        let is_taken = |slot: &Slot, id: WorkerId| taken.get(slot).is_some_and(|by| *by > id);
+        let is_successor = |id| self.processes.get(&id).is_some_and(|it| it.is_successor);
+        let is_taken = |slot: &Slot, id: WorkerId| {
+            taken
+                .get(slot)
+                .is_some_and(|by| *by > id || is_successor(id))
+        };
         let starting = view.iter().filter(|line| line.phase == "starting");
         let drain_only = starting.filter(|it| it.slot.0 >= wanted || is_taken(&it.slot, it.worker));
         self.drain_only.extend(drain_only.map(|line| line.worker));

@@ -27,6 +27,8 @@ pub(super) struct Process {
     pub(super) has_declared: bool,
     /// Since a rescuer adopted its connections: whether a request is in flight still.
     pub(super) is_busy: Option<bool>,
+    /// It was started with listeners of the worker before it.
+    pub(super) is_successor: bool,
     /// No rescuer has its connections: it could not adopt them, or it died.
     pub(super) is_rescue_lost: bool,
     /// What the log said of it.
@@ -78,6 +80,7 @@ impl Process {
             is_killed: false,
             has_declared: false,
             is_busy: None,
+            is_successor: false,
             is_rescue_lost: false,
             is_ready: false,
             settle_timed_out: false,
