@@ -174,7 +174,8 @@ fn a_reload_shows_each_phase_and_ends_with_the_last() {
         fake.request(),
         Request::Reload {
             wait: false,
-            accept_changes: false
+            accept_changes: false,
+            canary: None,
         }
     );
     let expected = "       0 ms  starting    4 workers of generation 2

@@ -132,7 +132,7 @@ fn parse(
     };
     let verb = arguments.verb.ok_or_else(|| {
         Exit::usage(
-            "VERB is missing: give status, reload, promote, rollback, stop, scale or restart",
+            "VERB is missing: give status, reload, pause, promote, rollback, stop, scale or restart",
         )
     })?;
     Ok((target, verb))
@@ -258,11 +258,25 @@ mod tests {
     fn verbs() {
         let to = |to| Verb::Scale { to };
         let reload = |no_wait, wait| Verb::Reload {
+            canary: None,
+            canary_workers: None,
+            hold: None,
             no_wait,
             wait,
             accept_changes: false,
         };
+        let tried = Verb::Reload {
+            no_wait: false,
+            wait: false,
+            accept_changes: false,
+            canary: Some(10),
+            canary_workers: Some(2),
+            hold: Some(Duration::from_secs(30)),
+        };
         let accepting = Verb::Reload {
+            canary: None,
+            canary_workers: None,
+            hold: None,
             no_wait: false,
             wait: false,
             accept_changes: true,
@@ -274,6 +288,10 @@ mod tests {
             ("reload --no-wait", reload(true, false)),
             ("reload --wait", reload(false, true)),
             ("reload --accept-changes", accepting),
+            ("reload --canary 10% --canary-workers 2 --for 30s", tried),
+            ("pause", Verb::Pause),
+            ("promote", Verb::Promote),
+            ("rollback", Verb::Rollback),
             ("stop", Verb::Stop { now: false }),
             ("stop --now", Verb::Stop { now: true }),
             ("scale 4", to(Scale::Exactly(4))),

@@ -57,6 +57,13 @@ pub(crate) fn share(text: &str) -> Result<Share, String> {
     .map_err(|_| reason)
 }
 
+/// What share of the new connections some workers get, 1 % to 99 %.
+pub(crate) fn canary_percent(text: &str) -> Result<u32, String> {
+    let percent = text.trim().strip_suffix('%');
+    let reason = "give 1% to 99%: with 0% they would not be tried, and with 100% it is a reload";
+    number(percent.unwrap_or(text), 1, 99).map_err(|_| reason.to_owned())
+}
+
 fn number(text: &str, least: u32, most: u32) -> Result<u32, String> {
     let number = text.trim().parse().ok();
     number

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use clap::Subcommand;
 
+use super::duration::positive;
 use super::value;
-use crate::wire::control::{Request, Scale};
+use crate::wire::control::{Canary, Request, Scale};
 
 /// How long a status may take.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,14 +36,28 @@ pub(super) enum Verb {
         /// Let the new workers serve other addresses than the old ones
         #[arg(long)]
         accept_changes: bool,
+        /// Try one new worker first: it gets P of a hundred new connections
+        ///
+        /// When it dies, or by rollback, it is withdrawn, and the reload has failed. The others follow after
+        /// --for, or by promote.
+        #[arg(long, value_name = "P%", value_parser = value::canary_percent)]
+        canary: Option<u32>,
+        /// Try so many workers [default: 1]
+        #[arg(long, value_name = "N", requires = "canary", value_parser = value::workers)]
+        canary_workers: Option<u32>,
+        /// How long the trial takes [default: until promote or rollback]
+        #[arg(long = "for", value_name = "TIME", requires = "canary", value_parser = positive)]
+        hold: Option<Duration>,
     },
-    /// Let the workers go that stand by after a reload (--soak)
+    /// Let the trial of new workers (reload --canary) go on until promote or rollback
+    Pause,
+    /// End the trial of new workers (reload --canary), or let those go that stand by (--soak)
     ///
-    /// The new workers have proved themselves: the time is over for which the old ones stand by.
+    /// The new workers are good: the rest follows, or the time is over for which the old ones stand by.
     Promote,
-    /// Go back to the workers that stand by after a reload (--soak)
+    /// Withdraw new workers that are tried (reload --canary), or go back to those that stand by (--soak)
     ///
-    /// They have all new connections again at once; the new ones end as old ones do. Prints each
+    /// The old workers have all new connections again at once; the new ones end as old ones do. Prints each
     /// phase as it passes, and returns when they are gone. The reload has failed.
     Rollback,
     /// Let the workers drain, then end the supervisor
@@ -71,11 +86,20 @@ impl Verb {
             Self::Reload {
                 wait,
                 accept_changes,
+                canary,
+                canary_workers,
+                hold,
                 ..
             } => Request::Reload {
                 wait,
                 accept_changes,
+                canary: canary.map(|percent| Canary {
+                    percent,
+                    workers: canary_workers.unwrap_or(1),
+                    for_ms: hold.map(|hold| u64::try_from(hold.as_millis()).unwrap_or(u64::MAX)),
+                }),
             },
+            Self::Pause => Request::Pause,
             Self::Promote => Request::Promote,
             Self::Rollback => Request::Rollback,
             Self::Stop { now } => Request::Stop { now },

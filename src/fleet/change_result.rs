@@ -27,9 +27,14 @@ pub enum ChangeResult {
         /// How many workers it had replaced, that are replaced again as they were before ([`ChangeKind::Rollback`]).
         undone: usize,
     },
-    /// The new workers of a reload stay: those of before do not stand by any more.
+    /// The new workers of a reload stay: the rest follows, or those of before do not stand by any more.
     Promoted {
         /// The generation that serves.
+        generation: Generation,
+    },
+    /// The trial of the new workers goes on until something else is asked for.
+    Paused {
+        /// Their generation.
         generation: Generation,
     },
     /// It was not begun.
@@ -100,6 +105,10 @@ pub enum Denial {
     },
     /// No workers stand by that could be let go.
     NothingToPromote,
+    /// No workers are on trial.
+    NothingToPause,
+    /// New connections cannot be shared out: nothing is steered.
+    NotSteered,
     /// No workers stand by that could serve again.
     NothingToRollBack,
     /// The supervisor is stopping.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::vocabulary::{Addresses, ClientId};
+use super::vocabulary::{Addresses, Canary, ClientId};
 
 /// What was asked for while a change was under way: by signals, to which nobody hears an answer, and by clients that
 /// would rather wait than come again.
@@ -14,7 +14,7 @@ pub(super) struct PendingRequests {
     reload: bool,
     scale_by: i64,
     /// Clients that want a reload each, in the order in which they came.
-    clients: VecDeque<(ClientId, Addresses)>,
+    clients: VecDeque<(ClientId, Addresses, Option<Canary>)>,
 }
 
 /// One thing that was asked for.
@@ -23,14 +23,20 @@ pub(super) enum Pending {
     Reload {
         reply_to: Option<ClientId>,
         addresses: Addresses,
+        canary: Option<Canary>,
     },
     ScaleBy(i64),
 }
 
 impl PendingRequests {
-    pub(super) fn reload(&mut self, reply_to: Option<ClientId>, addresses: Addresses) {
+    pub(super) fn reload(
+        &mut self,
+        reply_to: Option<ClientId>,
+        addresses: Addresses,
+        canary: Option<Canary>,
+    ) {
         match reply_to {
-            Some(client) => self.clients.push_back((client, addresses)),
+            Some(client) => self.clients.push_back((client, addresses, canary)),
             None => self.reload = true,
         }
     }
@@ -48,17 +54,19 @@ impl PendingRequests {
         }
         let is_asked = std::mem::take(&mut self.reload);
         let client = self.clients.pop_front();
-        let addresses = client.map_or(Addresses::Owed, |(_, addresses)| addresses);
-        let reply_to = client.map(|(client, _)| client);
+        let addresses = client.map_or(Addresses::Owed, |(_, addresses, _)| addresses);
+        let canary = client.and_then(|(_, _, canary)| canary);
+        let reply_to = client.map(|(client, _, _)| client);
         (is_asked || reply_to.is_some()).then_some(Pending::Reload {
             reply_to,
             addresses,
+            canary,
         })
     }
 
     /// Nothing begins any more: the clients that wait for nothing now.
     pub(super) fn give_up(&mut self) -> impl Iterator<Item = ClientId> + use<> {
         let clients = std::mem::take(self).clients;
-        clients.into_iter().map(|(client, _)| client)
+        clients.into_iter().map(|(client, _, _)| client)
     }
 }

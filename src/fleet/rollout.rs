@@ -29,6 +29,8 @@ pub(super) struct Rollout {
     pub(super) later: VecDeque<BTreeSet<Slot>>,
     /// The slots that were replaced by the batches before.
     pub(super) done: BTreeSet<Slot>,
+    /// Those that serve first, until it is known that they are good.
+    pub(super) canary: Option<Canary>,
     /// The empty slot that a restart fills; it is empty again if the restart fails.
     pub(super) filled: Option<(Slot, EmptySlot)>,
 }
@@ -105,6 +107,8 @@ pub(super) enum Step {
     Workers,
     /// Those that the batch before has replaced: until they are gone there is no room for its workers.
     Room,
+    /// The end of their trial: by then, or when it is asked for.
+    Trial { until: Option<Time> },
 }
 
 impl Batch {
@@ -158,10 +162,16 @@ impl Batch {
 impl Rollout {
     /// When something about it is due; none while it waits for its workers alone.
     pub(super) fn deadline(&self) -> Option<Time> {
-        match self.batch.proof {
-            Proof::Due(at) => Some(at),
-            Proof::None | Proof::Asked => None,
+        match (self.batch.step, self.batch.proof) {
+            (Step::Trial { until }, _) => until,
+            (_, Proof::Due(at)) => Some(at),
+            (_, Proof::None | Proof::Asked) => None,
         }
+    }
+
+    /// Whether its first workers are on trial.
+    pub(super) fn is_on_trial(&self) -> bool {
+        matches!(self.batch.step, Step::Trial { .. })
     }
 
     pub(super) fn has(&self, worker: WorkerId) -> bool {

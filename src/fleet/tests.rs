@@ -2,6 +2,7 @@
 
 mod addresses;
 mod batches;
+mod canary;
 mod listener_sets;
 mod many;
 mod ready_is_a_state;
@@ -165,6 +166,7 @@ const RELOAD: Event = Event::ReloadRequested {
     reply_to: ME,
     if_busy: IfBusy::Deny,
     addresses: Addresses::Owed,
+    canary: None,
 };
 
 /// As a signal asks for it, or a client that waits its turn.
@@ -174,6 +176,7 @@ fn patient_reload(reply_to: Option<ClientId>) -> Event {
         reply_to,
         if_busy,
         addresses: Addresses::Owed,
+        canary: None,
     }
 }
 
@@ -214,7 +217,13 @@ fn brief(effect: &Effect) -> Option<String> {
         Effect::Spawn(Spawn { worker, adopt, .. }) => {
             format!("spawn {worker} on{}", numbers(adopt.iter().map(|id| id.0)))
         }
-        Effect::Steer { live } => format!("steer{}", numbers(live.keys().map(|id| id.0))),
+        Effect::Steer { live } => {
+            let weighted = live.iter().map(|(id, weight)| match weight {
+                1 => format!(" {}", id.0),
+                _ => format!(" {}*{weight}", id.0),
+            });
+            format!("steer{}", weighted.collect::<String>())
+        }
         Effect::KeepOut => "keep out".to_owned(),
         Effect::Refuse => "refuse".to_owned(),
         Effect::Fence => "fence".to_owned(),
@@ -251,6 +260,9 @@ fn brief(effect: &Effect) -> Option<String> {
             ChangeResult::Denied(Denial::Busy { kind, .. }) => format!("denied: {kind}"),
             ChangeResult::Failed { kind, .. } => format!("{kind} failed"),
             ChangeResult::Promoted { .. } => "promoted".to_owned(),
+            ChangeResult::Paused { .. } => "paused".to_owned(),
+            ChangeResult::Denied(Denial::NothingToPause) => "denied: nothing to pause".to_owned(),
+            ChangeResult::Denied(Denial::NotSteered) => "denied: not steered".to_owned(),
             ChangeResult::Denied(Denial::NothingToPromote) => {
                 "denied: nothing to promote".to_owned()
             }

@@ -126,6 +126,8 @@ pub enum Event {
         if_busy: IfBusy,
         /// Whether the new generation may serve other addresses.
         addresses: Addresses,
+        /// Whether some workers try it first.
+        canary: Option<Canary>,
     },
     /// Another number of workers was asked for.
     ScaleRequested {
@@ -141,8 +143,13 @@ pub enum Event {
         /// Which worker.
         worker: WorkerId,
     },
-    /// The end of the soak was asked for: the new workers are good.
+    /// The end of the trial or of the soak was asked for: the new workers are good.
     PromoteRequested {
+        /// The client that waits.
+        reply_to: Option<ClientId>,
+    },
+    /// It was asked for that the trial has no end of its own.
+    PauseRequested {
         /// The client that waits.
         reply_to: Option<ClientId>,
     },
@@ -260,6 +267,17 @@ pub enum Addresses {
     Owed,
     /// It may serve others (`--accept-changes`).
     MayChange,
+}
+
+/// Some workers of a new generation that serve first, beside all of those before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Canary {
+    /// How many workers.
+    pub workers: u32,
+    /// How many of a hundred new connections they get together, 1 to 99.
+    pub percent: u32,
+    /// For how long; none: until it is asked for.
+    pub hold: Option<Duration>,
 }
 
 /// How the end was asked for.
@@ -446,6 +464,8 @@ pub enum ChangeKind {
 pub enum Milestone {
     /// New workers are being started.
     Starting,
+    /// Some new workers get some of the new connections.
+    Canary,
     /// New workers get the new connections.
     Serving,
     /// The old workers stand by, while the new ones prove themselves.
@@ -475,6 +495,7 @@ impl fmt::Display for Milestone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Starting => "starting",
+            Self::Canary => "canary",
             Self::Serving => "serving",
             Self::Soaking => "soaking",
             Self::Settling => "settling",

@@ -148,12 +148,12 @@ impl Workers {
     }
 
     /// The live listeners, if they have changed since the last call.
-    pub(super) fn take_changed_live(&mut self) -> Option<BTreeMap<ListenerId, u32>> {
+    pub(super) fn take_changed_live(&mut self) -> Option<BTreeSet<ListenerId>> {
         if self.unannounced.is_empty() {
             return None;
         }
         self.unannounced.clear();
-        Some(self.live.keys().map(|id| (*id, 1)).collect())
+        Some(self.live.keys().copied().collect())
     }
 
     fn index(&mut self, worker: &Worker) {

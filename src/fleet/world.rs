@@ -22,8 +22,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError};
 
 use super::{
-    Addresses, ChangeKind, ClientId, Effect, Endpoint, Event, Exit, Fleet, Generation, IfBusy,
-    ListenerId, Milestone, Probe, ProbeKind, ReadyWhen, RetirementId, ScaleTo, Seen, Spawn,
+    Addresses, Canary, ChangeKind, ClientId, Effect, Endpoint, Event, Exit, Fleet, Generation,
+    IfBusy, ListenerId, Milestone, Probe, ProbeKind, ReadyWhen, RetirementId, ScaleTo, Seen, Spawn,
     StopHow, Time, WorkerEvent, WorkerId,
 };
 use history::History;
@@ -33,6 +33,8 @@ use process::{Process, State, endpoint, extra};
 
 /// When connections cease, after the last wish.
 const TRAFFIC_ENDS_AFTER: Duration = Duration::from_millis(1500);
+/// When a trial is ended that goes on, after the last wish.
+const TRIALS_END_AFTER: Duration = Duration::from_secs(1);
 /// When everything must be in order, after the last wish.
 const FINAL_CHECK_AFTER: Duration = Duration::from_secs(6);
 /// When everything must be over, after the last wish.
@@ -90,6 +92,8 @@ struct World {
     adopted: BTreeMap<RetirementId, Vec<WorkerId>>,
     requests: BTreeMap<ClientId, Request>,
     open_change: Option<ChangeKind>,
+    /// The generation of which some workers serve before its flip.
+    on_trial: Option<Generation>,
     /// Who listened where when the last change began.
     listened_before: BTreeSet<(WorkerId, Endpoint)>,
     /// Listeners whose worker was ready already when it opened them.
@@ -120,6 +124,7 @@ impl World {
             adopted: BTreeMap::new(),
             requests: BTreeMap::new(),
             open_change: None,
+            on_trial: None,
             listened_before: BTreeSet::new(),
             opened_late: BTreeSet::new(),
             may_change: BTreeSet::new(),
@@ -146,6 +151,8 @@ impl World {
         self.traffic_ends = Time(at + TRAFFIC_ENDS_AFTER);
         self.end = Time(at + END_AFTER);
         self.schedule(at + FINAL_CHECK_AFTER, Happening::FinalCheck);
+        // A trial may have no end of its own.
+        self.schedule(at + TRIALS_END_AFTER, Happening::Comes(Wish::Promote));
         if self.plan.traffic.is_some() {
             self.schedule(Duration::ZERO, Happening::Arrives);
         }
@@ -530,6 +537,7 @@ impl World {
                 signal,
                 waits,
                 accepts_changes,
+                canary,
             } => Event::ReloadRequested {
                 reply_to: self.reply_to(signal),
                 if_busy: match signal || waits {
@@ -540,6 +548,11 @@ impl World {
                     true => Addresses::MayChange,
                     false => Addresses::Owed,
                 },
+                canary: canary.map(|(workers, percent, hold)| Canary {
+                    workers,
+                    percent,
+                    hold: hold.map(Duration::from_millis),
+                }),
             },
             Wish::ScaleTo(count) => Event::ScaleRequested {
                 reply_to: self.reply_to(false),
@@ -556,6 +569,9 @@ impl World {
             Wish::RestartUnknown => Event::RestartRequested {
                 reply_to: self.reply_to(false),
                 worker: WorkerId(1 << 40),
+            },
+            Wish::Pause => Event::PauseRequested {
+                reply_to: self.reply_to(false),
             },
             Wish::Promote => Event::PromoteRequested {
                 reply_to: self.reply_to(false),

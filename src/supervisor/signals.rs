@@ -53,6 +53,7 @@ fn meaning(signal: i32) -> Option<Meaning> {
         reply_to,
         if_busy: IfBusy::Wait,
         addresses: Addresses::Owed,
+        canary: None,
     };
     let stop = |how| Event::StopRequested { reply_to, how };
     let scale_by = |difference| Event::ScaleRequested {

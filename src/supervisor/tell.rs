@@ -39,6 +39,7 @@ impl Supervisor {
             ChangeResult::Done { .. } => self.retirements.stats().take_cost(),
             ChangeResult::Failed { .. }
             | ChangeResult::Promoted { .. }
+            | ChangeResult::Paused { .. }
             | ChangeResult::Denied(_)
             | ChangeResult::Stopped => Cost::default(),
         };
@@ -58,7 +59,10 @@ impl Supervisor {
                     | Failure::Stopped => {}
                 }
             }
-            ChangeResult::Promoted { .. } | ChangeResult::Denied(_) | ChangeResult::Stopped => {}
+            ChangeResult::Promoted { .. }
+            | ChangeResult::Paused { .. }
+            | ChangeResult::Denied(_)
+            | ChangeResult::Stopped => {}
         }
         self.reply(reply_to, &reply);
     }

@@ -9,3 +9,4 @@ pub mod notify;
 pub mod peer_names;
 pub mod proc_net;
 pub mod rescue;
+pub mod status;

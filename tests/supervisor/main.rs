@@ -16,6 +16,7 @@ mod support;
 mod abandoned;
 mod addresses;
 mod bad_input;
+mod canary;
 mod container;
 mod control;
 mod crash;

@@ -115,7 +115,7 @@ fn a_promotion_ends_it() {
     let (said, _) = without_loss(light(supervisor.address()).keep_alive(), || {
         supervisor.ctl_ok(["promote"])
     });
-    assert!(said.contains("promoted: generation 2 stays"), "{said}");
+    assert!(said.contains("promoted: generation 2 takes over"), "{said}");
     let output = reload.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", sentence(&output));
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -181,11 +181,15 @@ fn what_cannot_be_is_said() {
     for (verb, why) in [
         (
             "promote",
-            "there is nothing to promote: no old workers stand by (--soak)",
+            "there is nothing to promote: no new workers are tried (reload --canary), and no old ones stand by (--soak)",
+        ),
+        (
+            "pause",
+            "there is nothing to pause: no new workers are tried (reload --canary)",
         ),
         (
             "rollback",
-            "there is nothing to go back to: no old workers stand by (--soak)",
+            "there is nothing to go back to: no new workers are tried (reload --canary), and no old ones stand by (--soak)",
         ),
     ] {
         let output = supervisor.ctl([verb]);

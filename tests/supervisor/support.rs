@@ -160,9 +160,13 @@ pub(crate) fn light(address: SocketAddr) -> Plan {
 /// The pids of the serving workers, by slot.
 /// A `reuseport-ctl reload` that runs beside the test.
 pub(crate) fn begin_reload(supervisor: &Supervisor) -> Child {
+    begin_reload_with(supervisor, &[])
+}
+
+pub(crate) fn begin_reload_with(supervisor: &Supervisor, options: &[&str]) -> Child {
     let mut reload = Command::new(ctl_program());
     let reload = reload.arg("--socket").arg(supervisor.control());
-    let reload = reload.arg("reload").stdout(Stdio::piped());
+    let reload = reload.arg("reload").args(options).stdout(Stdio::piped());
     reload.stderr(Stdio::piped()).spawn().unwrap()
 }
 

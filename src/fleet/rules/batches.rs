@@ -117,12 +117,18 @@ impl Fleet {
                 ..Next::default()
             });
         }
-        // A slot whose next worker waits is as good as taken.
-        let running = self.workers.len() + self.empty_slots.waiting();
-        let most = (rollout.wanted + bounds.surge(rollout.wanted)) as usize;
+        let room = self.room(rollout.wanted);
         let missing = (rollout.wanted as usize).saturating_sub(self.workers.serving().count());
         let may_leave = bounds.unavailable(rollout.wanted) as usize;
-        let starts = fitting(&mut rollout.later, most.saturating_sub(running), |_| true);
+        if rollout.canary.is_some() {
+            let fits = rollout.later.front().is_some_and(|part| part.len() <= room);
+            let starts = fits.then(|| rollout.later.pop_front()).flatten()?;
+            return Some(Next {
+                starts,
+                ..Next::default()
+            });
+        }
+        let starts = fitting(&mut rollout.later, room, |_| true);
         // Where nobody serves, nobody can leave: it is waited for room.
         let leaves = may_leave.saturating_sub(missing);
         let leaves = fitting(&mut rollout.later, leaves, |part| self.serves(part));
@@ -131,15 +137,34 @@ impl Fleet {
         (!is_nothing).then_some(Next { starts, leaves })
     }
 
+    /// How many more workers may run while some are replaced within bounds. A slot whose next worker waits is as good as
+    /// taken.
+    fn room(&self, wanted: u32) -> usize {
+        let running = self.workers.len() + self.empty_slots.waiting();
+        match self.policy.strategy {
+            Strategy::AllAtOnce => usize::MAX,
+            Strategy::Rolling(bounds) => {
+                let most = (wanted + bounds.surge(wanted)) as usize;
+                most.saturating_sub(running)
+            }
+        }
+    }
+
     /// Starts workers in the place of those of the batch that have left.
     pub(super) fn fill_left(&mut self, now: Time) {
-        let Some(rollout) = &mut self.rollout else {
+        let Some(rollout) = &self.rollout else {
             return;
         };
         let mut left = rollout.batch.left.values();
-        if rollout.batch.leaving.is_empty() || left.any(|id| self.workers.get(*id).is_some()) {
+        let count = rollout.batch.leaving.len();
+        // What an earlier change has told to stop may be there still.
+        let has_room = count <= self.room(rollout.wanted);
+        if count == 0 || !has_room || left.any(|id| self.workers.get(*id).is_some()) {
             return;
         }
+        let Some(rollout) = &mut self.rollout else {
+            return;
+        };
         let slots = std::mem::take(&mut rollout.batch.leaving);
         let rollout = rollout.clone();
         let incoming = self.spawn_batch(now, &rollout, &slots);
@@ -162,7 +187,8 @@ impl Fleet {
                 continue;
             }
             let set = self.set_for(*slot, &mut opened);
-            let until = now.plus(delay(self.restarts.crashed(now, *slot).max(2)));
+            // As after a second crash: at once has just failed.
+            let until = now.plus(delay(2));
             let empty = EmptySlot {
                 generation: self.generations.serving,
                 set,

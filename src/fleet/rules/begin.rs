@@ -29,10 +29,13 @@ impl Fleet {
             false => VecDeque::from([slots.clone()]),
         };
         self.begin_parts(now, kind, reply_to, later, wanted, addresses);
+        self.begin_next(now);
+        // Nobody is waited for where there are only fewer workers.
+        self.flip_if_ready(now);
     }
 
-    /// Begins a change that replaces the workers in these parts, one after the other as there is room.
-    fn begin_parts(
+    /// Makes the change that replaces the workers in these parts, one after the other as there is room. None is begun yet.
+    pub(super) fn begin_parts(
         &mut self,
         now: Time,
         kind: ChangeKind,
@@ -72,11 +75,9 @@ impl Fleet {
             batch: Batch::to_come(),
             later,
             done: BTreeSet::new(),
+            canary: None,
             filled,
         });
-        self.begin_next(now);
-        // Nobody is waited for where there are only fewer workers.
-        self.flip_if_ready(now);
     }
 
     #[cfg(test)]
@@ -88,6 +89,7 @@ impl Fleet {
     ) -> Vec<Effect> {
         let (kind, addresses) = (ChangeKind::Reload, Addresses::Owed);
         self.begin_parts(now, kind, reply_to, batches, self.wanted, addresses);
+        self.begin_next(now);
         std::mem::take(&mut self.effects)
     }
 

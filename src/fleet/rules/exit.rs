@@ -99,6 +99,10 @@ impl Fleet {
             self.flip_back(now, Cause::Died { id, exit });
             return self.retirements.ended(id);
         }
+        if self.is_canary(id) {
+            self.canary_ended(now, id, exit);
+            return self.retirements.ended(id);
+        }
         let part = if self.is_incoming(id) {
             Part::Incoming
         } else {

@@ -139,21 +139,25 @@ impl Fleet {
 
     /// The change that is under way fails: everything is as it was before.
     pub(super) fn fail_change(&mut self, now: Time, failure: Failure) {
+        self.fail_change_for(now, failure, None);
+    }
+
+    /// Likewise; a client that has asked for it hears when those that served already are gone.
+    pub(super) fn fail_change_for(
+        &mut self,
+        now: Time,
+        failure: Failure,
+        asked_by: Option<ClientId>,
+    ) {
         let Some(rollout) = self.rollout.take() else {
             return;
         };
         self.retirements.failed(rollout.retirement);
         self.tally.reloads_failed += u64::from(rollout.kind == ChangeKind::Reload);
-        for id in rollout.batch.incoming() {
-            // After a start that failed everything ends, for those that have connections already as gently as ever.
-            let ends_gently = |worker: &Worker| {
-                rollout.kind == ChangeKind::Start && self.may_have_connections(worker)
-            };
-            let worker = self.workers.get(*id);
-            if worker.is_some_and(|worker| !worker.is_stopping() && !ends_gently(worker)) {
-                self.stop(now, *id, StopReason::RolledBack);
-            }
+        if rollout.kind != ChangeKind::Start && !self.is_shutting_down() {
+            self.withdraw(now, &rollout, asked_by);
         }
+        self.stop_incoming(now, &rollout);
         // Where everything ends, or what failed was to make that good, there is nothing to go back to.
         let is_undone = match rollout.kind {
             ChangeKind::Reload => !self.is_shutting_down(),
@@ -185,6 +189,24 @@ impl Fleet {
         if rollout.kind == ChangeKind::Start {
             self.begin_shutdown(now, ExitReason::StartFailed);
             self.stop_all(now);
+        }
+    }
+
+    /// Tells the workers of a change that has failed to stop, but those that end as gently as others.
+    fn stop_incoming(&mut self, now: Time, rollout: &Rollout) {
+        for id in rollout.batch.incoming() {
+            // After a start that failed everything ends, for those that have connections already as gently as ever.
+            let ends_gently = |worker: &Worker| match rollout.kind {
+                ChangeKind::Start => self.may_have_connections(worker),
+                ChangeKind::Reload
+                | ChangeKind::Restart
+                | ChangeKind::Scale
+                | ChangeKind::Rollback => worker.has_served(),
+            };
+            let worker = self.workers.get(*id);
+            if worker.is_some_and(|worker| !worker.is_stopping() && !ends_gently(worker)) {
+                self.stop(now, *id, StopReason::RolledBack);
+            }
         }
     }
 

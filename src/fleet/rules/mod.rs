@@ -16,6 +16,7 @@
 //! | `requests` | what may begin, and when |
 //! | `begin` | which slots get new workers, and on which listener sets |
 //! | `batches` | which of them come next, where not all are replaced at once |
+//! | `canary` | some of them serve first, for a share of the new connections |
 //! | `start` | from a spawn to serving |
 //! | `readiness` | what makes a worker ready |
 //! | `ready_look` | ready workers are looked at before they take over |
@@ -33,6 +34,7 @@
 mod abandon;
 mod batches;
 mod begin;
+mod canary;
 mod exit;
 mod flip;
 mod flip_back;
@@ -199,12 +201,14 @@ impl Fleet {
                 reply_to,
                 if_busy,
                 addresses,
-            } => self.reload_asked(now, reply_to, if_busy, addresses),
+                canary,
+            } => self.reload_asked(now, reply_to, if_busy, addresses, canary),
             Event::ScaleRequested { reply_to, to } => self.scale_asked(now, reply_to, to),
             Event::RestartRequested { reply_to, worker } => {
                 self.restart_asked(now, reply_to, worker)
             }
             Event::PromoteRequested { reply_to } => self.promote_asked(now, reply_to),
+            Event::PauseRequested { reply_to } => self.pause_asked(reply_to),
             Event::RollbackRequested { reply_to } => self.rollback_asked(now, reply_to),
             Event::StopRequested { reply_to, how } => self.stop_asked(now, reply_to, how),
             Event::TimePassed => {}
@@ -217,6 +221,7 @@ impl Fleet {
         self.check_starting(now);
         self.fill_left(now);
         self.begin_next(now);
+        self.check_trial(now);
         self.check_flip(now);
         self.check_soak(now);
         self.check_extras(now);
@@ -258,6 +263,7 @@ impl Fleet {
         if let Some(live) = self.workers.take_changed_live()
             && self.policy.steering
         {
+            let live = self.weights(live);
             self.effects.push(Effect::Steer { live });
         }
     }

@@ -43,8 +43,12 @@ impl Fleet {
     }
 
     fn flip_now(&mut self, now: Time) {
-        if let Some(rollout) = self.rollout.take() {
-            self.flip(now, rollout);
+        let Some(rollout) = self.rollout.take() else {
+            return;
+        };
+        match rollout.canary {
+            Some(canary) => self.begin_trial(now, rollout, canary),
+            None => self.flip(now, rollout),
         }
     }
 

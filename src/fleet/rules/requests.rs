@@ -28,11 +28,12 @@ impl Fleet {
         reply_to: Option<ClientId>,
         if_busy: IfBusy,
         addresses: Addresses,
+        canary: Option<Canary>,
     ) {
         if let Some(denial) = self.denial() {
             return match (denial, if_busy) {
                 (Denial::Busy { kind, milestone }, IfBusy::Wait) => {
-                    self.pending_requests.reload(reply_to, addresses);
+                    self.pending_requests.reload(reply_to, addresses, canary);
                     self.effects.push(Effect::ReportWait {
                         reply_to,
                         kind,
@@ -46,14 +47,17 @@ impl Fleet {
         if let Some(together) = self.without_room(&slots) {
             return self.deny(reply_to, Denial::NoRoom { together });
         }
-        self.begin(
-            now,
-            ChangeKind::Reload,
-            reply_to,
-            &slots,
-            self.wanted,
-            addresses,
-        );
+        match canary {
+            Some(canary) => self.begin_with_canary(now, reply_to, &slots, addresses, canary),
+            None => self.begin(
+                now,
+                ChangeKind::Reload,
+                reply_to,
+                &slots,
+                self.wanted,
+                addresses,
+            ),
+        }
     }
 
     pub(super) fn restart_asked(
@@ -143,7 +147,8 @@ impl Fleet {
             Some(Pending::Reload {
                 reply_to,
                 addresses,
-            }) => self.reload_asked(now, reply_to, IfBusy::Wait, addresses),
+                canary,
+            }) => self.reload_asked(now, reply_to, IfBusy::Wait, addresses, canary),
         }
         true
     }
@@ -156,7 +161,10 @@ impl Fleet {
         if let Some(rollout) = &self.rollout {
             return Some(Denial::Busy {
                 kind: rollout.kind,
-                milestone: Milestone::Starting,
+                milestone: match rollout.is_on_trial() {
+                    true => Milestone::Canary,
+                    false => Milestone::Starting,
+                },
             });
         }
         if self.soak_deadline().is_some() {

@@ -101,16 +101,24 @@ impl Fleet {
     }
 
     pub(super) fn promote_asked(&mut self, now: Time, reply_to: Option<ClientId>) {
-        if self.soak_deadline().is_none() {
-            return self.deny(reply_to, Denial::NothingToPromote);
+        let trial = self.rollout.as_ref().filter(|it| it.is_on_trial());
+        let generation = match trial {
+            Some(rollout) => rollout.generation,
+            None if self.soak_deadline().is_some() => self.generations.serving,
+            None => return self.deny(reply_to, Denial::NothingToPromote),
+        };
+        match trial {
+            Some(_) => self.end_trial(now),
+            None => self.end_soak(now),
         }
-        let generation = self.generations.serving;
-        self.end_soak(now);
         let result = ChangeResult::Promoted { generation };
         self.effects.push(Effect::Reply { reply_to, result });
     }
 
     pub(super) fn rollback_asked(&mut self, now: Time, reply_to: Option<ClientId>) {
+        if self.may_withdraw() {
+            return self.fail_change_for(now, Failure::RolledBack, reply_to);
+        }
         if self.soak_deadline().is_none() || !self.may_flip_back() {
             return self.deny(reply_to, Denial::NothingToRollBack);
         }

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::Fleet;
+use crate::fleet::rollout::Rollout;
 use crate::fleet::slots::{EmptySlot, SlotState};
 use crate::fleet::vocabulary::*;
 use crate::fleet::worker::Worker;
@@ -72,11 +73,12 @@ impl Fleet {
         }
     }
 
-    /// What the supervisor is doing: `starting`, `serving`, `reloading`, `soaking` or `stopping`.
+    /// What the supervisor is doing: `starting`, `serving`, `reloading`, `canary`, `soaking` or `stopping`.
     pub fn phase_name(&self) -> &'static str {
         let kind = self.rollout.as_ref().map(|rollout| rollout.kind);
         match (self.is_shutting_down(), kind) {
             (true, _) => "stopping",
+            (false, _) if self.rollout.as_ref().is_some_and(Rollout::is_on_trial) => "canary",
             (false, _) if self.soak_deadline().is_some() => "soaking",
             (false, Some(ChangeKind::Start)) => "starting",
             (

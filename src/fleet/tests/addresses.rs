@@ -6,6 +6,7 @@ const ACCEPTING: Event = Event::ReloadRequested {
     reply_to: ME,
     if_busy: IfBusy::Deny,
     addresses: Addresses::MayChange,
+    canary: None,
 };
 
 /// Two workers serve 80 and have done so for a while.
@@ -133,6 +134,7 @@ fn a_reload_that_accepts_changes_may_wait_its_turn() {
         reply_to: ME,
         if_busy: IfBusy::Wait,
         addresses: Addresses::MayChange,
+        canary: None,
     });
     stage.on(listened(0));
     assert_eq!(stage.on(listened(1)).last().unwrap(), "spawn 3");

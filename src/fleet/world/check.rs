@@ -8,7 +8,7 @@ use super::{State, World};
 use crate::fleet::{
     ChangeKind, ChangeResult, ClientId, Effect, Endpoint, Event, Failure, Generation, ListenerId,
     ListenerSetId, Milestone, Progress, ReadyWhen, Slot, Spawn, Strategy, Time, WorkerEvent,
-    WorkerId,
+    WorkerId, WorkerView,
 };
 
 /// A request that was not answered after this long is forgotten. The longest way: a change that
@@ -32,6 +32,8 @@ pub(super) struct Before {
     common: BTreeSet<Endpoint>,
     phases: BTreeMap<WorkerId, (&'static str, u32)>,
     is_stopping: bool,
+    /// Those that serve on trial.
+    tried: BTreeSet<WorkerId>,
     /// Who has ended, if that is the event.
     ended: Option<WorkerId>,
 }
@@ -56,6 +58,7 @@ impl World {
                 .map(|line| (line.worker, (line.phase, line.slot.0)))
                 .collect(),
             is_stopping: self.is_stopping(),
+            tried: self.tried(),
             ended,
         }
     }
@@ -64,6 +67,16 @@ impl World {
         let view = self.fleet.view(self.now);
         let serving = view.iter().filter(|line| line.phase == "serving");
         serving.map(|line| line.worker).collect()
+    }
+
+    /// Those that serve on trial.
+    fn tried(&self) -> BTreeSet<WorkerId> {
+        let mut tried = self.serving();
+        tried.retain(|id| {
+            let process = self.processes.get(id);
+            self.on_trial.is_some() && process.map(|it| it.generation) == self.on_trial
+        });
+        tried
     }
 
     fn owed(&self) -> BTreeSet<Endpoint> {
@@ -116,6 +129,10 @@ impl World {
                 ensure(!self.processes.contains_key(worker), || {
                     format!("the id of worker {worker} is used again")
                 })?;
+                // One that comes after the flip of its slot, too.
+                if !adopt.is_empty() && self.is_served(*slot) {
+                    self.drain_only.insert(*worker);
+                }
                 self.check_room()?;
                 ensure(slot.0 < self.plan.policy.most_workers, || {
                     format!("slot {slot} is beyond the most workers")
@@ -453,6 +470,12 @@ impl World {
         is_last_resort_left || is_unserved && !self.plan.policy.rescue
     }
 
+    fn is_served(&self, slot: Slot) -> bool {
+        let view = self.fleet.view(self.now);
+        let mut serving = view.iter().filter(|line| line.phase == "serving");
+        serving.any(|line| line.slot == slot)
+    }
+
     /// The workers that start in a slot which has a later worker by now, or which is not wanted any more. Such a
     /// worker only drains the backlog, and no other worker does that if it fails.
     fn note_drain_only(&mut self) {
@@ -504,7 +527,9 @@ impl World {
                 self.open_change = Some(kind);
                 self.listened_before = self.kernel.listeners();
             }
+            Milestone::Canary => self.on_trial = Some(generation),
             Milestone::Serving => {
+                self.on_trial = self.on_trial.filter(|tried| *tried != generation);
                 self.open_change = None;
                 self.has_started = true;
                 self.note_drain_only();
@@ -542,6 +567,7 @@ impl World {
         before: &Before,
     ) -> Checked {
         if let ChangeResult::Failed { kind, failure, .. } = result {
+            let tried = self.on_trial.take();
             self.open_change = None;
             if let Failure::NotReady { missing, .. } = failure
                 && !before.serving.is_empty()
@@ -555,10 +581,15 @@ impl World {
                 })?;
             }
             let serving = self.serving();
+            // Who was tried is withdrawn.
+            let is_tried = |id: &WorkerId| {
+                let process = self.processes.get(id);
+                process.is_some_and(|it| Some(it.generation) == tried)
+            };
             let stays = before
                 .serving
                 .iter()
-                .filter(|id| before.ended != Some(**id));
+                .filter(|id| before.ended != Some(**id) && !is_tried(id));
             // What is undone may begin at once, with workers that leave.
             let left = stays.filter(|id| !serving.contains(id)).count();
             let is_kept = left <= self.most_missing() as usize;
@@ -579,7 +610,9 @@ impl World {
             format!("{reply_to:?} is answered twice")
         })?;
         request.is_answered = true;
-        ensure(self.now.since(request.at) < ANSWER_TIMEOUT, || {
+        // A trial takes as long as it takes.
+        let is_late = self.now.since(request.at) >= ANSWER_TIMEOUT;
+        ensure(!is_late || request.heard >= Some(Milestone::Canary), || {
             format!("{reply_to:?} is answered late")
         })?;
         let is_done = matches!(result, ChangeResult::Done { .. });
@@ -658,6 +691,7 @@ impl World {
             .iter()
             .filter(is_wanted)
             .filter(stays)
+            .filter(|id| !before.tried.contains(id))
             .count();
         let is_unready =
             |effect: &&Effect| matches!(effect, Effect::Log(WorkerEvent::Unready { .. }));
@@ -747,7 +781,11 @@ impl World {
         let count = self.plan.policy.queues;
         let set_of = |slot: Slot| count.map_or(slot.0, |count| slot.0 % count);
         let view = self.fleet.view(self.now);
-        let serving = || view.iter().filter(|line| line.phase == "serving");
+        let is_tried = |line: &&WorkerView| Some(line.generation) == self.on_trial;
+        let serving = || {
+            let serving = view.iter().filter(|line| line.phase == "serving");
+            serving.filter(|line| !is_tried(line))
+        };
         for line in serving() {
             for other in serving() {
                 let is_shared = line.set == other.set;
@@ -884,19 +922,26 @@ impl World {
         let mut may_leave = self.may_leave();
         for slot in 0..self.fleet.workers_wanted() {
             let here: Vec<_> = view.iter().filter(|line| line.slot.0 == slot).collect();
+            let is_tried = |line: &WorkerView| Some(line.generation) == self.on_trial;
             let count = |phases: &[&str]| {
                 let lines = here.iter().filter(|line| phases.contains(&line.phase));
                 lines.count()
             };
+            // Who is tried serves beside the one that is there.
+            let tried = here
+                .iter()
+                .filter(|line| is_tried(line) && line.phase == "serving");
+            let tried = tried.count();
             if count(&["serving", "ready", "starting", "waiting", "given-up"]) == 0 {
                 ensure(may_leave > 0, || {
                     format!("slot {slot} is empty and will stay so")
                 })?;
                 may_leave -= 1;
             }
-            ensure(count(&["serving", "waiting", "given-up"]) <= 1, || {
-                format!("slot {slot} is empty and is not")
-            })?;
+            ensure(
+                count(&["serving", "waiting", "given-up"]) <= 1 + tried,
+                || format!("slot {slot} is empty and is not"),
+            )?;
         }
         let is_dead = view.iter().all(|line| line.phase == "given-up");
         ensure(!is_dead, || {

@@ -114,7 +114,9 @@ pub(super) enum Wish {
         signal: bool,
         waits: bool,
         accepts_changes: bool,
+        canary: Option<(u32, u32, Option<u64>)>,
     },
+    Pause,
     ScaleTo(u32),
     ScaleBy {
         by: i64,
@@ -300,11 +302,22 @@ fn scripts() -> impl Strategy<Value = Vec<Script>> {
         .prop_map(|(first, later)| first.into_iter().chain(later).collect())
 }
 
+/// How many workers, what share, and for how long.
+fn canary() -> impl Strategy<Value = Option<(u32, u32, Option<u64>)>> {
+    option::weighted(0.3, (1..4_u32, 1..100_u32, mostly(0..300)))
+}
+
 fn wish() -> impl Strategy<Value = Wish> {
     prop_oneof![
-        5 => (any::<bool>(), any::<bool>(), prop::bool::weighted(0.2)).prop_map(
-            |(signal, waits, accepts_changes)| Wish::Reload { signal, waits, accepts_changes }
+        5 => (any::<bool>(), any::<bool>(), prop::bool::weighted(0.2), canary()).prop_map(
+            |(signal, waits, accepts_changes, canary)| Wish::Reload {
+                signal,
+                waits,
+                accepts_changes,
+                canary,
+            }
         ),
+        1 => Just(Wish::Pause),
         1 => (0..7_u32).prop_map(Wish::ScaleTo),
         2 => ((-2..3_i64), any::<bool>()).prop_map(|(by, signal)| Wish::ScaleBy { by, signal }),
         2 => (0..6_usize).prop_map(Wish::Restart),

@@ -7,19 +7,19 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use log::{debug, info, warn};
 use mio::net::UnixStream;
 use mio::{Interest, Token};
 
 use super::client::{Client, State};
-use crate::fleet::{Addresses, ClientId, Event, IfBusy, ScaleTo, StopHow, WorkerId};
+use crate::fleet::{Addresses, Canary, ClientId, Event, IfBusy, ScaleTo, StopHow, WorkerId};
 use crate::supervisor::StartError;
 use crate::supervisor::repeated::RepeatedWarning;
 use crate::supervisor::sources::{Source, Sources};
 use crate::sys::socket::{self, Peer};
-use crate::wire::control::{Reply, Request, Scale, parse_request, reply_line};
+use crate::wire::control::{self, Reply, Request, Scale, parse_request, reply_line};
 
 /// The most clients at once.
 const MAX_CLIENTS: usize = 128;
@@ -241,6 +241,7 @@ impl Control {
             Request::Reload {
                 wait,
                 accept_changes,
+                canary,
             } => Event::ReloadRequested {
                 reply_to,
                 if_busy: if wait { IfBusy::Wait } else { IfBusy::Deny },
@@ -248,7 +249,9 @@ impl Control {
                     true => Addresses::MayChange,
                     false => Addresses::Owed,
                 },
+                canary: canary.map(tried),
             },
+            Request::Pause => Event::PauseRequested { reply_to },
             Request::Promote => Event::PromoteRequested { reply_to },
             Request::Rollback => Event::RollbackRequested { reply_to },
             Request::Stop { now } => Event::StopRequested {
@@ -278,6 +281,14 @@ fn listen(
         source,
     })?;
     Ok((listener, token))
+}
+
+fn tried(canary: control::Canary) -> Canary {
+    Canary {
+        workers: canary.workers.max(1),
+        percent: canary.percent.clamp(1, 99),
+        hold: canary.for_ms.map(Duration::from_millis),
+    }
 }
 
 fn scale(to: Scale) -> ScaleTo {

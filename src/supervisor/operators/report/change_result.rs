@@ -35,7 +35,14 @@ impl Reporter<'_> {
                 message: self.failed(*kind, failure) + &undoing(*undone),
             },
             ChangeResult::Promoted { generation } => Reply::Done {
-                message: format!("promoted: generation {generation} stays, and the old workers go"),
+                message: format!(
+                    "promoted: generation {generation} takes over, and the old workers go"
+                ),
+            },
+            ChangeResult::Paused { generation } => Reply::Done {
+                message: format!(
+                    "paused: the trial of generation {generation} goes on until reuseport-ctl promote or rollback"
+                ),
             },
             ChangeResult::Denied(denial) => Reply::Denied {
                 message: denied(denial),
@@ -243,10 +250,18 @@ fn denied(denial: &Denial) -> String {
             )
         }
         Denial::NothingToPromote => {
-            "there is nothing to promote: no old workers stand by (--soak)".to_owned()
+            {
+            "there is nothing to promote: no new workers are tried (reload --canary), and no old ones stand by (--soak)"
+                .to_owned()
+        }
         }
         Denial::NothingToRollBack => {
-            "there is nothing to go back to: no old workers stand by (--soak)".to_owned()
+            "there is nothing to go back to: no new workers are tried (reload --canary), and no old ones stand by (--soak)"
+                .to_owned()
+        }
+        Denial::NothingToPause => "there is nothing to pause: no new workers are tried (reload --canary)".to_owned(),
+        Denial::NotSteered => {
+            "new connections cannot be shared out, because nothing is steered (the status says why)".to_owned()
         }
         Denial::Stopping => "the supervisor is stopping".to_owned(),
         Denial::NoSuchWorker(worker) => {

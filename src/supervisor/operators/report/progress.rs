@@ -28,6 +28,9 @@ fn detail(progress: &Progress) -> String {
     let s = if count == 1 { "s" } else { "" };
     match progress.milestone {
         Milestone::Starting => format!("{some} of generation {generation}"),
+        Milestone::Canary => {
+            format!("{some} of generation {generation} get{s} a share of the new connections")
+        }
         Milestone::Serving if count == 0 => {
             "the remaining workers get all new connections".to_owned()
         }
