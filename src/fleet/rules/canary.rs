@@ -173,17 +173,6 @@ impl Fleet {
         self.retire(now, &retiring);
     }
 
-    pub(super) fn pause_asked(&mut self, reply_to: Option<ClientId>) {
-        let rollout = self.rollout.as_mut().filter(|it| it.is_on_trial());
-        let Some(rollout) = rollout else {
-            return self.deny(reply_to, Denial::NothingToPause);
-        };
-        rollout.batch.step = Step::Trial { until: None };
-        let generation = rollout.generation;
-        let result = ChangeResult::Paused { generation };
-        self.effects.push(Effect::Reply { reply_to, result });
-    }
-
     /// What of the new connections each live listener gets: where some workers are on trial, these have their share of
     /// each endpoint's.
     pub(super) fn weights(&self, live: BTreeSet<ListenerId>) -> BTreeMap<ListenerId, u32> {

@@ -23,6 +23,7 @@
 //! | `flip` | incoming workers take over, or their change fails |
 //! | `soak` | they prove themselves, while those that they replaced stand by |
 //! | `flip_back` | those that they replaced take over again |
+//! | `verdict` | what somebody says of new workers: promote, pause, roll back |
 //! | `retire` | steer away, fence, settle |
 //! | `quiesce` | connections come to an end |
 //! | `abandon` | what becomes of a listener that its workers have let go of |
@@ -48,6 +49,7 @@ mod soak;
 mod start;
 pub(super) mod status;
 mod stop;
+mod verdict;
 
 use serde::{Deserialize, Serialize};
 

@@ -9,7 +9,6 @@
 
 use super::Fleet;
 use super::flip::change_of;
-use super::flip_back::Cause;
 use crate::fleet::phase::Phase;
 use crate::fleet::retirements::Course;
 use crate::fleet::rollout::{Flipped, Rollout, Soak};
@@ -98,30 +97,5 @@ impl Fleet {
         soak.crashes += 1;
         let let_pass = self.policy.soak_restarts.min(self.policy.max_restarts);
         soak.crashes > let_pass || *exit == Exit::Daemonised
-    }
-
-    pub(super) fn promote_asked(&mut self, now: Time, reply_to: Option<ClientId>) {
-        let trial = self.rollout.as_ref().filter(|it| it.is_on_trial());
-        let generation = match trial {
-            Some(rollout) => rollout.generation,
-            None if self.soak_deadline().is_some() => self.generations.serving,
-            None => return self.deny(reply_to, Denial::NothingToPromote),
-        };
-        match trial {
-            Some(_) => self.end_trial(now),
-            None => self.end_soak(now),
-        }
-        let result = ChangeResult::Promoted { generation };
-        self.effects.push(Effect::Reply { reply_to, result });
-    }
-
-    pub(super) fn rollback_asked(&mut self, now: Time, reply_to: Option<ClientId>) {
-        if self.may_withdraw() {
-            return self.fail_change_for(now, Failure::RolledBack, reply_to);
-        }
-        if self.soak_deadline().is_none() || !self.may_flip_back() {
-            return self.deny(reply_to, Denial::NothingToRollBack);
-        }
-        self.flip_back(now, Cause::Asked { reply_to });
     }
 }
