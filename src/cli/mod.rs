@@ -2,7 +2,8 @@
 //!
 //! `reuseport-run`: `options` say what there is, `settings` ask the command line, the
 //! environment, a `file` and the defaults for it in this order (`any_text` passes), `value` and `duration` turn
-//! text into meaning, and [`run`] puts the [`Config`](crate::config::Config) together.
+//! text into meaning (of a worker's process `attributes` does, with `limit` and `account`), and [`run`] puts the
+//! [`Config`](crate::config::Config) together.
 //!
 //! `reuseport-ctl`: [`ctl`] knows the verbs, `find` finds the supervisor that is meant,
 //! `client` talks to it, [`table`] prints its status, `short_list` what would be too wide. Both agree on
@@ -12,7 +13,9 @@
 //! Rule of this layer: it never ends the process and writes only where it is told to; it returns
 //! an [`Exit`], which `main` [reports](Exit::report). So all of it is tested without a process.
 
+mod account;
 mod any_text;
+mod attributes;
 mod client;
 pub mod ctl;
 mod duration;
@@ -20,6 +23,7 @@ pub mod exit;
 mod file;
 mod find;
 mod generate;
+mod limit;
 mod options;
 pub mod run;
 pub mod runtime_dir;
