@@ -1,10 +1,13 @@
 //! What was asked for, validated once: the supervisor's whole configuration.
 
+mod process;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::fleet::{Endpoint, Strategy};
+pub use process::{Identity, LimitValue, Login, ProcessAttributes};
 
 /// Everything that one supervisor needs to know. Made by [`crate::cli::run`] from the command
 /// line, the environment and a file, in this order of precedence.
@@ -77,6 +80,19 @@ pub struct Config {
     pub log_file: Option<PathBuf>,
     /// The directory in which workers are started, looked up anew for each.
     pub chdir: Option<PathBuf>,
+    /// What workers' processes are given.
+    pub attributes: ProcessAttributes,
+}
+
+impl Config {
+    /// The mode of a directory that is made for our sockets: others may enter it where they are workers, and look for
+    /// `NOTIFY_SOCKET` there.
+    pub fn directory_mode(&self) -> u32 {
+        match self.attributes.identity {
+            Some(_) => 0o711,
+            None => 0o700,
+        }
+    }
 }
 
 /// The most workers that can be asked for. Each needs a process and a few descriptors.

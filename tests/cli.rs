@@ -426,6 +426,117 @@ fn the_shell_sees_code_and_reason() {
     assert_eq!(run.unwrap().status.code(), Some(2));
 }
 
+/// Runs `reuseport-run` with this line and a command that would leave a file behind, which it must not begin.
+fn refused(line: &str, as_user: Option<u32>) -> io::Result<String> {
+    let directory = tempfile::tempdir()?;
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777))?;
+    let begun = directory.path().join("begun");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_reuseport-run"));
+    command.args(line.split_whitespace()).arg("--control");
+    command.arg(directory.path().join("c.sock"));
+    command.arg("touch").arg(&begun).stdin(Stdio::null());
+    if let Some(user) = as_user {
+        command.uid(user).gid(user);
+    }
+    let seen = command.output()?;
+    let stderr = String::from_utf8(seen.stderr).unwrap();
+    assert_eq!(seen.status.code(), Some(2), "{line}: {stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{line}: {stderr}");
+    assert!(!begun.exists(), "{line}: the command has begun");
+    Ok(stderr)
+}
+
+#[test]
+fn what_a_process_cannot_be_given_is_told_before_anything_starts() {
+    for (line, sentence) in [
+        ("--nice 20", "--nice 20: give a whole number from -20 to 19"),
+        ("--nice low", "--nice low: give a whole number"),
+        (
+            "--umask 1000",
+            "--umask 1000: give an octal number from 0 to 0777",
+        ),
+        ("--umask 8", "--umask 8: give an octal number"),
+        (
+            "--oom-score-adj -1001",
+            "--oom-score-adj -1001: give a whole number from -1000 to 1000",
+        ),
+        ("--pin=maybe", "--pin maybe: give true or false"),
+        ("--rlimit 5", "--rlimit 5: give NAME=SOFT or NAME=SOFT:HARD"),
+        (
+            "--rlimit files=5",
+            "--rlimit files=5: there is no limit 'files'; there are as, core,",
+        ),
+        (
+            "--rlimit nofile=many",
+            "--rlimit nofile=many: 'many' is no value of nofile: give a whole number",
+        ),
+        (
+            "--rlimit nproc=9:8",
+            "--rlimit nproc=9:8: its soft limit 9 is above its hard limit 8",
+        ),
+        (
+            "--rlimit nofile=8",
+            "--rlimit nofile=8: no worker can run with so few descriptors; give at least 16",
+        ),
+        (
+            "--rlimit core=0 --rlimit core=1",
+            "--rlimit core: it is given twice; SOFT:HARD sets both",
+        ),
+        // More than fs.nr_open can be, which not even root may have.
+        (
+            "--rlimit nofile=64:unlimited",
+            "--rlimit nofile=64:unlimited: its hard limit cannot be raised to unlimited: ",
+        ),
+        (
+            "--user no-such-user",
+            "--user no-such-user: there is no such user; give a name of /etc/passwd",
+        ),
+        (
+            "--user 4242424",
+            "--user 4242424: no account has this number",
+        ),
+        (
+            "--user 4294967295",
+            "--user 4294967295: give a number from 0 to",
+        ),
+        (
+            "--group no-such-group",
+            "--group no-such-group: there is no such group",
+        ),
+    ] {
+        let stderr = refused(line, None).unwrap();
+        let expected = format!("reuseport-run: {sentence}");
+        assert!(stderr.starts_with(&expected), "{line}: {stderr}");
+    }
+}
+
+#[test]
+fn only_root_has_workers_of_others() {
+    let nobody = geteuid().is_root().then_some(65534);
+    for (line, sentence) in [
+        (
+            "--user root",
+            "--user root: only root can start workers of another user: run reuseport-run as root",
+        ),
+        (
+            "--user 4242424 --group 4242424",
+            "--user 4242424: only root can start workers of another user",
+        ),
+        (
+            "--group root",
+            "--group root: only root can start workers of another group (0)",
+        ),
+    ] {
+        match refused(line, nobody) {
+            Ok(stderr) => assert!(stderr.contains(sentence), "{line}: {stderr}"),
+            Err(error) => drop(writeln!(
+                std::io::stderr(),
+                "skipped: only_root_has_workers_of_others needs a build directory that uid 65534 can enter ({error})"
+            )),
+        }
+    }
+}
+
 #[test]
 fn a_reader_that_has_gone_is_no_failure() {
     let fake = Fake::replying(&[phase(0, "starting"), phase(1, "serving"), done()]);

@@ -29,7 +29,7 @@ fn supervise(config: Config) -> ExitCode {
     let control = runtime_dir::control_path(&config);
     if config.control.is_none()
         && let Some(directory) = control.parent()
-        && let Err(sentence) = runtime_dir::make_directory(directory)
+        && let Err(sentence) = runtime_dir::make_directory(directory, config.directory_mode())
     {
         return Exit::absent(sentence).report("reuseport-run");
     }

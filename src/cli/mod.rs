@@ -2,8 +2,9 @@
 //!
 //! `reuseport-run`: `options` say what there is, `settings` ask the command line, the
 //! environment, a `file` and the defaults for it in this order (`any_text` passes), `value` and `duration` turn
-//! text into meaning, [`run`] puts the [`Config`](crate::config::Config) together, and `contradictions` are what does not
-//! go together. `sections` follow the options in the help.
+//! text into meaning (of a worker's process `attributes` does, with `limit` and `account`), [`run`] puts the
+//! [`Config`](crate::config::Config) together, and `contradictions` are what does not go together. `sections` follow the
+//! options in the help.
 //!
 //! `reuseport-ctl`: `verb` has the verbs, [`ctl`] does what they say, `find` finds the supervisor that is meant,
 //! `client` talks to it, [`table`] prints its status, `short_list` what would be too wide. Both agree on
@@ -13,7 +14,9 @@
 //! Rule of this layer: it never ends the process and writes only where it is told to; it returns
 //! an [`Exit`], which `main` [reports](Exit::report). So all of it is tested without a process.
 
+mod account;
 mod any_text;
+mod attributes;
 mod client;
 mod contradictions;
 pub mod ctl;
@@ -22,6 +25,7 @@ pub mod exit;
 mod file;
 mod find;
 mod generate;
+mod limit;
 mod options;
 pub mod run;
 pub mod runtime_dir;

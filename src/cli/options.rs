@@ -41,6 +41,7 @@ const PLAIN: Opt = Opt {
 };
 
 const WORKERS: &str = "Workers";
+const PROCESS: &str = "Process";
 const SOCKETS: &str = "Sockets";
 const RELOAD: &str = "Reload and stop";
 const CRASHES: &str = "Crashes";
@@ -105,6 +106,70 @@ pub(crate) const OPTIONS: &[Opt] = &[
         more: "They are looked at again at its end: each must be alive and have its listeners open. \
                A reload to a version that dies a second after it has listened fails with 2s, and \
                the old workers serve on. With 0 they are looked at once, when all are ready.",
+        ..PLAIN
+    },
+    Opt {
+        name: "user",
+        value: "USER",
+        group: PROCESS,
+        help: "The user of workers, a name or a number; needs root",
+        more: "The supervisor stays root and binds for them, so ports below 1024 need no right of theirs. They have \
+               the user's groups and no capability; setuid programs such as sudo work. HOME, USER, LOGNAME and \
+               SHELL are the user's. It is looked up once, at the start.",
+        ..PLAIN
+    },
+    Opt {
+        name: "group",
+        value: "GROUP",
+        group: PROCESS,
+        help: "The group of workers [default: that of --user]",
+        more: "A name or a number; needs root. The other groups are those that --user is in, and none without --user.",
+        ..PLAIN
+    },
+    Opt {
+        name: "umask",
+        value: "MODE",
+        group: PROCESS,
+        help: "The file mode creation mask of workers, in octal: 027",
+        ..PLAIN
+    },
+    Opt {
+        name: "rlimit",
+        value: "NAME=SOFT[:HARD]",
+        group: PROCESS,
+        repeats: true,
+        help: "A limit of each worker: nofile=65536, core=0:unlimited",
+        more: "The names are those of setrlimit(2): as, core, cpu, data, fsize, locks, memlock, msgqueue, nice, nofile, \
+               nproc, rss, rtprio, rttime, sigpending, stack. A value is a number (of bytes also with K, M or G), or \
+               unlimited. SOFT alone is both. To raise a hard limit takes root. May be given more than once; in the \
+               environment, with commas.",
+        ..PLAIN
+    },
+    Opt {
+        name: "nice",
+        value: "N",
+        group: PROCESS,
+        help: "The nice value of workers, -20 to 19",
+        more: "A lower one than the supervisor's takes root (CAP_SYS_NICE).",
+        ..PLAIN
+    },
+    Opt {
+        name: "oom-score-adj",
+        value: "N",
+        group: PROCESS,
+        help: "Who is killed first without memory, -1000 to 1000",
+        more: "1000 is a worker that goes first, -1000 one that is never killed. A lower one than the supervisor's \
+               takes root (CAP_SYS_RESOURCE).",
+        ..PLAIN
+    },
+    Opt {
+        name: "pin",
+        value: "BOOL",
+        group: PROCESS,
+        default: Some("false"),
+        flag: true,
+        help: "Let each worker run on one CPU only",
+        more: "Slot i has CPU i of those that the supervisor may use, and it begins anew where there are more slots.",
         ..PLAIN
     },
     Opt {
@@ -394,7 +459,7 @@ pub(crate) fn command() -> Command {
              Every copy listens with a socket of its own, and the kernel spreads the connections. \
              A reload starts new copies beside the old ones; when all of them are ready, new \
              connections go to them, and the old ones finish what they have. The server needs no \
-             change, and nothing here needs root.",
+             change, and no root, unless workers shall be of another user.",
         )
         .override_usage("reuseport-run [OPTIONS] [--] COMMAND [ARGS]...")
         .after_help("--help says more: values, signals, exit codes, files, examples.")
@@ -477,6 +542,7 @@ fn hint(value: &str) -> ValueHint {
     match value {
         "DIR" => ValueHint::DirPath,
         "PATH" => ValueHint::FilePath,
+        "USER" => ValueHint::Username,
         _ => ValueHint::Other,
     }
 }

@@ -8,6 +8,7 @@ use std::thread;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
+use super::attributes::attributes;
 use super::duration::{duration, positive};
 use super::exit::Exit;
 use super::generate::{Artefact, generate};
@@ -38,7 +39,7 @@ pub fn parse(
         return Err(generate(*what, command(), SECTIONS));
     }
     if matches.get_flag("probe") {
-        return Err(probe(&Host::look()));
+        return Err(probe(&Host::look(None)));
     }
     let typed = from_command_line(&matches);
     let from_environment = from_environment(environment);
@@ -127,12 +128,14 @@ fn defaults() -> Layer {
 
 fn config(settings: &Settings, environment: Environment<'_>) -> Result<Config, Exit> {
     let command = words_of_command(settings)?;
+    let listen = distinct(settings.all("listen", value::listen)?)?;
     let config = Config {
         workers: settings
             .one("workers", value::workers)?
             .unwrap_or_else(available_cpus),
         queues: settings.one("queues", value::queues)?,
-        listen: distinct(settings.all("listen", value::listen)?)?,
+        attributes: attributes(settings, listen.len())?,
+        listen,
         name: settings
             .one("name", value::name)?
             .map_or_else(|| name_of(&command), Ok)?,
@@ -247,9 +250,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::Readiness;
-    use crate::config::{CrashLoop, Forwarding, KillMode, RescueClients, ServedProtocol, Steering};
+    use crate::config::{
+        CrashLoop, Forwarding, KillMode, LimitValue, ProcessAttributes, Readiness, RescueClients,
+        ServedProtocol, Steering,
+    };
     use crate::fleet::Share;
+    use crate::sys::limit::Limit;
 
     fn parsed_in(line: &str, environment: &[(&str, &str)]) -> Result<Config, Exit> {
         let environment: BTreeMap<_, _> = environment.iter().copied().collect();
@@ -299,6 +305,7 @@ mod tests {
             log_prefix: false,
             log_file: None,
             chdir: None,
+            attributes: ProcessAttributes::default(),
         };
         assert_eq!(config, expected);
     }
@@ -354,11 +361,13 @@ mod tests {
         let line = "-n 3 --queues 2 --listen 80 --listen [::]:81 --name web --control /c --ready http:/up --ready-host shop.example \
                     --steering cbpf --start-timeout 1s --min-uptime 9s --soak 11s --soak-restarts 2 --settle-timeout 2 --quiet-timeout 3s \
                     --drain-timeout 1m --kill-mode tree --pre-stop 500ms --stop-signal QUIT --max-restarts 6 \
-                    --restart-window 7s --crash-loop exit --no-rescue --rescue-timeout 8s --rescue-max 9 --rescue-forwarded forwarded --rescue-clients all --protocol opaque --log-prefix --log-file /l --chdir /d -- s -n 9 --name";
+                    --restart-window 7s --crash-loop exit --no-rescue --rescue-timeout 8s --rescue-max 9 --rescue-forwarded forwarded --rescue-clients all --protocol opaque --log-prefix --log-file /l --chdir /d \
+                    --nice 19 --umask 027 --rlimit nofile=64:128 --rlimit core=0 --oom-score-adj 1000 --pin -- s -n 9 --name";
         let endpoint = |address: &str| Endpoint {
             address: address.parse().unwrap(),
             v6_only: false,
         };
+        let limit = |limit, soft, hard| LimitValue { limit, soft, hard };
         let expected = Config {
             command: ["s", "-n", "9", "--name"].map(OsString::from).to_vec(),
             workers: 3,
@@ -392,6 +401,15 @@ mod tests {
             log_prefix: true,
             log_file: Some("/l".into()),
             chdir: Some("/d".into()),
+            // Who a worker can be depends on who we are: see `account`.
+            attributes: ProcessAttributes {
+                nice: Some(19),
+                umask: Some(0o27),
+                limits: vec![limit(Limit::Nofile, 64, 128), limit(Limit::Core, 0, 0)],
+                oom_score_adj: Some(1000),
+                is_pinned: true,
+                ..ProcessAttributes::default()
+            },
         };
         assert_eq!(parsed(line).unwrap(), expected);
     }
@@ -474,6 +492,44 @@ mod tests {
             (
                 "--stop-signal KILL s",
                 "--stop-signal KILL: no worker can obey",
+            ),
+            (
+                "--nice 20 s",
+                "--nice 20: give a whole number from -20 to 19",
+            ),
+            ("--umask 888 s", "--umask 888: give an octal number"),
+            (
+                "--oom-score-adj 1001 s",
+                "--oom-score-adj 1001: give a whole number from -1000",
+            ),
+            (
+                "--rlimit nofile s",
+                "--rlimit nofile: give NAME=SOFT or NAME=SOFT:HARD",
+            ),
+            (
+                "--rlimit nofile=15 s",
+                "--rlimit nofile=15: no worker can run with so few descriptors; give at least 16",
+            ),
+            (
+                "--listen 80 --rlimit nofile=16 s",
+                "--rlimit nofile=16: no worker can run with so few descriptors; give at least 17",
+            ),
+            (
+                "--rlimit core=0 --rlimit core=1 s",
+                "--rlimit core: it is given twice",
+            ),
+            ("--pin=2 s", "--pin 2: give true or false"),
+            (
+                "--user no-such-user s",
+                "--user no-such-user: there is no such user",
+            ),
+            (
+                "--group no-such-group s",
+                "--group no-such-group: there is no such group",
+            ),
+            (
+                "--user root --group no-such-group s",
+                "--group no-such-group: there is no such group",
             ),
             (
                 "--max-restarts x s",

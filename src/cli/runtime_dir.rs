@@ -7,7 +7,7 @@
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
@@ -74,18 +74,32 @@ pub fn fits(path: &Path) -> Result<(), String> {
     }
 }
 
-/// Makes the directory with mode 0700 if it is not there, and checks that it is ours alone.
+/// Makes the directory with this mode ([`Config::directory_mode`]) if it is not there, and checks that nobody else can
+/// put a socket there. Others may not enter it, unless workers are others: they find `NOTIFY_SOCKET` there. Each socket in
+/// it has a mode of its own.
 ///
 /// # Errors
 /// A sentence: it cannot be made, or [belongs](check_directory) to somebody else.
-pub fn make_directory(directory: &Path) -> Result<(), String> {
-    match DirBuilder::new().mode(0o700).create(directory) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(format!(
+pub fn make_directory(directory: &Path, mode: u32) -> Result<(), String> {
+    let made = DirBuilder::new().mode(mode).create(directory);
+    if let Err(error) = made
+        && error.kind() != io::ErrorKind::AlreadyExists
+    {
+        return Err(format!(
             "cannot make the directory {} for the control socket: {error}; give --control",
             directory.display()
-        )),
-        _ => check_directory(directory),
+        ));
     }
+    check_directory(directory)?;
+    // Made by a supervisor whose workers are of its own user, or under a strict umask.
+    let may_enter = fs::metadata(directory).map(|found| found.mode());
+    if may_enter.is_ok_and(|present| present & mode != mode) {
+        fs::set_permissions(directory, fs::Permissions::from_mode(mode)).map_err(|error| {
+            let shown = directory.display();
+            format!("cannot let workers enter the directory {shown}: {error}; give --control")
+        })?;
+    }
+    Ok(())
 }
 
 /// Whether the directory is ours, and nobody else can put a socket there.
@@ -113,7 +127,7 @@ pub fn check_directory(directory: &Path) -> Result<(), String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -152,26 +166,32 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let directory = scratch.path().join("d");
         assert_eq!(check_directory(&directory), Ok(()));
-        make_directory(&directory).unwrap();
-        make_directory(&directory).unwrap();
-        assert_eq!(fs::metadata(&directory).unwrap().mode() & 0o777, 0o700);
+        make_directory(&directory, 0o700).unwrap();
+        make_directory(&directory, 0o700).unwrap();
+        let mode = || fs::metadata(&directory).unwrap().mode() & 0o777;
+        assert_eq!(mode(), 0o700);
+        make_directory(&directory, 0o711).unwrap();
+        assert_eq!(mode(), 0o711);
+        // Another supervisor's workers may still be in need of it.
+        make_directory(&directory, 0o700).unwrap();
+        assert_eq!(mode(), 0o711);
 
         let link = scratch.path().join("link");
         symlink(&directory, &link).unwrap();
         assert!(
-            make_directory(&link)
+            make_directory(&link, 0o700)
                 .unwrap_err()
                 .contains("not a directory")
         );
 
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
         assert!(
-            make_directory(&directory)
+            make_directory(&directory, 0o700)
                 .unwrap_err()
                 .contains("no other can write")
         );
         assert!(
-            make_directory(Path::new("/nowhere/at/all"))
+            make_directory(Path::new("/nowhere/at/all"), 0o700)
                 .unwrap_err()
                 .contains("--control")
         );

@@ -64,6 +64,35 @@ pub(crate) fn canary_percent(text: &str) -> Result<u32, String> {
     number(percent.unwrap_or(text), 1, 99).map_err(|_| reason.to_owned())
 }
 
+/// A nice value.
+pub(crate) fn nice(text: &str) -> Result<i32, String> {
+    signed(text, -20, 19)
+}
+
+/// An adjustment of the score by which the kernel chooses what it kills without memory.
+pub(crate) fn oom_score_adj(text: &str) -> Result<i32, String> {
+    signed(text, -1000, 1000)
+}
+
+/// The bits of a mode that are taken away, in octal. `0o` may stand before it: a TOML file has no other way to write an
+/// octal number that is not a string.
+pub(crate) fn umask(text: &str) -> Result<u32, String> {
+    let text = text.trim();
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    // A sign is no digit, and `from_str_radix` would take it.
+    let is_octal = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let mask = u32::from_str_radix(digits, 8).ok();
+    mask.filter(|mask| is_octal && *mask <= 0o777)
+        .ok_or_else(|| "give an octal number from 0 to 0777, such as 027".to_owned())
+}
+
+fn signed(text: &str, least: i32, most: i32) -> Result<i32, String> {
+    let number = text.trim().parse().ok();
+    number
+        .filter(|number| (least..=most).contains(number))
+        .ok_or_else(|| format!("give a whole number from {least} to {most}"))
+}
+
 fn number(text: &str, least: u32, most: u32) -> Result<u32, String> {
     let number = text.trim().parse().ok();
     number
@@ -327,6 +356,36 @@ mod tests {
                 readiness(text).unwrap_err().contains("http:/PATH"),
                 "{text:?}"
             );
+        }
+    }
+
+    #[test]
+    fn masks() {
+        for (text, mask) in [
+            ("0", 0),
+            ("027", 0o27),
+            ("27", 0o27),
+            ("0o27", 0o27),
+            ("0777", 0o777),
+        ] {
+            assert_eq!(umask(text), Ok(mask), "{text}");
+        }
+        for text in ["", "0o", "8", "1000", "-1", "+7", "u=rwx", "0x1f", "027 1"] {
+            assert!(umask(text).unwrap_err().contains("octal"), "{text}");
+        }
+    }
+
+    #[test]
+    fn priorities() {
+        assert_eq!([nice("-20"), nice("0"), nice("19")], [-20, 0, 19].map(Ok));
+        for text in ["", "-21", "20", "low", "1.5"] {
+            assert!(nice(text).unwrap_err().contains("-20 to 19"), "{text}");
+        }
+        let scores = [oom_score_adj("-1000"), oom_score_adj("1000")];
+        assert_eq!(scores, [-1000, 1000].map(Ok));
+        for text in ["", "-1001", "1001"] {
+            let refused = oom_score_adj(text).unwrap_err();
+            assert!(refused.contains("-1000 to 1000"), "{text}");
         }
     }
 

@@ -49,13 +49,13 @@ pub(super) enum Verb {
         #[arg(long = "for", value_name = "TIME", requires = "canary", value_parser = positive)]
         hold: Option<Duration>,
     },
-    /// Let the trial of new workers (reload --canary) go on until promote or rollback
+    /// Let a trial (reload --canary) go on until promote or rollback
     Pause,
-    /// End the trial of new workers (reload --canary), or let those go that stand by (--soak)
+    /// End a trial or a soak: the new workers stay
     ///
-    /// The new workers are good: the rest follows, or the time is over for which the old ones stand by.
+    /// After a trial (reload --canary) the rest follows; after a soak (--soak) the old ones that stand by retire.
     Promote,
-    /// Withdraw new workers that are tried (reload --canary), or go back to those that stand by (--soak)
+    /// End a trial or a soak: the old workers stay
     ///
     /// The old workers have all new connections again at once; the new ones end as old ones do. Prints each
     /// phase as it passes, and returns when they are gone. The reload has failed.

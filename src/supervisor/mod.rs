@@ -155,7 +155,7 @@ struct Supervisor {
 /// # Errors
 /// See [`StartError`]; once workers run, nothing is an error any more but an event.
 pub fn run(config: Config, control: &Path, log: LogQueue) -> Result<ExitReason, StartError> {
-    let host = Host::look();
+    let host = Host::look(config.attributes.identity.as_ref());
     let sockets = match config.listen.is_empty() {
         true => Sockets::Own,
         false => Sockets::Passed,
@@ -195,7 +195,7 @@ impl Supervisor {
         process::become_subreaper().map_err(system("become the reaper of orphans"))?;
         let signals = Signals::handle(&mut sources).map_err(system("handle signals"))?;
         let control = Control::open(control, &mut sources)?;
-        let notify = Notify::open(control.path(), &mut sources)?;
+        let notify = Notify::open(control.path(), &mut sources, config.attributes.user())?;
         let pid = i32::try_from(std::process::id())
             .map_err(|error| system("read the own pid")(io::Error::other(error)))?;
         let paths = [control.path(), notify.path()];

@@ -100,7 +100,7 @@ impl Supervisor {
             return Ok(());
         }
         if let Some(directory) = self.control.path().parent() {
-            restore_directory(directory);
+            restore_directory(directory, self.config.directory_mode());
         }
         // Those who came by the old files are still heard.
         self.control_ready();
@@ -125,9 +125,9 @@ impl Supervisor {
     }
 }
 
-/// For this user alone, as it was at the start. What is wrong with it is told by those who use it.
-fn restore_directory(directory: &Path) {
-    match DirBuilder::new().mode(0o700).create(directory) {
+/// As it was at the start. What is wrong with it is told by those who use it.
+fn restore_directory(directory: &Path, mode: u32) {
+    match DirBuilder::new().mode(mode).create(directory) {
         Ok(()) => info!("made the directory {} again", directory.display()),
         Err(error) => debug!("the directory {} is not made: {error}", directory.display()),
     }

@@ -1,12 +1,12 @@
-//! Descriptors by number: what only a launcher needs, which prepares what a worker inherits.
+//! Descriptors by number, which a launcher prepares for its worker; their flags and owners.
 
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::stat::{SFlag, fstat};
-use nix::unistd::dup2_raw;
+use nix::unistd::{Uid, dup2_raw, fchown};
 
 /// A duplicate with a number not below `lowest`, close-on-exec.
 ///
@@ -34,6 +34,28 @@ pub fn replace(descriptor: OwnedFd, number: RawFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Sees to it that no descriptor from `lowest` on is inherited by what is executed.
+///
+/// # Errors
+/// /proc/self/fd cannot be read.
+pub fn close_at_exec_from(lowest: RawFd) -> io::Result<()> {
+    let numbers = std::fs::read_dir("/proc/self/fd")?.map(|entry| {
+        let name = entry?.file_name();
+        Ok(name.to_str().and_then(|name| name.parse().ok()))
+    });
+    let numbers: Vec<Option<RawFd>> = numbers.collect::<io::Result<_>>()?;
+    for number in numbers
+        .into_iter()
+        .flatten()
+        .filter(|number| *number >= lowest)
+    {
+        // SAFETY: it is borrowed for one call, which fails where the number is none any more, as that of the list is.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+        let _ = fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+    }
+    Ok(())
+}
+
 /// Whether it is a socket.
 ///
 /// # Errors
@@ -41,6 +63,26 @@ pub fn replace(descriptor: OwnedFd, number: RawFd) -> io::Result<()> {
 pub fn is_socket(descriptor: &impl AsFd) -> io::Result<bool> {
     let mode = SFlag::from_bits_truncate(fstat(descriptor)?.st_mode);
     Ok(mode & SFlag::S_IFMT == SFlag::S_IFSOCK)
+}
+
+/// The user that its file belongs to: of a socket or a pipe, who made it.
+///
+/// # Errors
+/// Those of fstat(2).
+pub fn owner(descriptor: &impl AsFd) -> io::Result<u32> {
+    Ok(fstat(descriptor)?.st_uid)
+}
+
+/// Gives its file to a user, if it is not that user's already. A socket counts as that user's then, also where the
+/// kernel asks whose sockets share a port (`sockfs_setattr`, net/socket.c).
+///
+/// # Errors
+/// Those of fchown(2); `EPERM`: it takes `CAP_CHOWN`.
+pub fn give_to(descriptor: &impl AsFd, user: u32) -> io::Result<()> {
+    if owner(descriptor)? != user {
+        fchown(descriptor, Some(Uid::from_raw(user)), None)?;
+    }
+    Ok(())
 }
 
 /// Whether it is in nonblocking mode.

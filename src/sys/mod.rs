@@ -5,21 +5,26 @@
 #![allow(unsafe_code)]
 
 pub mod addresses;
+pub mod affinity;
 pub mod bpf;
 pub mod cgroup;
 pub mod channel;
 pub mod connect;
+pub mod credentials;
 pub mod descriptor;
 pub mod diag;
 pub mod epoll;
 pub mod file_watch;
 pub mod interrupt;
 pub mod kernel;
+pub mod limit;
 pub mod listener;
 mod message;
 pub mod notification;
+pub mod oom_score;
 pub mod peer_entries;
 pub mod pidfd;
+pub mod priority;
 pub mod process;
 pub mod procfs;
 pub mod seccomp;

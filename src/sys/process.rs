@@ -55,14 +55,21 @@ pub fn spawn(plan: Spawn<'_>) -> io::Result<i32> {
     i32::try_from(child.id()).map_err(io::Error::other)
 }
 
-/// Becomes another program. Returns only if that failed.
+/// Becomes another program, with these variables of the environment set, or taken away. Returns only if that failed.
 pub fn become_command(
     command: &OsStr,
     arguments: &[OsString],
-    environment: &[(String, String)],
+    environment: &[(String, Option<String>)],
 ) -> io::Error {
-    let set = environment.iter().map(|(name, value)| (name, value));
-    Command::new(command).args(arguments).envs(set).exec()
+    let mut become_it = Command::new(command);
+    become_it.args(arguments);
+    for (name, value) in environment {
+        match value {
+            Some(value) => become_it.env(name, value),
+            None => become_it.env_remove(name),
+        };
+    }
+    become_it.exec()
 }
 
 /// Sends a signal to one process. One that has ended already is no error.

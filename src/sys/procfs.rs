@@ -80,6 +80,12 @@ pub fn environment(pid: i32) -> Vec<u8> {
     fs::read(format!("/proc/{pid}/environ")).unwrap_or_default()
 }
 
+/// The effective capabilities of a process, a bit each (capabilities(7)); none if they cannot be read.
+pub fn effective_capabilities(pid: i32) -> Option<u64> {
+    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
+    u64::from_str_radix(field(&status, "CapEff:")?, 16).ok()
+}
+
 /// The entries of a directory whose names are numbers; none if it cannot be read.
 fn entries(directory: &str) -> impl Iterator<Item = i32> + use<> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();

@@ -8,9 +8,10 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg};
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::{Uid, fchownat};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// The longest path of a Unix socket, in bytes (`sun_path` less its final NUL, unix(7)).
@@ -28,6 +29,17 @@ impl<T> Bound<T> {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path_guard.path
+    }
+
+    /// Gives its file to a user, who may write to the socket then.
+    ///
+    /// # Errors
+    /// Those of fchownat(2); `EPERM`: it takes `CAP_CHOWN`.
+    pub fn give_to(&self, user: u32) -> io::Result<()> {
+        // By its name: the mode and the owner of the socket itself count only when the file is made.
+        let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
+        let user = Some(Uid::from_raw(user));
+        Ok(fchownat(AT_FDCWD, self.path(), user, None, flags)?)
     }
 
     /// Whether its file is still there: then who looks for it there finds this socket.

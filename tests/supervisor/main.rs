@@ -15,6 +15,7 @@ mod support;
 
 mod abandoned;
 mod addresses;
+mod attributes;
 mod bad_input;
 mod canary;
 mod container;
@@ -23,6 +24,7 @@ mod crash;
 mod environment;
 mod held_port;
 mod host;
+mod identity;
 mod inherit;
 mod intercept;
 mod io_uring;

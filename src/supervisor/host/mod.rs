@@ -23,7 +23,7 @@ pub use feature::Feature;
 use sample::Sample;
 pub use sample::{NAME as SAMPLE_NAME, run as run_sample};
 
-use crate::config::Config;
+use crate::config::{Config, Identity};
 use crate::sys::seccomp::Unsupported;
 use crate::sys::{diag, kernel, listener, procfs, seccomp, steering};
 use crate::wire::diag::States;
@@ -43,19 +43,22 @@ pub struct Host {
     /// The kernel's release (uname(2)).
     pub release: String,
     interception: Result<(), Unsupported>,
+    /// How the workers' user is called, where that is another than ours.
+    user: Option<String>,
     /// Clauses that say why there is no such feature.
     missing: Vec<(Feature, String)>,
 }
 
 impl Host {
-    /// Tries every feature; some 3 ms.
-    pub fn look() -> Self {
+    /// Tries every feature, with workers of this user; some 3 ms.
+    pub fn look(user: Option<&Identity>) -> Self {
         let mut host = Self {
             release: kernel::release(),
             interception: seccomp::check_support(),
+            user: user.map(|user| user.name.clone()),
             missing: Vec::new(),
         };
-        match Sample::start() {
+        match Sample::start(user) {
             Ok(sample) => {
                 host.note(Feature::Memory, sample.read_memory());
                 host.note(Feature::Fetching, sample.fetch_descriptor());
@@ -103,11 +106,17 @@ impl Host {
             Err(why) if !is_passed => return Some(why.to_string()),
             Err(_) | Ok(()) => {}
         }
-        let scope = procfs::tracing_scope().filter(|scope| *scope >= 2)?;
         let why = self.missing(Feature::Memory).filter(|_| !is_passed)?;
+        let listen = "or use --listen ADDR for a server that can take a socket";
+        if let Some(user) = &self.user {
+            return Some(format!(
+                "cannot look at what workers of user {user} bind: {why}; give the supervisor CAP_SYS_PTRACE (in Docker \
+                 --cap-add SYS_PTRACE), {listen}"
+            ));
+        }
+        let scope = procfs::tracing_scope().filter(|scope| *scope >= 2)?;
         Some(format!(
-            "cannot look at what workers bind: {why} (kernel.yama.ptrace_scope is {scope}); {}, or use --listen ADDR for a \
-             server that can take a socket",
+            "cannot look at what workers bind: {why} (kernel.yama.ptrace_scope is {scope}); {}, {listen}",
             remedy_for_tracing()
         ))
     }

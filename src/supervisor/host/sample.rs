@@ -1,11 +1,12 @@
 //! A process of ours that does nothing, to be looked into as workers are.
 //!
-//! What may be done to another process is decided by who both are, by security modules (Yama) and by containers'
+//! It is of the user that workers are. What may be done to another process is decided by who both are, by security modules (Yama) and by containers'
 //! filters. Doing it to ourselves would show none of that but the last. Until the process has really executed its
 //! program it shares our memory, and doing it to the process would be doing it to ourselves: vfork(2) lets the
 //! parent go on a moment before the memory is exchanged (`exec_mmap` in the kernel's fs/exec.c; seen on 6.1). So
 //! the process says when it runs.
 
+use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -13,6 +14,8 @@ use std::time::Duration;
 
 use log::debug;
 
+use crate::config::Identity;
+use crate::launcher;
 use crate::sys::{pidfd, process, procfs};
 
 /// How long it may take until it runs, on a busy machine.
@@ -23,12 +26,18 @@ pub const NAME: &str = "reuseport-run-sample";
 
 /// Says on standard input, which is a channel, that it runs, and waits until nobody has the other end any more.
 pub fn run() -> u8 {
-    match io::stdin()
-        .as_fd()
-        .try_clone_to_owned()
-        .map(UnixStream::from)
-        .and_then(report_and_wait)
-    {
+    let identity = std::env::args_os().nth(1);
+    let identity = identity.map(|text| serde_json::from_slice(text.as_encoded_bytes()));
+    let taken = match identity {
+        Some(Ok(identity)) => launcher::take_on_to_stay(&identity),
+        Some(Err(error)) => Err(error.to_string()),
+        None => Ok(()),
+    };
+    let channel = io::stdin().as_fd().try_clone_to_owned();
+    let ended = taken
+        .map_err(io::Error::other)
+        .and_then(|()| report_and_wait(channel?.into()));
+    match ended {
         Ok(()) => 0,
         Err(_) => 1,
     }
@@ -51,11 +60,12 @@ impl Sample {
     ///
     /// # Errors
     /// Those of socketpair(2), fork(2) and execve(2); it ends before it runs.
-    pub(super) fn start() -> io::Result<Self> {
+    pub(super) fn start(user: Option<&Identity>) -> io::Result<Self> {
         let (mut ours, theirs) = UnixStream::pair()?;
+        let user = user.map(serde_json::to_string).transpose()?;
         let pid = process::spawn(process::Spawn {
             name: NAME,
-            arguments: Vec::new(),
+            arguments: user.into_iter().map(OsString::from).collect(),
             environment: Vec::new(),
             input: theirs.into(),
             output: None,

@@ -3,11 +3,14 @@
 //! Our own options and what a supervisor above us passed to us are taken out: `LISTEN_FDS`, for
 //! example, speaks of descriptors that the worker does not have. Then come the names under which
 //! servers know passed sockets: systemd's (sd_listen_fds(3)), `start_server`'s and einhorn's.
+//!
+//! With `--user` the variables that speak of a user speak of that one, as with systemd's `User=`.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::config::Login;
 use crate::fleet::{Endpoint, Generation, Slot};
 use crate::launcher::FIRST_PASSED;
 
@@ -21,6 +24,10 @@ pub(super) struct WorkerEnv<'a> {
     pub(super) passed: &'a [Endpoint],
     /// Where `READY=1` may be sent.
     pub(super) notify: &'a Path,
+    /// What is said of its user; none: what is said of ours.
+    pub(super) login: Option<&'a Login>,
+    /// Whether its user is given by an option.
+    pub(super) is_another_user: bool,
 }
 
 impl WorkerEnv<'_> {
@@ -28,8 +35,9 @@ impl WorkerEnv<'_> {
         &self,
         ours: impl Iterator<Item = (OsString, OsString)>,
     ) -> Vec<(OsString, OsString)> {
-        let mut environment: Vec<(OsString, OsString)> =
-            ours.filter(|(name, _)| !is_ours(name)).collect();
+        let mut environment: Vec<(OsString, OsString)> = ours
+            .filter(|(name, _)| !is_ours(name) && !self.is_of_our_user(name))
+            .collect();
         let own = [
             ("REUSEPORT_WORKER", self.slot.to_string().into()),
             ("REUSEPORT_WORKERS", self.workers.to_string().into()),
@@ -37,12 +45,28 @@ impl WorkerEnv<'_> {
             ("NOTIFY_SOCKET", self.notify.as_os_str().to_owned()),
         ];
         environment.extend(own.map(|(name, value)| (name.into(), value)));
+        environment.extend(self.login.into_iter().flat_map(login_environment));
         environment.extend(
             self.passed_environment()
                 .into_iter()
                 .map(|(name, value)| (name.into(), value.into())),
         );
         environment
+    }
+
+    /// Whether a variable says something of our user that is not true of the worker's.
+    fn is_of_our_user(&self, name: &OsStr) -> bool {
+        let of_login = ["HOME", "USER", "LOGNAME", "SHELL"];
+        // What a session has: directories and sockets that only its user may enter, or should.
+        let of_session = [
+            "XDG_RUNTIME_DIR",
+            "XDG_SESSION_ID",
+            "DBUS_SESSION_BUS_ADDRESS",
+            "MAIL",
+        ];
+        let is_one_of = |names: [&str; 4]| names.iter().any(|known| name == *known);
+        (self.login.is_some() && is_one_of(of_login))
+            || (self.is_another_user && is_one_of(of_session))
     }
 
     /// `LISTEN_PID` is missing: only the worker's launcher knows it.
@@ -102,6 +126,19 @@ impl WorkerEnv<'_> {
     }
 }
 
+fn login_environment(login: &Login) -> impl Iterator<Item = (OsString, OsString)> {
+    let path = |path: &Option<PathBuf>| path.clone().map(OsString::from);
+    let name = login.name.as_ref().map(OsString::from);
+    let all = [
+        ("USER", name.clone()),
+        ("LOGNAME", name),
+        ("HOME", path(&login.home)),
+        ("SHELL", path(&login.shell)),
+    ];
+    let known = all.into_iter();
+    known.filter_map(|(name, value)| Some((name.into(), value?)))
+}
+
 fn is_ours(name: &OsStr) -> bool {
     let name = name.as_bytes();
     let prefixes: [&[u8]; 4] = [
@@ -141,6 +178,8 @@ mod tests {
             workers: 4,
             passed,
             notify: Path::new("/run/n"),
+            login: None,
+            is_another_user: false,
         }
     }
 
@@ -187,6 +226,54 @@ mod tests {
         ] {
             assert_eq!(value(&environment, name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_said_of_a_user_is_said_of_the_workers() {
+        let ours = || {
+            let names = [
+                "HOME",
+                "USER",
+                "LOGNAME",
+                "SHELL",
+                "MAIL",
+                "XDG_RUNTIME_DIR",
+                "LANG",
+            ];
+            names.into_iter().map(|name| (name.into(), "root's".into()))
+        };
+        let told = |login, is_another_user| {
+            let env = WorkerEnv {
+                login,
+                is_another_user,
+                ..env(&[])
+            };
+            let mut told = env.environment(ours());
+            told.retain(|(name, _)| ours().any(|(known, _): (OsString, OsString)| known == *name));
+            told.sort();
+            let shown = |(name, value): (OsString, OsString)| {
+                format!("{}={}", name.display(), value.display())
+            };
+            told.into_iter().map(shown).collect::<Vec<_>>()
+        };
+        assert_eq!(told(None, false).len(), 7);
+        let web = Login {
+            name: Some("web".into()),
+            home: Some("/srv".into()),
+            shell: None,
+        };
+        let expected = ["HOME=/srv", "LANG=root's", "LOGNAME=web", "USER=web"];
+        assert_eq!(told(Some(&web), true), expected);
+        // A number without an account.
+        let nobody = Login::default();
+        assert_eq!(told(Some(&nobody), true), ["LANG=root's"]);
+        // The same user: its session is the worker's, too.
+        let session = told(Some(&web), false);
+        assert!(
+            session.contains(&"XDG_RUNTIME_DIR=root's".to_owned()),
+            "{session:?}"
+        );
+        assert!(!session.contains(&"SHELL=root's".to_owned()), "{session:?}");
     }
 
     #[test]

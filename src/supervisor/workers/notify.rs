@@ -18,6 +18,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use log::warn;
 use mio::{Interest, Token};
 
 use crate::fleet::ChangeKind;
@@ -34,6 +35,8 @@ const MAX_DATAGRAM_LEN: usize = 4096;
 pub(crate) struct Notify {
     workers: socket::Bound<UnixDatagram>,
     token: Token,
+    /// The workers' user, where that is another than ours.
+    user: Option<u32>,
     manager: Option<PathBuf>,
     told: Told,
     strangers: RepeatedWarning,
@@ -81,16 +84,21 @@ struct Watchdog {
 
 impl Notify {
     /// The workers' socket is beside the control socket.
-    pub(crate) fn open(control: &Path, sources: &mut Sources) -> Result<Self, StartError> {
+    pub(crate) fn open(
+        control: &Path,
+        sources: &mut Sources,
+        user: Option<u32>,
+    ) -> Result<Self, StartError> {
         let mut path = OsString::from(control);
         path.push(".notify");
-        let (workers, token) = bind(Path::new(&path), sources)?;
+        let (workers, token) = bind(Path::new(&path), sources, user)?;
         let manager = std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty());
         let manager = manager.map(PathBuf::from);
         let watchdog = manager.as_ref().and_then(|_| Watchdog::from_environment());
         Ok(Self {
             workers,
             token,
+            user,
             manager,
             told: Told::Starting,
             strangers: RepeatedWarning::default(),
@@ -114,7 +122,7 @@ impl Notify {
         if self.is_there() {
             return Ok(false);
         }
-        let (workers, token) = bind(self.path(), sources)?;
+        let (workers, token) = bind(self.path(), sources, self.user)?;
         sources.remove(&self.workers.socket, self.token);
         (self.workers, self.token) = (workers, token);
         Ok(true)
@@ -190,11 +198,22 @@ impl Notify {
     }
 }
 
+/// Nobody but the workers' user may write to it, and the control socket beside it stays ours. Whoever of that user is
+/// no worker is found out by its pid.
 fn bind(
     path: &Path,
     sources: &mut Sources,
+    user: Option<u32>,
 ) -> Result<(socket::Bound<UnixDatagram>, Token), StartError> {
     let workers = socket::bind_notify(path)?;
+    if let Some(user) = user
+        && let Err(error) = workers.give_to(user)
+    {
+        warn!(
+            "user {user} cannot write to {}, and workers cannot say READY=1: {error}; give the supervisor CAP_CHOWN",
+            path.display()
+        );
+    }
     let added = sources.add(&workers.socket, Source::Notify, Interest::READABLE);
     let token = added.map_err(|source| StartError::System {
         operation: "wait for the workers' notifications",

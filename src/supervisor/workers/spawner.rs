@@ -6,15 +6,16 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use log::debug;
 use mio::{Interest, Token};
 
 use super::environment::WorkerEnv;
-use crate::config::Config;
+use crate::config::{Config, ProcessAttributes, Readiness};
 use crate::fleet::{Endpoint, Generation, Slot, WorkerId};
 use crate::launcher::{self, Intercept, LaunchSpec};
 use crate::supervisor::output::{Output, Stream, pipe};
 use crate::supervisor::sources::{Source, Sources};
-use crate::sys::{channel, process};
+use crate::sys::{channel, descriptor, process};
 
 /// What is the same for all workers.
 #[derive(Debug)]
@@ -54,15 +55,14 @@ impl WorkerSpawner {
         if !passed.is_empty() {
             channel::send(&ours.as_raw_fd(), &[0], &passed)?;
         }
-        let errors = open(output, sources, spec, Stream::Errors, config.log_prefix)?;
+        let errors = open(output, sources, spec, Stream::Errors, config)?;
         let written = if config.log_prefix || config.log_file.is_some() {
-            let written = open(output, sources, spec, Stream::Output, config.log_prefix)?;
-            Some(written)
+            Some(open(output, sources, spec, Stream::Output, config)?)
         } else {
             None
         };
         let endpoints: Vec<Endpoint> = spec.passed.iter().map(|(endpoint, _)| *endpoint).collect();
-        let env = spec.env(&endpoints);
+        let env = spec.env(&endpoints, &config.attributes);
         let pid = process::spawn(process::Spawn {
             name: launcher::NAME,
             arguments: self.arguments(config, spec, &env),
@@ -90,7 +90,10 @@ impl WorkerSpawner {
         let launch = LaunchSpec {
             supervisor: self.supervisor,
             stop_signal: config.stop_signal,
+            slot: spec.slot.0,
             file_limit: self.file_limit,
+            attributes: config.attributes.clone(),
+            must_notify: config.ready == Readiness::Notify,
             listeners: spec.passed.len(),
             intercept,
         };
@@ -103,13 +106,19 @@ impl WorkerSpawner {
 }
 
 impl SpawnSpec<'_> {
-    fn env<'a>(&'a self, passed: &'a [Endpoint]) -> WorkerEnv<'a> {
+    fn env<'a>(
+        &'a self,
+        passed: &'a [Endpoint],
+        attributes: &'a ProcessAttributes,
+    ) -> WorkerEnv<'a> {
         WorkerEnv {
             slot: self.slot,
             generation: self.generation,
             workers: self.workers,
             passed,
             notify: self.notify,
+            login: attributes.login.as_ref(),
+            is_another_user: attributes.identity.is_some(),
         }
     }
 }
@@ -120,10 +129,19 @@ fn open(
     sources: &mut Sources,
     spec: &SpawnSpec<'_>,
     stream: Stream,
-    prefixed: bool,
+    config: &Config,
 ) -> io::Result<OwnedFd> {
     let (ours, theirs) = pipe()?;
-    let prefix = prefixed.then(|| format!("[{}.{}] ", spec.generation, spec.slot).into_bytes());
+    // Who has a pipe may write to it, but only its owner may open it again, as /dev/stderr.
+    if let Some(user) = &config.attributes.identity
+        && let Err(error) = descriptor::give_to(&theirs, user.user)
+    {
+        let user = &user.name;
+        debug!("user {user} cannot open /dev/stderr: its pipe stays ours: {error}");
+    }
+    let prefix = config
+        .log_prefix
+        .then(|| format!("[{}.{}] ", spec.generation, spec.slot).into_bytes());
     output.add(sources, ours, spec.worker, stream, prefix)?;
     Ok(theirs)
 }

@@ -81,12 +81,13 @@ pub fn socket_kind(pid: i32, fd: i32) -> io::Result<SocketKind> {
 /// one that has two is there twice.
 ///
 /// # Errors
-/// `NotFound`: there is no such process. `PermissionDenied`: it is another user's, or not dumpable.
+/// `NotFound`: there is no such process. `PermissionDenied`: it is another user's, or not dumpable. Root without
+/// `CAP_SYS_PTRACE` sees how many descriptors such a one has, and not what they are.
 pub fn socket_inodes(pid: i32) -> io::Result<Vec<u64>> {
     let mut inodes = Vec::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
-        // A descriptor that is closed while we read is none.
-        inodes.extend(socket_inode(&entry?.path()));
+        let found = socket_inode(&entry?.path());
+        inodes.extend(found.map_err(|error| refused_or_gone(pid, error))?);
     }
     Ok(inodes)
 }
@@ -102,24 +103,37 @@ pub fn socket_descriptors(pid: i32) -> io::Result<Vec<(i32, u64)>> {
         let number = path
             .file_name()
             .and_then(|name| name.to_str()?.parse().ok());
-        found.extend(number.zip(socket_inode(&path)));
+        let inode = socket_inode(&path).map_err(|error| refused_or_gone(pid, error))?;
+        found.extend(number.zip(inode));
     }
     Ok(found)
 }
 
-/// The socket behind one descriptor of a process; none if it is no socket, or cannot be looked at.
-pub fn socket_inode_of(pid: i32, fd: i32) -> Option<u64> {
-    socket_inode(Path::new(&format!("/proc/{pid}/fd/{fd}")))
+/// The kernel refuses a link in /proc/PID/fd also where the process has been reaped since the link was found
+/// (`proc_pid_readlink`, fs/proc/base.c).
+fn refused_or_gone(pid: i32, error: io::Error) -> io::Error {
+    match Path::new(&format!("/proc/{pid}")).exists() {
+        true => error,
+        false => io::ErrorKind::NotFound.into(),
+    }
 }
 
-/// The socket behind a link in /proc/PID/fd, if it is one.
-fn socket_inode(link: &Path) -> Option<u64> {
-    let target = fs::read_link(link).ok()?;
+/// The socket behind one descriptor of a process; none if it is no socket, or cannot be looked at.
+pub fn socket_inode_of(pid: i32, fd: i32) -> Option<u64> {
+    let found = socket_inode(Path::new(&format!("/proc/{pid}/fd/{fd}")));
+    found.ok().flatten()
+}
+
+/// The socket behind a link in /proc/PID/fd, if it is one. A descriptor that is closed while we read is none.
+fn socket_inode(link: &Path) -> io::Result<Option<u64>> {
+    let target = match fs::read_link(link) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        target => target?,
+    };
     let inode = target
-        .to_str()?
-        .strip_prefix("socket:[")?
-        .strip_suffix(']')?;
-    inode.parse().ok()
+        .to_str()
+        .and_then(|target| target.strip_prefix("socket:[")?.strip_suffix(']'));
+    Ok(inode.and_then(|inode| inode.parse().ok()))
 }
 
 /// Who else than this process has a descriptor of the socket: a process and the name of its command. The first that

@@ -12,6 +12,7 @@ use super::{Answer, Change, PendingCall};
 use crate::fleet::Endpoint;
 use crate::supervisor::listeners::Listeners;
 use crate::supervisor::listeners::port_conflict::{self, cannot_listen};
+use crate::sys::descriptor;
 use crate::sys::listener::{self, Kind};
 
 impl PendingCall<'_> {
@@ -80,6 +81,10 @@ impl PendingCall<'_> {
             // bound: a plain socket of ours takes its place.
             call_socket => {
                 let made = listener::create(&address, endpoint.v6_only)?;
+                // Listeners of one user only share a port, and others of its group may be the worker's own.
+                if let CallSocket::Fetched(own) = &call_socket {
+                    descriptor::give_to(&made, descriptor::owner(own)?)?;
+                }
                 listener::bind_shared(&made, &address)?;
                 self.replace_socket(fd, made.as_fd(), &call_socket)?;
                 let inode = listener::inode(&made)?;

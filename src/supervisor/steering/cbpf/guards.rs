@@ -26,7 +26,7 @@ use crate::supervisor::listeners::Listeners;
 use crate::supervisor::steering::Live;
 use crate::supervisor::steering::closing::hide;
 use crate::supervisor::steering::probe_connection::ProbeConnection;
-use crate::sys::listener;
+use crate::sys::{descriptor, listener};
 
 /// A full listener has one connection more than this.
 const BACKLOG: i32 = 0;
@@ -74,6 +74,11 @@ impl Group {
     /// A listener of our own joins the group.
     fn add_listener(&mut self, listeners: &mut Listeners) -> io::Result<ListenerId> {
         let socket = listener::create(&self.endpoint.address, self.endpoint.v6_only)?;
+        // A group has members of one user only: the workers' user, where that made the listeners.
+        let member = self.layout.members().find_map(|id| listeners.socket(id));
+        if let Some(member) = member {
+            descriptor::give_to(&socket, descriptor::owner(&member)?)?;
+        }
         listener::bind_shared(&socket, &self.endpoint.address)?;
         listener::listen(&socket, BACKLOG)?;
         let id = listeners.add_guard(socket, self.endpoint)?;

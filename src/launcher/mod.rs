@@ -1,22 +1,43 @@
 //! What happens between fork and exec of a worker, in ordinary code: the supervisor starts this
 //! program once more under the name [`NAME`], and that becomes the worker's command.
 //!
-//! The order matters: first the tie to the supervisor, so that it cannot die unseen; last the
-//! seccomp filter, because from then on a `bind` of ours would wait for an answer.
+//! The order matters:
+//! 1. The tie to the supervisor, so that it cannot die unseen.
+//! 2. The listeners, and then the seccomp filter, as root where we are root: only a process that must not gain rights
+//!    (`no_new_privs`) or has `CAP_SYS_ADMIN` may filter, and a worker of another user that had the former could not
+//!    use sudo or ping. The filter traps nothing that comes after it here. Nothing of ours may `bind` any more: it
+//!    would wait for an answer.
+//! 3. Descriptors of others than ours, limits, priorities, CPUs and then the user (`attributes`): what raises something
+//!    needs root, and afterwards nothing of /proc/self is ours until the command runs.
+//! 4. The tie once more, which a change of user undoes.
+//! 5. What must be done with the user's rights and no others: changing to the directory, looking whether
+//!    `NOTIFY_SOCKET` can be reached, executing the command.
 //!
 //! Standard input is a channel to the supervisor. On it come the listeners that the worker
 //! inherits; on it go the descriptor of the notifications, and, should it come to that, the
 //! sentence that says why there is no worker. When the command runs the channel is closed.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `attributes` | limits, priorities, CPUs, in their order |
+//! | `identity` | another user |
 
-use std::ffi::OsString;
+mod attributes;
+mod identity;
+
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access};
 use serde::{Deserialize, Serialize};
 
+use crate::config::{Identity, ProcessAttributes};
 use crate::sys::{channel, descriptor, process, seccomp};
+pub(crate) use identity::take_on_to_stay;
 
 /// The launcher's `argv[0]`.
 pub const NAME: &str = "reuseport-run-launcher";
@@ -39,8 +60,14 @@ pub struct LaunchSpec {
     pub supervisor: i32,
     /// What the worker gets when the supervisor dies.
     pub stop_signal: i32,
+    /// The slot that the worker is for.
+    pub slot: u32,
     /// The soft limit on open files to go back to.
     pub file_limit: u64,
+    /// What the process is given.
+    pub attributes: ProcessAttributes,
+    /// Whether the worker is ready only when it has said so.
+    pub must_notify: bool,
     /// How many listeners come over the channel.
     pub listeners: usize,
     /// Whether the worker's `bind` and `listen` are intercepted.
@@ -106,21 +133,24 @@ fn become_worker(channel: &OwnedFd) -> Result<std::convert::Infallible, String> 
     let command = arguments.next().ok_or("there is no command")?;
     let arguments: Vec<OsString> = arguments.collect();
     tie_to_supervisor(&plan)?;
-    if !directory.is_empty() {
-        let directory = Path::new(&directory);
-        std::env::set_current_dir(directory)
-            .map_err(|error| format!("cannot change to {}: {error}", directory.display()))?;
-    }
-    let environment = place_listeners(channel, plan.listeners)
+    let mut environment = place_listeners(channel, plan.listeners)
         .map_err(|error| format!("cannot take the listeners over: {error}"))?;
-    process::set_file_limit(plan.file_limit)
-        .map_err(|error| format!("cannot set the limit on open files: {error}"))?;
     intercept(channel, plan.intercept)?;
+    let user = plan.attributes.identity.as_ref();
+    if user.is_some() {
+        keep_descriptors_from_user(plan.listeners)?;
+    }
+    attributes::apply(&plan.attributes, plan.slot, plan.file_limit)?;
+    if let Some(user) = user {
+        tie_to_supervisor(&plan)?;
+        environment.extend(without_notify_socket(user, plan.must_notify)?);
+    }
+    change_directory(&directory, user)?;
     let error = process::become_command(&command, &arguments, &environment);
     Err(format!(
         "cannot execute {}: {}",
         Path::new(&command).display(),
-        why(&error)
+        why(&error, user)
     ))
 }
 
@@ -134,9 +164,52 @@ fn tie_to_supervisor(plan: &LaunchSpec) -> Result<(), String> {
     }
 }
 
+/// What whoever started the supervisor left open for everyone reaches every worker, but none of another user: it may be
+/// a file that only root may read. All of ours is closed at exec anyhow.
+fn keep_descriptors_from_user(listeners: usize) -> Result<(), String> {
+    let passed = i32::try_from(listeners).unwrap_or(i32::MAX);
+    descriptor::close_at_exec_from(FIRST_PASSED.saturating_add(passed))
+        .map_err(|error| format!("cannot see which descriptors are open: {error}"))
+}
+
+/// A variable for the command, to be set or to be taken away.
+type Variable = (String, Option<String>);
+
+/// Takes `NOTIFY_SOCKET` away where the worker's user may not reach it: the control socket, beside which it is, may be
+/// in a directory of root's own. Some servers give up when they are told of a socket that they cannot write to.
+///
+/// # Errors
+/// A sentence, if the worker must use it.
+fn without_notify_socket(user: &Identity, must_notify: bool) -> Result<Option<Variable>, String> {
+    const NAME: &str = "NOTIFY_SOCKET";
+    let path = std::env::var_os(NAME).unwrap_or_default();
+    let path = Path::new(&path);
+    match access(path, AccessFlags::W_OK) {
+        Err(error @ Errno::EACCES) if must_notify => Err(format!(
+            "user {} cannot reach {NAME} {}: {error}; give a --control in a directory that this user may enter",
+            user.name,
+            path.display()
+        )),
+        Err(Errno::EACCES) => Ok(Some((NAME.into(), None))),
+        // A file that is gone for a moment is made again by the supervisor.
+        Ok(()) | Err(_) => Ok(None),
+    }
+}
+
+fn change_directory(directory: &OsStr, user: Option<&Identity>) -> Result<(), String> {
+    if directory.is_empty() {
+        return Ok(());
+    }
+    let directory = Path::new(directory);
+    std::env::set_current_dir(directory).map_err(|error| {
+        let of = user.map_or_else(String::new, |user| format!(" as user {}", user.name));
+        format!("cannot change to {}{of}: {error}", directory.display())
+    })
+}
+
 /// Puts the inherited listeners at the descriptors from 3 on, and says so in the environment; the
 /// pid is known only here.
-fn place_listeners(channel: &OwnedFd, count: usize) -> io::Result<Vec<(String, String)>> {
+fn place_listeners(channel: &OwnedFd, count: usize) -> io::Result<Vec<Variable>> {
     if count == 0 {
         return Ok(Vec::new());
     }
@@ -153,7 +226,8 @@ fn place_listeners(channel: &OwnedFd, count: usize) -> io::Result<Vec<(String, S
     for (listener, number) in above.into_iter().zip(FIRST_PASSED..) {
         descriptor::replace(listener, number)?;
     }
-    Ok(vec![("LISTEN_PID".into(), std::process::id().to_string())])
+    let pid = std::process::id().to_string();
+    Ok(vec![("LISTEN_PID".into(), Some(pid))])
 }
 
 fn intercept(channel: &OwnedFd, intercept: Intercept) -> Result<(), String> {
@@ -176,13 +250,21 @@ fn intercept(channel: &OwnedFd, intercept: Intercept) -> Result<(), String> {
 }
 
 /// Why a command cannot be executed, and what to do.
-fn why(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => {
+fn why(error: &io::Error, user: Option<&Identity>) -> String {
+    match (error.kind(), user) {
+        (io::ErrorKind::NotFound, _) => {
             "no such file, or its interpreter is missing; give a path, or a name that is in PATH"
                 .into()
         }
-        io::ErrorKind::PermissionDenied => "permission denied; is it executable?".into(),
+        (io::ErrorKind::PermissionDenied, None) => "permission denied; is it executable?".into(),
+        (io::ErrorKind::PermissionDenied, Some(user)) => format!(
+            "permission denied; may user {} execute it, and enter its directory and those above?",
+            user.name
+        ),
+        // What execve(2) says of a user who has too many processes.
+        (io::ErrorKind::WouldBlock, _) => {
+            "its user has more processes than the limit nproc allows; raise --rlimit nproc".into()
+        }
         _ => error.to_string(),
     }
 }
