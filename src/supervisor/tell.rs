@@ -16,6 +16,11 @@ impl Supervisor {
         if let WorkerEvent::StartTimedOut { worker } = event {
             self.look_for_port_answer(*worker);
         }
+        if let WorkerEvent::Ready { worker } | WorkerEvent::Serving { worker, .. } = event {
+            // It may have become ready by itself meanwhile: a server that reads what it has accepted, and nothing else
+            // until then, would wait for a request of ours.
+            self.probes.end(&mut self.sources, *worker);
+        }
         self.reporter().log(event);
         if let WorkerEvent::Crashed { worker, .. }
         | WorkerEvent::GivenUp { worker, .. }

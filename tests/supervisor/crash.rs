@@ -243,3 +243,35 @@ fn a_replacement_hears_of_connections_that_it_waited_for_before_it_bound() {
     replaced(&supervisor, &before);
     assert_eq!(ask(supervisor.address()).unwrap(), "1.0");
 }
+
+/// Takes so long from bind(2) to listen(2) that it is probed, where it gets the listener of the worker before it; and serves
+/// one client after the other.
+const IS_PROBED: &str = r#"
+import os, select, socket
+s = socket.socket()
+s.bind(("0.0.0.0", {port}))
+if s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+    select.select([s], [], [])
+s.listen(128)
+name = os.environ["REUSEPORT_GENERATION"] + "." + os.environ["REUSEPORT_WORKER"]
+while True:
+    c, _ = s.accept()
+    try:
+        if c.recv(4096):
+            c.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Worker: {name}\r\nConnection: close\r\n\r\n".encode())
+    except OSError:
+        pass
+    c.close()
+"#;
+
+#[test]
+fn a_probe_ends_when_its_worker_listens_by_itself() {
+    let Some(builder) = scripted_python(&["-n", "1"], IS_PROBED) else {
+        return;
+    };
+    let supervisor = builder.start();
+    let before = pids(&supervisor.wait_serving(1));
+    send(before[0], Signal::SIGKILL);
+    replaced(&supervisor, &before);
+    assert_eq!(ask(supervisor.address()).unwrap(), "1.0");
+}
