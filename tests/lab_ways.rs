@@ -61,7 +61,7 @@ fn a_connection_is_kept_alive_until_its_client_wants_no_more() {
     }
     client.write_all(LAST_REQUEST).unwrap();
     assert_eq!(Answer::read(&mut client).header("connection"), "close");
-    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    assert_eq!(client.read_to_end(&mut Vec::new()).unwrap(), 0);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn what_is_not_http_is_closed() {
     let worker = Program::worker(&[]);
     let mut client = worker.connect();
     client.write_all(b"\x16\x03\x01 hello\r\n\r\n").unwrap();
-    assert_eq!(client.read(&mut [0]).unwrap_or(0), 0);
+    assert_eq!(client.read_to_end(&mut Vec::new()).unwrap_or(0), 0);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn sigterm_finishes_what_is_under_way_and_closes_the_rest() {
         wait_until(|| descriptors(worker.pid()) == at_rest + 2);
         worker.tell(Signal::SIGTERM);
         assert_eq!(Answer::read(&mut busy).header("connection"), "close");
-        assert_eq!(idle.read(&mut [0]).unwrap(), 0);
+        assert_eq!(idle.read_to_end(&mut Vec::new()).unwrap(), 0);
         assert!(worker.child.wait().unwrap().success());
         assert!(TcpStream::connect(worker.address()).is_err());
     }
@@ -503,7 +503,7 @@ impl Program {
         let mut client = self.connect();
         client.write_all(LAST_REQUEST).unwrap();
         let answer = Answer::read(&mut client);
-        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        assert_eq!(client.read_to_end(&mut Vec::new()).unwrap(), 0);
         answer
     }
 
@@ -608,7 +608,12 @@ impl Answer {
 /// Nothing comes for a while, and neither does the end.
 fn is_silent(client: &mut TcpStream) -> bool {
     client.set_read_timeout(Some(DOUBT)).unwrap();
-    let silence = client.peek(&mut [0]);
+    let silence = loop {
+        match client.peek(&mut [0]) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            silence => break silence,
+        }
+    };
     client.set_read_timeout(Some(TEST_TIMEOUT)).unwrap();
     silence.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
 }

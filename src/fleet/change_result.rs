@@ -120,7 +120,8 @@ pub enum Denial {
         /// How many were asked for.
         count: u32,
     },
-    /// So many workers share a queue and can only be replaced together, and the bounds are closer than that.
+    /// So many workers would have to start together (they share a queue, or are tried), and the bounds are closer than
+    /// that.
     NoRoom {
         /// How many.
         together: usize,

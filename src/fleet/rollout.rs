@@ -164,8 +164,8 @@ impl Rollout {
     pub(super) fn deadline(&self) -> Option<Time> {
         match (self.batch.step, self.batch.proof) {
             (Step::Trial { until }, _) => until,
-            (_, Proof::Due(at)) => Some(at),
-            (_, Proof::None | Proof::Asked) => None,
+            (Step::Workers | Step::Room, Proof::Due(at)) => Some(at),
+            (Step::Workers | Step::Room, Proof::None | Proof::Asked) => None,
         }
     }
 
@@ -176,5 +176,23 @@ impl Rollout {
 
     pub(super) fn has(&self, worker: WorkerId) -> bool {
         self.batch.incoming.contains(&worker)
+    }
+
+    /// All slots that it is about.
+    pub(super) fn slots(&self) -> BTreeSet<Slot> {
+        let later = self.later.iter().flatten();
+        let present = self.batch.replaced.iter().chain(&self.done);
+        later.chain(present).copied().collect()
+    }
+
+    /// How many workers a change has replaced, or begun to, when it fails.
+    pub(super) fn replaced_so_far(&self) -> usize {
+        self.done.len() + self.batch.left.len()
+    }
+
+    /// Nothing of it is under way: what comes next waits for room.
+    pub(super) fn flipped_batch(&mut self) {
+        let batch = std::mem::replace(&mut self.batch, Batch::to_come());
+        self.done.extend(batch.replaced);
     }
 }

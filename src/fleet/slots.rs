@@ -41,6 +41,24 @@ pub(super) enum SlotState {
 pub(super) struct EmptySlots(BTreeMap<Slot, EmptySlot>);
 
 impl EmptySlot {
+    /// One that nothing was kept for, and that gets its next worker then.
+    pub(super) fn waiting(
+        generation: Generation,
+        set: ListenerSetId,
+        last: WorkerId,
+        since: Time,
+        until: Time,
+    ) -> Self {
+        Self {
+            generation,
+            set,
+            listeners: BTreeMap::new(),
+            state: SlotState::Waiting { until },
+            last,
+            since,
+        }
+    }
+
     fn due(&self) -> Option<Time> {
         match self.state {
             SlotState::Waiting { until } => Some(until),

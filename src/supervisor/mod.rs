@@ -167,6 +167,7 @@ pub fn run(config: Config, control: &Path, log: LogQueue) -> Result<ExitReason, 
     let Choice { steering, refused } = choice::chosen(config.steering)?;
     let config = Config { steering, ..config };
     let mut supervisor = Supervisor::new(config, control, log, &host)?;
+    policy::warn_unless_steered(&supervisor.config);
     supervisor.steering_refused = refused;
     supervisor.intercepts = Intercepts::new(programs);
     let exit_reason = supervisor.run_to_end();

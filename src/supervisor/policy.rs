@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use log::warn;
+
 use crate::config::{Config, CrashLoop, MAX_WORKERS, Readiness, ServedProtocol};
 use crate::fleet::{Bounds, Policy, ReadyWhen, Share, Strategy};
 
@@ -41,6 +43,25 @@ pub(super) fn of(config: &Config) -> Policy {
         max_restarts: config.max_restarts,
         restart_window: config.restart_window,
         crash_loop_ends_all: config.crash_loop == CrashLoop::Exit,
+    }
+}
+
+/// Says which options have no effect where nothing is steered although that was wanted: who has asked for a way back counts
+/// on it.
+pub(super) fn warn_unless_steered(config: &Config) {
+    if config.steering.is_steered() {
+        return;
+    }
+    if !config.soak.is_zero() {
+        warn!(
+            "--soak has no effect: new connections are not steered, so old workers cannot stand by, and there is no way back"
+        );
+    }
+    if strategy(config) != config.strategy {
+        warn!(
+            "--max-surge and --max-unavailable: new connections are not steered, so no worker leaves before the next has started: \
+             one more runs, at least"
+        );
     }
 }
 

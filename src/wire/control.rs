@@ -122,7 +122,18 @@ impl Reply {
 /// # Errors
 /// A sentence that says what is wrong with it.
 pub fn parse_request(line: &[u8]) -> Result<Request, String> {
-    serde_json::from_slice(line).map_err(|error| format!("the request is not understood: {error}"))
+    let request = serde_json::from_slice(line)
+        .map_err(|error| format!("the request is not understood: {error}"))?;
+    match request {
+        Request::Reload {
+            canary: Some(canary),
+            ..
+        } if canary.workers == 0 || !(1..=99).contains(&canary.percent) => Err(
+            "the request is not understood: a canary is at least one worker, with 1 to 99 percent of the new connections"
+                .to_owned(),
+        ),
+        request => Ok(request),
+    }
 }
 
 /// One reply as a line, with its newline.

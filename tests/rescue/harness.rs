@@ -215,10 +215,7 @@ pub(crate) fn serve(handler: impl Fn(&mut TcpStream) + Send + 'static) -> Socket
 
 pub(crate) fn read_head(stream: &mut impl Read) -> String {
     let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() > 0 {
-        head.push(byte[0]);
-    }
+    while !head.ends_with(b"\r\n\r\n") && stream.take(1).read_to_end(&mut head).unwrap() > 0 {}
     String::from_utf8(head).unwrap()
 }
 

@@ -1,7 +1,5 @@
 //! Some new workers serve first, for a share of the new connections.
 
-use std::process::Output;
-
 use nix::sys::signal::Signal;
 use reuseport_run::wire::control::Status;
 
@@ -23,10 +21,6 @@ fn on_trial(supervisor: &Supervisor) -> (std::process::Child, i32) {
     let status = supervisor.wait_status(is_tried);
     let new = pids(&status).into_iter().find(|pid| !old.contains(pid));
     (reload, new.unwrap())
-}
-
-fn sentence(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// Of 100 connections so many went to the new generation.

@@ -107,7 +107,7 @@ fn one_that_lives_is_not_replaced() {
 }
 
 #[test]
-fn two_hundred_clients_at_once_are_answered() {
+fn as_many_clients_as_there_is_room_for_are_answered_at_once() {
     let supervisor = two();
     let socket = supervisor.control();
     let ask = || {
@@ -116,7 +116,8 @@ fn two_hundred_clients_at_once_are_answered() {
         read_all(&stream)
     };
     thread::scope(|scope| {
-        let clients: Vec<_> = (0..200).map(|_| scope.spawn(ask)).collect();
+        // Of more than 128, one that has connected and said nothing yet makes room: on a busy machine an honest one.
+        let clients: Vec<_> = (0..128).map(|_| scope.spawn(ask)).collect();
         for client in clients {
             let answer = client.join().unwrap();
             assert!(
@@ -133,6 +134,9 @@ fn what_is_not_understood_is_said() {
     for garbage in [
         "hello\n",
         "\n",
+        "{\"verb\":\"reload\",\"canary\":{\"percent\":0,\"workers\":1}}\n",
+        "{\"verb\":\"reload\",\"canary\":{\"percent\":100,\"workers\":1}}\n",
+        "{\"verb\":\"reload\",\"canary\":{\"percent\":10,\"workers\":0}}\n",
         "{}\n",
         "{\"verb\":\"fly\"}\n",
         "\u{0}\u{7f}\n",

@@ -77,6 +77,43 @@ fn a_kernel_that_hides_its_symbols_and_is_not_known_by_its_release_is_not_steere
 }
 
 #[test]
+fn what_needs_steering_is_said_to_have_no_effect_without() {
+    for (options, why) in [
+        (
+            &["--soak", "1h"][..],
+            "--soak has no effect: new connections are not steered",
+        ),
+        (
+            &[
+                "--strategy",
+                "rolling",
+                "--max-surge",
+                "0",
+                "--max-unavailable",
+                "1",
+            ],
+            "no worker leaves before the next has started",
+        ),
+    ] {
+        let options = [&["-n", "2"], options].concat();
+        let Some(builder) = on_kernel_with(UNFIXED, Ebpf::Denied, &options) else {
+            return;
+        };
+        let supervisor = builder.start();
+        supervisor.wait_line(why);
+        supervisor.wait_serving(2);
+        let refused = supervisor.ctl(["reload", "--canary", "10%"]);
+        assert_eq!(refused.status.code(), Some(1));
+        let sentence = sentence(&refused);
+        assert!(
+            sentence.contains("cannot be shared out, because nothing is steered"),
+            "{sentence}"
+        );
+        supervisor.ctl_ok(["reload"]);
+    }
+}
+
+#[test]
 fn a_kernel_without_the_fix_is_steered_when_that_is_asked_for() {
     let Some(builder) = on_kernel_with(UNFIXED, Ebpf::Denied, &["-n", "2", "--steering", "cbpf"])
     else {

@@ -33,7 +33,7 @@ fn barrier(supervisor: &Supervisor) {
     );
     sent.unwrap();
     drop(other);
-    assert_eq!(end.read(&mut [0]).unwrap(), 0);
+    assert_eq!(end.read_to_end(&mut Vec::new()).unwrap(), 0);
 }
 
 /// What it has warned of until now: a line that comes after all others has been read.

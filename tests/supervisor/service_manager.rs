@@ -1,6 +1,7 @@
 //! What a service manager is told, and that the units in `deploy/` are ones that it takes.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
@@ -27,7 +28,13 @@ impl Manager {
     /// The lines of the next notification.
     fn next(&self) -> Vec<String> {
         let mut bytes = [0; 4096];
-        let length = self.0.recv(&mut bytes).expect("a notification");
+        // Where a time-out is set, a stop and a continuation of this process interrupt it (signal(7)).
+        let length = loop {
+            match self.0.recv(&mut bytes) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                received => break received.expect("a notification"),
+            }
+        };
         let text = String::from_utf8(bytes[..length].to_vec()).unwrap();
         text.lines().map(str::to_owned).collect()
     }

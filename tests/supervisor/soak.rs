@@ -1,6 +1,6 @@
 //! Replaced workers stand by while the new ones prove themselves.
 
-use std::process::{Child, Output};
+use std::process::Child;
 
 use nix::sys::signal::Signal;
 use reuseport_run::wire::control::Status;
@@ -36,10 +36,6 @@ fn are_gone(workers: &[i32]) -> bool {
     workers
         .iter()
         .all(|pid| status_field(*pid, "State").is_none())
-}
-
-fn sentence(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -157,12 +157,12 @@ pub(crate) fn light(address: SocketAddr) -> Plan {
     }
 }
 
-/// The pids of the serving workers, by slot.
 /// A `reuseport-ctl reload` that runs beside the test.
 pub(crate) fn begin_reload(supervisor: &Supervisor) -> Child {
     begin_reload_with(supervisor, &[])
 }
 
+/// Likewise, with these options.
 pub(crate) fn begin_reload_with(supervisor: &Supervisor, options: &[&str]) -> Child {
     let mut reload = Command::new(ctl_program());
     let reload = reload.arg("--socket").arg(supervisor.control());
@@ -170,6 +170,12 @@ pub(crate) fn begin_reload_with(supervisor: &Supervisor, options: &[&str]) -> Ch
     reload.stderr(Stdio::piped()).spawn().unwrap()
 }
 
+/// What a program has complained of.
+pub(crate) fn sentence(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The pids of the serving workers, by slot.
 pub(crate) fn pids(status: &Status) -> Vec<i32> {
     let workers = status.workers.iter().filter_map(|worker| worker.pid);
     workers.map(|pid| i32::try_from(pid).unwrap()).collect()

@@ -14,18 +14,27 @@ use super::Fleet;
 use super::flip::change_of;
 use crate::fleet::policy::Strategy;
 use crate::fleet::retirements::Course;
-use crate::fleet::rollout::{Batch, Rollout, Step};
-use crate::fleet::slots::{EmptySlot, SlotState, delay};
+use crate::fleet::rollout::{Rollout, Step};
+use crate::fleet::slots::{EmptySlot, delay};
 use crate::fleet::vocabulary::*;
 use crate::fleet::worker::Worker;
 
 /// What comes next of a change.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Next {
     /// Slots in which new workers start beside those of before.
     starts: BTreeSet<Slot>,
     /// Slots whose workers leave before new ones start.
     leaves: BTreeSet<Slot>,
+}
+
+impl Next {
+    fn starting(starts: BTreeSet<Slot>) -> Self {
+        Self {
+            starts,
+            leaves: BTreeSet::new(),
+        }
+    }
 }
 
 impl Fleet {
@@ -103,32 +112,22 @@ impl Fleet {
 
     /// Takes from a change the slots for which there is room; none if it has to wait.
     fn next(&self, rollout: &mut Rollout) -> Option<Next> {
-        let Strategy::Rolling(bounds) = self.policy.strategy else {
-            let starts = rollout.later.pop_front().unwrap_or_default();
-            return Some(Next {
-                starts,
-                ..Next::default()
-            });
+        let bounds = match self.policy.strategy {
+            Strategy::Rolling(bounds) if self.is_rolling(rollout.kind) => bounds,
+            Strategy::AllAtOnce | Strategy::Rolling(_) => {
+                return Some(Next::starting(
+                    rollout.later.pop_front().unwrap_or_default(),
+                ));
+            }
         };
-        if !self.is_rolling(rollout.kind) {
-            let starts = rollout.later.pop_front().unwrap_or_default();
-            return Some(Next {
-                starts,
-                ..Next::default()
-            });
-        }
         let room = self.room(rollout.wanted);
-        let missing = (rollout.wanted as usize).saturating_sub(self.workers.serving().count());
-        let may_leave = bounds.unavailable(rollout.wanted) as usize;
         if rollout.canary.is_some() {
             let fits = rollout.later.front().is_some_and(|part| part.len() <= room);
-            let starts = fits.then(|| rollout.later.pop_front()).flatten()?;
-            return Some(Next {
-                starts,
-                ..Next::default()
-            });
+            return fits.then(|| Next::starting(rollout.later.pop_front().unwrap_or_default()));
         }
         let starts = fitting(&mut rollout.later, room, |_| true);
+        let missing = (rollout.wanted as usize).saturating_sub(self.workers.serving().count());
+        let may_leave = bounds.unavailable(rollout.wanted) as usize;
         // Where nobody serves, nobody can leave: it is waited for room.
         let leaves = may_leave.saturating_sub(missing);
         let leaves = fitting(&mut rollout.later, leaves, |part| self.serves(part));
@@ -189,14 +188,8 @@ impl Fleet {
             let set = self.set_for(*slot, &mut opened);
             // As after a second crash: at once has just failed.
             let until = now.plus(delay(2));
-            let empty = EmptySlot {
-                generation: self.generations.serving,
-                set,
-                listeners: BTreeMap::new(),
-                state: SlotState::Waiting { until },
-                last,
-                since: now,
-            };
+            let generation = self.generations.serving;
+            let empty = EmptySlot::waiting(generation, set, last, now, until);
             self.empty_slots.insert(*slot, empty);
         }
     }
@@ -230,24 +223,4 @@ fn fitting(
         taken.extend(later.pop_front().unwrap_or_default());
     }
     taken
-}
-
-impl Rollout {
-    /// All slots that it is about.
-    fn slots(&self) -> BTreeSet<Slot> {
-        let later = self.later.iter().flatten();
-        let present = self.batch.replaced.iter().chain(&self.done);
-        later.chain(present).copied().collect()
-    }
-
-    /// How many workers a change has replaced, or begun to, when it fails.
-    pub(super) fn replaced_so_far(&self) -> usize {
-        self.done.len() + self.batch.left.len()
-    }
-
-    /// Nothing of it is under way: what comes next waits for room.
-    pub(super) fn flipped_batch(&mut self) {
-        let batch = std::mem::replace(&mut self.batch, Batch::to_come());
-        self.done.extend(batch.replaced);
-    }
 }

@@ -15,7 +15,7 @@ use crate::fleet::listener::Listener;
 use crate::fleet::phase::{Phase, Settled, StopReason};
 use crate::fleet::retirements::{Change, Course};
 use crate::fleet::rollout::{Flipped, Rollout};
-use crate::fleet::slots::{EmptySlot, SlotState};
+use crate::fleet::slots::EmptySlot;
 use crate::fleet::vocabulary::*;
 use crate::fleet::worker::{Role, Worker};
 
@@ -212,14 +212,8 @@ impl Fleet {
                 Some(set) => set,
                 None => self.sets.next_id(),
             };
-            let empty = EmptySlot {
-                generation: flipped.generation,
-                set,
-                listeners: BTreeMap::new(),
-                state: SlotState::Waiting { until: now },
-                last: flipped.outgoing[0],
-                since: now,
-            };
+            let last = flipped.outgoing[0];
+            let empty = EmptySlot::waiting(flipped.generation, set, last, now, now);
             self.empty_slots.insert(*slot, empty);
         }
     }

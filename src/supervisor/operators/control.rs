@@ -285,8 +285,8 @@ fn listen(
 
 fn tried(canary: control::Canary) -> Canary {
     Canary {
-        workers: canary.workers.max(1),
-        percent: canary.percent.clamp(1, 99),
+        workers: canary.workers,
+        percent: canary.percent,
         hold: canary.for_ms.map(Duration::from_millis),
     }
 }

@@ -250,10 +250,8 @@ fn denied(denial: &Denial) -> String {
             )
         }
         Denial::NothingToPromote => {
-            {
             "there is nothing to promote: no new workers are tried (reload --canary), and no old ones stand by (--soak)"
                 .to_owned()
-        }
         }
         Denial::NothingToRollBack => {
             "there is nothing to go back to: no new workers are tried (reload --canary), and no old ones stand by (--soak)"
@@ -268,7 +266,8 @@ fn denied(denial: &Denial) -> String {
             format!("there is no worker {worker} that serves; status lists them")
         }
         Denial::NoRoom { together } => format!(
-            "{} share a queue and are replaced together, and --max-surge and --max-unavailable allow fewer: raise one of them",
+            "{} would have to start together, because they share a queue or are tried, and --max-surge allows fewer: restart \
+             with a greater one",
             workers(*together)
         ),
         Denial::NobodyLeft { count } => format!(
