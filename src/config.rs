@@ -1,13 +1,20 @@
 //! What was asked for, validated once: the supervisor's whole configuration.
 
+mod overrides;
 mod process;
+mod release;
+mod variable;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::fleet::{Endpoint, Strategy};
+pub use overrides::{Overrides, ReadConfig, Readable};
 pub use process::{Identity, LimitValue, Login, ProcessAttributes};
+pub use release::{Release, directory_by_name};
+pub use variable::is_set_by_us;
 
 /// Everything that one supervisor needs to know. Made by [`crate::cli::run`] from the command
 /// line, the environment and a file, in this order of precedence.
@@ -78,8 +85,12 @@ pub struct Config {
     pub log_prefix: bool,
     /// Where the log and all output go, and where they go anew at USR1; none: our own streams.
     pub log_file: Option<PathBuf>,
-    /// The directory in which workers are started, looked up anew for each.
+    /// The directory in which workers are started.
     pub chdir: Option<PathBuf>,
+    /// Where that and the command are.
+    pub release: Release,
+    /// Variables that workers have beside ours, or instead of those.
+    pub environment: BTreeMap<OsString, OsString>,
     /// What workers' processes are given.
     pub attributes: ProcessAttributes,
 }

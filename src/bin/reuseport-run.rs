@@ -4,8 +4,8 @@ use std::env;
 use std::io::Write;
 use std::process::ExitCode;
 
-use reuseport_run::cli::{Exit, run, runtime_dir};
-use reuseport_run::config::Config;
+use reuseport_run::cli::{Exit, again, runtime_dir};
+use reuseport_run::config::Readable;
 use reuseport_run::fleet::ExitReason;
 use reuseport_run::supervisor::{self, LogQueue, host};
 use reuseport_run::{launcher, rescue};
@@ -17,23 +17,24 @@ fn main() -> ExitCode {
         Some(name) if name == host::SAMPLE_NAME => return ExitCode::from(host::run_sample()),
         _ => {}
     }
-    match run::parse(env::args_os(), &|name| env::var_os(name)) {
-        Ok(config) => supervise(config),
+    match again::read(env::args_os().collect()) {
+        Ok(configuration) => supervise(configuration),
         Err(exit) => exit.report("reuseport-run"),
     }
 }
 
-fn supervise(config: Config) -> ExitCode {
+fn supervise(configuration: Readable) -> ExitCode {
+    let config = &configuration.config;
     let log = LogQueue::default();
     start_log(log.clone());
-    let control = runtime_dir::control_path(&config);
+    let control = runtime_dir::control_path(config);
     if config.control.is_none()
         && let Some(directory) = control.parent()
         && let Err(sentence) = runtime_dir::make_directory(directory, config.directory_mode())
     {
         return Exit::absent(sentence).report("reuseport-run");
     }
-    match supervisor::run(config, &control, log) {
+    match supervisor::run(configuration, &control, log) {
         Ok(exit_reason) => ExitCode::from(code(&exit_reason)),
         Err(error) => Exit::absent(error.to_string()).report("reuseport-run"),
     }

@@ -17,7 +17,7 @@ use super::run::Environment;
 use super::table::table;
 use super::value;
 use super::verb::Verb;
-use crate::wire::control::{Reply, Status};
+use crate::wire::control::{Reply, Request, Status};
 
 /// How long a supervisor that closed the connection on `stop` has to answer, if it is alive.
 const STOP_CHECK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -97,8 +97,9 @@ pub fn run(
     out: &mut dyn Write,
 ) -> Result<(), Exit> {
     let (target, verb) = parse(arguments, environment)?;
+    let request = verb.request()?;
     let mut client = connect(&target, directory)?;
-    match converse(&mut client, verb, out) {
+    match converse(&mut client, &verb, &request, out) {
         Ok(outcome) => outcome,
         Err(Loss::Gone) if matches!(verb, Verb::Stop { .. }) => stopped(&client.path, out),
         Err(loss) => Err(loss.into_exit(&client.path)),
@@ -156,11 +157,12 @@ fn target_in(environment: Environment<'_>) -> Result<Target, Exit> {
 /// said could not be shown.
 fn converse(
     client: &mut Client,
-    verb: Verb,
+    verb: &Verb,
+    request: &Request,
     out: &mut dyn Write,
 ) -> Result<Result<(), Exit>, Loss> {
     let deadline = verb.deadline();
-    client.send(&verb.request())?;
+    client.send(request)?;
     loop {
         let reply = client.receive(deadline)?;
         let enough = reply.is_final() || is_enough(verb, &reply);
@@ -171,14 +173,14 @@ fn converse(
     }
 }
 
-fn is_enough(verb: Verb, reply: &Reply) -> bool {
+fn is_enough(verb: &Verb, reply: &Reply) -> bool {
     let Reply::Phase { phase, .. } = reply else {
         return false;
     };
-    matches!(verb, Verb::Reload { no_wait: true, .. }) && phase == "serving"
+    matches!(verb, Verb::Reload(reload) if reload.no_wait) && phase == "serving"
 }
 
-fn show(reply: Reply, verb: Verb, out: &mut dyn Write) -> Result<(), Exit> {
+fn show(reply: Reply, verb: &Verb, out: &mut dyn Write) -> Result<(), Exit> {
     match reply {
         Reply::Phase {
             after_ms,
@@ -191,7 +193,7 @@ fn show(reply: Reply, verb: Verb, out: &mut dyn Write) -> Result<(), Exit> {
     }
 }
 
-fn shown(status: &Status, verb: Verb) -> Result<String, Exit> {
+fn shown(status: &Status, verb: &Verb) -> Result<String, Exit> {
     match verb {
         Verb::Status { json: true } => serde_json::to_string(status)
             .map_err(|error| Exit::failed(format!("cannot write the status as JSON: {error}"))),
@@ -223,6 +225,7 @@ fn put(out: &mut dyn Write, text: &str) -> Result<(), Exit> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::cli::reload::ReloadArguments;
     use crate::wire::control::Scale;
 
     fn parsed(line: &str) -> Result<(Target, Verb), Exit> {
@@ -257,30 +260,29 @@ mod tests {
     #[test]
     fn verbs() {
         let to = |to| Verb::Scale { to };
-        let reload = |no_wait, wait| Verb::Reload {
-            canary: None,
-            canary_workers: None,
-            hold: None,
-            no_wait,
-            wait,
-            accept_changes: false,
+        let reload = |no_wait, wait| {
+            Verb::Reload(ReloadArguments {
+                no_wait,
+                wait,
+                ..ReloadArguments::default()
+            })
         };
-        let tried = Verb::Reload {
-            no_wait: false,
-            wait: false,
-            accept_changes: false,
+        let tried = Verb::Reload(ReloadArguments {
             canary: Some(10),
             canary_workers: Some(2),
             hold: Some(Duration::from_secs(30)),
-        };
-        let accepting = Verb::Reload {
-            canary: None,
-            canary_workers: None,
-            hold: None,
-            no_wait: false,
-            wait: false,
+            ..ReloadArguments::default()
+        });
+        let accepting = Verb::Reload(ReloadArguments {
             accept_changes: true,
-        };
+            ..ReloadArguments::default()
+        });
+        let other = Verb::Reload(ReloadArguments {
+            env: vec![("A".into(), "b=c".into())],
+            chdir: Some("/srv".into()),
+            command: Some(vec!["./x".into(), "--env".into(), "y".into()]),
+            ..ReloadArguments::default()
+        });
         for (line, verb) in [
             ("status", Verb::Status { json: false }),
             ("status --json", Verb::Status { json: true }),
@@ -289,6 +291,10 @@ mod tests {
             ("reload --wait", reload(false, true)),
             ("reload --accept-changes", accepting),
             ("reload --canary 10% --canary-workers 2 --for 30s", tried),
+            (
+                "reload --env A=b=c --chdir /srv --command ./x --env y",
+                other,
+            ),
             ("pause", Verb::Pause),
             ("promote", Verb::Promote),
             ("rollback", Verb::Rollback),
@@ -324,6 +330,9 @@ mod tests {
                 "status --jsn",
                 "--jsn is not an option; did you mean --json?",
             ),
+            ("reload --env A", "--env A: give NAME=VALUE"),
+            ("reload --env =b", "--env =b: give NAME=VALUE"),
+            ("reload --command", "its value is missing"),
             ("scale", "N|+N|-N"),
             ("scale 0", "N|+N|-N> 0: give N, +N or -N"),
             ("scale -0", "with N from 1 to 4096"),

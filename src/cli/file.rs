@@ -5,8 +5,9 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::ops::Range;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use toml::Spanned;
@@ -29,14 +30,29 @@ pub(crate) fn read(path: &Path) -> Result<Layer, Exit> {
     layer(&text, &path.display().to_string())
 }
 
-fn contents(path: &Path) -> Result<String, String> {
-    let file = File::open(path).map_err(|error| format!("it cannot be opened: {error}"))?;
+/// The text of a file of options or of variables.
+///
+/// # Errors
+/// A clause that says why there is none.
+pub(super) fn contents(path: &Path) -> Result<String, String> {
+    let file = open(path).map_err(|error| format!("it cannot be opened: {error}"))?;
+    if !file.metadata().is_ok_and(|found| found.is_file()) {
+        return Err("it is not a regular file, and it is read anew at each reload".to_owned());
+    }
     let mut text = String::new();
     let length = file.take(MAX_FILE_LEN + 1).read_to_string(&mut text);
     match length.map_err(|error| format!("it cannot be read: {error}"))? as u64 {
         length if length > MAX_FILE_LEN => Err(format!("it is longer than {MAX_FILE_LEN} bytes")),
         _ => Ok(text),
     }
+}
+
+/// Opens it without waiting, as one would for the other end of a pipe.
+fn open(path: &Path) -> io::Result<File> {
+    File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
 }
 
 /// What the text says; `file` is its name, for complaints.
@@ -64,29 +80,48 @@ impl ConfigText<'_> {
         key: &Spanned<impl AsRef<str>>,
         value: &Spanned<DeValue<'_>>,
     ) -> Result<(&'static str, Vec<Given>), Exit> {
+        if let ("environment", DeValue::Table(table)) = (key.get_ref().as_ref(), value.get_ref()) {
+            return self.variables(table);
+        }
         let (name, is_list) =
             known(key.get_ref().as_ref()).map_err(|reason| self.complain(key.span(), &reason))?;
         let texts = texts(value.get_ref(), name, is_list)
             .map_err(|reason| self.complain(value.span(), &reason))?;
         let given = texts.iter().map(|text| {
-            let origin = format!("{}: {name} = {text}", self.line(value.span()));
+            let origin = format!("{}: {name} = {text}", self.place(value.span()));
             Given::new(OsStr::new(text), origin)
         });
         Ok((name, given.collect()))
     }
 
+    fn variables(&self, table: &DeTable<'_>) -> Result<(&'static str, Vec<Given>), Exit> {
+        let given = table.iter().map(|(key, value)| {
+            let name = key.get_ref();
+            let text = scalar(value.get_ref(), name)
+                .map_err(|reason| self.complain(value.span(), &reason))?;
+            let origin = format!("{}: {name}", self.place(key.span()));
+            Ok(Given::new(OsStr::new(&format!("{name}={text}")), origin))
+        });
+        Ok(("environment", given.collect::<Result<_, Exit>>()?))
+    }
+
     fn complain(&self, span: Range<usize>, reason: &str) -> Exit {
         Exit::usage(format!(
             "{}: {}",
-            self.line(span),
+            self.place(span),
             reason.replace('\n', ", ")
         ))
     }
 
-    fn line(&self, span: Range<usize>) -> String {
-        let before = self.text.as_bytes().get(..span.start).unwrap_or_default();
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        format!("{}, line {line}", self.file)
+    fn place(&self, span: Range<usize>) -> String {
+        let before = self.text.get(..span.start).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let column = before
+            .rsplit('\n')
+            .next()
+            .map_or(0, |text| text.chars().count())
+            + 1;
+        format!("{}, line {line}, column {column}", self.file)
     }
 }
 
@@ -153,7 +188,18 @@ mod tests {
         assert_eq!(texts("log-prefix"), ["true"]);
         assert_eq!(texts("pre-stop"), ["0.5"]);
         assert_eq!(texts("command"), ["./server", "a b"]);
-        assert_eq!(layer["workers"][0].origin, "f, line 1: workers = 4");
+        let origin = &layer["workers"][0].origin;
+        assert_eq!(origin, "f, line 1, column 11: workers = 4");
+    }
+
+    #[test]
+    fn variables_have_a_table_of_their_own() {
+        let text = "workers = 4\n[environment]\nRUST_LOG = \"debug\"\nTHREADS = 8\n";
+        let layer = layer(text, "f").unwrap();
+        let given = &layer["environment"];
+        assert_eq!(given[0].text, "RUST_LOG=debug");
+        assert_eq!(given[1].text, "THREADS=8");
+        assert_eq!(given[1].origin, "f, line 4, column 1: THREADS");
     }
 
     #[test]
@@ -168,10 +214,17 @@ mod tests {
             ("workers 4", 1, ""),
             ("name = \"open", 1, ""),
             ("command = \"./server --flag\"", 1, "give a list"),
+            (
+                "[environment]\nA = [1]",
+                2,
+                "column 5: A: it takes one value",
+            ),
+            ("environment = 1", 1, "environment is not an option"),
+            ("a = 1\n  wokers = 2", 1, "column 1: a is not"),
         ] {
             let exit = layer(text, "/etc/x.toml").unwrap_err();
             assert_eq!(exit.code, 2);
-            let origin = format!("/etc/x.toml, line {line}: ");
+            let origin = format!("/etc/x.toml, line {line}, column ");
             assert!(exit.text.starts_with(&origin), "{text:?}: {}", exit.text);
             assert!(exit.text.contains(words), "{text:?}: {}", exit.text);
             assert!(!exit.text.contains('\n'), "{:?}", exit.text);

@@ -3,10 +3,10 @@
 //! `reuseport-run`: `options` say what there is, `settings` ask the command line, the
 //! environment, a `file` and the defaults for it in this order (`any_text` passes), `value` and `duration` turn
 //! text into meaning (of a worker's process `attributes` does, with `limit` and `account`), [`run`] puts the
-//! [`Config`](crate::config::Config) together, and `contradictions` are what does not go together. `sections` follow the
+//! [`Config`](crate::config::Config) together, [`again`] does so for each reload, `environment` is what workers find, and `contradictions` are what does not go together. `sections` follow the
 //! options in the help.
 //!
-//! `reuseport-ctl`: `verb` has the verbs, [`ctl`] does what they say, `find` finds the supervisor that is meant,
+//! `reuseport-ctl`: `verb` has the verbs (`reload` the options of one), [`ctl`] does what they say, `find` finds the supervisor that is meant,
 //! `client` talks to it, [`table`] prints its status, `short_list` what would be too wide. Both agree on
 //! [`runtime_dir`], where control sockets are, on [`exit`], how a program ends, and on `generate`, manual pages
 //! and completions.
@@ -15,18 +15,21 @@
 //! an [`Exit`], which `main` [reports](Exit::report). So all of it is tested without a process.
 
 mod account;
+pub mod again;
 mod any_text;
 mod attributes;
 mod client;
 mod contradictions;
 pub mod ctl;
 mod duration;
+mod environment;
 pub mod exit;
 mod file;
 mod find;
 mod generate;
 mod limit;
 mod options;
+mod reload;
 pub mod run;
 pub mod runtime_dir;
 mod sections;

@@ -65,8 +65,30 @@ pub(crate) const OPTIONS: &[Opt] = &[
         value: "DIR",
         group: WORKERS,
         help: "Start workers in this directory",
-        more: "It is looked up anew for each worker, so a symbolic link to the current release \
-               takes effect at the next reload.",
+        more: "Symbolic links in it and in the command's path are resolved at the start and at each reload, \
+               so a link to the current release takes effect at the next reload; a worker that is replaced \
+               after a crash is what the others of its generation are, and a roll back starts the release \
+               that served before. Links in arguments are the command's own: start it by a relative path.",
+        ..PLAIN
+    },
+    Opt {
+        name: "env",
+        value: "NAME=VALUE",
+        group: WORKERS,
+        repeats: true,
+        help: "Set a variable for the workers [repeatable]",
+        more: "They have those of reuseport-run, then those of --env-file, then those of the file's \
+               [environment], then these. Read anew at each reload.",
+        ..PLAIN
+    },
+    Opt {
+        name: "env-file",
+        value: "FILE",
+        group: WORKERS,
+        repeats: true,
+        help: "Set variables from a file, NAME=VALUE a line [repeatable]",
+        more: "Empty lines, and those that begin with # or ;, say nothing; quotes around a whole value are \
+               taken away. Nothing else has a meaning: no $, no \\, no export. Read anew at each reload.",
         ..PLAIN
     },
     Opt {

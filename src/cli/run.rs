@@ -10,13 +10,14 @@ use clap::parser::ValueSource;
 
 use super::attributes::attributes;
 use super::duration::{duration, positive};
+use super::environment::environment as variables;
 use super::exit::Exit;
 use super::generate::{Artefact, generate};
 use super::options::{OPTIONS, command};
 use super::sections::SECTIONS;
 use super::settings::{Given, Layer, Settings};
 use super::{contradictions, file, runtime_dir, value};
-use crate::config::{Config, MAX_WORKERS};
+use crate::config::{Config, MAX_WORKERS, Overrides, Release};
 use crate::fleet::{Bounds, Endpoint, Strategy};
 use crate::supervisor::host::{Host, Sockets};
 
@@ -34,6 +35,26 @@ pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     environment: Environment<'_>,
 ) -> Result<Config, Exit> {
+    parse_with(arguments, environment, &Beside::default())
+}
+
+/// What comes from elsewhere than the command line, the environment and files.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Beside {
+    /// What was given with a reload.
+    pub(super) overrides: Overrides,
+    /// What the supervisor is called, if nothing else says so.
+    pub(super) name: Option<String>,
+    /// The directory in which it was started, by its name.
+    pub(super) started_in: Option<PathBuf>,
+}
+
+/// Likewise, with what comes from elsewhere.
+pub(super) fn parse_with(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: Environment<'_>,
+    beside: &Beside,
+) -> Result<Config, Exit> {
     let matches = command().try_get_matches_from(arguments)?;
     if let Some(what) = matches.get_one::<Artefact>("generate") {
         return Err(generate(*what, command(), SECTIONS));
@@ -47,12 +68,14 @@ pub fn parse(
         .map(|path| file::read(&path))
         .transpose()?;
     let layers = vec![
+        overriding(&beside.overrides),
         typed,
         from_environment,
         from_file.unwrap_or_default(),
+        named(beside.name.as_deref()),
         defaults(),
     ];
-    config(&Settings(layers), environment)
+    config(&Settings(layers), environment, beside)
 }
 
 /// What was found; a failure if only servers that take sockets can be run, or none.
@@ -76,6 +99,29 @@ fn from_command_line(matches: &ArgMatches) -> Layer {
             )
         })
         .collect()
+}
+
+/// The strongest layer.
+fn overriding(given: &Overrides) -> Layer {
+    let given_as = |name: &str, text: &OsStr| {
+        let origin = format!("reload --{name} {}", text.display());
+        Given::new(text, origin)
+    };
+    let command = given.command.iter().map(|words| {
+        let words = words.iter().map(|word| given_as("command", word));
+        ("command", words.collect())
+    });
+    let chdir = given.chdir.iter().map(|path| {
+        let path = given_as("chdir", path.as_os_str());
+        ("chdir", vec![path])
+    });
+    command.chain(chdir).collect()
+}
+
+/// What the supervisor is called already.
+fn named(name: Option<&str>) -> Layer {
+    let given = name.map(|name| ("name", vec![typed_as("name", name.as_ref())]));
+    given.into_iter().collect()
 }
 
 fn is_typed(matches: &ArgMatches, name: &str) -> bool {
@@ -126,8 +172,15 @@ fn defaults() -> Layer {
     with_default.map(given).collect()
 }
 
-fn config(settings: &Settings, environment: Environment<'_>) -> Result<Config, Exit> {
+fn config(
+    settings: &Settings,
+    environment: Environment<'_>,
+    beside: &Beside,
+) -> Result<Config, Exit> {
     let command = words_of_command(settings)?;
+    let chdir = settings.path("chdir")?;
+    let program = command.first().map_or(OsStr::new(""), OsString::as_os_str);
+    let release = Release::look(program, chdir.as_deref(), beside.started_in.as_deref());
     let listen = distinct(settings.all("listen", value::listen)?)?;
     let config = Config {
         workers: settings
@@ -166,7 +219,9 @@ fn config(settings: &Settings, environment: Environment<'_>) -> Result<Config, E
         crash_loop: settings.need("crash-loop", value::crash_loop)?,
         log_prefix: settings.need("log-prefix", value::switch)?,
         log_file: settings.path("log-file")?,
-        chdir: settings.path("chdir")?,
+        release,
+        chdir,
+        environment: variables(settings, &beside.overrides)?,
     };
     contradictions::check(&config)?;
     check_control(&config, environment)?;
@@ -305,6 +360,8 @@ mod tests {
             log_prefix: false,
             log_file: None,
             chdir: None,
+            release: Release::default(),
+            environment: BTreeMap::new(),
             attributes: ProcessAttributes::default(),
         };
         assert_eq!(config, expected);
@@ -361,7 +418,7 @@ mod tests {
         let line = "-n 3 --queues 2 --listen 80 --listen [::]:81 --name web --control /c --ready http:/up --ready-host shop.example \
                     --steering cbpf --start-timeout 1s --min-uptime 9s --soak 11s --soak-restarts 2 --settle-timeout 2 --quiet-timeout 3s \
                     --drain-timeout 1m --kill-mode tree --pre-stop 500ms --stop-signal QUIT --max-restarts 6 \
-                    --restart-window 7s --crash-loop exit --no-rescue --rescue-timeout 8s --rescue-max 9 --rescue-forwarded forwarded --rescue-clients all --protocol opaque --log-prefix --log-file /l --chdir /d \
+                    --restart-window 7s --crash-loop exit --no-rescue --rescue-timeout 8s --rescue-max 9 --rescue-forwarded forwarded --rescue-clients all --protocol opaque --log-prefix --log-file /l --chdir /d --env A=b=c \
                     --nice 19 --umask 027 --rlimit nofile=64:128 --rlimit core=0 --oom-score-adj 1000 --pin -- s -n 9 --name";
         let endpoint = |address: &str| Endpoint {
             address: address.parse().unwrap(),
@@ -401,6 +458,11 @@ mod tests {
             log_prefix: true,
             log_file: Some("/l".into()),
             chdir: Some("/d".into()),
+            release: Release {
+                directory: Some("/d".into()),
+                program: None,
+            },
+            environment: BTreeMap::from([("A".into(), "b=c".into())]),
             // Who a worker can be depends on who we are: see `account`.
             attributes: ProcessAttributes {
                 nice: Some(19),
@@ -547,10 +609,7 @@ mod tests {
                 "--config /nowhere s",
                 "--config /nowhere: it cannot be opened: No such file",
             ),
-            (
-                "--config / s",
-                "--config /: it cannot be read: Is a directory",
-            ),
+            ("--config / s", "--config /: it is not a regular file"),
             (
                 "--generate ps",
                 "--generate ps: give one of man, bash, zsh, fish",
@@ -632,17 +691,17 @@ mod tests {
         for (text, words) in [
             (
                 "workers = 4\nwrokers = 5\n",
-                "line 2: wrokers is not an option",
+                "line 2, column 1: wrokers is not an option",
             ),
             (
                 "\n\nworkers = 0\ncommand = [\"s\"]\n",
-                "line 3: workers = 0: give a whole number from 1 to 4096",
+                "line 3, column 11: workers = 0: give a whole number from 1 to 4096",
             ),
             ("command = []\n", "COMMAND is missing"),
             ("command = [\"\"]\n", "COMMAND is empty"),
             (
                 "command = [\"a\\u0000\"]\n",
-                "line 1: command = a\0: it has a NUL byte",
+                "line 1, column 11: command = a\0: it has a NUL byte",
             ),
         ] {
             fs::write(&file, text).unwrap();

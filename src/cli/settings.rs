@@ -97,6 +97,22 @@ impl Settings {
             .transpose()
     }
 
+    /// All paths of a list, from the strongest layer alone.
+    pub(crate) fn paths(&self, name: &str) -> Result<Vec<PathBuf>, Exit> {
+        let path = |given: &Given| given.raw().map(PathBuf::from);
+        self.given(name).iter().map(path).collect()
+    }
+
+    /// All values of a list that need not be UTF-8, from the strongest layer alone.
+    pub(crate) fn all_raw<T>(
+        &self,
+        name: &str,
+        parse: impl Fn(&OsStr) -> Result<T, String>,
+    ) -> Result<Vec<T>, Exit> {
+        let value = |given: &Given| parse(&given.text).map_err(|reason| given.complain(&reason));
+        self.given(name).iter().map(value).collect()
+    }
+
     /// Words that are passed on as they are; they may be empty.
     pub(crate) fn words(&self, name: &str) -> Result<Vec<OsString>, Exit> {
         let word = |given: &Given| match given.text.is_empty() {

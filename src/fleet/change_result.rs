@@ -83,6 +83,8 @@ pub enum Failure {
     },
     /// It was taken back, as asked; what served before serves again.
     RolledBack,
+    /// What was to be started makes no sense: a sentence.
+    Unusable(String),
     /// The supervisor was told to stop meanwhile.
     Stopped,
 }
@@ -109,7 +111,7 @@ pub enum Denial {
     NothingToPause,
     /// New connections cannot be shared out: nothing is steered.
     NotSteered,
-    /// No workers stand by that could serve again.
+    /// Nothing has served before what serves now.
     NothingToRollBack,
     /// The supervisor is stopping.
     Stopping,

@@ -11,6 +11,7 @@
 //! | `listener` | how a worker has a listener, and whether the next one owes it |
 //! | `slots` | empty slots and what is kept for them; how often workers died |
 //! | `listener_sets` | which workers share listeners |
+//! | `deployments` | what the generations are made by |
 //! | `rollout` | the change that is under way |
 //! | `retirements` | workers on their way out, by the change that replaced them |
 //! | `pending_requests` | what signals and clients asked for meanwhile |
@@ -19,6 +20,7 @@
 //! All of it is plain data: it can be saved and restored between two events.
 
 mod change_result;
+mod deployments;
 mod listener;
 mod listener_sets;
 mod name;

@@ -4,17 +4,17 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::vocabulary::{Addresses, Canary, ClientId};
+use super::vocabulary::{ClientId, DeploymentId, Reload};
 
 /// What was asked for while a change was under way: by signals, to which nobody hears an answer, and by clients that
 /// would rather wait than come again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PendingRequests {
-    /// A signal asked for a reload.
-    reload: bool,
+    /// A signal asked for a reload; the last one, if several did.
+    signalled: Option<Reload>,
     scale_by: i64,
     /// Clients that want a reload each, in the order in which they came.
-    clients: VecDeque<(ClientId, Addresses, Option<Canary>)>,
+    clients: VecDeque<(ClientId, Reload)>,
 }
 
 /// One thing that was asked for.
@@ -22,22 +22,16 @@ pub(super) struct PendingRequests {
 pub(super) enum Pending {
     Reload {
         reply_to: Option<ClientId>,
-        addresses: Addresses,
-        canary: Option<Canary>,
+        reload: Reload,
     },
     ScaleBy(i64),
 }
 
 impl PendingRequests {
-    pub(super) fn reload(
-        &mut self,
-        reply_to: Option<ClientId>,
-        addresses: Addresses,
-        canary: Option<Canary>,
-    ) {
+    pub(super) fn reload(&mut self, reply_to: Option<ClientId>, reload: Reload) {
         match reply_to {
-            Some(client) => self.clients.push_back((client, addresses, canary)),
-            None => self.reload = true,
+            Some(client) => self.clients.push_back((client, reload)),
+            None => self.signalled = Some(reload),
         }
     }
 
@@ -52,21 +46,30 @@ impl PendingRequests {
         if scale_by != 0 {
             return Some(Pending::ScaleBy(scale_by));
         }
-        let is_asked = std::mem::take(&mut self.reload);
-        let client = self.clients.pop_front();
-        let addresses = client.map_or(Addresses::Owed, |(_, addresses, _)| addresses);
-        let canary = client.and_then(|(_, _, canary)| canary);
-        let reply_to = client.map(|(client, _, _)| client);
-        (is_asked || reply_to.is_some()).then_some(Pending::Reload {
-            reply_to,
-            addresses,
-            canary,
-        })
+        let signalled = self.signalled.take();
+        match (self.clients.pop_front(), signalled) {
+            (Some((client, reload)), _) => Some(Pending::Reload {
+                reply_to: Some(client),
+                reload,
+            }),
+            (None, Some(reload)) => Some(Pending::Reload {
+                reply_to: None,
+                reload,
+            }),
+            (None, None) => None,
+        }
+    }
+
+    /// What those that wait are to start.
+    pub(super) fn deployments(&self) -> impl Iterator<Item = DeploymentId> {
+        let clients = self.clients.iter().map(|(_, reload)| reload);
+        let all = clients.chain(&self.signalled);
+        all.map(|reload| reload.deployment)
     }
 
     /// Nothing begins any more: the clients that wait for nothing now.
     pub(super) fn give_up(&mut self) -> impl Iterator<Item = ClientId> + use<> {
         let clients = std::mem::take(self).clients;
-        clients.into_iter().map(|(client, _, _)| client)
+        clients.into_iter().map(|(client, _)| client)
     }
 }

@@ -170,6 +170,11 @@ impl Restarts {
         }
     }
 
+    /// For how long a crash counts from now on.
+    pub(super) fn set_window(&mut self, window: Duration) {
+        self.window = window;
+    }
+
     /// A worker of the slot has died; how many have within the window.
     pub(super) fn crashed(&mut self, now: Time, slot: Slot) -> usize {
         let window = self.window;

@@ -44,13 +44,16 @@ fn policy() -> Policy {
 struct Stage {
     fleet: Fleet,
     now: Time,
+    /// What the next reload reads.
+    policy: Policy,
 }
 
 impl Stage {
     fn new(policy: Policy) -> Self {
         let mut stage = Self {
-            fleet: Fleet::new(policy),
+            fleet: Fleet::new(policy.clone()),
             now: Time::default(),
+            policy,
         };
         stage.on(Event::Opened);
         stage
@@ -83,6 +86,10 @@ impl Stage {
                     let seen = workers.into_iter().map(|(id, _)| (id, Seen::Serves));
                     let seen = seen.collect();
                     done.extend(self.on(Event::ReadySeen { seen }));
+                }
+                Effect::ReadDeployment { deployment } => {
+                    let policy = Ok(Box::new(self.policy.clone()));
+                    done.extend(self.on(Event::DeploymentRead { deployment, policy }));
                 }
                 Effect::EndRescuers => done.extend(self.on(Event::RescuersEnded)),
                 effect => done.extend(brief(&effect)),
@@ -162,22 +169,28 @@ fn quiet(worker: u64, is_quiet: bool) -> Event {
     }
 }
 
-const RELOAD: Event = Event::ReloadRequested {
-    reply_to: ME,
-    if_busy: IfBusy::Deny,
-    addresses: Addresses::Owed,
-    canary: None,
-};
+const RELOAD: Event = reload(ME, IfBusy::Deny, Addresses::Owed, None);
 
-/// As a signal asks for it, or a client that waits its turn.
-fn patient_reload(reply_to: Option<ClientId>) -> Event {
-    let if_busy = IfBusy::Wait;
+const fn reload(
+    reply_to: Option<ClientId>,
+    if_busy: IfBusy,
+    addresses: Addresses,
+    canary: Option<Canary>,
+) -> Event {
     Event::ReloadRequested {
         reply_to,
         if_busy,
-        addresses: Addresses::Owed,
-        canary: None,
+        reload: Reload {
+            deployment: DeploymentId(1),
+            addresses,
+            canary,
+        },
     }
+}
+
+/// As a signal asks for it, or a client that waits its turn.
+fn patient_reload(reply_to: Option<ClientId>) -> Event {
+    reload(reply_to, IfBusy::Wait, Addresses::Owed, None)
 }
 
 fn scale(to: u32) -> Event {
@@ -254,7 +267,10 @@ fn brief(effect: &Effect) -> Option<String> {
         Effect::Kill { worker } => format!("kill {worker}"),
         Effect::Close { listener } => format!("close {}", listener.0),
         Effect::ReportWait { kind, .. } => format!("waits: {kind}"),
-        Effect::Log(_) | Effect::Report(_) | Effect::ReportStop(_) => return None,
+        Effect::ReadDeployment { deployment } => format!("read {}", deployment.0),
+        Effect::Apply { .. } | Effect::Log(_) | Effect::Report(_) | Effect::ReportStop(_) => {
+            return None;
+        }
         Effect::Reply { result, .. } => match result {
             ChangeResult::Done { kind, .. } => format!("{kind} done"),
             ChangeResult::Denied(Denial::Busy { kind, .. }) => format!("denied: {kind}"),

@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 
 pub use super::change_result::{ChangeResult, Denial, Failure};
 pub use super::name::{
-    ClientId, Endpoint, Generation, ListenerId, ListenerSetId, RetirementId, Slot, Time, WorkerId,
+    ClientId, DeploymentId, Endpoint, Generation, ListenerId, ListenerSetId, RetirementId, Slot,
+    Time, WorkerId,
 };
+use super::policy::Policy;
 pub use super::worker_event::{Ending, WorkerEvent};
 
 /// Something that happened.
@@ -124,10 +126,16 @@ pub enum Event {
         reply_to: Option<ClientId>,
         /// What is done while another change is under way.
         if_busy: IfBusy,
-        /// Whether the new generation may serve other addresses.
-        addresses: Addresses,
-        /// Whether some workers try it first.
-        canary: Option<Canary>,
+        /// What is to be started, and how.
+        reload: Reload,
+    },
+    /// What a reload is to start was read, as asked.
+    DeploymentRead {
+        /// Which.
+        deployment: DeploymentId,
+        /// The numbers that the rules go by from then on; or a sentence that says what is wrong. What cannot change
+        /// (`queues`, `steering`, `rescue`, `most_workers`) is as before.
+        policy: Result<Box<Policy>, String>,
     },
     /// Another number of workers was asked for.
     ScaleRequested {
@@ -176,6 +184,8 @@ pub struct Spawn {
     pub worker: WorkerId,
     /// Its generation.
     pub generation: Generation,
+    /// What its generation is made by.
+    pub deployment: DeploymentId,
     /// Its slot.
     pub slot: Slot,
     /// Its listener set: what it binds where that has a listener is replaced by that listener.
@@ -269,6 +279,17 @@ pub enum Addresses {
     MayChange,
 }
 
+/// What a reload is to start, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reload {
+    /// What the new generation is made by. It is read when the reload begins.
+    pub deployment: DeploymentId,
+    /// Whether the new generation may serve other addresses.
+    pub addresses: Addresses,
+    /// Whether some workers try it first.
+    pub canary: Option<Canary>,
+}
+
 /// Some workers of a new generation that serve first, beside all of those before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Canary {
@@ -325,6 +346,16 @@ pub enum Exit {
 /// Something to do. Performing one decides nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
+    /// Read what a reload is to start: [`Event::DeploymentRead`] follows, at once or later.
+    ReadDeployment {
+        /// Which.
+        deployment: DeploymentId,
+    },
+    /// Go by this one from now on, in all that is not about one worker.
+    Apply {
+        /// Which.
+        deployment: DeploymentId,
+    },
     /// Start a process.
     Spawn(Spawn),
     /// Give new connections to these listeners, by weight, and to no other of their groups. A

@@ -18,6 +18,8 @@ pub(super) struct Worker {
     pub(super) started: Time,
     pub(super) phase: Phase,
     pub(super) listeners: BTreeMap<ListenerId, Listener>,
+    /// What makes it ready, beside listening.
+    pub(super) ready: ReadyWhen,
     pub(super) declaration: Declaration,
     pub(super) role: Role,
     /// When it was ready; none before.
@@ -99,8 +101,8 @@ impl Worker {
     }
 
     /// When something about it is due; none while nothing is timed.
-    pub(super) fn deadline(&self, ready: ReadyWhen) -> Option<Time> {
-        let phase = self.phase.deadline(self.is_probed(ready));
+    pub(super) fn deadline(&self) -> Option<Time> {
+        let phase = self.phase.deadline(self.is_probed());
         phase.or_else(|| {
             let since = self.ready_since.filter(|_| self.is_serving())?;
             let mut unused = self.unused_extras();
@@ -206,9 +208,9 @@ impl Worker {
     }
 
     /// The first listener that listened before it had it and that it is not known to use: only a probe can tell.
-    pub(super) fn unused_listening_socket(&self, ready: ReadyWhen) -> Option<ListenerId> {
+    pub(super) fn unused_listening_socket(&self) -> Option<ListenerId> {
         let unused = |listener: &Listener| {
-            listener.origin.is_probed(ready) && listener.usage == Usage::Given
+            listener.origin.is_probed(self.ready) && listener.usage == Usage::Given
         };
         let mut all = self.listeners.iter();
         all.find(|(_, listener)| unused(listener))
@@ -216,11 +218,9 @@ impl Worker {
     }
 
     /// Whether only a probe can tell that it is ready.
-    pub(super) fn is_probed(&self, ready: ReadyWhen) -> bool {
-        match ready {
-            ReadyWhen::Listening | ReadyWhen::Notified => {
-                self.unused_listening_socket(ready).is_some()
-            }
+    pub(super) fn is_probed(&self) -> bool {
+        match self.ready {
+            ReadyWhen::Listening | ReadyWhen::Notified => self.unused_listening_socket().is_some(),
             ReadyWhen::Probed => !self.listeners.is_empty(),
         }
     }

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::policy::ReadyWhen;
 use super::vocabulary::{Endpoint, ListenerId, Slot, Time, WorkerId};
 use super::worker::Worker;
 
@@ -16,7 +15,6 @@ use super::worker::Worker;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Saved", into = "Saved")]
 pub(super) struct Workers {
-    ready: ReadyWhen,
     by_id: BTreeMap<WorkerId, Worker>,
     next: u64,
     by_slot: BTreeMap<Slot, BTreeSet<WorkerId>>,
@@ -37,16 +35,14 @@ pub(super) struct Workers {
 /// What is saved of it: the rest follows.
 #[derive(Serialize, Deserialize)]
 struct Saved {
-    ready: ReadyWhen,
     workers: Vec<Worker>,
     next: u64,
     unannounced: BTreeSet<ListenerId>,
 }
 
 impl Workers {
-    pub(super) fn new(ready: ReadyWhen) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            ready,
             by_id: BTreeMap::new(),
             next: 0,
             by_slot: BTreeMap::new(),
@@ -162,8 +158,7 @@ impl Workers {
         for listener in worker.listeners.keys() {
             self.holders.entry(*listener).or_default().insert(id);
         }
-        self.deadlines
-            .extend(worker.deadline(self.ready).map(|at| (at, id)));
+        self.deadlines.extend(worker.deadline().map(|at| (at, id)));
         self.staying += usize::from(!worker.is_leaving());
         if worker.is_serving() {
             self.serving += 1;
@@ -186,7 +181,7 @@ impl Workers {
         for listener in worker.listeners.keys() {
             remove_from(&mut self.holders, *listener, id);
         }
-        if let Some(at) = worker.deadline(self.ready) {
+        if let Some(at) = worker.deadline() {
             self.deadlines.remove(&(at, id));
         }
         self.staying -= usize::from(!worker.is_leaving());
@@ -230,7 +225,6 @@ fn remove_from<K: Ord>(index: &mut BTreeMap<K, BTreeSet<WorkerId>>, key: K, id: 
 impl From<Workers> for Saved {
     fn from(workers: Workers) -> Self {
         Self {
-            ready: workers.ready,
             workers: workers.by_id.into_values().collect(),
             next: workers.next,
             unannounced: workers.unannounced,
@@ -240,7 +234,7 @@ impl From<Workers> for Saved {
 
 impl From<Saved> for Workers {
     fn from(saved: Saved) -> Self {
-        let mut workers = Self::new(saved.ready);
+        let mut workers = Self::new();
         workers.next = saved.next;
         saved
             .workers

@@ -22,13 +22,13 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError};
 
 use super::{
-    Addresses, Canary, ChangeKind, ClientId, Effect, Endpoint, Event, Exit, Fleet, Generation,
-    IfBusy, ListenerId, Milestone, Probe, ProbeKind, ReadyWhen, RetirementId, ScaleTo, Seen, Spawn,
-    StopHow, Time, WorkerEvent, WorkerId,
+    Addresses, Canary, ChangeKind, ClientId, DeploymentId, Effect, Endpoint, Event, Exit, Fleet,
+    Generation, IfBusy, ListenerId, Milestone, Policy, Probe, ProbeKind, ReadyWhen, Reload,
+    RetirementId, ScaleTo, Seen, Spawn, StopHow, Time, WorkerEvent, WorkerId,
 };
 use history::History;
 use kernel::Kernel;
-use plan::{Plan, Script, Start, Wish, plans};
+use plan::{Plan, Read, Script, Start, Wish, plans};
 use process::{Process, State, endpoint, extra};
 
 /// When connections cease, after the last wish.
@@ -63,6 +63,7 @@ enum Happening {
     RescuerDies(WorkerId),
     RescuersEnd,
     Comes(Wish),
+    IsRead(DeploymentId, Result<Box<Policy>, String>),
     FinalCheck,
 }
 
@@ -91,6 +92,13 @@ struct World {
     /// The workers whose connections the rescuer of a retirement has.
     adopted: BTreeMap<RetirementId, Vec<WorkerId>>,
     requests: BTreeMap<ClientId, Request>,
+    /// What was read, and which of it is in effect.
+    policies: BTreeMap<DeploymentId, Policy>,
+    in_effect: DeploymentId,
+    reloads: u64,
+    reads: usize,
+    /// What each generation is made by.
+    made_by: BTreeMap<Generation, DeploymentId>,
     open_change: Option<ChangeKind>,
     /// The generation of which some workers serve before its flip.
     on_trial: Option<Generation>,
@@ -123,6 +131,11 @@ impl World {
             fences: 0,
             adopted: BTreeMap::new(),
             requests: BTreeMap::new(),
+            policies: BTreeMap::from([(DeploymentId(0), plan.policy.clone())]),
+            in_effect: DeploymentId(0),
+            reloads: 0,
+            reads: 0,
+            made_by: BTreeMap::new(),
             open_change: None,
             on_trial: None,
             listened_before: BTreeSet::new(),
@@ -274,6 +287,9 @@ impl World {
             Happening::RescuerDies(id) => self.rescuer_dies(id),
             Happening::RescuersEnd => self.feed(Event::RescuersEnded),
             Happening::Comes(wish) => self.comes(wish),
+            Happening::IsRead(deployment, policy) => {
+                self.feed(Event::DeploymentRead { deployment, policy })
+            }
             Happening::FinalCheck => {
                 self.check_final()?;
                 self.comes(Wish::Stop { signal: false })
@@ -544,15 +560,18 @@ impl World {
                     true => IfBusy::Wait,
                     false => IfBusy::Deny,
                 },
-                addresses: match accepts_changes && !signal {
-                    true => Addresses::MayChange,
-                    false => Addresses::Owed,
+                reload: Reload {
+                    deployment: self.next_deployment(),
+                    addresses: match accepts_changes && !signal {
+                        true => Addresses::MayChange,
+                        false => Addresses::Owed,
+                    },
+                    canary: canary.map(|(workers, percent, hold)| Canary {
+                        workers,
+                        percent,
+                        hold: hold.map(Duration::from_millis),
+                    }),
                 },
-                canary: canary.map(|(workers, percent, hold)| Canary {
-                    workers,
-                    percent,
-                    hold: hold.map(Duration::from_millis),
-                }),
             },
             Wish::ScaleTo(count) => Event::ScaleRequested {
                 reply_to: self.reply_to(false),
@@ -603,14 +622,40 @@ impl World {
         };
         if let Event::ReloadRequested {
             reply_to: Some(client),
-            addresses: Addresses::MayChange,
+            reload,
             ..
         } = event
+            && reload.addresses == Addresses::MayChange
             && let Some(request) = self.requests.get_mut(&client)
         {
             request.accepts_changes = true;
         }
         self.feed(event)
+    }
+
+    fn next_deployment(&mut self) -> DeploymentId {
+        self.reloads += 1;
+        DeploymentId(self.reloads)
+    }
+
+    /// The numbers that the rules go by now.
+    fn policy(&self) -> &Policy {
+        &self.policies[&self.in_effect]
+    }
+
+    fn read(&mut self, deployment: DeploymentId) {
+        let (after, read) = self.plan.reads[self.reads % self.plan.reads.len()].clone();
+        self.reads += 1;
+        let policy = match read {
+            Read::Same => Ok(self.policy().clone()),
+            Read::Nonsense => Err("it makes no sense".to_owned()),
+            Read::Other(numbers) => Ok(numbers.of(self.policy())),
+        };
+        if let Ok(policy) = &policy {
+            self.policies.insert(deployment, policy.clone());
+        }
+        let is_read = Happening::IsRead(deployment, policy.map(Box::new));
+        self.schedule(Duration::from_millis(after), is_read);
     }
 
     fn reply_to(&mut self, is_signal: bool) -> Option<ClientId> {
@@ -655,6 +700,8 @@ impl World {
 
     fn perform(&mut self, effect: &Effect) -> Vec<Event> {
         match effect {
+            Effect::ReadDeployment { deployment } => self.read(*deployment),
+            Effect::Apply { deployment } => self.in_effect = *deployment,
             Effect::Spawn(spawn) => return self.spawn(spawn),
             Effect::Steer { live } => self.steer(live.keys().copied().collect()),
             Effect::KeepOut => self.keep_out(),
@@ -725,6 +772,8 @@ impl World {
         let script = self.plan.scripts[self.processes.len() % self.plan.scripts.len()].clone();
         let (id, set) = (spawn.worker, spawn.set);
         let mut process = Process::new(spawn.slot, set, spawn.generation, script.clone(), self.now);
+        process.ready = self.policies[&spawn.deployment].ready;
+        let ready = process.ready;
         process.given.extend(&spawn.adopt);
         process.is_successor = !spawn.adopt.is_empty();
         let mut events = Vec::new();
@@ -744,20 +793,18 @@ impl World {
                 worker: id,
                 reason: "no process".to_owned(),
             }),
-            _ => self.schedule_life(id, &script),
+            _ => self.schedule_life(id, &script, ready),
         }
         events
     }
 
-    fn schedule_life(&mut self, id: WorkerId, script: &Script) {
+    fn schedule_life(&mut self, id: WorkerId, script: &Script, ready: ReadyWhen) {
         let first = match script.start {
             Start::ExecFails => Happening::Exits(id, Exit::NotStarted("no such file".to_owned())),
             Start::ExitsEarly => Happening::Exits(id, Exit::Code(1)),
             _ => Happening::Binds(id),
         };
-        let declares = script
-            .ready_after
-            .filter(|_| self.plan.policy.ready == ReadyWhen::Notified);
+        let declares = script.ready_after.filter(|_| ready == ReadyWhen::Notified);
         let crash = Happening::Exits(id, Exit::Signal(6));
         let life = [
             (Some(script.binds_after), first),

@@ -35,7 +35,7 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Identity, ProcessAttributes};
+use crate::config::{Identity, ProcessAttributes, Release};
 use crate::sys::{channel, descriptor, process, seccomp};
 pub(crate) use identity::take_on_to_stay;
 
@@ -52,8 +52,8 @@ pub const FAILED: u8 = b'F';
 /// The first descriptor that is passed to the worker (sd_listen_fds(3)).
 pub const FIRST_PASSED: i32 = 3;
 
-/// What the launcher is to do, as its first argument. Then comes the directory to change to, or
-/// an empty argument, and then the command.
+/// What the launcher is to do, as its first argument. Then come the directory to change to and the file that the command
+/// is, or an empty argument for each, and then the command.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct LaunchSpec {
     /// The supervisor's pid.
@@ -130,6 +130,7 @@ fn become_worker(channel: &OwnedFd) -> Result<std::convert::Infallible, String> 
         .and_then(|plan| serde_json::from_slice::<LaunchSpec>(plan.as_encoded_bytes()).ok());
     let plan = plan.ok_or("the plan is not understood")?;
     let directory = arguments.next().unwrap_or_default();
+    let program = arguments.next().filter(|program| !program.is_empty());
     let command = arguments.next().ok_or("there is no command")?;
     let arguments: Vec<OsString> = arguments.collect();
     tie_to_supervisor(&plan)?;
@@ -146,10 +147,11 @@ fn become_worker(channel: &OwnedFd) -> Result<std::convert::Infallible, String> 
         environment.extend(without_notify_socket(user, plan.must_notify)?);
     }
     change_directory(&directory, user)?;
-    let error = process::become_command(&command, &arguments, &environment);
+    let executable = Release::executable(&command, program.as_deref().map(Path::new));
+    let error = process::become_command(&executable, &command, &arguments, &environment);
     Err(format!(
         "cannot execute {}: {}",
-        Path::new(&command).display(),
+        Path::new(&executable).display(),
         why(&error, user)
     ))
 }

@@ -160,6 +160,7 @@ impl Supervisor {
                 Event::Fenced
             });
         }
+        self.inbox.extend(self.deployments.collect(&self.fleet));
         self.proceed_with_retirements();
     }
 

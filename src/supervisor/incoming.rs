@@ -7,9 +7,10 @@ use mio::Token;
 
 use super::Supervisor;
 use super::operators::control::ClientAction;
+use super::operators::reload::ReloadAction;
 use super::output::redirect_to;
 use super::signals::Meaning;
-use crate::fleet::{ClientId, Event, WorkerId};
+use crate::fleet::{ClientId, Event, Reload, WorkerId};
 use crate::wire::control::Reply;
 use crate::wire::notify::Notice;
 
@@ -17,11 +18,10 @@ impl Supervisor {
     pub(super) fn signals_ready(&mut self) {
         for meaning in self.signals.pending() {
             match meaning {
-                Meaning::Event(event) => {
-                    if let Event::ReloadRequested { .. } = event {
-                        self.look_at_socket_files();
-                    }
-                    self.inbox.push_back(event);
+                Meaning::Event(event) => self.inbox.push_back(event),
+                Meaning::Reload => {
+                    self.look_at_socket_files();
+                    self.request_reload(None, ReloadAction::of_signal());
                 }
                 Meaning::ChildEnded => {
                     self.workers.reap();
@@ -99,11 +99,25 @@ impl Supervisor {
     fn perform_client_action(&mut self, client: ClientId, action: ClientAction) {
         match action {
             ClientAction::Event(event) => self.inbox.push_back(event),
+            ClientAction::Reload(reload) => self.request_reload(Some(client), reload),
             ClientAction::Status => {
                 let status = Reply::Status(Box::new(self.inspection().status()));
                 self.control.reply(&mut self.sources, client, &status);
             }
         }
+    }
+
+    fn request_reload(&mut self, reply_to: Option<ClientId>, asked: ReloadAction) {
+        let deployment = self.deployments.request(asked.request);
+        self.inbox.push_back(Event::ReloadRequested {
+            reply_to,
+            if_busy: asked.if_busy,
+            reload: Reload {
+                deployment,
+                addresses: asked.addresses,
+                canary: asked.canary,
+            },
+        });
     }
 
     pub(super) fn reply(&mut self, reply_to: Option<ClientId>, reply: &Reply) {

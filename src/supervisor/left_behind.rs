@@ -94,9 +94,11 @@ impl Supervisor {
 
     /// A process goes on in a session of its own.
     fn has_left(&self, worker: WorkerId, stray: &Stray) {
-        let worker = self.workers.describe(worker);
         let (pid, command) = (stray.pid, &stray.name);
-        match self.config.kill_mode {
+        let config = self.workers.config(worker).unwrap_or(&self.config);
+        let kill_mode = config.kill_mode;
+        let worker = self.workers.describe(worker);
+        match kill_mode {
             KillMode::Group => warn!(
                 "{worker}: process {pid} ({command}), which has left its group, goes on; --kill-mode tree ends such"
             ),

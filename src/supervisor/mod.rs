@@ -5,6 +5,7 @@
 //!
 //! | wing | what is in it |
 //! | --- | --- |
+//! | `deployments` | what generations are made by: configurations as they were read |
 //! | `workers` | the workers' processes: starting, reaping, notifications, probes |
 //! | `listeners` | the listening sockets; intercepted calls; port conflicts |
 //! | `steering` | which listeners get new connections; fences; how a listener leaves |
@@ -29,6 +30,7 @@
 //! The arrows between the wings go one way: `host` knows `steering` and `retirement`; `operators` know all others but `host`; `retirement` knows `workers` and
 //! `listeners`; `workers` know `listeners`, `steering` and `output`; `steering` knows `listeners`.
 
+mod deployments;
 mod event_loop;
 pub mod host;
 mod incoming;
@@ -56,10 +58,11 @@ use std::time::Instant;
 
 use mio::{Interest, Poll, Waker};
 
-use crate::config::Config;
+use crate::config::{Config, Readable, Steering};
 use crate::fleet::{ChangeResult, ClientId, Event, ExitReason, Fleet, Time};
 use crate::sys::bpf::LoadError;
 use crate::sys::{process, socket};
+use deployments::Deployments;
 use host::{Host, Sockets};
 use listeners::Listeners;
 use listeners::intercept::{Intercepts, Programs};
@@ -120,7 +123,9 @@ fn system(operation: &'static str) -> impl FnOnce(io::Error) -> StartError {
 
 /// Everything that one supervisor has.
 struct Supervisor {
-    config: Config,
+    /// The one that is in effect.
+    config: Arc<Config>,
+    deployments: Deployments,
     start: Instant,
     poll: Poll,
     sources: Sources,
@@ -149,12 +154,17 @@ struct Supervisor {
     exit_reason: Option<ExitReason>,
 }
 
-/// Runs the command as `config` says until it is told to stop, and says how it ended. `control` is
+/// Runs the command as `configuration` says until it is told to stop, and says how it ended. `control` is
 /// where the control socket shall be; `log` is where the log goes.
 ///
 /// # Errors
 /// See [`StartError`]; once workers run, nothing is an error any more but an event.
-pub fn run(config: Config, control: &Path, log: LogQueue) -> Result<ExitReason, StartError> {
+pub fn run(
+    configuration: Readable,
+    control: &Path,
+    log: LogQueue,
+) -> Result<ExitReason, StartError> {
+    let config = &configuration.config;
     let host = Host::look(config.attributes.identity.as_ref());
     let sockets = match config.listen.is_empty() {
         true => Sockets::Own,
@@ -165,8 +175,7 @@ pub fn run(config: Config, control: &Path, log: LogQueue) -> Result<ExitReason, 
     }
     let programs = Programs::wanted(config.steering);
     let Choice { steering, refused } = choice::chosen(config.steering)?;
-    let config = Config { steering, ..config };
-    let mut supervisor = Supervisor::new(config, control, log, &host)?;
+    let mut supervisor = Supervisor::new(configuration, steering, control, log, &host)?;
     policy::warn_unless_steered(&supervisor.config);
     supervisor.steering_refused = refused;
     supervisor.intercepts = Intercepts::new(programs);
@@ -176,7 +185,15 @@ pub fn run(config: Config, control: &Path, log: LogQueue) -> Result<ExitReason, 
 }
 
 impl Supervisor {
-    fn new(config: Config, control: &Path, log: LogQueue, host: &Host) -> Result<Self, StartError> {
+    fn new(
+        Readable { config, read }: Readable,
+        steering: Steering,
+        control: &Path,
+        log: LogQueue,
+        host: &Host,
+    ) -> Result<Self, StartError> {
+        let given = config.steering;
+        let config = Arc::new(Config { steering, ..config });
         if let Some(path) = &config.log_file {
             output::redirect_to(path).map_err(|source| StartError::LogFile {
                 path: path.clone(),
@@ -206,7 +223,9 @@ impl Supervisor {
         let threads = sources.token(Source::Threads);
         let waker = Waker::new(sources.registry(), threads);
         let waker = Arc::new(waker.map_err(system("make an event descriptor"))?);
+        let current = Arc::clone(&config);
         Ok(Self {
+            deployments: Deployments::new(current, given, read, Arc::clone(&waker)),
             start: Instant::now(),
             fleet: Fleet::new(policy::of(&config)),
             inbox: VecDeque::from([Event::Opened]),

@@ -21,6 +21,8 @@ use crate::sys::listener;
 impl Supervisor {
     pub(super) fn perform(&mut self, effect: Effect) -> Vec<Event> {
         match effect {
+            Effect::ReadDeployment { deployment } => self.deployments.read(deployment),
+            Effect::Apply { deployment } => self.config = self.deployments.apply(deployment),
             Effect::Spawn(spawn) => return self.spawn(&spawn),
             Effect::Steer { live } => self.steering.select(&mut self.listeners, &live),
             Effect::KeepOut => self.steering.keep_out(&mut self.listeners),
@@ -130,8 +132,9 @@ impl Supervisor {
             passed: numbered.collect(),
             notify: self.notify.path(),
         };
+        let config = self.deployments.config(spawn.deployment);
         self.workers
-            .start(&self.config, &mut self.sources, &mut self.output, &spec)
+            .start(config, &mut self.sources, &mut self.output, &spec)
     }
 
     /// The listeners of `--listen` for a new worker, one an endpoint: its predecessor's, else one of its
@@ -174,11 +177,13 @@ impl Supervisor {
     }
 
     fn probe(&mut self, probe: &Probe) -> Option<Event> {
-        let path = match &self.config.ready {
+        let config = self.workers.config(probe.worker);
+        let config = config.unwrap_or(&self.config);
+        let path = match &config.ready {
             Readiness::Http(path) => path.as_str(),
             Readiness::Listen | Readiness::Notify => "",
         };
-        let host = self.config.ready_host.as_deref();
+        let host = config.ready_host.as_deref();
         let event = self.probes.probe(
             &mut self.sources,
             &self.workers,
@@ -214,7 +219,7 @@ impl Supervisor {
         // Before the signal: what leaves a group by itself must not move anybody.
         self.steering
             .expect_departures(&mut self.listeners, listeners);
-        if let Err(error) = self.workers.tell(worker, self.config.stop_signal) {
+        if let Err(error) = self.workers.tell(worker) {
             let worker = self.workers.describe(worker);
             error!("{worker}: cannot tell it to stop: {error}");
         }

@@ -9,7 +9,7 @@ use signal_hook::consts::{
 };
 
 use super::sources::{Source, Sources};
-use crate::fleet::{Addresses, Event, IfBusy, ScaleTo, StopHow};
+use crate::fleet::{Event, ScaleTo, StopHow};
 
 pub(super) struct Signals(signal_hook_mio::v1_0::Signals);
 
@@ -18,6 +18,8 @@ pub(super) struct Signals(signal_hook_mio::v1_0::Signals);
 pub(super) enum Meaning {
     /// Something for the fleet to decide.
     Event(Event),
+    /// A reload.
+    Reload,
     /// A child is to be reaped.
     ChildEnded,
     /// The log file is to be opened again.
@@ -49,20 +51,14 @@ impl Signals {
 /// What a signal asks for. Like a request of a client it is told in the log.
 fn meaning(signal: i32) -> Option<Meaning> {
     let reply_to = None;
-    let reload = || Event::ReloadRequested {
-        reply_to,
-        if_busy: IfBusy::Wait,
-        addresses: Addresses::Owed,
-        canary: None,
-    };
     let stop = |how| Event::StopRequested { reply_to, how };
     let scale_by = |difference| Event::ScaleRequested {
         reply_to,
         to: ScaleTo::By(difference),
     };
     let (name, asked, meaning) = match signal {
-        SIGHUP => ("HUP", "reload", reload().into()),
-        SIGUSR2 => ("USR2", "reload", reload().into()),
+        SIGHUP => ("HUP", "reload", Meaning::Reload),
+        SIGUSR2 => ("USR2", "reload", Meaning::Reload),
         SIGTERM => ("TERM", "stop", stop(StopHow::Drain).into()),
         SIGINT => ("INT", "stop", stop(StopHow::Interrupt).into()),
         SIGQUIT => ("QUIT", "stop at once", stop(StopHow::Now).into()),

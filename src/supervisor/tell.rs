@@ -59,6 +59,7 @@ impl Supervisor {
                         self.forget_worker(*worker);
                     }
                     Failure::NobodyServes
+                    | Failure::Unusable(_)
                     | Failure::RolledBack
                     | Failure::NotReady { .. }
                     | Failure::Stopped => {}

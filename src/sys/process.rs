@@ -55,14 +55,15 @@ pub fn spawn(plan: Spawn<'_>) -> io::Result<i32> {
     i32::try_from(child.id()).map_err(io::Error::other)
 }
 
-/// Becomes another program, with these variables of the environment set, or taken away. Returns only if that failed.
+/// Becomes another program, which finds `command` as its name, with these variables of the environment set, or taken away. Returns only if that failed.
 pub fn become_command(
+    executable: &OsStr,
     command: &OsStr,
     arguments: &[OsString],
     environment: &[(String, Option<String>)],
 ) -> io::Error {
-    let mut become_it = Command::new(command);
-    become_it.args(arguments);
+    let mut become_it = Command::new(executable);
+    become_it.arg0(command).args(arguments);
     for (name, value) in environment {
         match value {
             Some(value) => become_it.env(name, value),

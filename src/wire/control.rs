@@ -8,26 +8,16 @@ use serde::{Deserialize, Serialize};
 pub use super::status::*;
 
 /// The longest request line that is read, in bytes. A client that sends more is hung up on.
-pub const MAX_REQUEST: usize = 4096;
+pub const MAX_REQUEST: usize = 256 << 10;
 
 /// What a client asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
     /// What runs, and how it is.
     Status,
     /// Replace every worker by a new generation.
-    Reload {
-        /// Wait for a change that is under way, do not be denied for it.
-        #[serde(default, skip_serializing_if = "is_not")]
-        wait: bool,
-        /// The new generation may serve other addresses than the one before.
-        #[serde(default, skip_serializing_if = "is_not")]
-        accept_changes: bool,
-        /// Some workers of the new generation are tried first.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        canary: Option<Canary>,
-    },
+    Reload(Reload),
     /// The new workers of a reload are good: those of before do not stand by any longer.
     Promote,
     /// The trial of new workers goes on until `Promote` or `Rollback`.
@@ -50,6 +40,43 @@ pub enum Request {
         /// The worker's id, as in `status`.
         worker: u64,
     },
+}
+
+/// What a reload is to start, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reload {
+    /// Wait for a change that is under way, do not be denied for it.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub wait: bool,
+    /// The new generation may serve other addresses than the one before.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub accept_changes: bool,
+    /// Some workers of the new generation are tried first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+    /// The command and its arguments, from now on; none: as before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<String>>,
+    /// Variables for the workers, from now on, beside those of before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub environment: Vec<Variable>,
+    /// The directory in which workers are started, from now on; none: as before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chdir: Option<String>,
+    /// What earlier reloads were given of these three holds no more.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub as_configured: bool,
+}
+
+/// A variable of the environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
 }
 
 /// Workers that are tried first.
@@ -125,10 +152,10 @@ pub fn parse_request(line: &[u8]) -> Result<Request, String> {
     let request = serde_json::from_slice(line)
         .map_err(|error| format!("the request is not understood: {error}"))?;
     match request {
-        Request::Reload {
+        Request::Reload(Reload {
             canary: Some(canary),
             ..
-        } if canary.workers == 0 || !(1..=99).contains(&canary.percent) => Err(
+        }) if canary.workers == 0 || !(1..=99).contains(&canary.percent) => Err(
             "the request is not understood: a canary is at least one worker, with 1 to 99 percent of the new connections"
                 .to_owned(),
         ),

@@ -120,14 +120,15 @@ impl Fleet {
                 ));
             }
         };
-        let room = self.room(rollout.wanted);
+        let room = self.room(rollout);
         if rollout.canary.is_some() {
             let fits = rollout.later.front().is_some_and(|part| part.len() <= room);
             return fits.then(|| Next::starting(rollout.later.pop_front().unwrap_or_default()));
         }
         let starts = fitting(&mut rollout.later, room, |_| true);
-        let missing = (rollout.wanted as usize).saturating_sub(self.workers.serving().count());
-        let may_leave = bounds.unavailable(rollout.wanted) as usize;
+        let least = rollout.wanted.min(self.wanted);
+        let missing = (least as usize).saturating_sub(self.workers.serving().count());
+        let may_leave = bounds.unavailable(least) as usize;
         // Where nobody serves, nobody can leave: it is waited for room.
         let leaves = may_leave.saturating_sub(missing);
         let leaves = fitting(&mut rollout.later, leaves, |part| self.serves(part));
@@ -137,12 +138,13 @@ impl Fleet {
     }
 
     /// How many more workers may run while some are replaced within bounds. A slot whose next worker waits is as good as
-    /// taken.
-    fn room(&self, wanted: u32) -> usize {
+    /// taken. Where the number changes, too, the bounds are those around both.
+    fn room(&self, rollout: &Rollout) -> usize {
         let running = self.workers.len() + self.empty_slots.waiting();
         match self.policy.strategy {
             Strategy::AllAtOnce => usize::MAX,
             Strategy::Rolling(bounds) => {
+                let wanted = rollout.wanted.max(self.wanted);
                 let most = (wanted + bounds.surge(wanted)) as usize;
                 most.saturating_sub(running)
             }
@@ -157,7 +159,7 @@ impl Fleet {
         let mut left = rollout.batch.left.values();
         let count = rollout.batch.leaving.len();
         // What an earlier change has told to stop may be there still.
-        let has_room = count <= self.room(rollout.wanted);
+        let has_room = count <= self.room(rollout);
         if count == 0 || !has_room || left.any(|id| self.workers.get(*id).is_some()) {
             return;
         }

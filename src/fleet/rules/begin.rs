@@ -51,6 +51,9 @@ impl Fleet {
             }
         };
         self.generations.newest = self.generations.newest.max(generation);
+        if matches!(kind, ChangeKind::Start | ChangeKind::Reload) {
+            self.note_generation(generation);
+        }
         let slots: BTreeSet<Slot> = later.iter().flatten().copied().collect();
         let workers = slots.range(..Slot(wanted)).count();
         if workers > 0 {

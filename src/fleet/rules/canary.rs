@@ -25,27 +25,29 @@ impl Fleet {
         now: Time,
         reply_to: Option<ClientId>,
         slots: &BTreeSet<Slot>,
+        wanted: u32,
         addresses: Addresses,
         canary: Canary,
-    ) {
+    ) -> Result<(), Denial> {
         let (first, later) = self.split(slots, canary.workers);
         if !self.policy.steering {
-            return self.deny(reply_to, Denial::NotSteered);
+            return Err(Denial::NotSteered);
         }
         if let Strategy::Rolling(bounds) = self.policy.strategy
             && first.len() > bounds.surge(self.wanted) as usize
         {
             let together = first.len();
-            return self.deny(reply_to, Denial::NoRoom { together });
+            return Err(Denial::NoRoom { together });
         }
         let mut parts = later;
         parts.push_front(first);
         let kind = ChangeKind::Reload;
-        self.begin_parts(now, kind, reply_to, parts, self.wanted, addresses);
+        self.begin_parts(now, kind, reply_to, parts, wanted, addresses);
         if let Some(rollout) = &mut self.rollout {
             rollout.canary = Some(canary);
         }
         self.begin_next(now);
+        Ok(())
     }
 
     /// The slots of so many workers, or more where these share a queue; and the others, as they are replaced.

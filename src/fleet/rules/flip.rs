@@ -158,6 +158,9 @@ impl Fleet {
             self.withdraw(now, &rollout, asked_by);
         }
         self.stop_incoming(now, &rollout);
+        if rollout.kind == ChangeKind::Reload {
+            self.put_back();
+        }
         // Where everything ends, or what failed was to make that good, there is nothing to go back to.
         let is_undone = match rollout.kind {
             ChangeKind::Reload => !self.is_shutting_down(),

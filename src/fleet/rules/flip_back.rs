@@ -81,6 +81,7 @@ impl Fleet {
         if rollout.kind == ChangeKind::Reload {
             self.tally.reloads -= 1;
             self.tally.reloads_failed += 1;
+            self.put_back();
         }
         let dead = cause.dead().and_then(|id| self.workers.remove(id));
         let failure = cause.failure(dead.as_ref());

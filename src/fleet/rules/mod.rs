@@ -14,6 +14,7 @@
 //! | file | what it decides |
 //! | --- | --- |
 //! | `requests` | what may begin, and when |
+//! | `deploy` | what a reload is to start is read, and is in effect from then on; or what was before is again |
 //! | `begin` | which slots get new workers, and on which listener sets |
 //! | `batches` | which of them come next, where not all are replaced at once |
 //! | `canary` | some of them serve first, for a share of the new connections |
@@ -36,6 +37,7 @@ mod abandon;
 mod batches;
 mod begin;
 mod canary;
+mod deploy;
 mod exit;
 mod flip;
 mod flip_back;
@@ -53,6 +55,7 @@ mod verdict;
 
 use serde::{Deserialize, Serialize};
 
+use super::deployments::Deployments;
 use super::listener_sets::ListenerSets;
 use super::pending_requests::PendingRequests;
 use super::phase::Phase;
@@ -64,6 +67,7 @@ use super::slots::{EmptySlots, Restarts};
 use super::vocabulary::*;
 use super::worker::Worker;
 use super::workers::Workers;
+use deploy::Reading;
 
 /// All workers of one supervisor, and what is being done with them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,6 +76,9 @@ pub struct Fleet {
     workers: Workers,
     empty_slots: EmptySlots,
     restarts: Restarts,
+    deployments: Deployments,
+    /// The reload that waits for what it is to start.
+    reading: Option<Reading>,
     sets: ListenerSets,
     /// How many workers there are to be.
     wanted: u32,
@@ -108,10 +115,12 @@ impl Fleet {
     pub fn new(policy: Policy) -> Self {
         Self {
             wanted: policy.workers,
-            workers: Workers::new(policy.ready),
+            workers: Workers::new(),
             empty_slots: EmptySlots::default(),
             restarts: Restarts::new(policy.restart_window),
             sets: ListenerSets::new(&policy),
+            deployments: Deployments::new(policy.clone()),
+            reading: None,
             policy,
             generations: Generations {
                 serving: Generation(1),
@@ -202,9 +211,11 @@ impl Fleet {
             Event::ReloadRequested {
                 reply_to,
                 if_busy,
-                addresses,
-                canary,
-            } => self.reload_asked(now, reply_to, if_busy, addresses, canary),
+                reload,
+            } => self.reload_asked(reply_to, if_busy, reload),
+            Event::DeploymentRead { deployment, policy } => {
+                self.deployment_read(now, deployment, policy);
+            }
             Event::ScaleRequested { reply_to, to } => self.scale_asked(now, reply_to, to),
             Event::RestartRequested { reply_to, worker } => {
                 self.restart_asked(now, reply_to, worker)

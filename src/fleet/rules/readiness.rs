@@ -94,8 +94,8 @@ impl Fleet {
             return;
         };
         let is_shared = |listener: ListenerId| self.workers.holders(listener).nth(1).is_some();
-        let unused = worker.unused_listening_socket(self.policy.ready);
-        let (kind, listener) = match self.policy.ready {
+        let unused = worker.unused_listening_socket();
+        let (kind, listener) = match worker.ready {
             ReadyWhen::Probed if !unused.is_some_and(is_shared) => {
                 (ProbeKind::Http, worker.listeners.keys().next().copied())
             }

@@ -24,16 +24,14 @@ impl Fleet {
 
     pub(super) fn reload_asked(
         &mut self,
-        now: Time,
         reply_to: Option<ClientId>,
         if_busy: IfBusy,
-        addresses: Addresses,
-        canary: Option<Canary>,
+        reload: Reload,
     ) {
         if let Some(denial) = self.denial() {
             return match (denial, if_busy) {
                 (Denial::Busy { kind, milestone }, IfBusy::Wait) => {
-                    self.pending_requests.reload(reply_to, addresses, canary);
+                    self.pending_requests.reload(reply_to, reload);
                     self.effects.push(Effect::ReportWait {
                         reply_to,
                         kind,
@@ -43,21 +41,30 @@ impl Fleet {
                 (denial, _) => self.deny(reply_to, denial),
             };
         }
-        let slots = self.sets.whole(0..self.wanted, self.wanted);
+        self.read(reply_to, reload);
+    }
+
+    /// Begins a reload after which there are `wanted` workers; or says why it cannot be.
+    pub(super) fn begin_reload(
+        &mut self,
+        now: Time,
+        reply_to: Option<ClientId>,
+        reload: Reload,
+        wanted: u32,
+    ) -> Result<(), Denial> {
+        let most = wanted.max(self.wanted);
+        let slots = self.sets.whole(0..most, most);
         if let Some(together) = self.without_room(&slots) {
-            return self.deny(reply_to, Denial::NoRoom { together });
+            return Err(Denial::NoRoom { together });
         }
-        match canary {
-            Some(canary) => self.begin_with_canary(now, reply_to, &slots, addresses, canary),
-            None => self.begin(
-                now,
-                ChangeKind::Reload,
-                reply_to,
-                &slots,
-                self.wanted,
-                addresses,
-            ),
+        let addresses = reload.addresses;
+        match reload.canary {
+            Some(canary) => {
+                return self.begin_with_canary(now, reply_to, &slots, wanted, addresses, canary);
+            }
+            None => self.begin(now, ChangeKind::Reload, reply_to, &slots, wanted, addresses),
         }
+        Ok(())
     }
 
     pub(super) fn restart_asked(
@@ -144,19 +151,23 @@ impl Fleet {
             Some(Pending::ScaleBy(difference)) => {
                 self.scale_asked(now, None, ScaleTo::By(difference));
             }
-            Some(Pending::Reload {
-                reply_to,
-                addresses,
-                canary,
-            }) => self.reload_asked(now, reply_to, IfBusy::Wait, addresses, canary),
+            Some(Pending::Reload { reply_to, reload }) => {
+                self.reload_asked(reply_to, IfBusy::Wait, reload);
+            }
         }
         true
     }
 
     /// Why no change can begin now.
-    fn denial(&self) -> Option<Denial> {
+    pub(super) fn denial(&self) -> Option<Denial> {
         if self.is_shutting_down() {
             return Some(Denial::Stopping);
+        }
+        if self.is_reading() {
+            return Some(Denial::Busy {
+                kind: ChangeKind::Reload,
+                milestone: Milestone::Starting,
+            });
         }
         if let Some(rollout) = &self.rollout {
             return Some(Denial::Busy {
@@ -179,6 +190,7 @@ impl Fleet {
 
     /// Nothing that waits for its turn will have it.
     pub(super) fn deny_pending(&mut self) {
+        self.deny_reading();
         for client in self.pending_requests.give_up() {
             self.deny(Some(client), Denial::Stopping);
         }

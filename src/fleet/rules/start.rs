@@ -29,6 +29,7 @@ impl Fleet {
         self.effects.push(Effect::Spawn(Spawn {
             worker: id,
             generation,
+            deployment: self.deployments.of(generation),
             slot,
             set,
             workers: self.wanted,
@@ -52,6 +53,7 @@ impl Fleet {
                 next_probe: now.plus(interval(Duration::ZERO)),
             },
             listeners,
+            ready: self.policy.ready,
             declaration: match self.policy.ready {
                 ReadyWhen::Listening => Declaration::Made,
                 ReadyWhen::Notified | ReadyWhen::Probed => Declaration::Awaited,

@@ -5,6 +5,8 @@
 //! | promote | the rest follows | those that stand by retire |
 //! | pause | the trial has no end of its own any more | - |
 //! | rollback | those that are tried are withdrawn | those that stand by serve again |
+//!
+//! When nobody is tried or stands by, `rollback` starts what served before the last reload once more.
 
 use super::Fleet;
 use super::flip_back::Cause;
@@ -31,10 +33,27 @@ impl Fleet {
         if self.may_withdraw() {
             return self.fail_change_for(now, Failure::RolledBack, reply_to);
         }
-        if self.soak_deadline().is_none() || !self.may_flip_back() {
-            return self.deny(reply_to, Denial::NothingToRollBack);
+        if self.soak_deadline().is_some() && self.may_flip_back() {
+            return self.flip_back(now, Cause::Asked { reply_to });
         }
-        self.flip_back(now, Cause::Asked { reply_to });
+        if let Some(denial) = self.denial() {
+            return self.deny(reply_to, denial);
+        }
+        self.start_previous(now, reply_to);
+    }
+
+    /// Nobody of before is there any more: what served then is started as a generation of its own.
+    fn start_previous(&mut self, now: Time, reply_to: Option<ClientId>) {
+        let Some(previous) = self.deployments.previous().cloned() else {
+            return self.deny(reply_to, Denial::NothingToRollBack);
+        };
+        let reload = Reload {
+            deployment: previous.id,
+            // What is gone back to need not serve what has been added since.
+            addresses: Addresses::MayChange,
+            canary: None,
+        };
+        self.deploy(now, reply_to, reload, previous);
     }
 
     pub(super) fn pause_asked(&mut self, reply_to: Option<ClientId>) {

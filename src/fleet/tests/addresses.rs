@@ -2,12 +2,7 @@
 
 use super::*;
 
-const ACCEPTING: Event = Event::ReloadRequested {
-    reply_to: ME,
-    if_busy: IfBusy::Deny,
-    addresses: Addresses::MayChange,
-    canary: None,
-};
+const ACCEPTING: Event = reload(ME, IfBusy::Deny, Addresses::MayChange, None);
 
 /// Two workers serve 80 and have done so for a while.
 fn long_serving() -> Stage {
@@ -130,12 +125,7 @@ fn addresses_that_may_change_are_not_owed() {
 #[test]
 fn a_reload_that_accepts_changes_may_wait_its_turn() {
     let mut stage = Stage::new(policy());
-    stage.on(Event::ReloadRequested {
-        reply_to: ME,
-        if_busy: IfBusy::Wait,
-        addresses: Addresses::MayChange,
-        canary: None,
-    });
+    stage.on(reload(ME, IfBusy::Wait, Addresses::MayChange, None));
     stage.on(listened(0));
     assert_eq!(stage.on(listened(1)).last().unwrap(), "spawn 3");
     stage.on(listened_on(2, 2, 81));

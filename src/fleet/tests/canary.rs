@@ -3,16 +3,12 @@
 use super::*;
 
 fn canary(workers: u32, percent: u32, hold: Option<u64>) -> Event {
-    Event::ReloadRequested {
-        reply_to: ME,
-        if_busy: IfBusy::Deny,
-        addresses: Addresses::Owed,
-        canary: Some(Canary {
-            workers,
-            percent,
-            hold: hold.map(Duration::from_secs),
-        }),
-    }
+    let canary = Canary {
+        workers,
+        percent,
+        hold: hold.map(Duration::from_secs),
+    };
+    reload(ME, IfBusy::Deny, Addresses::Owed, Some(canary))
 }
 
 const PROMOTE: Event = Event::PromoteRequested { reply_to: ME };

@@ -17,6 +17,9 @@ fn reload(count: u32) -> (usize, usize) {
     let mut effects = Vec::new();
     let mut step = |stage: &mut Stage, event| effects.extend(stage.fleet.step(stage.now, event));
     step(&mut stage, RELOAD);
+    let policy = Ok(Box::new(stage.policy.clone()));
+    let deployment = DeploymentId(1);
+    step(&mut stage, Event::DeploymentRead { deployment, policy });
     (count..2 * count).for_each(|id| step(&mut stage, listened(id)));
     let seen = (count..2 * count).map(|id| (WorkerId(id), Seen::Serves));
     let seen = Event::ReadySeen {

@@ -119,7 +119,7 @@ fn where_nobody_stands_by_any_more_a_crash_is_a_crash() {
     stage.on(exited(0));
     stage.on(exited(1));
     assert_eq!(stage.on(exited(2)), ["steer 3", "spawn 4 on 2"]);
-    assert_eq!(stage.on(ROLLBACK), ["denied: nothing to roll back"]);
+    assert_eq!(stage.on(ROLLBACK), ["denied: reload"]);
     assert_eq!(stage.after(10_000), ["reload done"]);
 }
 

@@ -110,8 +110,18 @@ impl World {
         before: &Before,
     ) -> Checked {
         match effect {
+            Effect::ReadDeployment { deployment } => {
+                ensure(!self.policies.contains_key(deployment), || {
+                    format!("{deployment:?} is read twice")
+                })
+            }
+            Effect::Apply { deployment } => ensure(self.policies.contains_key(deployment), || {
+                format!("{deployment:?} is in effect, and was not read")
+            }),
             Effect::Spawn(Spawn {
                 worker,
+                generation,
+                deployment,
                 slot,
                 set,
                 adopt,
@@ -127,8 +137,14 @@ impl World {
                 if !adopt.is_empty() && self.is_served(*slot) {
                     self.drain_only.insert(*worker);
                 }
+                let made_by = *self.made_by.entry(*generation).or_insert(*deployment);
+                ensure(made_by == *deployment, || {
+                    format!(
+                        "worker {worker} is made by {deployment:?}, and its generation by {made_by:?}"
+                    )
+                })?;
                 self.check_room()?;
-                ensure(slot.0 < self.plan.policy.most_workers, || {
+                ensure(slot.0 < self.policy().most_workers, || {
                     format!("slot {slot} is beyond the most workers")
                 })?;
                 self.check_adopted_listeners(*set, adopt)
@@ -205,7 +221,7 @@ impl World {
 
     /// How many workers may be missing while others are replaced.
     fn most_missing(&self) -> u32 {
-        match self.plan.policy.strategy {
+        match self.policy().strategy {
             Strategy::AllAtOnce => 0,
             Strategy::Rolling(bounds) => bounds.unavailable(self.fleet.workers_wanted()),
         }
@@ -223,7 +239,7 @@ impl World {
 
     /// While workers are replaced within bounds, no more run. What only drains a backlog is not one of them.
     fn check_room(&self) -> Checked {
-        let Strategy::Rolling(bounds) = self.plan.policy.strategy else {
+        let Strategy::Rolling(bounds) = self.policy().strategy else {
             return Ok(());
         };
         let is_rolling = matches!(
@@ -235,7 +251,8 @@ impl World {
             .filter(|(id, _)| !self.drain_only.contains(id))
             .count()
             + 1;
-        let wanted = self.fleet.workers_wanted();
+        // The number may change, too.
+        let wanted = self.fleet.workers_wanted().max(self.policy().workers);
         let most = (wanted + bounds.surge(wanted)) as usize;
         ensure(!is_rolling || running <= most, || {
             format!("{running} workers run, and {most} may")
@@ -263,7 +280,7 @@ impl World {
 
     /// A time-out in the log has really passed.
     fn check_log(&self, event: &WorkerEvent) -> Checked {
-        let policy = &self.plan.policy;
+        let policy = self.policy();
         let (worker, phase, timeout) = match event {
             WorkerEvent::SettleTimedOut { worker, .. } => {
                 (worker, "settling", policy.settle_timeout)
@@ -321,7 +338,7 @@ impl World {
         let is_killed =
             |effect: &Effect| matches!(effect, Effect::Kill { worker } if *worker == id);
         let is_excused = !process.was_live || batch.iter().any(is_killed);
-        if !self.plan.policy.steering || (self.is_stopping() && is_excused) {
+        if !self.policy().steering || (self.is_stopping() && is_excused) {
             return Ok(());
         }
         let sockets = &process.listens_on;
@@ -341,7 +358,7 @@ impl World {
         })?;
         // A rescuer that dies while it prepares has seen it quiet.
         let is_rescued = !process.is_rescue_lost || process.is_prepared;
-        let rescue = self.plan.policy.rescue && is_rescued;
+        let rescue = self.policy().rescue && is_rescued;
         ensure(!rescue || process.is_prepared, || {
             format!("worker {id} gets the stop signal before its rescuer has prepared it")
         })?;
@@ -375,7 +392,7 @@ impl World {
 
     /// Who is refused cannot be one who has been answered already.
     fn check_refuse(&self) -> Checked {
-        if !self.plan.policy.steering {
+        if !self.policy().steering {
             return Ok(());
         }
         let served = self
@@ -395,7 +412,7 @@ impl World {
 
     fn check_kill(&self, id: WorkerId) -> Checked {
         let process = self.process_of(id)?;
-        let policy = &self.plan.policy;
+        let policy = self.policy();
         let has_drained = process
             .stop_sent_at
             .is_some_and(|at| self.now.since(at) >= policy.drain_timeout);
@@ -431,13 +448,13 @@ impl World {
         let is_given_up = batch
             .iter()
             .any(|effect| matches!(effect, Effect::Log(WorkerEvent::GivenUp { .. })));
-        let rescue = self.plan.policy.rescue;
+        let rescue = self.policy().rescue;
         let is_excused = self.is_stopping()
             || socket.is_rescued
             || self.opened_late.contains(&id)
             || is_given_up && !rescue
             || (socket.is_taken_back || batch.iter().any(is_taken_back)) && !rescue
-            || !self.plan.policy.steering
+            || !self.policy().steering
             || !socket.was_live
             || before
                 .ended
@@ -461,7 +478,7 @@ impl World {
         let is_drain_only = self.drain_only.contains(&id);
         let is_unserved = process.settle_timed_out || has_crashed_late || is_drain_only;
         // These are what a rescuer is for.
-        is_last_resort_left || is_unserved && !self.plan.policy.rescue
+        is_last_resort_left || is_unserved && !self.policy().rescue
     }
 
     fn is_served(&self, slot: Slot) -> bool {

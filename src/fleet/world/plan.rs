@@ -25,6 +25,8 @@ pub(super) struct Plan {
     pub(super) scripts: Vec<Script>,
     /// What comes from outside, and how long after the one before.
     pub(super) wishes: Vec<(u64, Wish)>,
+    /// What the nth reload reads, and how long that takes; over and over.
+    pub(super) reads: Vec<(u64, Read)>,
     /// How long rescuers take to end; none: for ever.
     pub(super) rescuers_end_after: Option<u64>,
     /// A connection comes every so often; none: no connections.
@@ -43,6 +45,7 @@ impl fmt::Debug for Plan {
             fence_takes,
             scripts,
             wishes,
+            reads,
             rescuers_end_after,
             traffic,
         } = self;
@@ -56,7 +59,45 @@ impl fmt::Debug for Plan {
         for script in scripts {
             writeln!(f, "worker: {script:?}")?;
         }
-        writeln!(f, "wishes: {wishes:?}")
+        writeln!(f, "wishes: {wishes:?}")?;
+        writeln!(f, "reads: {reads:?}")
+    }
+}
+
+/// What is read for a reload.
+#[derive(Clone, Debug)]
+pub(super) enum Read {
+    /// What is in effect.
+    Same,
+    /// Something that makes no sense.
+    Nonsense,
+    /// Other numbers.
+    Other(Numbers),
+}
+
+/// Numbers that may change with a reload.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Numbers {
+    workers: u32,
+    ready: ReadyWhen,
+    strategy: crate::fleet::Strategy,
+    soak: Duration,
+    soak_restarts: u32,
+    min_uptime: Duration,
+}
+
+impl Numbers {
+    /// A policy with these in the place of its own.
+    pub(super) fn of(self, before: &Policy) -> Policy {
+        Policy {
+            workers: self.workers,
+            ready: self.ready,
+            strategy: self.strategy,
+            soak: self.soak,
+            soak_restarts: self.soak_restarts,
+            min_uptime: self.min_uptime,
+            ..before.clone()
+        }
     }
 }
 
@@ -333,6 +374,34 @@ fn wish() -> impl Strategy<Value = Wish> {
     ]
 }
 
+/// What can be read where this was read first.
+fn reads(steering: bool) -> impl Strategy<Value = Vec<(u64, Read)>> {
+    let numbers = policy().prop_map(move |read| {
+        let unless_steered = !steering && read.steering;
+        Numbers {
+            workers: read.workers,
+            ready: read.ready,
+            strategy: match unless_steered {
+                true => crate::fleet::Strategy::AllAtOnce,
+                false => read.strategy,
+            },
+            soak: match unless_steered {
+                true => Duration::ZERO,
+                false => read.soak,
+            },
+            soak_restarts: read.soak_restarts,
+            min_uptime: read.min_uptime,
+        }
+    });
+    let read = prop_oneof![
+        5 => Just(Read::Same),
+        1 => Just(Read::Nonsense),
+        4 => numbers.prop_map(Read::Other),
+    ];
+    let takes = prop_oneof![3 => Just(0), 1 => 1..80_u64];
+    vec((takes, read), 1..4)
+}
+
 fn wishes() -> impl Strategy<Value = Vec<(u64, Wish)>> {
     // Most come so soon that they meet what the one before began.
     let pause = prop_oneof![2 => Just(0), 5 => 1..60_u64, 3 => 60..500_u64];
@@ -350,9 +419,14 @@ pub(super) fn plans() -> impl Strategy<Value = Plan> {
     // A machine that has too much to do takes longer than the time-outs.
     let fence_takes = prop_oneof![4 => Just(0), 4 => 1..40_u64, 2 => 40..300_u64];
     let fence_takes = fence_takes.prop_map(Duration::from_millis);
-    (policy(), flags, fence_takes, scripts(), wishes(), traffic).prop_map(
-        |(policy, flags, fence_takes, scripts, wishes, traffic)| Plan {
+    let policy = policy().prop_flat_map(|policy| {
+        let reads = reads(policy.steering);
+        (Just(policy), reads)
+    });
+    (policy, flags, fence_takes, scripts(), wishes(), traffic).prop_map(
+        |((policy, reads), flags, fence_takes, scripts, wishes, traffic)| Plan {
             policy,
+            reads,
             passed: flags.0,
             two_endpoints: flags.1,
             slot_ports: flags.2,

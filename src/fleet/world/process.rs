@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::plan::{Script, Start};
-use crate::fleet::{Endpoint, Generation, ListenerId, ListenerSetId, Slot, Time};
+use crate::fleet::{Endpoint, Generation, ListenerId, ListenerSetId, ReadyWhen, Slot, Time};
 
 #[derive(Clone, Debug)]
 pub(super) struct Process {
@@ -23,6 +23,8 @@ pub(super) struct Process {
     /// When it got the stop signal.
     pub(super) stop_sent_at: Option<Time>,
     pub(super) is_killed: bool,
+    /// What makes it ready, beside listening.
+    pub(super) ready: ReadyWhen,
     /// It has said that it is ready, or answered a probe.
     pub(super) has_declared: bool,
     /// Since a rescuer adopted its connections: whether a request is in flight still.
@@ -78,6 +80,7 @@ impl Process {
             connections: 0,
             stop_sent_at: None,
             is_killed: false,
+            ready: ReadyWhen::Listening,
             has_declared: false,
             is_busy: None,
             is_successor: false,

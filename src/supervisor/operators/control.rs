@@ -7,19 +7,20 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use log::{debug, info, warn};
 use mio::net::UnixStream;
 use mio::{Interest, Token};
 
 use super::client::{Client, State};
-use crate::fleet::{Addresses, Canary, ClientId, Event, IfBusy, ScaleTo, StopHow, WorkerId};
+use super::reload::ReloadAction;
+use crate::fleet::{ClientId, Event, ScaleTo, StopHow, WorkerId};
 use crate::supervisor::StartError;
 use crate::supervisor::repeated::RepeatedWarning;
 use crate::supervisor::sources::{Source, Sources};
 use crate::sys::socket::{self, Peer};
-use crate::wire::control::{self, Reply, Request, Scale, parse_request, reply_line};
+use crate::wire::control::{Reply, Request, Scale, parse_request, reply_line, request_line};
 
 /// The most clients at once.
 const MAX_CLIENTS: usize = 128;
@@ -187,6 +188,8 @@ pub(crate) enum ClientAction {
     Status,
     /// Something for the fleet to decide.
     Event(Event),
+    /// A reload, of which it is to be read what it starts.
+    Reload(ReloadAction),
 }
 
 impl Control {
@@ -232,25 +235,13 @@ impl Control {
                 "asked for by pid {} of user {}: {}",
                 peer.pid,
                 peer.user,
-                String::from_utf8_lossy(line)
+                told(&request)
             );
         }
         let reply_to = Some(id);
         Some(ClientAction::Event(match request {
             Request::Status => return Some(ClientAction::Status),
-            Request::Reload {
-                wait,
-                accept_changes,
-                canary,
-            } => Event::ReloadRequested {
-                reply_to,
-                if_busy: if wait { IfBusy::Wait } else { IfBusy::Deny },
-                addresses: match accept_changes {
-                    true => Addresses::MayChange,
-                    false => Addresses::Owed,
-                },
-                canary: canary.map(tried),
-            },
+            Request::Reload(reload) => return Some(ClientAction::Reload(reload.into())),
             Request::Pause => Event::PauseRequested { reply_to },
             Request::Promote => Event::PromoteRequested { reply_to },
             Request::Rollback => Event::RollbackRequested { reply_to },
@@ -283,12 +274,16 @@ fn listen(
     Ok((listener, token))
 }
 
-fn tried(canary: control::Canary) -> Canary {
-    Canary {
-        workers: canary.workers,
-        percent: canary.percent,
-        hold: canary.for_ms.map(Duration::from_millis),
+/// A request, as the log has it. The values of variables may be secrets.
+fn told(request: &Request) -> String {
+    let mut told = request.clone();
+    if let Request::Reload(reload) = &mut told {
+        for variable in &mut reload.environment {
+            variable.value = "...".to_owned();
+        }
     }
+    let line = request_line(&told);
+    String::from_utf8_lossy(line.trim_ascii_end()).into_owned()
 }
 
 fn scale(to: Scale) -> ScaleTo {

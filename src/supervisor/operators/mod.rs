@@ -10,5 +10,6 @@
 
 mod client;
 pub(crate) mod control;
+pub(crate) mod reload;
 pub(crate) mod report;
 pub(crate) mod status;

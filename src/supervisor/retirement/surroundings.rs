@@ -47,7 +47,6 @@ impl Surroundings<'_> {
     /// Whether a worker accepts until its stop signal, and dies of it at once: what it has accepted by then,
     /// nobody finishes.
     pub(super) fn must_be_paused(&self, worker: WorkerId) -> bool {
-        let handles_stop = self.workers.handles(worker, self.config.stop_signal);
-        !self.config.steering.is_steered() && !handles_stop
+        !self.config.steering.is_steered() && !self.workers.handles_stop(worker)
     }
 }

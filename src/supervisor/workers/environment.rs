@@ -6,11 +6,12 @@
 //!
 //! With `--user` the variables that speak of a user speak of that one, as with systemd's `User=`.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use crate::config::Login;
+use crate::config::{Login, is_set_by_us};
 use crate::fleet::{Endpoint, Generation, Slot};
 use crate::launcher::FIRST_PASSED;
 
@@ -24,6 +25,8 @@ pub(super) struct WorkerEnv<'a> {
     pub(super) passed: &'a [Endpoint],
     /// Where `READY=1` may be sent.
     pub(super) notify: &'a Path,
+    /// Variables that were asked for.
+    pub(super) given: &'a BTreeMap<OsString, OsString>,
     /// What is said of its user; none: what is said of ours.
     pub(super) login: Option<&'a Login>,
     /// Whether its user is given by an option.
@@ -36,7 +39,7 @@ impl WorkerEnv<'_> {
         ours: impl Iterator<Item = (OsString, OsString)>,
     ) -> Vec<(OsString, OsString)> {
         let mut environment: Vec<(OsString, OsString)> = ours
-            .filter(|(name, _)| !is_ours(name) && !self.is_of_our_user(name))
+            .filter(|(name, _)| !is_set_by_us(name) && !self.is_of_our_user(name))
             .collect();
         let own = [
             ("REUSEPORT_WORKER", self.slot.to_string().into()),
@@ -44,6 +47,7 @@ impl WorkerEnv<'_> {
             ("REUSEPORT_GENERATION", self.generation.to_string().into()),
             ("NOTIFY_SOCKET", self.notify.as_os_str().to_owned()),
         ];
+        environment.extend(self.given.clone());
         environment.extend(own.map(|(name, value)| (name.into(), value)));
         environment.extend(self.login.into_iter().flat_map(login_environment));
         environment.extend(
@@ -139,18 +143,6 @@ fn login_environment(login: &Login) -> impl Iterator<Item = (OsString, OsString)
     known.filter_map(|(name, value)| Some((name.into(), value?)))
 }
 
-fn is_ours(name: &OsStr) -> bool {
-    let name = name.as_bytes();
-    let prefixes: [&[u8]; 4] = [
-        b"REUSEPORT_",
-        b"LISTEN_",
-        b"SERVER_STARTER_",
-        b"EINHORN_FD_",
-    ];
-    let names: [&[u8]; 3] = [b"NOTIFY_SOCKET", b"WATCHDOG_USEC", b"WATCHDOG_PID"];
-    prefixes.iter().any(|prefix| name.starts_with(prefix)) || names.contains(&name)
-}
-
 fn replace(text: &OsStr, name: &str, value: &str) -> OsString {
     let (mut rest, mut filled) = (text.as_bytes(), Vec::new());
     while let Some(at) = rest
@@ -171,6 +163,8 @@ mod tests {
 
     use super::*;
 
+    static NONE: BTreeMap<OsString, OsString> = BTreeMap::new();
+
     fn env(passed: &[Endpoint]) -> WorkerEnv<'_> {
         WorkerEnv {
             slot: Slot(2),
@@ -178,6 +172,7 @@ mod tests {
             workers: 4,
             passed,
             notify: Path::new("/run/n"),
+            given: &NONE,
             login: None,
             is_another_user: false,
         }

@@ -35,6 +35,7 @@ pub(super) mod strays;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::output::Output;
@@ -89,13 +90,13 @@ impl Workers {
     /// Those of pipe2(2), fork(2) and execve(2).
     pub(super) fn start(
         &mut self,
-        config: &Config,
+        config: Arc<Config>,
         sources: &mut Sources,
         output: &mut Output,
         spec: &SpawnSpec<'_>,
     ) -> io::Result<i32> {
         let started = Instant::now();
-        let (pid, launcher) = self.spawner.start(config, sources, output, spec)?;
+        let (pid, launcher) = self.spawner.start(&config, sources, output, spec)?;
         let facts = Facts {
             pid,
             name: format!(
@@ -113,6 +114,7 @@ impl Workers {
         let process = WorkerProcess {
             facts,
             started,
+            config,
             launcher: Some(launcher),
         };
         self.processes.insert(spec.worker, process);
@@ -125,10 +127,18 @@ impl Workers {
         found.map(|process| process.facts.pid)
     }
 
+    /// What a worker was made by.
+    pub(super) fn config(&self, worker: WorkerId) -> Option<&Config> {
+        let found = self.processes.get(&worker);
+        found.map(|process| &*process.config)
+    }
+
     /// Whether a worker does something of its own when it is told to stop. Else it dies of the signal.
-    pub(super) fn handles(&self, worker: WorkerId, signal: i32) -> bool {
-        self.pid(worker)
-            .is_some_and(|pid| procfs::handles_signal(pid, signal))
+    pub(super) fn handles_stop(&self, worker: WorkerId) -> bool {
+        let found = self.processes.get(&worker);
+        found.is_some_and(|process| {
+            procfs::handles_signal(process.facts.pid, process.config.stop_signal)
+        })
     }
 
     /// The threads of all processes of a worker.
@@ -221,9 +231,11 @@ impl Workers {
     ///
     /// # Errors
     /// Those of kill(2), but for a process that has ended.
-    pub(super) fn tell(&mut self, worker: WorkerId, number: i32) -> io::Result<()> {
+    pub(super) fn tell(&mut self, worker: WorkerId) -> io::Result<()> {
         self.live(worker, Life::Told);
-        self.pid(worker).map_or(Ok(()), |pid| signal(pid, number))
+        self.processes.get(&worker).map_or(Ok(()), |process| {
+            signal(process.facts.pid, process.config.stop_signal)
+        })
     }
 
     fn live(&mut self, worker: WorkerId, life: Life) {

@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::Instant;
 
 use mio::Token;
 use serde::{Deserialize, Serialize};
 
+use crate::config::Config;
 use crate::fleet::{Generation, Slot};
 use crate::supervisor::sources::Sources;
 
@@ -14,6 +16,8 @@ use crate::supervisor::sources::Sources;
 pub(super) struct WorkerProcess {
     pub(super) facts: Facts,
     pub(super) started: Instant,
+    /// What it was made by.
+    pub(super) config: Arc<Config>,
     /// The channel to its launcher, until the launcher has become the command.
     pub(super) launcher: Option<(UnixStream, Token)>,
 }

@@ -10,7 +10,7 @@ use log::debug;
 use mio::{Interest, Token};
 
 use super::environment::WorkerEnv;
-use crate::config::{Config, ProcessAttributes, Readiness};
+use crate::config::{Config, Readiness, Release};
 use crate::fleet::{Endpoint, Generation, Slot, WorkerId};
 use crate::launcher::{self, Intercept, LaunchSpec};
 use crate::supervisor::output::{Output, Stream, pipe};
@@ -62,7 +62,7 @@ impl WorkerSpawner {
             None
         };
         let endpoints: Vec<Endpoint> = spec.passed.iter().map(|(endpoint, _)| *endpoint).collect();
-        let env = spec.env(&endpoints, &config.attributes);
+        let env = spec.env(&endpoints, config);
         let pid = process::spawn(process::Spawn {
             name: launcher::NAME,
             arguments: self.arguments(config, spec, &env),
@@ -99,24 +99,23 @@ impl WorkerSpawner {
         };
         // It is made of numbers and names, which JSON never refuses.
         let mut arguments = vec![serde_json::to_string(&launch).unwrap_or_default().into()];
-        arguments.push(config.chdir.clone().unwrap_or_default().into());
+        let Release { directory, program } = config.release.clone();
+        arguments.extend([directory, program].map(|path| path.unwrap_or_default().into()));
         arguments.extend(env.arguments(&config.command));
         arguments
     }
 }
 
 impl SpawnSpec<'_> {
-    fn env<'a>(
-        &'a self,
-        passed: &'a [Endpoint],
-        attributes: &'a ProcessAttributes,
-    ) -> WorkerEnv<'a> {
+    fn env<'a>(&'a self, passed: &'a [Endpoint], config: &'a Config) -> WorkerEnv<'a> {
+        let attributes = &config.attributes;
         WorkerEnv {
             slot: self.slot,
             generation: self.generation,
             workers: self.workers,
             passed,
             notify: self.notify,
+            given: &config.environment,
             login: attributes.login.as_ref(),
             is_another_user: attributes.identity.is_some(),
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{Before, Checked, ensure, is_flip, is_taken_back};
 use crate::fleet::world::World;
+use crate::fleet::world::process::Process;
 use crate::fleet::{
     ChangeKind, Effect, ListenerId, ListenerSetId, Milestone, Progress, ReadyWhen, Slot, Time,
     WorkerEvent, WorkerId, WorkerView,
@@ -41,6 +42,7 @@ impl World {
             self.check_crash(batch, before)?;
             self.check_ready(before)?;
             self.check_generation(batch, before)?;
+            self.check_in_effect()?;
         }
         if is_settled {
             self.check_no_leak()?;
@@ -85,7 +87,7 @@ impl World {
 
     /// No worker stays in a phase longer than its time-out allows.
     fn check_deadlines(&mut self) -> Checked {
-        let policy = self.plan.policy.clone();
+        let policy = self.policy().clone();
         let phases: Vec<_> = self
             .fleet
             .view(self.now)
@@ -123,7 +125,7 @@ impl World {
 
     /// New connections go to all serving workers, and to nobody else.
     fn check_steering(&self) -> Checked {
-        if !self.plan.policy.steering {
+        if !self.policy().steering {
             return Ok(());
         }
         let mut expected = BTreeSet::new();
@@ -155,7 +157,7 @@ impl World {
 
     /// Workers are in the same listener set exactly if their slots are, modulo the number of sets.
     fn check_sets(&self) -> Checked {
-        let count = self.plan.policy.queues;
+        let count = self.policy().queues;
         let set_of = |slot: Slot| count.map_or(slot.0, |count| slot.0 % count);
         let view = self.fleet.view(self.now);
         let is_tried = |line: &&WorkerView| Some(line.generation) == self.on_trial;
@@ -207,7 +209,7 @@ impl World {
         let serving = self.serving();
         let new = serving.difference(&before.serving);
         for (id, process) in new.filter_map(|id| Some((id, self.processes.get(id)?))) {
-            let has_said_so = match self.plan.policy.ready {
+            let has_said_so = match process.ready {
                 ReadyWhen::Listening => true,
                 ReadyWhen::Notified | ReadyWhen::Probed => process.has_declared,
             };
@@ -261,6 +263,24 @@ impl World {
         })
     }
 
+    /// When no change is under way, what serves is made by what is in effect.
+    fn check_in_effect(&self) -> Checked {
+        if self.fleet.phase_name() != "serving" {
+            return Ok(());
+        }
+        let serving = self.serving();
+        let mut of_them = serving.iter().filter_map(|id| self.processes.get(id));
+        let is_other = |it: &&Process| self.made_by.get(&it.generation) != Some(&self.in_effect);
+        let other = of_them.find(is_other);
+        ensure(other.is_none(), || {
+            let in_effect = self.in_effect;
+            format!(
+                "{in_effect:?} is in effect, and generation {:?} serves",
+                other.map(|it| it.generation)
+            )
+        })
+    }
+
     /// Every open listener and live process belongs to a worker; nothing accumulates.
     fn check_no_leak(&self) -> Checked {
         let view = self.fleet.view(self.now);
@@ -283,7 +303,7 @@ impl World {
         ensure(pile <= shown.len() + 1, || {
             format!("{pile} retirements accumulate")
         })?;
-        let most = self.plan.policy.max_restarts as usize + 1;
+        let most = self.policy().max_restarts as usize + 1;
         ensure(crashes <= most, || {
             format!("{crashes} crashes are remembered")
         })?;

@@ -107,6 +107,7 @@ impl Reporter<'_> {
                 ];
                 (why, more.concat())
             }
+            Failure::Unusable(reason) => (reason.clone(), String::new()),
             Failure::RolledBack => ("it was rolled back, as asked".to_owned(), String::new()),
             Failure::Stopped => return format!("{kind} given up: the supervisor was told to stop"),
         };
@@ -153,7 +154,8 @@ impl Reporter<'_> {
         if let Some(unheard) = unheard_listener(self.workers, self.listeners, worker) {
             return format!("it listens on {unheard}, {UNHEARD}");
         }
-        match (listening, missing, &self.config.ready) {
+        let config = self.workers.config(worker).unwrap_or(self.config);
+        match (listening, missing, &config.ready) {
             ([], _, _) => "it listens on no fixed TCP port".to_owned(),
             (_, [_, ..], _) => format!(
                 "it listens on {} but not on {}",
@@ -254,8 +256,7 @@ fn denied(denial: &Denial) -> String {
                 .to_owned()
         }
         Denial::NothingToRollBack => {
-            "there is nothing to go back to: no new workers are tried (reload --canary), and no old ones stand by (--soak)"
-                .to_owned()
+            "there is nothing to go back to: no reload has succeeded since the start".to_owned()
         }
         Denial::NothingToPause => "there is nothing to pause: no new workers are tried (reload --canary)".to_owned(),
         Denial::NotSteered => {

@@ -1,0 +1,35 @@
+//! Reading the configuration, and reading it again: for each reload as it is then.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use super::exit::Exit;
+use super::run::{Beside, parse_with};
+use crate::config::{Overrides, Readable, directory_by_name};
+
+/// Reads what this process was started with. `arguments` begin with the program's name.
+///
+/// # Errors
+/// Those of [`parse`](super::run::parse).
+pub fn read(arguments: Vec<OsString>) -> Result<Readable, Exit> {
+    let environment = |name: &str| std::env::var_os(name);
+    let first = Beside {
+        overrides: Overrides::default(),
+        name: None,
+        started_in: directory_by_name(environment("PWD")),
+    };
+    let config = parse_with(arguments.clone(), &environment, &first)?;
+    let name = config.name.clone();
+    let again = move |overrides: &Overrides| {
+        let beside = Beside {
+            overrides: overrides.clone(),
+            name: Some(name.clone()),
+            started_in: first.started_in.clone(),
+        };
+        parse_with(arguments.clone(), &environment, &beside).map_err(|exit| exit.text)
+    };
+    Ok(Readable {
+        config,
+        read: Arc::new(again),
+    })
+}
