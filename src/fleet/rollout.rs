@@ -174,6 +174,11 @@ impl Rollout {
         matches!(self.batch.step, Step::Trial { .. })
     }
 
+    /// Whether its batch has no workers, and none of before has to leave first.
+    pub(super) fn waits_for_nobody(&self) -> bool {
+        self.batch.is_ready() && self.batch.incoming.is_empty()
+    }
+
     pub(super) fn has(&self, worker: WorkerId) -> bool {
         self.batch.incoming.contains(&worker)
     }

@@ -21,6 +21,7 @@ mod canary;
 mod container;
 mod control;
 mod crash;
+mod deployment;
 mod environment;
 mod held_port;
 mod host;

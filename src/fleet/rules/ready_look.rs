@@ -54,7 +54,9 @@ impl Fleet {
 
     pub(super) fn check_flip(&mut self, now: Time) {
         let due = self.rollout.as_ref().and_then(Rollout::deadline);
-        if due.is_some_and(|at| at <= now) {
+        // Where there are to be fewer workers, a batch may have none that is waited for.
+        let is_of_nobody = self.rollout.as_ref().is_some_and(Rollout::waits_for_nobody);
+        if is_of_nobody || due.is_some_and(|at| at <= now) {
             self.flip_if_ready(now);
         }
     }

@@ -90,7 +90,7 @@ impl Fleet {
                     | ChangeKind::Rollback,
                 ),
             ) => "reloading",
-            (false, None) if self.retirements.is_empty() => "serving",
+            (false, None) if self.retirements.is_empty() && !self.is_reading() => "serving",
             (false, None) => "reloading",
         }
     }

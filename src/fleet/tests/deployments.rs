@@ -1,0 +1,227 @@
+//! What a reload reads, and what is in effect when it has succeeded, failed, or was taken back.
+
+use super::*;
+
+/// What is in effect, by what was done: the last that was applied.
+fn applied(effects: &[Effect]) -> Option<u64> {
+    let applied = effects.iter().filter_map(|effect| match effect {
+        Effect::Apply { deployment } => Some(deployment.0),
+        _ => None,
+    });
+    applied.last()
+}
+
+/// What each started worker is made by.
+fn made_by(effects: &[Effect]) -> Vec<(u64, u64)> {
+    let spawned = effects.iter().filter_map(|effect| match effect {
+        Effect::Spawn(spawn) => Some((spawn.worker.0, spawn.deployment.0)),
+        _ => None,
+    });
+    spawned.collect()
+}
+
+fn asked(deployment: u64, if_busy: IfBusy) -> Event {
+    Event::ReloadRequested {
+        reply_to: ME,
+        if_busy,
+        reload: Reload {
+            deployment: DeploymentId(deployment),
+            addresses: Addresses::Owed,
+            canary: None,
+        },
+    }
+}
+
+fn read(deployment: u64, policy: Policy) -> Event {
+    Event::DeploymentRead {
+        deployment: DeploymentId(deployment),
+        policy: Ok(Box::new(policy)),
+    }
+}
+
+/// Asks for a reload and reads this for it.
+fn reloads(stage: &mut Stage, deployment: u64, policy: Policy) -> Vec<Effect> {
+    stage.fleet.step(stage.now, asked(deployment, IfBusy::Deny));
+    stage.fleet.step(stage.now, read(deployment, policy))
+}
+
+#[test]
+fn nothing_begins_before_it_is_read() {
+    let mut stage = Stage::serving(policy());
+    assert_eq!(stage.on_unanswered(RELOAD), ["read 1"]);
+    assert_eq!(stage.on_unanswered(RELOAD), ["denied: reload"]);
+    assert_eq!(stage.on(restart(0)), ["denied: reload"]);
+    assert_eq!(stage.fleet.phase_name(), "reloading");
+    // A crash is what it always is.
+    assert_eq!(stage.on(exited(0)), ["steer 1", "spawn 2 on 0"]);
+    stage.on(listened(0));
+    assert_eq!(
+        stage.on_unanswered(read(1, policy())),
+        ["spawn 3", "spawn 4"]
+    );
+    // It is read once.
+    assert!(stage.on_unanswered(read(1, policy())).is_empty());
+}
+
+#[test]
+fn what_makes_no_sense_changes_nothing() {
+    let mut stage = Stage::serving(policy());
+    stage.on_unanswered(RELOAD);
+    let nonsense = Event::DeploymentRead {
+        deployment: DeploymentId(1),
+        policy: Err("line 1".to_owned()),
+    };
+    assert_eq!(stage.on(nonsense), ["reload failed"]);
+    assert_eq!(stage.fleet.reloads(), (0, 1));
+    assert_eq!(stage.phases(), ["0 serving", "1 serving"]);
+    assert_eq!(stage.on(RELOAD), ["spawn 2", "spawn 3"]);
+}
+
+#[test]
+fn a_stop_denies_a_reload_that_is_being_read() {
+    let mut stage = Stage::serving(policy());
+    stage.on_unanswered(RELOAD);
+    let stop = Event::StopRequested {
+        reply_to: None,
+        how: StopHow::Drain,
+    };
+    assert!(stage.on(stop).contains(&"denied: stopping".to_owned()));
+    assert!(stage.on_unanswered(read(1, policy())).is_empty());
+}
+
+#[test]
+fn what_waits_its_turn_is_read_when_it_begins() {
+    let mut stage = Stage::serving(policy());
+    stage.on_unanswered(asked(1, IfBusy::Wait));
+    let waits = stage.on_unanswered(asked(2, IfBusy::Wait));
+    assert_eq!(waits, ["waits: reload"]);
+    stage.on_unanswered(read(1, policy()));
+    assert!(
+        stage
+            .on_unanswered(exited(2))
+            .contains(&"read 2".to_owned())
+    );
+    let ids: Vec<u64> = stage.fleet.deployments().iter().map(|id| id.0).collect();
+    assert_eq!(ids, [0, 1, 2]);
+}
+
+#[test]
+fn a_worker_is_made_by_what_its_generation_is_made_by() {
+    let mut stage = Stage::serving(policy());
+    let effects = reloads(&mut stage, 1, policy());
+    assert_eq!(made_by(&effects), [(2, 1), (3, 1)]);
+    // A replacement in the old generation.
+    let effects = stage.fleet.step(stage.now, exited(0));
+    assert_eq!(made_by(&effects), [(4, 0)]);
+    stage.on(listened(0));
+    stage.on(listened_on(2, 2, 80));
+    stage.on(listened_on(3, 3, 80));
+    let effects = stage.fleet.step(stage.now, exited(2));
+    assert!(made_by(&effects).iter().all(|(_, by)| *by == 1));
+}
+
+#[test]
+fn after_a_failure_what_was_in_effect_is_so_again() {
+    let mut stage = Stage::serving(policy());
+    let slow = Policy {
+        max_restarts: 7,
+        ..policy()
+    };
+    let effects = reloads(&mut stage, 1, slow);
+    assert_eq!(applied(&effects), Some(1));
+    let effects = stage.fleet.step(stage.now, exited(2));
+    assert_eq!(applied(&effects), Some(0));
+    assert_eq!(stage.on(ROLLBACK), ["denied: nothing to roll back"]);
+}
+
+#[test]
+fn after_a_flip_back_what_was_in_effect_is_so_again() {
+    let soaks = Policy {
+        soak: Duration::from_secs(10),
+        ..policy()
+    };
+    let mut stage = Stage::serving(policy());
+    reloads(&mut stage, 1, soaks);
+    stage.on(listened(2));
+    stage.on(listened(3));
+    assert_eq!(stage.fleet.phase_name(), "soaking");
+    let effects = stage.fleet.step(stage.now, exited(2));
+    assert_eq!(applied(&effects), Some(0));
+}
+
+const ROLLBACK: Event = Event::RollbackRequested { reply_to: ME };
+
+/// Both new workers serve, and both old ones have gone.
+fn done(stage: &mut Stage, old: [u64; 2], new: [u64; 2]) {
+    new.iter().for_each(|id| drop(stage.on(listened(*id))));
+    stage.retire(&old);
+    old.iter().for_each(|id| drop(stage.on(exited(*id))));
+    assert_eq!(stage.fleet.phase_name(), "serving");
+}
+
+#[test]
+fn a_roll_back_starts_what_served_before_and_another_one_goes_forth_again() {
+    let mut stage = Stage::serving(policy());
+    assert_eq!(stage.on(ROLLBACK), ["denied: nothing to roll back"]);
+    reloads(&mut stage, 1, policy());
+    done(&mut stage, [0, 1], [2, 3]);
+    let effects = stage.fleet.step(stage.now, ROLLBACK);
+    assert_eq!(made_by(&effects), [(4, 0), (5, 0)]);
+    assert_eq!(stage.generation_of(4), 3);
+    done(&mut stage, [2, 3], [4, 5]);
+    let effects = stage.fleet.step(stage.now, ROLLBACK);
+    assert_eq!(made_by(&effects), [(6, 1), (7, 1)]);
+}
+
+#[test]
+fn a_reload_may_change_the_number_of_workers() {
+    let with = |workers| Policy {
+        workers,
+        ..policy()
+    };
+    let mut stage = Stage::serving(policy());
+    let effects = reloads(&mut stage, 1, with(3));
+    assert_eq!(made_by(&effects).len(), 3);
+    assert_eq!(stage.fleet.workers_wanted(), 2);
+    [2, 3, 4].map(|id| stage.on(listened(id)));
+    assert_eq!(stage.fleet.workers_wanted(), 3);
+    stage.retire(&[0, 1]);
+    [0, 1].map(|id| stage.on(exited(id)));
+
+    // Who has asked for another number is not overruled by the same file.
+    stage.on(scale(4));
+    stage.on(listened(5));
+    let effects = reloads(&mut stage, 2, with(3));
+    assert_eq!(made_by(&effects).len(), 4);
+    [6, 7, 8, 9].map(|id| stage.on(listened(id)));
+    stage.retire(&[2, 3, 4, 5]);
+    [2, 3, 4, 5].map(|id| stage.on(exited(id)));
+
+    let effects = reloads(&mut stage, 3, with(1));
+    assert_eq!(made_by(&effects).len(), 1);
+    assert_eq!(stage.on(listened(10)), ["steer 10", "fence"]);
+    assert_eq!(stage.fleet.workers_wanted(), 1);
+}
+
+#[test]
+fn a_rolling_reload_to_fewer_workers_keeps_to_the_bounds_around_both_numbers() {
+    let rolling = |workers| Policy {
+        workers,
+        strategy: Strategy::Rolling(Bounds {
+            surge: Share::Count(1),
+            unavailable: Share::Count(0),
+        }),
+        ..policy()
+    };
+    let mut stage = Stage::new(rolling(3));
+    [0, 1, 2].map(|id| stage.on(listened(id)));
+    let effects = reloads(&mut stage, 1, rolling(1));
+    assert_eq!(made_by(&effects), [(3, 1)]);
+    stage.on(listened(3));
+    for old in 0..3 {
+        stage.retire(&[old]);
+        stage.on(exited(old));
+    }
+    assert_eq!(stage.phases(), ["3 serving"]);
+    assert_eq!(stage.fleet.phase_name(), "serving");
+}
