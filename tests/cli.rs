@@ -19,7 +19,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use reuseport_run::cli::{Exit, ctl};
 use reuseport_run::wire::control::{
-    EndpointStatus, Reply, Request, Scale, Status, parse_request, reply_line,
+    EndpointStatus, Reload, Reply, Request, Scale, Status, parse_request, reply_line,
 };
 use tempfile::TempDir;
 
@@ -72,7 +72,7 @@ fn play(
             let Some(request) = read_request(&stream) else {
                 continue;
             };
-            let _ = sender.send(request);
+            let _ = sender.send(request.clone());
             match answer(request) {
                 nothing if nothing.is_empty() => {
                     fs::remove_file(&path).unwrap();
@@ -170,14 +170,7 @@ fn a_reload_shows_each_phase_and_ends_with_the_last() {
     let fake = Fake::replying(&[replies, vec![done()]].concat());
     let (printed, outcome) = fake.ctl("reload");
     assert_eq!(outcome, Ok(()));
-    assert_eq!(
-        fake.request(),
-        Request::Reload {
-            wait: false,
-            accept_changes: false,
-            canary: None,
-        }
-    );
+    assert_eq!(fake.request(), Request::Reload(Reload::default()));
     let expected = "       0 ms  starting    4 workers of generation 2
       40 ms  serving     4 workers of generation 2
       52 ms  draining    4 workers of generation 2

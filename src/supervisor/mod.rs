@@ -26,6 +26,7 @@
 //! | `socket_files` | makes the files of our sockets again where they are gone |
 //! | `repeated` | a warning that can repeat is counted |
 //! | `signals` | what signals mean |
+//! | `start_error` | why there is no supervisor |
 //!
 //! The arrows between the wings go one way: `host` knows `steering` and `retirement`; `operators` know all others but `host`; `retirement` knows `workers` and
 //! `listeners`; `workers` know `listeners`, `steering` and `output`; `steering` knows `listeners`.
@@ -46,13 +47,14 @@ pub mod retirement;
 mod signals;
 mod socket_files;
 mod sources;
+mod start_error;
 pub mod steering;
 mod tell;
 mod workers;
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -60,8 +62,7 @@ use mio::{Interest, Poll, Waker};
 
 use crate::config::{Config, Readable, Steering};
 use crate::fleet::{ChangeResult, ClientId, Event, ExitReason, Fleet, Time};
-use crate::sys::bpf::LoadError;
-use crate::sys::{process, socket};
+use crate::sys::process;
 use deployments::Deployments;
 use host::{Host, Sockets};
 use listeners::Listeners;
@@ -77,49 +78,14 @@ use retirement::{Retirements, Surroundings};
 use signals::Signals;
 use socket_files::SocketFiles;
 use sources::{Source, Sources};
+pub use start_error::StartError;
+use start_error::system;
 use steering::Backend;
 use steering::choice::{self, Choice};
 use steering::fence::{Fences, Ticket};
 use workers::notify::Notify;
 use workers::probe::Probes;
 use workers::{WorkerSpawner, Workers};
-
-/// Why there is no supervisor.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The control socket cannot be had.
-    #[error(transparent)]
-    Control(#[from] socket::BindError),
-    /// The log file cannot be opened.
-    #[error("cannot open the log file {}: {source}; give a --log-file that can be written", .path.display())]
-    LogFile {
-        /// Which.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The host lacks something that we cannot do without.
-    #[error("{0}")]
-    Host(String),
-    /// `--steering ebpf` cannot be.
-    #[error(
-        "--steering ebpf: {0}; run as root, or give the supervisor CAP_BPF (AmbientCapabilities=CAP_BPF in its \
-         systemd unit), or leave it to --steering auto"
-    )]
-    Ebpf(#[from] LoadError),
-    /// The system refused something that we cannot do without.
-    #[error("cannot {operation}: {source}")]
-    System {
-        /// What was tried.
-        operation: &'static str,
-        /// Why not.
-        source: io::Error,
-    },
-}
-
-fn system(operation: &'static str) -> impl FnOnce(io::Error) -> StartError {
-    move |source| StartError::System { operation, source }
-}
 
 /// Everything that one supervisor has.
 struct Supervisor {
@@ -194,14 +160,7 @@ impl Supervisor {
     ) -> Result<Self, StartError> {
         let given = config.steering;
         let config = Arc::new(Config { steering, ..config });
-        if let Some(path) = &config.log_file {
-            output::redirect_to(path).map_err(|source| StartError::LogFile {
-                path: path.clone(),
-                source,
-            })?;
-        }
-        // After the log file is opened: an operator looks for it there.
-        host.log(&config);
+        open_log(&config, host)?;
         let poll = Poll::new().map_err(system("make an epoll instance"))?;
         let mut sources = Sources::new(
             poll.registry()
@@ -214,15 +173,11 @@ impl Supervisor {
         let signals = Signals::handle(&mut sources).map_err(system("handle signals"))?;
         let control = Control::open(control, &mut sources)?;
         let notify = Notify::open(control.path(), &mut sources, config.attributes.user())?;
-        let pid = i32::try_from(std::process::id())
-            .map_err(|error| system("read the own pid")(io::Error::other(error)))?;
         let paths = [control.path(), notify.path()];
         let socket_files = SocketFiles::new(&mut sources, paths);
         let listeners =
             listeners(&mut sources).map_err(system("wait for what comes to listeners"))?;
-        let threads = sources.token(Source::Threads);
-        let waker = Waker::new(sources.registry(), threads);
-        let waker = Arc::new(waker.map_err(system("make an event descriptor"))?);
+        let waker = waker(&mut sources).map_err(system("make an event descriptor"))?;
         let current = Arc::clone(&config);
         Ok(Self {
             deployments: Deployments::new(current, given, read, Arc::clone(&waker)),
@@ -230,7 +185,7 @@ impl Supervisor {
             fleet: Fleet::new(policy::of(&config)),
             inbox: VecDeque::from([Event::Opened]),
             workers: Workers::new(WorkerSpawner {
-                supervisor: pid,
+                supervisor: nix::unistd::getpid().as_raw(),
                 file_limit,
                 can_fetch: host.can_fetch(),
             }),
@@ -293,6 +248,24 @@ impl Supervisor {
             rescues: self.retirements.statuses(),
         }
     }
+}
+
+/// Opens the log file, and says there what this host lacks: an operator looks for it there.
+fn open_log(config: &Config, host: &Host) -> Result<(), StartError> {
+    if let Some(path) = &config.log_file {
+        output::redirect_to(path).map_err(|source| StartError::LogFile {
+            path: path.clone(),
+            source,
+        })?;
+    }
+    host.log(config);
+    Ok(())
+}
+
+/// What wakes the loop when a thread of ours has done its work.
+fn waker(sources: &mut Sources) -> io::Result<Arc<Waker>> {
+    let threads = sources.token(Source::Threads);
+    Ok(Arc::new(Waker::new(sources.registry(), threads)?))
 }
 
 /// No listener yet; the loop hears of what comes to those that will be there.

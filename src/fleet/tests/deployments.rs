@@ -4,11 +4,10 @@ use super::*;
 
 /// What is in effect, by what was done: the last that was applied.
 fn applied(effects: &[Effect]) -> Option<u64> {
-    let applied = effects.iter().filter_map(|effect| match effect {
+    effects.iter().rev().find_map(|effect| match effect {
         Effect::Apply { deployment } => Some(deployment.0),
         _ => None,
-    });
-    applied.last()
+    })
 }
 
 /// What each started worker is made by.
@@ -18,6 +17,13 @@ fn made_by(effects: &[Effect]) -> Vec<(u64, u64)> {
         _ => None,
     });
     spawned.collect()
+}
+
+/// The same event for several workers.
+fn each(stage: &mut Stage, workers: &[u64], event: fn(u64) -> Event) {
+    for worker in workers {
+        stage.on(event(*worker));
+    }
 }
 
 fn asked(deployment: u64, if_busy: IfBusy) -> Event {
@@ -153,9 +159,9 @@ const ROLLBACK: Event = Event::RollbackRequested { reply_to: ME };
 
 /// Both new workers serve, and both old ones have gone.
 fn done(stage: &mut Stage, old: [u64; 2], new: [u64; 2]) {
-    new.iter().for_each(|id| drop(stage.on(listened(*id))));
+    each(stage, &new, listened);
     stage.retire(&old);
-    old.iter().for_each(|id| drop(stage.on(exited(*id))));
+    each(stage, &old, exited);
     assert_eq!(stage.fleet.phase_name(), "serving");
 }
 
@@ -183,19 +189,19 @@ fn a_reload_may_change_the_number_of_workers() {
     let effects = reloads(&mut stage, 1, with(3));
     assert_eq!(made_by(&effects).len(), 3);
     assert_eq!(stage.fleet.workers_wanted(), 2);
-    [2, 3, 4].map(|id| stage.on(listened(id)));
+    each(&mut stage, &[2, 3, 4], listened);
     assert_eq!(stage.fleet.workers_wanted(), 3);
     stage.retire(&[0, 1]);
-    [0, 1].map(|id| stage.on(exited(id)));
+    each(&mut stage, &[0, 1], exited);
 
     // Who has asked for another number is not overruled by the same file.
     stage.on(scale(4));
     stage.on(listened(5));
     let effects = reloads(&mut stage, 2, with(3));
     assert_eq!(made_by(&effects).len(), 4);
-    [6, 7, 8, 9].map(|id| stage.on(listened(id)));
+    each(&mut stage, &[6, 7, 8, 9], listened);
     stage.retire(&[2, 3, 4, 5]);
-    [2, 3, 4, 5].map(|id| stage.on(exited(id)));
+    each(&mut stage, &[2, 3, 4, 5], exited);
 
     let effects = reloads(&mut stage, 3, with(1));
     assert_eq!(made_by(&effects).len(), 1);
@@ -214,7 +220,7 @@ fn a_rolling_reload_to_fewer_workers_keeps_to_the_bounds_around_both_numbers() {
         ..policy()
     };
     let mut stage = Stage::new(rolling(3));
-    [0, 1, 2].map(|id| stage.on(listened(id)));
+    each(&mut stage, &[0, 1, 2], listened);
     let effects = reloads(&mut stage, 1, rolling(1));
     assert_eq!(made_by(&effects), [(3, 1)]);
     stage.on(listened(3));
