@@ -10,6 +10,7 @@ use std::path::Path;
 /// A wing of the supervisor, and what of the supervisor it may use beside itself.
 const WINGS: &[(&str, &[&str])] = &[
     ("output", &["sources"]),
+    ("deployments", &["policy"]),
     ("listeners", &["sources"]),
     ("steering", &["listeners", "workers::probe"]),
     (
@@ -33,6 +34,7 @@ const WINGS: &[(&str, &[&str])] = &[
         &[
             "sources",
             "repeated",
+            "deployments",
             "output",
             "listeners",
             "steering",

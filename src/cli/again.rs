@@ -14,9 +14,8 @@ use crate::config::{Overrides, Readable, directory_by_name};
 pub fn read(arguments: Vec<OsString>) -> Result<Readable, Exit> {
     let environment = |name: &str| std::env::var_os(name);
     let first = Beside {
-        overrides: Overrides::default(),
-        name: None,
         started_in: directory_by_name(environment("PWD")),
+        ..Beside::default()
     };
     let config = parse_with(arguments.clone(), &environment, &first)?;
     let name = config.name.clone();
@@ -24,7 +23,7 @@ pub fn read(arguments: Vec<OsString>) -> Result<Readable, Exit> {
         let beside = Beside {
             overrides: overrides.clone(),
             name: Some(name.clone()),
-            started_in: first.started_in.clone(),
+            ..first.clone()
         };
         parse_with(arguments.clone(), &environment, &beside).map_err(|exit| exit.text)
     };

@@ -3,6 +3,9 @@
 //! Whether a value is permitted is tried on ourselves where that can be undone: the kernel knows who may do what, in
 //! containers too, and what we have is what launchers inherit.
 
+use std::ffi::OsString;
+use std::sync::{Mutex, PoisonError};
+
 use super::account::{self, Account};
 use super::exit::Exit;
 use super::limit::limit;
@@ -15,11 +18,39 @@ use crate::sys::{oom_score, priority};
 /// The fewest descriptors that a worker can be given: a program needs some to begin at all, and the launcher does.
 const MIN_DESCRIPTORS: u64 = 16;
 
+/// Whom the workers belong to, by the options that say so: looked up once, at the start. A directory server that does not
+/// answer must not be in the way of a reload.
+#[derive(Debug, Default)]
+pub(super) struct Accounts(Mutex<Option<(Asked, Found)>>);
+
+/// What `--user` and `--group` say.
+type Asked = [Option<OsString>; 2];
+type Found = (Option<Identity>, Option<Login>);
+
+impl Accounts {
+    fn find(&self, settings: &Settings) -> Result<Found, Exit> {
+        let asked = ["user", "group"].map(|name| settings.text(name));
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some((before, found)) if *before == asked => Ok(found.clone()),
+            Some(_) | None => {
+                let found = identity(settings)?;
+                *known = Some((asked, found.clone()));
+                Ok(found)
+            }
+        }
+    }
+}
+
 /// Reads the options. A worker has so many listeners from the start.
 ///
 /// # Errors
 /// A usage error that names the option.
-pub(super) fn attributes(settings: &Settings, listeners: usize) -> Result<ProcessAttributes, Exit> {
+pub(super) fn attributes(
+    settings: &Settings,
+    accounts: &Accounts,
+    listeners: usize,
+) -> Result<ProcessAttributes, Exit> {
     let limits = distinct(settings.all("rlimit", |text| {
         let value = limit(text)?;
         check_descriptors(value, listeners)?;
@@ -27,7 +58,7 @@ pub(super) fn attributes(settings: &Settings, listeners: usize) -> Result<Proces
         Ok(value)
     })?)?;
     let is_nice_limited = limits.iter().any(|value| value.limit == Limit::Nice);
-    let (identity, login) = identity(settings)?;
+    let (identity, login) = accounts.find(settings)?;
     Ok(ProcessAttributes {
         nice: settings.one("nice", |text| {
             let nice = value::nice(text)?;
@@ -50,7 +81,7 @@ pub(super) fn attributes(settings: &Settings, listeners: usize) -> Result<Proces
     })
 }
 
-fn identity(settings: &Settings) -> Result<(Option<Identity>, Option<Login>), Exit> {
+fn identity(settings: &Settings) -> Result<Found, Exit> {
     let group = settings.one("group", account::group)?;
     let user = settings.one("user", |text| {
         let Account { identity, login } = Account::of(text, group)?;

@@ -3,12 +3,13 @@
 use std::ffi::{OsStr, OsString};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
-use super::attributes::attributes;
+use super::attributes::{Accounts, attributes};
 use super::duration::{duration, positive};
 use super::environment::environment as variables;
 use super::exit::Exit;
@@ -47,6 +48,8 @@ pub(super) struct Beside {
     pub(super) name: Option<String>,
     /// The directory in which it was started, by its name.
     pub(super) started_in: Option<PathBuf>,
+    /// What was looked up before.
+    pub(super) accounts: Arc<Accounts>,
 }
 
 /// Likewise, with what comes from elsewhere.
@@ -187,7 +190,7 @@ fn config(
             .one("workers", value::workers)?
             .unwrap_or_else(available_cpus),
         queues: settings.one("queues", value::queues)?,
-        attributes: attributes(settings, listen.len())?,
+        attributes: attributes(settings, &beside.accounts, listen.len())?,
         listen,
         name: settings
             .one("name", value::name)?
@@ -610,6 +613,20 @@ mod tests {
                 "--config /nowhere: it cannot be opened: No such file",
             ),
             ("--config / s", "--config /: it is not a regular file"),
+            ("--env A s", "--env A: give NAME=VALUE"),
+            ("--env =1 s", "--env =1: give NAME=VALUE"),
+            (
+                "--env LISTEN_PID=1 s",
+                "--env LISTEN_PID=1: LISTEN_PID is set by reuseport-run itself",
+            ),
+            (
+                "--env-file /nowhere s",
+                "--env-file /nowhere: it cannot be opened: No such file",
+            ),
+            (
+                "--env-file /dev s",
+                "--env-file /dev: it is not a regular file",
+            ),
             (
                 "--generate ps",
                 "--generate ps: give one of man, bash, zsh, fish",

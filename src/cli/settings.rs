@@ -97,6 +97,11 @@ impl Settings {
             .transpose()
     }
 
+    /// What is given, as it is.
+    pub(crate) fn text(&self, name: &str) -> Option<OsString> {
+        self.given(name).first().map(|given| given.text.clone())
+    }
+
     /// All paths of a list, from the strongest layer alone.
     pub(crate) fn paths(&self, name: &str) -> Result<Vec<PathBuf>, Exit> {
         let path = |given: &Given| given.raw().map(PathBuf::from);
