@@ -12,6 +12,7 @@
 //! | `slots` | empty slots and what is kept for them; how often workers died |
 //! | `listener_sets` | which workers share listeners |
 //! | `rollout` | the change that is under way |
+//! | `recyclings` | workers that are to be recycled, and how many were |
 //! | `retirements` | workers on their way out, by the change that replaced them |
 //! | `pending_requests` | what signals and clients asked for meanwhile |
 //! | `shutdown` | how far the end has come |
@@ -19,12 +20,15 @@
 //! All of it is plain data: it can be saved and restored between two events.
 
 mod change_result;
+mod jitter;
 mod listener;
 mod listener_sets;
 mod name;
 mod pending_requests;
 mod phase;
 mod policy;
+mod recycle_reason;
+mod recyclings;
 mod retirements;
 mod rollout;
 mod rules;
@@ -39,7 +43,8 @@ mod workers;
 #[cfg(test)]
 mod world;
 
-pub use policy::{Bounds, Policy, ReadyWhen, Share, Strategy};
+pub use policy::{Bounds, Limits, Policy, ReadyWhen, Share, Strategy};
+pub use recyclings::RecyclingTally;
 pub use rules::Fleet;
 pub use rules::status::WorkerView;
 pub use vocabulary::*;

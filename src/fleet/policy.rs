@@ -27,6 +27,8 @@ pub struct Policy {
     pub soak: Duration,
     /// So many crashes of new workers in that time are let pass; one more takes the reload back.
     pub soak_restarts: u32,
+    /// When a worker is recycled.
+    pub limits: Limits,
     /// A worker that is not ready after this has failed.
     pub start_timeout: Duration,
     /// How long a retired listener may take to become empty.
@@ -47,6 +49,14 @@ pub struct Policy {
     pub restart_window: Duration,
     /// Whether a crash loop ends everything, not the slot alone.
     pub crash_loop_ends_all: bool,
+}
+
+/// What a worker may reach before it is recycled. To each is added a part of up to a tenth, another one for each worker, so
+/// that not all reach it at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// How long it may serve, from when it was ready.
+    pub max_age: Option<Duration>,
 }
 
 /// How a reload, or a restart, replaces its workers.

@@ -22,6 +22,8 @@ pub(super) struct Workers {
     by_slot: BTreeMap<Slot, BTreeSet<WorkerId>>,
     holders: BTreeMap<ListenerId, BTreeSet<WorkerId>>,
     deadlines: BTreeSet<(Time, WorkerId)>,
+    /// When those that serve have done so for long enough.
+    ages: BTreeSet<(Time, WorkerId)>,
     /// The listeners that serving workers listen on, and how many do.
     live: BTreeMap<ListenerId, usize>,
     /// The listeners that have become live, or are not any more, since the steering was told.
@@ -52,6 +54,7 @@ impl Workers {
             by_slot: BTreeMap::new(),
             holders: BTreeMap::new(),
             deadlines: BTreeSet::new(),
+            ages: BTreeSet::new(),
             live: BTreeMap::new(),
             unannounced: BTreeSet::new(),
             owed: BTreeMap::new(),
@@ -142,6 +145,17 @@ impl Workers {
         due.map(|(_, id)| *id).collect()
     }
 
+    /// When the next of those that serve has done so for long enough.
+    pub(super) fn next_age(&self) -> Option<Time> {
+        self.ages.first().map(|(at, _)| *at)
+    }
+
+    /// Those that have served for long enough.
+    pub(super) fn aged(&self, now: Time) -> Vec<WorkerId> {
+        let aged = self.ages.iter().take_while(|(at, _)| *at <= now);
+        aged.map(|(_, id)| *id).collect()
+    }
+
     /// Whether new connections are to be steered to this listener.
     pub(super) fn is_live(&self, listener: ListenerId) -> bool {
         self.live.contains_key(&listener)
@@ -167,6 +181,7 @@ impl Workers {
         self.staying += usize::from(!worker.is_leaving());
         if worker.is_serving() {
             self.serving += 1;
+            self.ages.extend(worker.ages_at.map(|at| (at, id)));
             for endpoint in worker.owed() {
                 *self.owed.entry(endpoint).or_default() += 1;
             }
@@ -192,6 +207,9 @@ impl Workers {
         self.staying -= usize::from(!worker.is_leaving());
         if worker.is_serving() {
             self.serving -= 1;
+            if let Some(at) = worker.ages_at {
+                self.ages.remove(&(at, id));
+            }
             for endpoint in worker.owed() {
                 let count = self.owed.entry(endpoint).or_default();
                 *count -= 1;

@@ -991,6 +991,8 @@ impl World {
             | WorkerEvent::Unready { .. }
             | WorkerEvent::Crashed { .. }
             | WorkerEvent::GivenUp { .. }
+            | WorkerEvent::ToBeRecycled { .. }
+            | WorkerEvent::RecyclingFailed { .. }
             | WorkerEvent::Gone { .. } => return,
         };
         if let Some(process) = self.processes.get_mut(id) {

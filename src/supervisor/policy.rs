@@ -33,6 +33,7 @@ pub(super) fn of(config: &Config) -> Policy {
             Duration::ZERO
         },
         soak_restarts: config.soak_restarts,
+        limits: config.limits,
         start_timeout: config.start_timeout,
         settle_timeout: config.settle_timeout,
         quiet_timeout: config.quiet_timeout,

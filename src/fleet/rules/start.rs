@@ -58,6 +58,7 @@ impl Fleet {
             },
             role: Role::Serve,
             ready_since: None,
+            ages_at: None,
         });
         id
     }
@@ -178,7 +179,8 @@ impl Fleet {
                     ChangeKind::Reload
                     | ChangeKind::Restart
                     | ChangeKind::Scale
-                    | ChangeKind::Rollback,
+                    | ChangeKind::Rollback
+                    | ChangeKind::Recycling,
                 ),
                 _,
             ) => {
@@ -202,6 +204,7 @@ impl Fleet {
     }
 
     pub(super) fn serve(&mut self, id: WorkerId) {
+        self.begins_to_age(id);
         self.set_phase(id, Phase::Serving);
         let worker = self.workers.get(id);
         let listeners = worker

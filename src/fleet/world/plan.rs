@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::fleet::{Bounds, Policy, ReadyWhen, Share};
+use crate::fleet::{Bounds, Limits, Policy, ReadyWhen, Share};
 
 /// A whole world, before it is run. Times are milliseconds.
 #[derive(Clone)]
@@ -178,44 +178,54 @@ fn policy() -> impl Strategy<Value = Policy> {
     let loops = (0..5_u32, prop::bool::weighted(0.2));
     let sizes = (1..5_u32, option::of(1..4_u32));
     let uptime = (span(&[0, 0, 0, 40]), span(&[0, 0, 60, 250]), 0..3_u32);
-    ((sizes, uptime, strategy()), ready, flags, spans, loops).prop_map(
-        |(
-            ((workers, queues), (min_uptime, soak, soak_restarts), strategy),
-            ready,
-            (steering, rescue),
-            spans,
-            (max_restarts, crash_loop_ends_all),
-        )| Policy {
-            workers,
-            most_workers: 5,
-            queues,
-            ready,
-            steering,
-            rescue: rescue && steering,
-            min_uptime,
-            strategy: if steering {
-                strategy
-            } else {
-                crate::fleet::Strategy::AllAtOnce
-            },
-            soak: if steering && strategy == crate::fleet::Strategy::AllAtOnce {
-                soak
-            } else {
-                Duration::ZERO
-            },
-            soak_restarts,
-            start_timeout: spans.0,
-            settle_timeout: spans.1,
-            quiet_timeout: spans.2,
-            drain_timeout: spans.3,
-            prepare_timeout: Duration::from_millis(60),
-            rescuers_end_timeout: Duration::from_millis(30),
-            pre_stop: spans.4,
-            max_restarts,
-            restart_window: Duration::from_secs(2),
-            crash_loop_ends_all,
-        },
+    let limits = option::weighted(0.4, span(&[10, 50, 150, 600]));
+    let limits = limits.prop_map(|max_age| Limits { max_age });
+    (
+        (sizes, uptime, limits, strategy()),
+        ready,
+        flags,
+        spans,
+        loops,
     )
+        .prop_map(
+            |(
+                ((workers, queues), (min_uptime, soak, soak_restarts), limits, strategy),
+                ready,
+                (steering, rescue),
+                spans,
+                (max_restarts, crash_loop_ends_all),
+            )| Policy {
+                workers,
+                most_workers: 5,
+                queues,
+                ready,
+                steering,
+                rescue: rescue && steering,
+                min_uptime,
+                strategy: if steering {
+                    strategy
+                } else {
+                    crate::fleet::Strategy::AllAtOnce
+                },
+                soak: if steering && strategy == crate::fleet::Strategy::AllAtOnce {
+                    soak
+                } else {
+                    Duration::ZERO
+                },
+                soak_restarts,
+                limits,
+                start_timeout: spans.0,
+                settle_timeout: spans.1,
+                quiet_timeout: spans.2,
+                drain_timeout: spans.3,
+                prepare_timeout: Duration::from_millis(60),
+                rescuers_end_timeout: Duration::from_millis(30),
+                pre_stop: spans.4,
+                max_restarts,
+                restart_window: Duration::from_secs(2),
+                crash_loop_ends_all,
+            },
+        )
 }
 
 /// Such that there is progress: some may be more, or less.
