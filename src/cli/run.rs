@@ -255,7 +255,7 @@ mod tests {
         CrashLoop, Forwarding, KillMode, LimitValue, ProcessAttributes, Readiness, RescueClients,
         ServedProtocol, Steering,
     };
-    use crate::fleet::{Limits, Share};
+    use crate::fleet::{CpuLimit, Limits, Share};
     use crate::sys::limit::Limit;
 
     fn parsed_in(line: &str, environment: &[(&str, &str)]) -> Result<Config, Exit> {
@@ -361,7 +361,7 @@ mod tests {
     #[test]
     fn every_option() {
         let line = "-n 3 --queues 2 --listen 80 --listen [::]:81 --name web --control /c --ready http:/up --ready-host shop.example \
-                    --steering cbpf --start-timeout 1s --min-uptime 9s --soak 11s --soak-restarts 2 --max-age 12s --settle-timeout 2 --quiet-timeout 3s \
+                    --steering cbpf --start-timeout 1s --min-uptime 9s --soak 11s --soak-restarts 2 --max-age 12s --max-rss 300M --max-cpu 90% --max-cpu-window 13s --settle-timeout 2 --quiet-timeout 3s \
                     --drain-timeout 1m --kill-mode tree --pre-stop 500ms --stop-signal QUIT --max-restarts 6 \
                     --restart-window 7s --crash-loop exit --no-rescue --rescue-timeout 8s --rescue-max 9 --rescue-forwarded forwarded --rescue-clients all --protocol opaque --log-prefix --log-file /l --chdir /d \
                     --nice 19 --umask 027 --rlimit nofile=64:128 --rlimit core=0 --oom-score-adj 1000 --pin -- s -n 9 --name";
@@ -386,7 +386,13 @@ mod tests {
             soak: Duration::from_secs(11),
             soak_restarts: 2,
             limits: Limits {
+                max_rss: Some(300 << 20),
+                max_cpu: Some(CpuLimit {
+                    percent: 90,
+                    window: Duration::from_secs(13),
+                }),
                 max_age: Some(Duration::from_secs(12)),
+                max_connections: None,
             },
             settle_timeout: Duration::from_secs(2),
             quiet_timeout: Duration::from_secs(3),

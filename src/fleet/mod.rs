@@ -12,6 +12,7 @@
 //! | `slots` | empty slots and what is kept for them; how often workers died |
 //! | `listener_sets` | which workers share listeners |
 //! | `rollout` | the change that is under way |
+//! | `usage` | what workers use, as it was seen |
 //! | `recyclings` | workers that are to be recycled, and how many were |
 //! | `retirements` | workers on their way out, by the change that replaced them |
 //! | `pending_requests` | what signals and clients asked for meanwhile |
@@ -36,6 +37,7 @@ mod shutdown;
 mod slots;
 #[cfg(test)]
 mod tests;
+mod usage;
 pub mod vocabulary;
 mod worker;
 mod worker_event;
@@ -43,8 +45,9 @@ mod workers;
 #[cfg(test)]
 mod world;
 
-pub use policy::{Bounds, Limits, Policy, ReadyWhen, Share, Strategy};
+pub use policy::{Bounds, CpuLimit, Limits, Policy, ReadyWhen, Share, Strategy};
 pub use recyclings::RecyclingTally;
 pub use rules::Fleet;
 pub use rules::status::WorkerView;
+pub use usage::UsageView;
 pub use vocabulary::*;

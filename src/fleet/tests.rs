@@ -29,6 +29,7 @@ fn policy() -> Policy {
         soak: Duration::ZERO,
         soak_restarts: 0,
         limits: Limits::default(),
+        look_interval: Duration::from_secs(1),
         start_timeout: Duration::from_secs(60),
         settle_timeout: Duration::from_secs(10),
         quiet_timeout: Duration::from_secs(2),
@@ -231,6 +232,9 @@ fn brief(effect: &Effect) -> Option<String> {
         Effect::Fence => "fence".to_owned(),
         Effect::MeasureBacklogs { workers } => {
             format!("backlogs{}", numbers(workers.iter().map(|(id, _)| id.0)))
+        }
+        Effect::MeasureUsage { workers } => {
+            format!("usage{}", numbers(workers.iter().map(|(id, _)| id.0)))
         }
         Effect::MeasureConnections { workers } => {
             format!("connections{}", numbers(workers.iter().map(|id| id.0)))

@@ -102,6 +102,11 @@ pub enum Event {
         /// For each worker, whether it has none left.
         quiet: Vec<(WorkerId, bool)>,
     },
+    /// What workers use, as asked.
+    UsageMeasured {
+        /// What was seen of each.
+        usage: Vec<(WorkerId, Usage)>,
+    },
     /// No connection of a worker whose connections a rescuer has adopted has a request in flight.
     ConnectionsIdle {
         /// The worker.
@@ -196,6 +201,17 @@ pub enum Seen {
     LetGo(Vec<ListenerId>),
     /// Its process has ended: [`Event::Exited`] follows.
     Ended,
+}
+
+/// What was seen of what a worker uses; none of what cannot be seen, or is not looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// The memory that its processes have in RAM, in bytes. What several of them share counts for each.
+    pub rss: Option<u64>,
+    /// The processor time that its processes have used, and those that they have waited for.
+    pub cpu: Option<Duration>,
+    /// How many connections its listeners have been given, ever, modulo 2^32.
+    pub connections: Option<u32>,
 }
 
 /// A question to one worker, through the shared port.
@@ -351,6 +367,11 @@ pub enum Effect {
     MeasureConnections {
         /// The workers.
         workers: Vec<WorkerId>,
+    },
+    /// Look at what these workers use: [`Event::UsageMeasured`] follows at once.
+    MeasureUsage {
+        /// The workers, and the listeners of each.
+        workers: Vec<(WorkerId, Vec<ListenerId>)>,
     },
     /// Have a rescuer adopt the connections of these workers, so that what arrives on them is answered whatever
     /// the workers do: [`Event::ConnectionsIdle`] or [`Event::RescueLost`] follows for each, at once or later.

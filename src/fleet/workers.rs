@@ -5,6 +5,7 @@
 //! [`Workers::change`], which keeps them right: no event costs a look at all workers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
@@ -127,6 +128,13 @@ impl Workers {
 
     pub(super) fn serving(&self) -> impl Iterator<Item = &Worker> {
         self.iter().filter(|worker| worker.is_serving())
+    }
+
+    /// The ids of those that serve, from one on.
+    pub(super) fn serving_from(&self, from: Bound<WorkerId>) -> impl Iterator<Item = WorkerId> {
+        let all = self.by_id.range((from, Bound::Unbounded));
+        all.filter(|(_, worker)| worker.is_serving())
+            .map(|(id, _)| *id)
     }
 
     /// The endpoints that all serving workers owe to those that come after them; none if no worker serves.

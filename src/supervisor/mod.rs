@@ -104,6 +104,16 @@ pub enum StartError {
          systemd unit), or leave it to --steering auto"
     )]
     Ebpf(#[from] LoadError),
+    /// `--max-connections-served` cannot be: nothing else counts connections.
+    #[error(
+        "--max-connections-served: connections are counted by the eBPF program that steers them, and there is none: {why}; \
+         run as root, or give the supervisor CAP_BPF (AmbientCapabilities=CAP_BPF in its systemd unit), or use --max-age, or \
+         the server's own option (gunicorn's --max-requests, uvicorn's --limit-max-requests)"
+    )]
+    NotCounted {
+        /// Why there is no eBPF program.
+        why: String,
+    },
     /// The system refused something that we cannot do without.
     #[error("cannot {operation}: {source}")]
     System {
@@ -165,6 +175,7 @@ pub fn run(config: Config, control: &Path, log: LogQueue) -> Result<ExitReason, 
     }
     let programs = Programs::wanted(config.steering);
     let Choice { steering, refused } = choice::chosen(config.steering)?;
+    policy::counted(&config.limits, steering)?;
     let config = Config { steering, ..config };
     let mut supervisor = Supervisor::new(config, control, log, &host)?;
     policy::warn_unless_steered(&supervisor.config);
@@ -219,7 +230,7 @@ impl Supervisor {
             notify,
             listeners,
             intercepts: Intercepts::default(),
-            steering: steering::backend(config.steering),
+            steering: steering::backend(config.steering, policy::counting(&config.limits)),
             steering_refused: None,
             awaited_fence: None,
             measures: Measures::default(),

@@ -61,6 +61,7 @@ impl Supervisor {
                     Failure::NobodyServes
                     | Failure::RolledBack
                     | Failure::NotReady { .. }
+                    | Failure::TooLarge { .. }
                     | Failure::Stopped => {}
                 }
             }

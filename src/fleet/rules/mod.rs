@@ -28,7 +28,7 @@
 //! | `quiesce` | connections come to an end |
 //! | `abandon` | what becomes of a listener that its workers have let go of |
 //! | `recycle` | a worker that has reached a limit is replaced |
-//! | `age` | which workers have served for long enough |
+//! | `age`, `limits` | which workers have: they have served for long enough, or use too much |
 //! | `outcome` | how far outgoing workers have come, and what became of their change |
 //! | `exit` | what the end of a worker means |
 //! | `stop` | telling workers to stop; the end of everything |
@@ -42,6 +42,7 @@ mod canary;
 mod exit;
 mod flip;
 mod flip_back;
+mod limits;
 mod outcome;
 mod quiesce;
 mod readiness;
@@ -66,6 +67,7 @@ use super::retirements::Retirements;
 use super::rollout::{Flipped, Rollout};
 use super::shutdown::{Shutdown, Stage};
 use super::slots::{EmptySlots, Restarts};
+use super::usage::Usages;
 use super::vocabulary::*;
 use super::worker::Worker;
 use super::workers::Workers;
@@ -87,6 +89,7 @@ pub struct Fleet {
     retirements: Retirements,
     pending_requests: PendingRequests,
     recyclings: Recyclings,
+    usages: Usages,
     shutdown: Option<Shutdown>,
     tally: Tally,
     /// What this step has decided so far; nothing between two steps.
@@ -128,6 +131,7 @@ impl Fleet {
             retirements: Retirements::default(),
             pending_requests: PendingRequests::default(),
             recyclings: Recyclings::default(),
+            usages: Usages::default(),
             shutdown: None,
             tally: Tally::default(),
             effects: Vec::new(),
@@ -151,20 +155,21 @@ impl Fleet {
         self.end_if_hopeless(now);
         self.refuse_if_settled();
         self.end_if_over(now);
+        self.look_at_usage(now);
         std::mem::take(&mut self.effects)
     }
 
     /// When [`Event::TimePassed`] is due at the latest; none while nothing is timed.
     pub fn next_deadline(&self) -> Option<Time> {
-        let shutdown = self.shutdown.as_ref().and_then(Shutdown::deadline);
         let all = [
             self.workers.next_deadline(),
             self.empty_slots.next_deadline(),
-            shutdown,
+            self.shutdown.as_ref().and_then(Shutdown::deadline),
             self.rollout.as_ref().and_then(Rollout::deadline),
             self.soak_deadline(),
             self.recycling_deadline(),
             self.workers.next_age(),
+            self.usages.next_look,
         ];
         all.into_iter()
             .flatten()
@@ -204,6 +209,7 @@ impl Fleet {
             Event::ReadySeen { seen } => self.ready_seen(now, &seen),
             Event::BacklogsMeasured { pending } => self.backlogs_measured(now, &pending),
             Event::ConnectionsMeasured { quiet } => self.connections_measured(now, &quiet),
+            Event::UsageMeasured { usage } => self.usage_measured(now, &usage),
             Event::ConnectionsIdle { worker } => self.connections_idle(now, worker),
             Event::RescueLost { worker } => self.rescue_lost(now, worker),
             Event::StopPrepared { worker } => self.stop_prepared(now, worker),

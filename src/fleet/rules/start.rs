@@ -205,6 +205,7 @@ impl Fleet {
 
     pub(super) fn serve(&mut self, id: WorkerId) {
         self.begins_to_age(id);
+        self.usages.new.push(id);
         self.set_phase(id, Phase::Serving);
         let worker = self.workers.get(id);
         let listeners = worker

@@ -6,6 +6,7 @@ use super::Fleet;
 use crate::fleet::recyclings::RecyclingTally;
 use crate::fleet::rollout::Rollout;
 use crate::fleet::slots::{EmptySlot, SlotState};
+use crate::fleet::usage::UsageView;
 use crate::fleet::vocabulary::*;
 use crate::fleet::worker::Worker;
 
@@ -26,6 +27,10 @@ pub struct WorkerView {
     pub uptime: Duration,
     /// Crashes of its slot within the restart window.
     pub restarts: u32,
+    /// Time since it was ready; none before.
+    pub age: Option<Duration>,
+    /// What it uses, as far as that is looked at.
+    pub usage: UsageView,
     /// Why it is to be recycled, if it is.
     pub recycling: Option<RecycleReason>,
     /// Its listeners.
@@ -55,6 +60,8 @@ impl Fleet {
             phase: worker.phase.name(),
             uptime: now.since(worker.started),
             restarts: self.restarts.recent(now, worker.slot),
+            age: worker.ready_since.map(|since| now.since(since)),
+            usage: self.usage_of(worker.id),
             recycling: self.why_recycled(worker.id),
             listeners: listeners.map(|(id, it)| (*id, it.endpoint)).collect(),
         }
@@ -73,6 +80,8 @@ impl Fleet {
             },
             uptime: now.since(empty.since),
             restarts: self.restarts.recent(now, slot),
+            age: None,
+            usage: UsageView::default(),
             recycling: None,
             listeners: listeners.map(|(id, it)| (*id, it.endpoint)).collect(),
         }

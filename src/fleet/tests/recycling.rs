@@ -10,6 +10,7 @@ fn aging_with(policy: Policy) -> Policy {
     Policy {
         limits: Limits {
             max_age: Some(Duration::from_millis(AGE)),
+            ..Limits::default()
         },
         ..policy
     }

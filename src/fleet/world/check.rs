@@ -188,7 +188,7 @@ impl World {
                     })
                 })
             }
-            Effect::LookAtReady { workers } => workers
+            Effect::MeasureUsage { workers } | Effect::LookAtReady { workers } => workers
                 .iter()
                 .try_for_each(|(id, _)| self.process_of(*id).map(drop)),
             Effect::GiveBack { .. }

@@ -3,7 +3,7 @@
 use log::{error, info};
 
 use super::Reporter;
-use super::phrase::{connections, ended, list, seconds, workers};
+use super::phrase::{bytes, connections, ended, list, seconds, workers};
 use crate::config::Readiness;
 use crate::fleet::{
     ChangeKind, ChangeResult, Denial, Endpoint, Exit, Failure, Generation, WorkerId,
@@ -111,6 +111,16 @@ impl Reporter<'_> {
                     &self.last_words(*worker),
                 ];
                 (why, more.concat())
+            }
+            Failure::TooLarge {
+                worker, rss, limit, ..
+            } => {
+                let name = self.workers.describe(*worker);
+                let (rss, limit) = (bytes(*rss), bytes(*limit));
+                let why = format!(
+                    "{name} has {rss} of memory as soon as it is ready, and --max-rss is {limit}: it would be replaced for ever"
+                );
+                (why, "; give a greater --max-rss".to_owned())
             }
             Failure::RolledBack => ("it was rolled back, as asked".to_owned(), String::new()),
             Failure::Stopped => return format!("{kind} given up: the supervisor was told to stop"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use log::Level;
 
 use super::Reporter;
-use super::phrase::{connections, ended, list, seconds};
+use super::phrase::{bytes, connections, ended, list, seconds};
 use crate::fleet::{Ending, Endpoint, Exit, RecycleReason, Slot, WorkerEvent, WorkerId};
 
 impl Reporter<'_> {
@@ -139,8 +139,24 @@ fn crashed(exit: &Exit, restart_in: Duration) -> String {
 }
 
 /// What a worker has reached.
-fn reached(why: &RecycleReason) -> String {
+pub(crate) fn reached(why: &RecycleReason) -> String {
     match why {
+        RecycleReason::MaxRss { rss, limit } => format!(
+            "has {} of memory, and may have {} (--max-rss)",
+            bytes(*rss),
+            bytes(*limit)
+        ),
+        RecycleReason::MaxCpu {
+            percent,
+            limit,
+            window,
+        } => format!(
+            "has used {percent} % of a processor over {}, and may use {limit} % (--max-cpu)",
+            seconds(*window)
+        ),
+        RecycleReason::MaxConnections { served, limit } => format!(
+            "was given {served} connections, and may be given {limit} (--max-connections-served)"
+        ),
         RecycleReason::MaxAge { age, limit } => format!(
             "has served for {}, and may for {} (--max-age)",
             seconds(*age),
