@@ -9,7 +9,9 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::fstat;
 use reuseport_run::fleet::ListenerId;
 use reuseport_run::supervisor::steering::cbpf::{Layout, Removal, compile};
-use reuseport_run::supervisor::steering::ebpf::{GroupMaps, Keys, MAX_CHOICES, MAX_LISTENERS};
+use reuseport_run::supervisor::steering::ebpf::{
+    Counting, GroupMaps, Keys, MAX_CHOICES, MAX_LISTENERS,
+};
 use reuseport_run::supervisor::steering::probe_rule::{PROBE_HOPS, probe_ports};
 use reuseport_run::supervisor::steering::spread::{Target, choose, shares};
 use reuseport_run::sys::steering::{AttachError, attach, fence, hide};
@@ -290,7 +292,7 @@ impl Load {
 /// Each way of steering that this machine has.
 fn ways() -> Vec<Way> {
     let mut ways = vec![Way::Cbpf];
-    match GroupMaps::create() {
+    match GroupMaps::create(Counting::No) {
         Ok(_) => ways.push(Way::Ebpf),
         Err(error) => _ = writeln!(io::stderr(), "skipped: the part with eBPF: {error}"),
     }
@@ -316,7 +318,7 @@ impl Belief {
         match way {
             Way::Cbpf => Self::Cbpf(Layout::default()),
             Way::Ebpf => {
-                let maps = GroupMaps::create().unwrap();
+                let maps = GroupMaps::create(Counting::Yes).unwrap();
                 Self::Ebpf(Keys::new(MAX_LISTENERS), Box::new(maps))
             }
         }
@@ -353,6 +355,14 @@ impl Belief {
         match self {
             Self::Cbpf(layout) => layout.listener_at(number),
             Self::Ebpf(keys, _) => keys.listener(number),
+        }
+    }
+
+    /// How many connections the program has given to a listener.
+    fn count(&self, id: ListenerId) -> Option<u32> {
+        match self {
+            Self::Cbpf(_) => None,
+            Self::Ebpf(keys, maps) => maps.count(keys.of(id)?),
         }
     }
 
@@ -609,6 +619,27 @@ fn reloads_lose_nothing_over_both() {
     in_own_network("reloads_lose_nothing_over_both", || {
         for way in ways() {
             reload_in_every_order(way, Family::Both);
+        }
+    });
+}
+
+#[test]
+fn the_program_counts_what_it_gives_to_whom() {
+    in_own_network("the_program_counts_what_it_gives_to_whom", || {
+        if !matches!(ways()[..], [_, Way::Ebpf]) {
+            return;
+        }
+        for family in [Family::V4, Family::V6, Family::Both] {
+            let mut rig = Rig::new(Way::Ebpf, family, 3);
+            let mut expected = rig.assert_chosen(40);
+            let live: Vec<_> = rig.members.keys().take(2).copied().collect();
+            rig.flip(&live);
+            for (id, count) in rig.assert_chosen(40) {
+                *expected.entry(id).or_default() += count;
+            }
+            for (id, count) in expected {
+                assert_eq!(rig.belief.count(id), Some(count), "{family:?}, {id:?}");
+            }
         }
     });
 }

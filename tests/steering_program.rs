@@ -15,6 +15,7 @@ const MAPS: Maps = Maps {
     sockets: 101,
     current: 102,
     banks: 103,
+    counts: None,
 };
 /// Where the bank begins.
 const BANK: u32 = 12_000;

@@ -1,7 +1,7 @@
 //! Options that make sense each, and none together: found before anything starts.
 
 use super::exit::Exit;
-use crate::config::{Config, Readiness};
+use crate::config::{Config, Readiness, Steering};
 use crate::fleet::Strategy;
 
 /// # Errors
@@ -9,6 +9,7 @@ use crate::fleet::Strategy;
 pub(super) fn check(config: &Config) -> Result<(), Exit> {
     check_ready_host(config)?;
     check_soak(config)?;
+    check_limits(config)?;
     check_bounds(config)
 }
 
@@ -59,6 +60,23 @@ fn check_bounds(config: &Config) -> Result<(), Exit> {
         }));
     }
     Ok(())
+}
+
+/// What is counted by a program cannot be counted without it.
+fn check_limits(config: &Config) -> Result<(), Exit> {
+    let named = match config.steering {
+        Steering::Auto | Steering::Ebpf => return Ok(()),
+        Steering::Cbpf => "cbpf",
+        Steering::None => "none",
+    };
+    match config.limits.max_connections {
+        Some(_) => Err(Exit::usage(format!(
+            "--max-connections-served: connections are counted by the eBPF program that steers them, and with --steering \
+             {named} there is none: leave out one of the two, or use --max-age, or the server's own option (gunicorn's \
+             --max-requests, uvicorn's --limit-max-requests)"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Where nothing is steered, old workers could not be kept from accepting while they stand by.

@@ -34,16 +34,10 @@ fn value(limit: Limit, text: &str) -> Result<u64, String> {
     if text == "unlimited" || text == "infinity" {
         return Ok(UNLIMITED);
     }
-    let is_bytes = limit.unit() == Unit::Bytes;
-    let (digits, unit) = match text.as_bytes().last() {
-        Some(b'K') if is_bytes => (&text[..text.len() - 1], 1 << 10),
-        Some(b'M') if is_bytes => (&text[..text.len() - 1], 1 << 20),
-        Some(b'G') if is_bytes => (&text[..text.len() - 1], 1 << 30),
-        _ => (text, 1),
+    let value = match limit.unit() {
+        Unit::Bytes => bytes(text),
+        Unit::Seconds | Unit::Microseconds | Unit::Count => whole_number(text),
     };
-    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
-    let number = digits.parse::<u64>().ok().filter(|_| is_number);
-    let value = number.and_then(|number| number.checked_mul(unit));
     value.ok_or_else(|| {
         let what = match limit.unit() {
             Unit::Bytes => "bytes, with K, M or G behind it for 1024 and so on",
@@ -56,6 +50,23 @@ fn value(limit: Limit, text: &str) -> Result<u64, String> {
             limit.name()
         )
     })
+}
+
+/// A number of bytes; with K, M or G behind it of 1024 and so on.
+pub(super) fn bytes(text: &str) -> Option<u64> {
+    let (digits, unit) = match text.as_bytes().last()? {
+        b'K' => (&text[..text.len() - 1], 1 << 10),
+        b'M' => (&text[..text.len() - 1], 1 << 20),
+        b'G' => (&text[..text.len() - 1], 1 << 30),
+        _ => (text, 1),
+    };
+    whole_number(digits)?.checked_mul(unit)
+}
+
+/// Digits alone: a sign is none.
+fn whole_number(digits: &str) -> Option<u64> {
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| is_number)
 }
 
 #[cfg(test)]

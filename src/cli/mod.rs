@@ -2,8 +2,9 @@
 //!
 //! `reuseport-run`: `options` say what there is, `settings` ask the command line, the
 //! environment, a `file` and the defaults for it in this order (`any_text` passes), `value` and `duration` turn
-//! text into meaning (of a worker's process `attributes` does, with `limit` and `account`), [`run`] puts the
-//! [`Config`](crate::config::Config) together, [`again`] does so for each reload, `environment` is what workers find, and `contradictions` are what does not go together. `sections` follow the
+//! text into meaning (of a worker's process `attributes` does, with `limit` and `account`; of its limits `recycling`),
+//! [`run`] puts the [`Config`](crate::config::Config) together, [`again`] does so for each reload, `environment` is what
+//! workers find, and `contradictions` are what does not go together. `sections` follow the
 //! options in the help.
 //!
 //! `reuseport-ctl`: `verb` has the verbs (`reload` the options of one), [`ctl`] does what they say, `find` finds the supervisor that is meant,
@@ -29,6 +30,7 @@ mod find;
 mod generate;
 mod limit;
 mod options;
+mod recycling;
 mod reload;
 pub mod run;
 pub mod runtime_dir;

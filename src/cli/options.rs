@@ -45,6 +45,7 @@ const PROCESS: &str = "Process";
 const SOCKETS: &str = "Sockets";
 const RELOAD: &str = "Reload and stop";
 const CRASHES: &str = "Crashes";
+const RECYCLING: &str = "Recycling";
 const OUTPUT: &str = "Output";
 const CONTROL: &str = "Control";
 
@@ -434,6 +435,47 @@ pub(crate) const OPTIONS: &[Opt] = &[
         more: "hold: the slot stays empty until the next reload or restart, and the others serve \
                on; when all are empty, exit.\n\
                exit: stop everything and exit with code 4.",
+        ..PLAIN
+    },
+    Opt {
+        name: "max-rss",
+        value: "SIZE",
+        group: RECYCLING,
+        help: "Replace a worker whose processes have so much memory",
+        more: "Bytes, with K, M or G behind it for 1024 and so on: 500M. What is in RAM of all processes of the worker, summed \
+               up; what they share is counted for each. Looked at once a second. A worker that has as much when it is \
+               ready has failed to start.",
+        ..PLAIN
+    },
+    Opt {
+        name: "max-cpu",
+        value: "P%",
+        group: RECYCLING,
+        help: "Replace a worker that uses so much of the CPUs",
+        more: "100% is one CPU; all processes of the worker, on average over --max-cpu-window.",
+        ..PLAIN
+    },
+    Opt {
+        name: "max-cpu-window",
+        group: RECYCLING,
+        help: "Over how long that is averaged [default: 60s]",
+        ..PLAIN
+    },
+    Opt {
+        name: "max-age",
+        group: RECYCLING,
+        help: "Replace a worker that has served for so long",
+        more: "From when it was ready. Up to a tenth is added, another part for each worker, so that not all are replaced \
+               at once; and one is replaced after the other, as by reuseport-ctl restart.",
+        ..PLAIN
+    },
+    Opt {
+        name: "max-connections-served",
+        value: "N",
+        group: RECYCLING,
+        help: "Replace a worker that was given so many connections",
+        more: "Connections, not requests, as the steering program gives them out: needs eBPF (root, or CAP_BPF). Of those of a \
+               queue that several workers share, each counts its part.",
         ..PLAIN
     },
     Opt {

@@ -17,7 +17,7 @@ use super::generate::{Artefact, generate};
 use super::options::{OPTIONS, command};
 use super::sections::SECTIONS;
 use super::settings::{Given, Layer, Settings};
-use super::{contradictions, file, runtime_dir, value};
+use super::{contradictions, file, recycling, runtime_dir, value};
 use crate::config::{Config, MAX_WORKERS, Overrides, Release};
 use crate::fleet::{Bounds, Endpoint, Strategy};
 use crate::supervisor::host::{Host, Sockets};
@@ -205,6 +205,7 @@ fn config(
         strategy: strategy(settings)?,
         soak: settings.need("soak", duration)?,
         soak_restarts: settings.need("soak-restarts", value::restarts)?,
+        limits: recycling::limits(settings)?,
         settle_timeout: settings.need("settle-timeout", duration)?,
         quiet_timeout: settings.need("quiet-timeout", duration)?,
         rescue: !settings.need("no-rescue", value::switch)?,
@@ -312,7 +313,7 @@ mod tests {
         CrashLoop, Forwarding, KillMode, LimitValue, ProcessAttributes, Readiness, RescueClients,
         ServedProtocol, Steering,
     };
-    use crate::fleet::Share;
+    use crate::fleet::{CpuLimit, Limits, Share};
     use crate::sys::limit::Limit;
 
     fn parsed_in(line: &str, environment: &[(&str, &str)]) -> Result<Config, Exit> {
@@ -345,6 +346,7 @@ mod tests {
             strategy: Strategy::AllAtOnce,
             soak: Duration::ZERO,
             soak_restarts: 0,
+            limits: Limits::default(),
             settle_timeout: Duration::from_secs(10),
             quiet_timeout: Duration::from_secs(2),
             rescue: true,
@@ -419,7 +421,7 @@ mod tests {
     #[test]
     fn every_option() {
         let line = "-n 3 --queues 2 --listen 80 --listen [::]:81 --name web --control /c --ready http:/up --ready-host shop.example \
-                    --steering cbpf --start-timeout 1s --min-uptime 9s --soak 11s --soak-restarts 2 --settle-timeout 2 --quiet-timeout 3s \
+                    --steering cbpf --start-timeout 1s --min-uptime 9s --soak 11s --soak-restarts 2 --max-age 12s --max-rss 300M --max-cpu 90% --max-cpu-window 13s --settle-timeout 2 --quiet-timeout 3s \
                     --drain-timeout 1m --kill-mode tree --pre-stop 500ms --stop-signal QUIT --max-restarts 6 \
                     --restart-window 7s --crash-loop exit --no-rescue --rescue-timeout 8s --rescue-max 9 --rescue-forwarded forwarded --rescue-clients all --protocol opaque --log-prefix --log-file /l --chdir /d --env A=b=c \
                     --nice 19 --umask 027 --rlimit nofile=64:128 --rlimit core=0 --oom-score-adj 1000 --pin -- s -n 9 --name";
@@ -443,6 +445,15 @@ mod tests {
             strategy: Strategy::AllAtOnce,
             soak: Duration::from_secs(11),
             soak_restarts: 2,
+            limits: Limits {
+                max_rss: Some(300 << 20),
+                max_cpu: Some(CpuLimit {
+                    percent: 90,
+                    window: Duration::from_secs(13),
+                }),
+                max_age: Some(Duration::from_secs(12)),
+                max_connections: None,
+            },
             settle_timeout: Duration::from_secs(2),
             quiet_timeout: Duration::from_secs(3),
             rescue: false,

@@ -81,6 +81,17 @@ pub enum Failure {
         /// The time that it had.
         after: Duration,
     },
+    /// A worker had too much memory as soon as it was ready (`--max-rss`).
+    TooLarge {
+        /// The worker.
+        worker: WorkerId,
+        /// Its slot.
+        slot: Slot,
+        /// How much, in bytes.
+        rss: u64,
+        /// How much it may.
+        limit: u64,
+    },
     /// It was taken back, as asked; what served before serves again.
     RolledBack,
     /// What was to be started makes no sense: a sentence.

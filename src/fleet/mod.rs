@@ -13,6 +13,8 @@
 //! | `listener_sets` | which workers share listeners |
 //! | `deployments` | what the generations are made by |
 //! | `rollout` | the change that is under way |
+//! | `usage` | what workers use, as it was seen |
+//! | `recyclings` | workers that are to be recycled, and how many were |
 //! | `retirements` | workers on their way out, by the change that replaced them |
 //! | `pending_requests` | what signals and clients asked for meanwhile |
 //! | `shutdown` | how far the end has come |
@@ -21,12 +23,15 @@
 
 mod change_result;
 mod deployments;
+mod jitter;
 mod listener;
 mod listener_sets;
 mod name;
 mod pending_requests;
 mod phase;
 mod policy;
+mod recycle_reason;
+mod recyclings;
 mod retirements;
 mod rollout;
 mod rules;
@@ -34,6 +39,7 @@ mod shutdown;
 mod slots;
 #[cfg(test)]
 mod tests;
+mod usage;
 pub mod vocabulary;
 mod worker;
 mod worker_event;
@@ -41,7 +47,9 @@ mod workers;
 #[cfg(test)]
 mod world;
 
-pub use policy::{Bounds, Policy, ReadyWhen, Share, Strategy};
+pub use policy::{Bounds, CpuLimit, Limits, Policy, ReadyWhen, Share, Strategy};
+pub use recyclings::RecyclingTally;
 pub use rules::Fleet;
 pub use rules::status::WorkerView;
+pub use usage::UsageView;
 pub use vocabulary::*;

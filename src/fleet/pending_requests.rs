@@ -4,72 +4,82 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::vocabulary::{ClientId, DeploymentId, Reload};
+use super::vocabulary::{ChangeKind, ClientId, DeploymentId, Reload, ScaleTo, WorkerId};
 
-/// What was asked for while a change was under way: by signals, to which nobody hears an answer, and by clients that
-/// would rather wait than come again.
+/// What was asked for while a change was under way: by signals, to which nobody hears an answer; by clients that
+/// would rather wait than come again; and by all others where the change is one that they know nothing of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PendingRequests {
     /// A signal asked for a reload; the last one, if several did.
     signalled: Option<Reload>,
     scale_by: i64,
-    /// Clients that want a reload each, in the order in which they came.
-    clients: VecDeque<(ClientId, Reload)>,
+    /// What is done for each that has asked, in the order in which they came.
+    others: VecDeque<(Option<ClientId>, Pending)>,
 }
 
 /// One thing that was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Pending {
-    Reload {
-        reply_to: Option<ClientId>,
-        reload: Reload,
-    },
-    ScaleBy(i64),
+    Reload(Reload),
+    Scale(ScaleTo),
+    Restart(WorkerId),
+    Rollback,
+}
+
+impl Pending {
+    /// What kind of change it is.
+    pub(super) fn kind(&self) -> ChangeKind {
+        match self {
+            Self::Reload(_) => ChangeKind::Reload,
+            Self::Scale(_) => ChangeKind::Scale,
+            Self::Restart(_) => ChangeKind::Restart,
+            Self::Rollback => ChangeKind::Rollback,
+        }
+    }
 }
 
 impl PendingRequests {
-    pub(super) fn reload(&mut self, reply_to: Option<ClientId>, reload: Reload) {
-        match reply_to {
-            Some(client) => self.clients.push_back((client, reload)),
-            None => self.signalled = Some(reload),
+    /// It waits its turn. What several signals ask for is done once.
+    pub(super) fn add(&mut self, reply_to: Option<ClientId>, pending: Pending) {
+        match (reply_to, pending) {
+            (None, Pending::Reload(reload)) => self.signalled = Some(reload),
+            (None, Pending::Scale(ScaleTo::By(difference))) => {
+                self.scale_by = self.scale_by.saturating_add(difference);
+            }
+            (_, pending) => self.others.push_back((reply_to, pending)),
         }
     }
 
-    pub(super) fn scale_by(&mut self, difference: i64) {
-        self.scale_by = self.scale_by.saturating_add(difference);
-    }
-
-    /// The next thing: first the number, so that the reload starts the right one. A reload for a client is one that
-    /// a signal asked for, too.
-    pub(super) fn take_next(&mut self) -> Option<Pending> {
+    /// The next thing, and for whom: first the number, so that the reload starts the right one. A reload for a client is
+    /// one that a signal asked for, too.
+    pub(super) fn take_next(&mut self) -> Option<(Option<ClientId>, Pending)> {
         let scale_by = std::mem::take(&mut self.scale_by);
         if scale_by != 0 {
-            return Some(Pending::ScaleBy(scale_by));
+            return Some((None, Pending::Scale(ScaleTo::By(scale_by))));
         }
-        let signalled = self.signalled.take();
-        match (self.clients.pop_front(), signalled) {
-            (Some((client, reload)), _) => Some(Pending::Reload {
-                reply_to: Some(client),
-                reload,
-            }),
-            (None, Some(reload)) => Some(Pending::Reload {
-                reply_to: None,
-                reload,
-            }),
-            (None, None) => None,
+        if let Some((reply_to, pending)) = self.others.pop_front() {
+            if pending.kind() == ChangeKind::Reload {
+                self.signalled = None;
+            }
+            return Some((reply_to, pending));
         }
+        let reload = self.signalled.take()?;
+        Some((None, Pending::Reload(reload)))
     }
 
     /// What those that wait are to start.
     pub(super) fn deployments(&self) -> impl Iterator<Item = DeploymentId> {
-        let clients = self.clients.iter().map(|(_, reload)| reload);
-        let all = clients.chain(&self.signalled);
-        all.map(|reload| reload.deployment)
+        let others = self.others.iter().filter_map(|(_, pending)| match pending {
+            Pending::Reload(reload) => Some(reload.deployment),
+            Pending::Scale(_) | Pending::Restart(_) | Pending::Rollback => None,
+        });
+        let signalled = self.signalled.iter().map(|reload| reload.deployment);
+        others.chain(signalled)
     }
 
     /// Nothing begins any more: the clients that wait for nothing now.
     pub(super) fn give_up(&mut self) -> impl Iterator<Item = ClientId> + use<> {
-        let clients = std::mem::take(self).clients;
-        clients.into_iter().map(|(client, _)| client)
+        let others = std::mem::take(self).others;
+        others.into_iter().filter_map(|(client, _)| client)
     }
 }

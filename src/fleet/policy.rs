@@ -27,6 +27,10 @@ pub struct Policy {
     pub soak: Duration,
     /// So many crashes of new workers in that time are let pass; one more takes the reload back.
     pub soak_restarts: u32,
+    /// When a worker is recycled.
+    pub limits: Limits,
+    /// How often it is looked at for that, where looks are needed.
+    pub look_interval: Duration,
     /// A worker that is not ready after this has failed.
     pub start_timeout: Duration,
     /// How long a retired listener may take to become empty.
@@ -47,6 +51,46 @@ pub struct Policy {
     pub restart_window: Duration,
     /// Whether a crash loop ends everything, not the slot alone.
     pub crash_loop_ends_all: bool,
+}
+
+/// What a worker may reach before it is recycled. To each is added a part of up to a tenth, another one for each worker, so
+/// that not all reach it at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// The memory of its processes, in bytes.
+    pub max_rss: Option<u64>,
+    /// What its processes use of the processors.
+    pub max_cpu: Option<CpuLimit>,
+    /// How long it may serve, from when it was ready.
+    pub max_age: Option<Duration>,
+    /// How many connections it may be given.
+    pub max_connections: Option<u64>,
+}
+
+/// What a worker may use of the processors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuLimit {
+    /// Of one processor, in percent.
+    pub percent: u64,
+    /// On average over so long.
+    pub window: Duration,
+}
+
+impl Limits {
+    /// Whether workers have to be looked at for one of them.
+    pub fn are_looked_at(&self) -> bool {
+        self.needs_processes() || self.max_connections.is_some()
+    }
+
+    /// Whether their processes have.
+    pub fn needs_processes(&self) -> bool {
+        self.max_rss.is_some() || self.max_cpu.is_some()
+    }
+
+    /// Over how long the use of processors is averaged.
+    pub(super) fn cpu_window(&self) -> Duration {
+        self.max_cpu.map_or(Duration::from_secs(60), |it| it.window)
+    }
 }
 
 /// How a reload, or a restart, replaces its workers.

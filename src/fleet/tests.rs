@@ -7,6 +7,7 @@ mod deployments;
 mod listener_sets;
 mod many;
 mod ready_is_a_state;
+mod recycling;
 mod rolling;
 mod soak;
 
@@ -28,6 +29,8 @@ fn policy() -> Policy {
         strategy: Strategy::AllAtOnce,
         soak: Duration::ZERO,
         soak_restarts: 0,
+        limits: Limits::default(),
+        look_interval: Duration::from_secs(1),
         start_timeout: Duration::from_secs(60),
         settle_timeout: Duration::from_secs(10),
         quiet_timeout: Duration::from_secs(2),
@@ -244,6 +247,9 @@ fn brief(effect: &Effect) -> Option<String> {
         Effect::MeasureBacklogs { workers } => {
             format!("backlogs{}", numbers(workers.iter().map(|(id, _)| id.0)))
         }
+        Effect::MeasureUsage { workers } => {
+            format!("usage{}", numbers(workers.iter().map(|(id, _)| id.0)))
+        }
         Effect::MeasureConnections { workers } => {
             format!("connections{}", numbers(workers.iter().map(|id| id.0)))
         }
@@ -267,7 +273,7 @@ fn brief(effect: &Effect) -> Option<String> {
         Effect::EndRescuers => "end rescuers".to_owned(),
         Effect::Kill { worker } => format!("kill {worker}"),
         Effect::Close { listener } => format!("close {}", listener.0),
-        Effect::ReportWait { kind, .. } => format!("waits: {kind}"),
+        Effect::ReportWait { asked, kind, .. } => format!("{asked} waits: {kind}"),
         Effect::ReadDeployment { deployment } => format!("read {}", deployment.0),
         Effect::Apply { .. } | Effect::Log(_) | Effect::Report(_) | Effect::ReportStop(_) => {
             return None;
@@ -663,7 +669,7 @@ fn a_new_request_is_accepted_once_the_old_workers_have_the_stop_signal() {
 fn pending_signals_are_obeyed_after_the_change_and_the_scale_first() {
     let mut stage = Stage::serving(policy());
     stage.on(RELOAD);
-    assert_eq!(stage.on(patient_reload(None)), ["waits: reload"]);
+    assert_eq!(stage.on(patient_reload(None)), ["reload waits: reload"]);
     let fewer = Event::ScaleRequested {
         reply_to: None,
         to: ScaleTo::By(-1),
@@ -684,7 +690,7 @@ fn clients_that_wait_their_turn_have_a_reload_each_in_their_order() {
     stage.on(RELOAD);
     let others = [Some(ClientId(8)), Some(ClientId(9))];
     for client in others {
-        assert_eq!(stage.on(patient_reload(client)), ["waits: reload"]);
+        assert_eq!(stage.on(patient_reload(client)), ["reload waits: reload"]);
     }
     // A signal's reload is one of theirs.
     stage.on(patient_reload(None));

@@ -15,6 +15,7 @@ pub use super::name::{
     Time, WorkerId,
 };
 use super::policy::Policy;
+pub use super::recycle_reason::RecycleReason;
 pub use super::worker_event::{Ending, WorkerEvent};
 
 /// Something that happened.
@@ -102,6 +103,11 @@ pub enum Event {
     ConnectionsMeasured {
         /// For each worker, whether it has none left.
         quiet: Vec<(WorkerId, bool)>,
+    },
+    /// What workers use, as asked.
+    UsageMeasured {
+        /// What was seen of each.
+        usage: Vec<(WorkerId, Usage)>,
     },
     /// No connection of a worker whose connections a rescuer has adopted has a request in flight.
     ConnectionsIdle {
@@ -205,6 +211,17 @@ pub enum Seen {
     LetGo(Vec<ListenerId>),
     /// Its process has ended: [`Event::Exited`] follows.
     Ended,
+}
+
+/// What was seen of what a worker uses; none of what cannot be seen, or is not looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// The memory that its processes have in RAM, in bytes. What several of them share counts for each.
+    pub rss: Option<u64>,
+    /// The processor time that its processes have used, and those that they have waited for.
+    pub cpu: Option<Duration>,
+    /// How many connections its listeners have been given, ever, modulo 2^32.
+    pub connections: Option<u32>,
 }
 
 /// A question to one worker, through the shared port.
@@ -322,7 +339,7 @@ pub enum ProbeKind {
 }
 
 /// How many workers there are to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ScaleTo {
     /// That many.
     Exactly(u32),
@@ -381,6 +398,11 @@ pub enum Effect {
     MeasureConnections {
         /// The workers.
         workers: Vec<WorkerId>,
+    },
+    /// Look at what these workers use: [`Event::UsageMeasured`] follows at once.
+    MeasureUsage {
+        /// The workers, and the listeners of each.
+        workers: Vec<(WorkerId, Vec<ListenerId>)>,
     },
     /// Have a rescuer adopt the connections of these workers, so that what arrives on them is answered whatever
     /// the workers do: [`Event::ConnectionsIdle`] or [`Event::RescueLost`] follows for each, at once or later.
@@ -447,10 +469,12 @@ pub enum Effect {
     Log(WorkerEvent),
     /// Say that a change has come to a new milestone, in the log and to the client that waits for it.
     Report(Progress),
-    /// Say that a reload waits its turn, in the log and to the client that asked for it.
+    /// Say that a request waits its turn, in the log and to the client that asked for it.
     ReportWait {
         /// The client that waits; none for a signal.
         reply_to: Option<ClientId>,
+        /// What it has asked for.
+        asked: ChangeKind,
         /// The change that is under way.
         kind: ChangeKind,
         /// How far it has come.
@@ -488,6 +512,8 @@ pub enum ChangeKind {
     Scale,
     /// What served before serves again.
     Rollback,
+    /// A worker that has reached a limit is replaced.
+    Recycling,
 }
 
 /// How far a change has come.
@@ -545,6 +571,7 @@ impl fmt::Display for ChangeKind {
             Self::Restart => "restart",
             Self::Scale => "scale",
             Self::Rollback => "rollback",
+            Self::Recycling => "recycling",
         })
     }
 }

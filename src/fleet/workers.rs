@@ -5,6 +5,7 @@
 //! [`Workers::change`], which keeps them right: no event costs a look at all workers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,8 @@ pub(super) struct Workers {
     by_slot: BTreeMap<Slot, BTreeSet<WorkerId>>,
     holders: BTreeMap<ListenerId, BTreeSet<WorkerId>>,
     deadlines: BTreeSet<(Time, WorkerId)>,
+    /// When those that serve have done so for long enough.
+    ages: BTreeSet<(Time, WorkerId)>,
     /// The listeners that serving workers listen on, and how many do.
     live: BTreeMap<ListenerId, usize>,
     /// The listeners that have become live, or are not any more, since the steering was told.
@@ -48,6 +51,7 @@ impl Workers {
             by_slot: BTreeMap::new(),
             holders: BTreeMap::new(),
             deadlines: BTreeSet::new(),
+            ages: BTreeSet::new(),
             live: BTreeMap::new(),
             unannounced: BTreeSet::new(),
             owed: BTreeMap::new(),
@@ -122,6 +126,13 @@ impl Workers {
         self.iter().filter(|worker| worker.is_serving())
     }
 
+    /// The ids of those that serve, from one on.
+    pub(super) fn serving_from(&self, from: Bound<WorkerId>) -> impl Iterator<Item = WorkerId> {
+        let all = self.by_id.range((from, Bound::Unbounded));
+        all.filter(|(_, worker)| worker.is_serving())
+            .map(|(id, _)| *id)
+    }
+
     /// The endpoints that all serving workers owe to those that come after them; none if no worker serves.
     pub(super) fn owed_by_all(&self) -> Option<BTreeSet<Endpoint>> {
         let by_all = self.owed.iter().filter(|(_, by)| **by == self.serving);
@@ -136,6 +147,17 @@ impl Workers {
     pub(super) fn due(&self, now: Time) -> Vec<WorkerId> {
         let due = self.deadlines.iter().take_while(|(at, _)| *at <= now);
         due.map(|(_, id)| *id).collect()
+    }
+
+    /// When the next of those that serve has done so for long enough.
+    pub(super) fn next_age(&self) -> Option<Time> {
+        self.ages.first().map(|(at, _)| *at)
+    }
+
+    /// Those that have served for long enough.
+    pub(super) fn aged(&self, now: Time) -> Vec<WorkerId> {
+        let aged = self.ages.iter().take_while(|(at, _)| *at <= now);
+        aged.map(|(_, id)| *id).collect()
     }
 
     /// Whether new connections are to be steered to this listener.
@@ -162,6 +184,7 @@ impl Workers {
         self.staying += usize::from(!worker.is_leaving());
         if worker.is_serving() {
             self.serving += 1;
+            self.ages.extend(worker.ages_at.map(|at| (at, id)));
             for endpoint in worker.owed() {
                 *self.owed.entry(endpoint).or_default() += 1;
             }
@@ -187,6 +210,9 @@ impl Workers {
         self.staying -= usize::from(!worker.is_leaving());
         if worker.is_serving() {
             self.serving -= 1;
+            if let Some(at) = worker.ages_at {
+                self.ages.remove(&(at, id));
+            }
             for endpoint in worker.owed() {
                 let count = self.owed.entry(endpoint).or_default();
                 *count -= 1;

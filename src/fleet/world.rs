@@ -24,7 +24,7 @@ use proptest::test_runner::{Config, TestCaseError};
 use super::{
     Addresses, Canary, ChangeKind, ClientId, DeploymentId, Effect, Endpoint, Event, Exit, Fleet,
     Generation, IfBusy, ListenerId, Milestone, Policy, Probe, ProbeKind, ReadyWhen, Reload,
-    RetirementId, ScaleTo, Seen, Spawn, StopHow, Time, WorkerEvent, WorkerId,
+    RetirementId, ScaleTo, Seen, Spawn, StopHow, Time, Usage, WorkerEvent, WorkerId,
 };
 use history::History;
 use kernel::Kernel;
@@ -711,6 +711,7 @@ impl World {
             Effect::MeasureConnections { workers } => {
                 return vec![self.measure_connections(workers)];
             }
+            Effect::MeasureUsage { workers } => return vec![self.measure_usage(workers)],
             Effect::LookAtReady { workers } => return vec![self.look_at_ready(workers)],
             Effect::GiveBack { retirement } => self.give_back(*retirement),
             Effect::AdoptConnections {
@@ -892,6 +893,28 @@ impl World {
         Event::ConnectionsMeasured { quiet }
     }
 
+    /// What grows, grows with time; how busy one is, its number tells.
+    fn measure_usage(&self, workers: &[(WorkerId, Vec<ListenerId>)]) -> Event {
+        let usage = |(id, listeners): &(WorkerId, Vec<ListenerId>)| {
+            let Some(process) = self.alive(*id) else {
+                return (*id, Usage::default());
+            };
+            let age = self.now.since(process.started);
+            let (at_first, more) = process.script.memory;
+            let steps = u64::try_from(age.as_millis() / 10).unwrap_or(u64::MAX);
+            let counts = listeners.iter().filter_map(|id| self.kernel.open.get(id));
+            let usage = Usage {
+                rss: Some(at_first + more * steps),
+                cpu: Some(age * u32::try_from(id.0 % 2).unwrap_or(0)),
+                connections: Some(counts.map(|socket| socket.given).sum()),
+            };
+            (*id, usage)
+        };
+        Event::UsageMeasured {
+            usage: workers.iter().map(usage).collect(),
+        }
+    }
+
     fn look_at_ready(&self, workers: &[(WorkerId, Vec<ListenerId>)]) -> Event {
         let look = |(id, listeners): &(WorkerId, Vec<ListenerId>)| {
             let Some(process) = self.alive(*id) else {
@@ -1038,6 +1061,8 @@ impl World {
             | WorkerEvent::Unready { .. }
             | WorkerEvent::Crashed { .. }
             | WorkerEvent::GivenUp { .. }
+            | WorkerEvent::ToBeRecycled { .. }
+            | WorkerEvent::RecyclingFailed { .. }
             | WorkerEvent::Gone { .. } => return,
         };
         if let Some(process) = self.processes.get_mut(id) {

@@ -141,6 +141,7 @@ pub fn run(
     }
     let programs = Programs::wanted(config.steering);
     let Choice { steering, refused } = choice::chosen(config.steering)?;
+    policy::counted(&config.limits, steering)?;
     let mut supervisor = Supervisor::new(configuration, steering, control, log, &host)?;
     policy::warn_unless_steered(&supervisor.config);
     supervisor.steering_refused = refused;
@@ -193,7 +194,7 @@ impl Supervisor {
             notify,
             listeners,
             intercepts: Intercepts::default(),
-            steering: steering::backend(config.steering),
+            steering: steering::backend(config.steering, policy::counting(&config.limits)),
             steering_refused: None,
             awaited_fence: None,
             measures: Measures::default(),

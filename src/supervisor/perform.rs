@@ -1,5 +1,6 @@
 //! One arm an effect. What an effect brings about at once is returned as events.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsRawFd;
 
@@ -14,7 +15,7 @@ use super::workers::probe::Asked;
 use crate::config::Readiness;
 use crate::fleet::{
     Effect, Endpoint, Event, ExitReason, ListenerId, ListenerSetId, Probe, RetirementId, Spawn,
-    WorkerId,
+    Usage, WorkerId,
 };
 use crate::sys::listener;
 
@@ -32,6 +33,7 @@ impl Supervisor {
             Effect::MeasureConnections { workers } => {
                 return vec![self.measure_connections(&workers)];
             }
+            Effect::MeasureUsage { workers } => return vec![self.measure_usage(&workers)],
             Effect::AdoptConnections {
                 retirement,
                 workers,
@@ -65,9 +67,10 @@ impl Supervisor {
             Effect::Report(progress) => self.report(&progress),
             Effect::ReportWait {
                 reply_to,
+                asked,
                 kind,
                 milestone,
-            } => self.report_wait(reply_to, kind, milestone),
+            } => self.report_wait(reply_to, asked, kind, milestone),
             Effect::ReportStop(progress) => self.report_stop(&progress),
             // A client that is told that the old workers are gone must find no listener of theirs.
             Effect::Reply { reply_to, result } => self.deferred_replies.push((reply_to, result)),
@@ -100,6 +103,32 @@ impl Supervisor {
         let (all, listeners) = (&self.workers, &self.listeners);
         Event::ConnectionsMeasured {
             quiet: self.measures.connections(all, listeners, workers),
+        }
+    }
+
+    fn measure_usage(&self, workers: &[(WorkerId, Vec<ListenerId>)]) -> Event {
+        let ids: Vec<WorkerId> = workers.iter().map(|(id, _)| *id).collect();
+        let mut processes = match self.config.limits.needs_processes() {
+            true => self.workers.usage(&ids),
+            false => BTreeMap::new(),
+        };
+        let count = |listeners: &[ListenerId]| {
+            let counts = listeners
+                .iter()
+                .map(|id| self.steering.count(&self.listeners, *id));
+            counts.reduce(|all, one| Some(all?.wrapping_add(one?)))?
+        };
+        let usage = workers.iter().map(|(id, listeners)| {
+            let seen = processes.remove(id);
+            let usage = Usage {
+                rss: seen.map(|it| it.rss),
+                cpu: seen.map(|it| it.cpu),
+                connections: count(listeners),
+            };
+            (*id, usage)
+        });
+        Event::UsageMeasured {
+            usage: usage.collect(),
         }
     }
 

@@ -4,12 +4,17 @@ use std::time::Duration;
 
 use log::warn;
 
-use crate::config::{Config, CrashLoop, MAX_WORKERS, Readiness, ServedProtocol};
-use crate::fleet::{Bounds, Policy, ReadyWhen, Share, Strategy};
+use super::StartError;
+use super::steering::choice;
+use super::steering::ebpf::Counting;
+use crate::config::{Config, CrashLoop, MAX_WORKERS, Readiness, ServedProtocol, Steering};
+use crate::fleet::{Bounds, Limits, Policy, ReadyWhen, Share, Strategy};
 
 /// How long a rescuer that works may take to get a worker ready for its stop signal, where the drain time-out is
 /// not longer. One that hangs is noticed sooner (`retirement::watch`).
 const MIN_PREPARE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often workers are looked at that may use no more than so much (`--max-rss` and others).
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long rescuers may take to end when all workers are gone.
 const RESCUERS_END_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -33,6 +38,8 @@ pub(super) fn of(config: &Config) -> Policy {
             Duration::ZERO
         },
         soak_restarts: config.soak_restarts,
+        limits: config.limits,
+        look_interval: LOOK_INTERVAL,
         start_timeout: config.start_timeout,
         settle_timeout: config.settle_timeout,
         quiet_timeout: config.quiet_timeout,
@@ -43,6 +50,26 @@ pub(super) fn of(config: &Config) -> Policy {
         max_restarts: config.max_restarts,
         restart_window: config.restart_window,
         crash_loop_ends_all: config.crash_loop == CrashLoop::Exit,
+    }
+}
+
+/// What is not limited is not counted.
+pub(super) fn counting(limits: &Limits) -> Counting {
+    match limits.max_connections {
+        Some(_) => Counting::Yes,
+        None => Counting::No,
+    }
+}
+
+/// # Errors
+/// Connections are to be counted, and nothing does that.
+pub(super) fn counted(limits: &Limits, steering: Steering) -> Result<(), StartError> {
+    match (limits.max_connections, steering) {
+        (None, _) | (Some(_), Steering::Ebpf) => Ok(()),
+        (Some(_), Steering::Auto | Steering::Cbpf | Steering::None) => {
+            let why = choice::ebpf_obstacle().unwrap_or_default();
+            Err(StartError::NotCounted { why })
+        }
     }
 }
 

@@ -29,6 +29,16 @@ pub enum StartError {
          systemd unit), or leave it to --steering auto"
     )]
     Ebpf(#[from] LoadError),
+    /// `--max-connections-served` cannot be: nothing else counts connections.
+    #[error(
+        "--max-connections-served: connections are counted by the eBPF program that steers them, and there is none: {why}; \
+         run as root, or give the supervisor CAP_BPF (AmbientCapabilities=CAP_BPF in its systemd unit), or use --max-age, or \
+         the server's own option (gunicorn's --max-requests, uvicorn's --limit-max-requests)"
+    )]
+    NotCounted {
+        /// Why there is no eBPF program.
+        why: String,
+    },
     /// The system refused something that we cannot do without.
     #[error("cannot {operation}: {source}")]
     System {

@@ -13,6 +13,7 @@
 //! | `threads` | what a process's threads do, and what they still have |
 //! | `tree` | the sockets of a process and its descendants |
 //! | `memory` | a process's memory |
+//! | `usage` | what a process uses |
 
 mod connections;
 mod descriptors;
@@ -21,6 +22,7 @@ mod listeners;
 mod memory;
 mod threads;
 mod tree;
+mod usage;
 
 pub use connections::connections;
 pub use descriptors::{
@@ -35,6 +37,7 @@ pub use threads::{
     readers, tree_threads,
 };
 pub use tree::{SocketAt, tree_sockets, visit_family};
+pub use usage::{ProcessUsage, process_usage};
 
 use std::fs;
 use std::io;

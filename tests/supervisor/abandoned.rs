@@ -3,6 +3,7 @@
 use std::{fs, io};
 
 use crate::harness::Supervisor;
+use crate::rig::port::Reservation;
 use crate::support::*;
 
 /// Two workers, of which one closes a listener.
@@ -43,14 +44,13 @@ fn nobody_waits_for_a_worker_that_has_closed_its_listener() {
 /// A debug port, say, that is open for a while.
 #[test]
 fn the_last_listener_of_an_address_closes_the_address() {
-    let reserved = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
-    let address = reserved.local_addr().unwrap();
-    drop(reserved);
-    let port = address.port().to_string();
+    // To the end: nobody else is to answer there.
+    let reserved = Reservation::new().unwrap();
+    let port = reserved.port().to_string();
     let supervisor = with_a_listener_closed(&[], &["--two-ports", &port]);
     touch(supervisor.directory(), "close-1");
     supervisor.wait_line("1.1 has closed a listener");
-    let address = std::net::SocketAddr::from(([127, 0, 0, 1], address.port()));
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], reserved.port()));
     // Whoever comes first may wait until it is looked who has the listeners.
     supervisor.wait_for("a refusal", || {
         let error = ask(address).err()?;

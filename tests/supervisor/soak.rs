@@ -185,7 +185,7 @@ fn what_cannot_be_is_said() {
         ),
         (
             "rollback",
-            "there is nothing to go back to: no new workers are tried (reload --canary), and no old ones stand by (--soak)",
+            "there is nothing to go back to: no reload has succeeded since the start",
         ),
     ] {
         let output = supervisor.ctl([verb]);

@@ -28,12 +28,15 @@
 //! | `retire` | steer away, fence, settle |
 //! | `quiesce` | connections come to an end |
 //! | `abandon` | what becomes of a listener that its workers have let go of |
+//! | `recycle` | a worker that has reached a limit is replaced |
+//! | `age`, `limits` | which workers have: they have served for long enough, or use too much |
 //! | `outcome` | how far outgoing workers have come, and what became of their change |
 //! | `exit` | what the end of a worker means |
 //! | `stop` | telling workers to stop; the end of everything |
 //! | `status` | what outsiders may see |
 
 mod abandon;
+mod age;
 mod batches;
 mod begin;
 mod canary;
@@ -41,10 +44,12 @@ mod deploy;
 mod exit;
 mod flip;
 mod flip_back;
+mod limits;
 mod outcome;
 mod quiesce;
 mod readiness;
 mod ready_look;
+mod recycle;
 mod requests;
 mod retire;
 mod soak;
@@ -60,10 +65,12 @@ use super::listener_sets::ListenerSets;
 use super::pending_requests::PendingRequests;
 use super::phase::Phase;
 use super::policy::Policy;
+use super::recyclings::Recyclings;
 use super::retirements::Retirements;
 use super::rollout::{Flipped, Rollout};
 use super::shutdown::{Shutdown, Stage};
 use super::slots::{EmptySlots, Restarts};
+use super::usage::Usages;
 use super::vocabulary::*;
 use super::worker::Worker;
 use super::workers::Workers;
@@ -88,6 +95,8 @@ pub struct Fleet {
     flipped: Option<Flipped>,
     retirements: Retirements,
     pending_requests: PendingRequests,
+    recyclings: Recyclings,
+    usages: Usages,
     shutdown: Option<Shutdown>,
     tally: Tally,
     /// What this step has decided so far; nothing between two steps.
@@ -130,6 +139,8 @@ impl Fleet {
             flipped: None,
             retirements: Retirements::default(),
             pending_requests: PendingRequests::default(),
+            recyclings: Recyclings::default(),
+            usages: Usages::default(),
             shutdown: None,
             tally: Tally::default(),
             effects: Vec::new(),
@@ -145,7 +156,7 @@ impl Fleet {
         self.check_deadlines(now);
         self.report_retirements(now);
         // After the reports: what waits its turn waits until the change before it is told of.
-        while self.begin_pending(now) {
+        while self.begin_pending(now) || self.begin_recycling(now) {
             // What has begun may be over, or due, at once.
             self.check_deadlines(now);
             self.report_retirements(now);
@@ -153,18 +164,21 @@ impl Fleet {
         self.end_if_hopeless(now);
         self.refuse_if_settled();
         self.end_if_over(now);
+        self.look_at_usage(now);
         std::mem::take(&mut self.effects)
     }
 
     /// When [`Event::TimePassed`] is due at the latest; none while nothing is timed.
     pub fn next_deadline(&self) -> Option<Time> {
-        let shutdown = self.shutdown.as_ref().and_then(Shutdown::deadline);
         let all = [
             self.workers.next_deadline(),
             self.empty_slots.next_deadline(),
-            shutdown,
+            self.shutdown.as_ref().and_then(Shutdown::deadline),
             self.rollout.as_ref().and_then(Rollout::deadline),
             self.soak_deadline(),
+            self.recycling_deadline(),
+            self.workers.next_age(),
+            self.usages.next_look,
         ];
         all.into_iter()
             .flatten()
@@ -204,6 +218,7 @@ impl Fleet {
             Event::ReadySeen { seen } => self.ready_seen(now, &seen),
             Event::BacklogsMeasured { pending } => self.backlogs_measured(now, &pending),
             Event::ConnectionsMeasured { quiet } => self.connections_measured(now, &quiet),
+            Event::UsageMeasured { usage } => self.usage_measured(now, &usage),
             Event::ConnectionsIdle { worker } => self.connections_idle(now, worker),
             Event::RescueLost { worker } => self.rescue_lost(now, worker),
             Event::StopPrepared { worker } => self.stop_prepared(now, worker),

@@ -38,6 +38,10 @@ impl Fleet {
         if workers.is_empty() {
             self.flip_now(now);
         } else {
+            if self.policy.limits.max_rss.is_some() {
+                let ids: Vec<WorkerId> = workers.iter().map(|(id, _)| *id).collect();
+                self.measure_usage(&ids);
+            }
             self.effects.push(Effect::LookAtReady { workers });
         }
     }

@@ -60,6 +60,7 @@ impl Fleet {
             },
             role: Role::Serve,
             ready_since: None,
+            ages_at: None,
         });
         id
     }
@@ -180,7 +181,8 @@ impl Fleet {
                     ChangeKind::Reload
                     | ChangeKind::Restart
                     | ChangeKind::Scale
-                    | ChangeKind::Rollback,
+                    | ChangeKind::Rollback
+                    | ChangeKind::Recycling,
                 ),
                 _,
             ) => {
@@ -204,6 +206,8 @@ impl Fleet {
     }
 
     pub(super) fn serve(&mut self, id: WorkerId) {
+        self.begins_to_age(id);
+        self.usages.new.push(id);
         self.set_phase(id, Phase::Serving);
         let worker = self.workers.get(id);
         let listeners = worker

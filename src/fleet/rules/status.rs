@@ -3,8 +3,10 @@
 use core::time::Duration;
 
 use super::Fleet;
+use crate::fleet::recyclings::RecyclingTally;
 use crate::fleet::rollout::Rollout;
 use crate::fleet::slots::{EmptySlot, SlotState};
+use crate::fleet::usage::UsageView;
 use crate::fleet::vocabulary::*;
 use crate::fleet::worker::Worker;
 
@@ -25,6 +27,12 @@ pub struct WorkerView {
     pub uptime: Duration,
     /// Crashes of its slot within the restart window.
     pub restarts: u32,
+    /// Time since it was ready; none before.
+    pub age: Option<Duration>,
+    /// What it uses, as far as that is looked at.
+    pub usage: UsageView,
+    /// Why it is to be recycled, if it is.
+    pub recycling: Option<RecycleReason>,
     /// Its listeners.
     pub listeners: Vec<(ListenerId, Endpoint)>,
 }
@@ -52,6 +60,9 @@ impl Fleet {
             phase: worker.phase.name(),
             uptime: now.since(worker.started),
             restarts: self.restarts.recent(now, worker.slot),
+            age: worker.ready_since.map(|since| now.since(since)),
+            usage: self.usage_of(worker.id),
+            recycling: self.why_recycled(worker.id),
             listeners: listeners.map(|(id, it)| (*id, it.endpoint)).collect(),
         }
     }
@@ -69,11 +80,14 @@ impl Fleet {
             },
             uptime: now.since(empty.since),
             restarts: self.restarts.recent(now, slot),
+            age: None,
+            usage: UsageView::default(),
+            recycling: None,
             listeners: listeners.map(|(id, it)| (*id, it.endpoint)).collect(),
         }
     }
 
-    /// What the supervisor is doing: `starting`, `serving`, `reloading`, `canary`, `soaking` or `stopping`.
+    /// What the supervisor is doing: `starting`, `serving`, `reloading`, `recycling`, `canary`, `soaking` or `stopping`.
     pub fn phase_name(&self) -> &'static str {
         let kind = self.rollout.as_ref().map(|rollout| rollout.kind);
         match (self.is_shutting_down(), kind) {
@@ -90,7 +104,10 @@ impl Fleet {
                     | ChangeKind::Rollback,
                 ),
             ) => "reloading",
-            (false, None) if self.retirements.is_empty() && !self.is_reading() => "serving",
+            (false, Some(ChangeKind::Recycling)) => "recycling",
+            (false, None) if self.is_reading() => "reloading",
+            (false, None) if self.retirements.is_empty() => "serving",
+            (false, None) if self.retirements.all_are(ChangeKind::Recycling) => "recycling",
             (false, None) => "reloading",
         }
     }
@@ -103,6 +120,11 @@ impl Fleet {
     /// Reloads that succeeded and that failed, since the start.
     pub fn reloads(&self) -> (u64, u64) {
         (self.tally.reloads, self.tally.reloads_failed)
+    }
+
+    /// Workers that were recycled since the start, and how often that failed.
+    pub fn recyclings(&self) -> RecyclingTally {
+        self.recyclings.tally()
     }
 
     /// Whether new connections are steered to this listener.

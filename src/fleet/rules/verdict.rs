@@ -10,6 +10,7 @@
 
 use super::Fleet;
 use super::flip_back::Cause;
+use crate::fleet::pending_requests::Pending;
 use crate::fleet::rollout::Step;
 use crate::fleet::vocabulary::*;
 
@@ -37,7 +38,7 @@ impl Fleet {
             return self.flip_back(now, Cause::Asked { reply_to });
         }
         if let Some(denial) = self.denial() {
-            return self.deny(reply_to, denial);
+            return self.deny_or_wait(reply_to, denial, IfBusy::Deny, Pending::Rollback);
         }
         self.start_previous(now, reply_to);
     }

@@ -100,7 +100,7 @@ fn what_waits_its_turn_is_read_when_it_begins() {
     let mut stage = Stage::serving(policy());
     stage.on_unanswered(asked(1, IfBusy::Wait));
     let waits = stage.on_unanswered(asked(2, IfBusy::Wait));
-    assert_eq!(waits, ["waits: reload"]);
+    assert_eq!(waits, ["reload waits: reload"]);
     stage.on_unanswered(read(1, policy()));
     assert!(
         stage

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::process::Process;
 use super::{State, World};
 use crate::fleet::{
-    ChangeKind, ChangeResult, ClientId, Effect, Endpoint, Event, Failure, Generation, ListenerId,
-    ListenerSetId, Milestone, Progress, Slot, Spawn, Strategy, WorkerEvent, WorkerId,
+    ChangeKind, ChangeResult, ClientId, Denial, Effect, Endpoint, Event, Failure, Generation,
+    ListenerId, ListenerSetId, Milestone, Progress, Slot, Spawn, Strategy, WorkerEvent, WorkerId,
 };
 
 /// A request that was not answered after this long is forgotten. The longest way: a change that
@@ -171,7 +171,7 @@ impl World {
                     (Milestone::Serving, 1) if !begins => &before.serving - &self.serving(),
                     _ => BTreeSet::new(),
                 };
-                self.check_report(*reply_to, *milestone, *kind, *generation, leaving, before)
+                self.check_report(*reply_to, *milestone, *kind, *generation, leaving)
             }
             Effect::Reply { reply_to, result } => {
                 if is_taken_back(effect) {
@@ -183,7 +183,11 @@ impl World {
             Effect::Probe(probe) => self.process_of(probe.worker).map(drop),
             Effect::PrepareStop { worker } => self.check_prepare_stop(*worker),
             Effect::Log(note) => {
-                if let WorkerEvent::Serving { .. } = note {
+                if let WorkerEvent::Serving { worker, .. } = note {
+                    // It may retire again in the same step.
+                    if let Some(process) = self.processes.get_mut(worker) {
+                        process.phase = ("serving", self.now);
+                    }
                     self.note_drain_only();
                 }
                 self.check_log(note)
@@ -200,7 +204,7 @@ impl World {
                     })
                 })
             }
-            Effect::LookAtReady { workers } => workers
+            Effect::MeasureUsage { workers } | Effect::LookAtReady { workers } => workers
                 .iter()
                 .try_for_each(|(id, _)| self.process_of(*id).map(drop)),
             Effect::GiveBack { .. }
@@ -231,9 +235,12 @@ impl World {
     fn may_leave(&self) -> u32 {
         match self.open_change {
             None | Some(ChangeKind::Start | ChangeKind::Scale) => 0,
-            Some(ChangeKind::Reload | ChangeKind::Restart | ChangeKind::Rollback) => {
-                self.most_missing()
-            }
+            Some(
+                ChangeKind::Reload
+                | ChangeKind::Restart
+                | ChangeKind::Rollback
+                | ChangeKind::Recycling,
+            ) => self.most_missing(),
         }
     }
 
@@ -244,7 +251,12 @@ impl World {
         };
         let is_rolling = matches!(
             self.open_change,
-            Some(ChangeKind::Reload | ChangeKind::Restart | ChangeKind::Rollback)
+            Some(
+                ChangeKind::Reload
+                    | ChangeKind::Restart
+                    | ChangeKind::Rollback
+                    | ChangeKind::Recycling
+            )
         );
         let alive = self.processes.iter().filter(|(_, it)| it.is_alive());
         let running = alive
@@ -512,7 +524,6 @@ impl World {
         kind: ChangeKind,
         generation: Generation,
         leaving: BTreeSet<WorkerId>,
-        before: &Before,
     ) -> Checked {
         match milestone {
             Milestone::Starting => {
@@ -524,9 +535,8 @@ impl World {
                     |phase: &str| matches!(phase, "standing-by" | "settling" | "quiescing");
                 // Not those that the change itself has begun to retire.
                 let mut others = view.iter().filter(|line| {
-                    let before = before.phases.get(&line.worker);
-                    is_on_its_way(line.phase)
-                        && before.is_some_and(|(phase, _)| is_on_its_way(phase))
+                    let process = self.processes.get(&line.worker);
+                    is_on_its_way(line.phase) && process.is_some_and(|it| is_on_its_way(it.phase.0))
                 });
                 // What is undone waits for nobody.
                 let is_undone = kind == ChangeKind::Rollback;
@@ -535,6 +545,7 @@ impl World {
                         "a {kind} begins while workers of another change have no stop signal yet"
                     )
                 })?;
+                self.check_recycling(kind)?;
                 self.open_change = Some(kind);
                 self.listened_before = self.kernel.listeners();
             }
@@ -614,6 +625,16 @@ impl World {
         let Some(reply_to) = reply_to else {
             return Ok(());
         };
+        let is_turned_away = matches!(
+            result,
+            ChangeResult::Denied(Denial::Busy {
+                kind: ChangeKind::Recycling,
+                ..
+            })
+        );
+        ensure(!is_turned_away, || {
+            format!("{reply_to:?} is turned away for a recycling")
+        })?;
         let Some(request) = self.requests.get_mut(&reply_to) else {
             return Err(format!("{reply_to:?} has asked for nothing"));
         };
@@ -634,6 +655,19 @@ impl World {
         let left = request.leaving.iter().find(here);
         ensure(left.is_none() || !is_done, || {
             format!("{reply_to:?} hears that all is done, and worker {left:?} is here")
+        })
+    }
+
+    /// What somebody has asked for goes first.
+    fn check_recycling(&self, kind: ChangeKind) -> Checked {
+        let mut waiting = self
+            .requests
+            .iter()
+            .filter(|(_, it)| !it.is_answered && it.heard.is_none());
+        let waiting = waiting.next().map(|(reply_to, _)| reply_to);
+        let is_first = kind == ChangeKind::Recycling && waiting.is_some();
+        ensure(!is_first, || {
+            format!("a recycling begins while {waiting:?} waits its turn")
         })
     }
 

@@ -15,6 +15,8 @@ pub(super) struct Socket {
     pub(super) set: ListenerSetId,
     /// The workers that listen on it and are alive.
     pub(super) listeners: BTreeSet<WorkerId>,
+    /// Connections that came to it, ever.
+    pub(super) given: u32,
     /// Connections that nobody has accepted.
     pub(super) pending: u64,
     /// It was in the steering once.
@@ -51,6 +53,7 @@ impl Kernel {
             endpoint,
             set,
             listeners: BTreeSet::new(),
+            given: 0,
             pending: 0,
             was_live: false,
             is_last_resort: false,
@@ -134,6 +137,7 @@ impl Kernel {
         let is_live = self.live.contains(&id);
         if let Some(socket) = self.open.get_mut(&id) {
             socket.pending += 1;
+            socket.given += 1;
             socket.is_last_resort |= !is_live;
         }
     }
@@ -142,6 +146,7 @@ impl Kernel {
     pub(super) fn straggle(&mut self, id: ListenerId) {
         if let Some(socket) = self.open.get_mut(&id) {
             socket.pending += 1;
+            socket.given += 1;
         }
     }
 

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::fleet::{Bounds, Policy, ReadyWhen, Share};
+use crate::fleet::{Bounds, CpuLimit, Limits, Policy, ReadyWhen, Share};
 
 /// A whole world, before it is run. Times are milliseconds.
 #[derive(Clone)]
@@ -129,6 +129,8 @@ pub(super) struct Script {
     pub(super) quiets_after: Option<u64>,
     /// How long its rescuer takes to get it ready for the stop signal; none: for ever.
     pub(super) prepared_after: Option<u64>,
+    /// How much memory it has at first, and how much more each 10 ms.
+    pub(super) memory: (u64, u64),
     /// When its rescuer dies after it has adopted its connections; none: not before the end.
     pub(super) rescuer_dies_after: Option<u64>,
 }
@@ -196,6 +198,7 @@ impl Script {
         connection_lasts: Some(20),
         quiets_after: Some(0),
         prepared_after: Some(0),
+        memory: (0, 0),
         rescuer_dies_after: None,
     };
 }
@@ -219,44 +222,72 @@ fn policy() -> impl Strategy<Value = Policy> {
     let loops = (0..5_u32, prop::bool::weighted(0.2));
     let sizes = (1..5_u32, option::of(1..4_u32));
     let uptime = (span(&[0, 0, 0, 40]), span(&[0, 0, 60, 250]), 0..3_u32);
-    ((sizes, uptime, strategy()), ready, flags, spans, loops).prop_map(
-        |(
-            ((workers, queues), (min_uptime, soak, soak_restarts), strategy),
-            ready,
-            (steering, rescue),
-            spans,
-            (max_restarts, crash_loop_ends_all),
-        )| Policy {
-            workers,
-            most_workers: 5,
-            queues,
-            ready,
-            steering,
-            rescue: rescue && steering,
-            min_uptime,
-            strategy: if steering {
-                strategy
-            } else {
-                crate::fleet::Strategy::AllAtOnce
-            },
-            soak: if steering && strategy == crate::fleet::Strategy::AllAtOnce {
-                soak
-            } else {
-                Duration::ZERO
-            },
-            soak_restarts,
-            start_timeout: spans.0,
-            settle_timeout: spans.1,
-            quiet_timeout: spans.2,
-            drain_timeout: spans.3,
-            prepare_timeout: Duration::from_millis(60),
-            rescuers_end_timeout: Duration::from_millis(30),
-            pre_stop: spans.4,
-            max_restarts,
-            restart_window: Duration::from_secs(2),
-            crash_loop_ends_all,
-        },
+
+    (
+        (sizes, (uptime, limits()), strategy()),
+        ready,
+        flags,
+        spans,
+        loops,
     )
+        .prop_map(
+            |(
+                ((workers, queues), ((min_uptime, soak, soak_restarts), limits), strategy),
+                ready,
+                (steering, rescue),
+                spans,
+                (max_restarts, crash_loop_ends_all),
+            )| Policy {
+                workers,
+                most_workers: 5,
+                queues,
+                ready,
+                steering,
+                rescue: rescue && steering,
+                min_uptime,
+                strategy: if steering {
+                    strategy
+                } else {
+                    crate::fleet::Strategy::AllAtOnce
+                },
+                soak: if steering && strategy == crate::fleet::Strategy::AllAtOnce {
+                    soak
+                } else {
+                    Duration::ZERO
+                },
+                soak_restarts,
+                limits,
+                look_interval: Duration::from_millis(20),
+                start_timeout: spans.0,
+                settle_timeout: spans.1,
+                quiet_timeout: spans.2,
+                drain_timeout: spans.3,
+                prepare_timeout: Duration::from_millis(60),
+                rescuers_end_timeout: Duration::from_millis(30),
+                pre_stop: spans.4,
+                max_restarts,
+                restart_window: Duration::from_secs(2),
+                crash_loop_ends_all,
+            },
+        )
+}
+
+/// Of connections, 20; what a worker has of memory is in its script.
+fn limits() -> impl Strategy<Value = Limits> {
+    let max_age = prop::sample::select(&[10, 50, 150, 600][..]).prop_map(Duration::from_millis);
+    let window = prop::sample::select(&[40, 100][..]).prop_map(Duration::from_millis);
+    let limits = (
+        option::weighted(0.2, Just(1000_u64)),
+        option::weighted(0.2, (50..150_u64, window)),
+        option::weighted(0.25, max_age),
+        option::weighted(0.2, Just(20_u64)),
+    );
+    limits.prop_map(|(max_rss, max_cpu, max_age, max_connections)| Limits {
+        max_rss,
+        max_cpu: max_cpu.map(|(percent, window)| CpuLimit { percent, window }),
+        max_age,
+        max_connections,
+    })
 }
 
 /// Such that there is progress: some may be more, or less.
@@ -316,6 +347,7 @@ fn script() -> impl Strategy<Value = Script> {
         mostly(0..200),
         mostly(0..100),
         seldom(0..150),
+        prop_oneof![3 => Just((0, 0)), 1 => (0..1100_u64, 0..200_u64)],
     );
     (start(), times, ends).prop_map(|(start, times, ends)| Script {
         start,
@@ -332,6 +364,7 @@ fn script() -> impl Strategy<Value = Script> {
         quiets_after: ends.4,
         prepared_after: ends.5,
         rescuer_dies_after: ends.6,
+        memory: ends.7,
     })
 }
 

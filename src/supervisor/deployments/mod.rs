@@ -93,8 +93,8 @@ impl Deployments {
     /// What was read, if the loop was woken for that.
     pub(super) fn collect(&mut self, fleet: &Fleet) -> Option<Event> {
         let (deployment, overrides, result) = self.reading.collect()?;
-        let policy = result.map(|read| {
-            let config = self.with_what_lasts(read);
+        let usable = result.and_then(|read| self.usable(read));
+        let policy = usable.map(|config| {
             let policy = policy::of(&config);
             let config = Arc::new(config);
             self.forget_all_but(fleet, deployment);
@@ -105,7 +105,8 @@ impl Deployments {
         Some(Event::DeploymentRead { deployment, policy })
     }
 
-    fn with_what_lasts(&self, mut read: Config) -> Config {
+    /// What was read, with what cannot change; or why that cannot be.
+    fn usable(&self, mut read: Config) -> Result<Config, String> {
         let changed = lasting::changed(self.current(), self.steering, &read);
         if !changed.is_empty() {
             warn!(
@@ -114,8 +115,9 @@ impl Deployments {
             );
         }
         lasting::keep(self.current(), &mut read);
+        policy::counted(&read.limits, read.steering).map_err(|error| error.to_string())?;
         policy::warn_unless_steered(&read);
-        read
+        Ok(read)
     }
 
     /// What the fleet has no use for any more. What was requested since is not yet known to it.

@@ -81,6 +81,12 @@ pub(super) trait Backend: Debug {
     /// The listener that a connection from this source is given now; none where that is not known.
     fn chosen(&self, endpoint: &Endpoint, source: SocketAddr) -> Option<ListenerId>;
 
+    /// How many connections a listener was given, ever, modulo 2^32; none where that is not counted. Without `CAP_BPF`
+    /// nothing counts them.
+    fn count(&self, _: &Listeners, _: ListenerId) -> Option<u32> {
+        None
+    }
+
     /// The source ports of this host from which a [probe](super::workers::probe) with [`PROBE_HOPS`](probe_rule::PROBE_HOPS)
     /// reaches this listener, live or not; 0 stands for any. None where the listener cannot be told from
     /// the others of its group.
@@ -88,10 +94,13 @@ pub(super) trait Backend: Debug {
 }
 
 /// The backend of `--steering`, as [`choice::chosen`] has settled it.
-pub(super) fn backend(steering: crate::config::Steering) -> Box<dyn Backend> {
+pub(super) fn backend(
+    steering: crate::config::Steering,
+    counting: ebpf::Counting,
+) -> Box<dyn Backend> {
     use crate::config::Steering;
     match steering {
-        Steering::Ebpf => Box::<ebpf::Ebpf>::default(),
+        Steering::Ebpf => Box::new(ebpf::Ebpf::new(counting)),
         Steering::Auto | Steering::Cbpf => Box::<cbpf::Cbpf>::default(),
         Steering::None => Box::<unsteered::Unsteered>::default(),
     }

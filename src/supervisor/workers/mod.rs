@@ -19,6 +19,7 @@
 //! | `siblings` | the others of a worker's generation, one of which may have its port |
 //! | `strays` | processes that have left the groups of their workers |
 //! | `notify` | hears workers' `READY=1`; speaks to the service manager |
+//! | `usage` | what a worker's processes use |
 //! | `probe`, `http_question` | asks a worker whether it is ready |
 
 mod environment;
@@ -32,6 +33,7 @@ mod process;
 mod siblings;
 mod spawner;
 pub(super) mod strays;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::io;

@@ -193,6 +193,11 @@ impl Assembler {
         self.push(0x62, to.0, offset, value);
     }
 
+    /// Adds a register to 64 bits in memory, whatever other processors do there (`BPF_ATOMIC`, once `BPF_XADD`).
+    pub(crate) fn add_atomically(&mut self, to: Register, offset: i16, from: Register) {
+        self.push(0xdb, to.0 | from.0 << 4, offset, 0);
+    }
+
     /// The address of a map, by its descriptor (`BPF_PSEUDO_MAP_FD`).
     pub(crate) fn map(&mut self, to: Register, map: i32) {
         self.push(0x18, to.0 | 1 << 4, 0, map);

@@ -57,7 +57,11 @@ impl World {
             return Ok(());
         }
         let serving = self.serving();
-        let wanted = self.fleet.workers_wanted();
+        // A rolling reload may take away one worker after the other.
+        let wanted = match self.open_change {
+            Some(ChangeKind::Reload) => self.fleet.workers_wanted().min(self.policy().workers),
+            _ => self.fleet.workers_wanted(),
+        };
         let is_wanted = |id: &&WorkerId| {
             before
                 .phases
@@ -367,12 +371,16 @@ impl World {
     /// Long after the last wish everybody has an answer and no change is under way.
     pub(in crate::fleet::world) fn check_final(&self) -> Checked {
         self.check_answered()?;
+        // Workers come to their age again and again.
+        let is_recycling = self.fleet.phase_name() == "recycling";
         let under_way = self.open_change;
-        ensure(under_way.is_none(), || {
+        ensure(under_way.is_none() || is_recycling, || {
             format!("a {under_way:?} never ends")
         })?;
         let (left, _) = self.fleet.retained_counts();
-        ensure(left == 0, || format!("{left} retirements never end"))?;
+        ensure(left == 0 || is_recycling, || {
+            format!("{left} retirements never end")
+        })?;
         let due = self.fleet.next_deadline();
         ensure(due != Some(Time::NEVER), || {
             "a slot waits for ever".to_owned()

@@ -3,7 +3,7 @@
 use log::{error, info};
 
 use super::Reporter;
-use super::phrase::{connections, ended, list, seconds, workers};
+use super::phrase::{bytes, connections, ended, list, seconds, workers};
 use crate::config::Readiness;
 use crate::fleet::{
     ChangeKind, ChangeResult, Denial, Endpoint, Exit, Failure, Generation, WorkerId,
@@ -65,7 +65,11 @@ impl Reporter<'_> {
         match kind {
             ChangeKind::Start => "",
             _ if self.steering_refused.is_none() => "",
-            ChangeKind::Reload | ChangeKind::Restart | ChangeKind::Scale | ChangeKind::Rollback => {
+            ChangeKind::Reload
+            | ChangeKind::Restart
+            | ChangeKind::Scale
+            | ChangeKind::Rollback
+            | ChangeKind::Recycling => {
                 "; new connections are not steered, so requests may have been lost (the status says why)"
             }
         }
@@ -75,9 +79,10 @@ impl Reporter<'_> {
         let consequence = match kind {
             ChangeKind::Start => "",
             ChangeKind::Reload => "; the old generation serves on",
-            ChangeKind::Restart | ChangeKind::Scale | ChangeKind::Rollback => {
-                "; the others serve on"
-            }
+            ChangeKind::Restart
+            | ChangeKind::Scale
+            | ChangeKind::Rollback
+            | ChangeKind::Recycling => "; the others serve on",
         };
         let (why, more) = match failure {
             Failure::Exited { worker, exit, .. } => self.exited(*worker, exit),
@@ -108,6 +113,16 @@ impl Reporter<'_> {
                 (why, more.concat())
             }
             Failure::Unusable(reason) => (reason.clone(), String::new()),
+            Failure::TooLarge {
+                worker, rss, limit, ..
+            } => {
+                let name = self.workers.describe(*worker);
+                let (rss, limit) = (bytes(*rss), bytes(*limit));
+                let why = format!(
+                    "{name} has {rss} of memory as soon as it is ready, and --max-rss is {limit}: it would be replaced for ever"
+                );
+                (why, "; give a greater --max-rss".to_owned())
+            }
             Failure::RolledBack => ("it was rolled back, as asked".to_owned(), String::new()),
             Failure::Stopped => return format!("{kind} given up: the supervisor was told to stop"),
         };

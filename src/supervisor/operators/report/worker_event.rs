@@ -5,8 +5,8 @@ use std::time::Duration;
 use log::Level;
 
 use super::Reporter;
-use super::phrase::{connections, ended, list, seconds};
-use crate::fleet::{Ending, Endpoint, Exit, Slot, WorkerEvent, WorkerId};
+use super::phrase::{bytes, connections, ended, list, seconds};
+use crate::fleet::{Ending, Endpoint, Exit, RecycleReason, Slot, WorkerEvent, WorkerId};
 
 impl Reporter<'_> {
     pub(crate) fn log(&self, event: &WorkerEvent) {
@@ -67,6 +67,16 @@ impl Reporter<'_> {
                     format!("has not exited after {after}; killing it"),
                 )
             }
+            WorkerEvent::ToBeRecycled { why, .. } => (
+                Level::Info,
+                format!("{}; it is recycled when its turn has come", reached(why)),
+            ),
+            WorkerEvent::RecyclingFailed {
+                why,
+                failures,
+                retry_in,
+                ..
+            } => (Level::Warn, not_recycled(why, *failures, *retry_in)),
             WorkerEvent::Gone {
                 worker,
                 exit,
@@ -126,6 +136,45 @@ fn crashed(exit: &Exit, restart_in: Duration) -> String {
         format!("in {}", seconds(restart_in))
     };
     format!("{}; restarting it {when}", ended(exit))
+}
+
+/// What a worker has reached.
+pub(crate) fn reached(why: &RecycleReason) -> String {
+    match why {
+        RecycleReason::MaxRss { rss, limit } => format!(
+            "has {} of memory, and may have {} (--max-rss)",
+            bytes(*rss),
+            bytes(*limit)
+        ),
+        RecycleReason::MaxCpu {
+            percent,
+            limit,
+            window,
+        } => format!(
+            "has used {percent} % of a processor over {}, and may use {limit} % (--max-cpu)",
+            seconds(*window)
+        ),
+        RecycleReason::MaxConnections { served, limit } => format!(
+            "was given {served} connections, and may be given {limit} (--max-connections-served)"
+        ),
+        RecycleReason::MaxAge { age, limit } => format!(
+            "has served for {}, and may for {} (--max-age)",
+            seconds(*age),
+            seconds(*limit)
+        ),
+    }
+}
+
+fn not_recycled(why: &RecycleReason, failures: u32, retry_in: Duration) -> String {
+    let nth = match failures {
+        1 => "".to_owned(),
+        _ => format!(" (failed {failures} times)"),
+    };
+    format!(
+        "{}; it could not be replaced{nth} and serves on; trying again in {}",
+        reached(why),
+        seconds(retry_in)
+    )
 }
 
 fn unready(closed: &[Endpoint]) -> String {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use log::{debug, error};
 
 use super::keys::Keys;
-use super::maps::{GroupMaps, MAX_LISTENERS};
+use super::maps::{Counting, GroupMaps, MAX_LISTENERS};
 use super::program::MAX_CHOICES;
 use crate::fleet::{Endpoint, ListenerId};
 use crate::supervisor::listeners::{Closed, Listeners};
@@ -32,10 +32,10 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(endpoint: Endpoint) -> Result<Self, LoadError> {
+    pub(super) fn new(endpoint: Endpoint, counting: Counting) -> Result<Self, LoadError> {
         Ok(Self {
             endpoint,
-            maps: GroupMaps::create()?,
+            maps: GroupMaps::create(counting)?,
             keys: Keys::new(MAX_LISTENERS),
             live: Live::new(),
             choices: Vec::new(),
@@ -54,6 +54,11 @@ impl Group {
 
     pub(super) fn key_of(&self, id: ListenerId) -> Option<u32> {
         self.keys.of(id)
+    }
+
+    /// How many connections a listener was given, if that is counted.
+    pub(super) fn count(&self, id: ListenerId) -> Option<u32> {
+        self.maps.count(self.keys.of(id)?)
     }
 
     /// The listener that a connection from this source is given.

@@ -14,10 +14,27 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::program::{MAX_CHOICES, Maps, program};
 use crate::supervisor::steering::probe_rule::PROBED;
-use crate::sys::bpf::{self, LoadError, Map, Purpose};
+use crate::sys::bpf::{self, LoadError, Map, Purpose, SharedArray};
 use crate::sys::process;
 
 use crate::sys::steering::AttachError;
+
+/// Whether the program counts what it gives to whom.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Counting {
+    /// It has nothing to do with that.
+    #[default]
+    No,
+    /// For each connection.
+    Yes,
+}
+
+/// A count has 64 bits, of which the lower ones come first on all that we run on.
+const WORDS_OF_COUNT: usize = 2;
+
+fn shared(counts: &Map) -> io::Result<SharedArray> {
+    SharedArray::map(counts, MAX_LISTENERS as usize * WORDS_OF_COUNT)
+}
 
 const BANKS: u32 = 4;
 const BANK_LEN: u32 = 1 + MAX_CHOICES;
@@ -31,6 +48,8 @@ pub struct GroupMaps {
     sockets: Map,
     current: Map,
     banks: Map,
+    /// How many connections each key was given, if that is counted. The map is the program's.
+    counts: Option<SharedArray>,
     program: OwnedFd,
     /// Which bank is chosen from.
     bank: u32,
@@ -41,35 +60,47 @@ impl GroupMaps {
     ///
     /// # Errors
     /// Those of bpf(2).
-    pub fn create() -> Result<Self, LoadError> {
-        match Self::create_within_limits() {
+    pub fn create(counting: Counting) -> Result<Self, LoadError> {
+        match Self::create_within_limits(counting) {
             // Before Linux 5.11 they count as locked memory, of which 64 KiB are allowed by default.
             Err(LoadError::Os(error)) if error.raw_os_error() == Some(libc::EPERM) => {
-                process::with_locked_memory(Self::create_within_limits)?
+                process::with_locked_memory(|| Self::create_within_limits(counting))?
             }
             created => created,
         }
     }
 
-    fn create_within_limits() -> Result<Self, LoadError> {
+    fn create_within_limits(counting: Counting) -> Result<Self, LoadError> {
         let sockets = Map::sockets(MAX_LISTENERS)?;
         let current = Map::array(4, 1)?;
         let banks = Map::array(4, BANKS * BANK_LEN)?;
+        let counts = match counting {
+            Counting::No => None,
+            Counting::Yes => Some(Map::shared(8, MAX_LISTENERS)?),
+        };
         let program = bpf::load(
             Purpose::Steering,
             &program(Maps {
                 sockets: sockets.number(),
                 current: current.number(),
                 banks: banks.number(),
+                counts: counts.as_ref().map(Map::number),
             }),
         )?;
         Ok(Self {
             sockets,
             current,
             banks,
+            counts: counts.map(|map| shared(&map)).transpose()?,
             program,
             bank: 0,
         })
+    }
+
+    /// How many connections a key was given, ever, modulo 2^32; none where that is not counted.
+    pub fn count(&self, key: u32) -> Option<u32> {
+        let counts = self.counts.as_ref()?;
+        Some(counts.load(key as usize * WORDS_OF_COUNT))
     }
 
     /// Makes the program the choice of the group that a listener is in.

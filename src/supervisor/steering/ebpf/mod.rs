@@ -30,7 +30,7 @@ use crate::fleet::{Endpoint, ListenerId};
 use crate::supervisor::listeners::Listeners;
 use crate::sys::bpf::LoadError;
 pub use keys::Keys;
-pub use maps::{GroupMaps, MAX_LISTENERS};
+pub use maps::{Counting, GroupMaps, MAX_LISTENERS};
 pub use program::{MAX_CHOICES, Maps, TRIES, program};
 
 use group::Group;
@@ -41,6 +41,7 @@ pub(super) struct Ebpf {
     groups: BTreeMap<Endpoint, Group>,
     /// What was selected last, over all groups.
     selected: Live,
+    counting: Counting,
 }
 
 /// Whether this kernel lets us: maps and a program are made, and dropped.
@@ -48,14 +49,21 @@ pub(super) struct Ebpf {
 /// # Errors
 /// Why it does not.
 pub(super) fn attempt() -> Result<(), LoadError> {
-    GroupMaps::create().map(drop)
+    GroupMaps::create(Counting::No).map(drop)
 }
 
 impl Ebpf {
+    pub(super) fn new(counting: Counting) -> Self {
+        Self {
+            counting,
+            ..Self::default()
+        }
+    }
+
     fn group(&mut self, endpoint: Endpoint) -> Option<&mut Group> {
         match self.groups.entry(endpoint) {
             Entry::Occupied(found) => Some(found.into_mut()),
-            Entry::Vacant(place) => match Group::new(endpoint) {
+            Entry::Vacant(place) => match Group::new(endpoint, self.counting) {
                 Ok(group) => Some(place.insert(group)),
                 Err(error) => {
                     error!(
@@ -132,6 +140,10 @@ impl Backend for Ebpf {
 
     fn chosen(&self, endpoint: &Endpoint, source: SocketAddr) -> Option<ListenerId> {
         self.groups.get(endpoint)?.chosen(source)
+    }
+
+    fn count(&self, listeners: &Listeners, id: ListenerId) -> Option<u32> {
+        self.group_of(listeners, id)?.count(id)
     }
 
     fn probe_ports(&self, listeners: &Listeners, id: ListenerId) -> Vec<u16> {

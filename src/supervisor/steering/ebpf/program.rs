@@ -8,6 +8,8 @@
 //! The hazard: a key whose listener is gone leads to nobody, and the kernel would then choose among all
 //! members of the group, those that must get nothing among them. So the program goes on to the next of the
 //! keys that it may choose, for [`TRIES`] keys.
+//!
+//! Where it is asked to, it counts what it gives to whom. That is the last part, and no other program has it.
 
 use crate::supervisor::steering::probe_rule::{PROBE_HOPS, PROBED};
 use crate::supervisor::steering::spread::{MULTIPLIER, SHIFT};
@@ -31,6 +33,8 @@ pub struct Maps {
     pub current: i32,
     /// The banks one after the other. Each is a count, and as many keys as there is room for.
     pub banks: i32,
+    /// How many connections each key was given, if that is counted.
+    pub counts: Option<i32>,
 }
 
 /// Functions of the kernel, as `linux/bpf.h` numbers them.
@@ -58,12 +62,17 @@ const IPV6_LEN: i32 = 44;
 pub fn program(maps: Maps) -> Vec<Instruction> {
     let mut out = Assembler::default();
     let (choice, pass, refuse) = (out.label(), out.label(), out.label());
+    let chosen = out.label();
     out.copy(R6, R1);
     // The hash of nothing, where there is nothing to read.
     out.set(R7, 0);
     source(&mut out, maps, choice, pass);
     out.place(choice);
-    choose(&mut out, maps, pass, refuse);
+    choose(&mut out, maps, chosen, pass, refuse);
+    out.place(chosen);
+    if let Some(counts) = maps.counts {
+        count(&mut out, counts, pass);
+    }
     out.place(pass);
     out.set(R0, PASS);
     out.exit();
@@ -191,7 +200,7 @@ fn look_up(out: &mut Assembler, map: i32, to: Register, otherwise: Label) {
 ///
 /// Each key is looked up by itself: without `CAP_PERFMON` the kernel's verifier does not accept an address
 /// that is computed within a value.
-fn choose(out: &mut Assembler, maps: Maps, pass: Label, refuse: Label) {
+fn choose(out: &mut Assembler, maps: Maps, chosen: Label, pass: Label, refuse: Label) {
     out.store_word_constant(STACK, KEY, 0);
     look_up(out, maps.current, R8, pass);
     out.store_word(STACK, KEY, R8);
@@ -206,10 +215,23 @@ fn choose(out: &mut Assembler, maps: Maps, pass: Label, refuse: Label) {
         out.store_word(STACK, KEY, R1);
         look_up(out, maps.banks, R1, pass);
         out.store_word(STACK, KEY, R1);
-        select(out, maps, pass);
+        select(out, maps, chosen);
         out.add(R7, 1);
         out.jump_if_register(R7, When::Below, R9, in_range);
         out.set(R7, 0);
         out.place(in_range);
     }
+    // The choice is left to the kernel, and is not known here.
+    out.jump(pass);
+}
+
+/// Counts one more for the key that is on the stack.
+fn count(out: &mut Assembler, counts: i32, pass: Label) {
+    out.map(R1, counts);
+    out.copy(R2, STACK);
+    out.add(R2, i32::from(KEY));
+    out.call(MAP_LOOKUP);
+    out.jump_if(R0, When::Equal, 0, pass);
+    out.set(R1, 1);
+    out.add_atomically(R0, 0, R1);
 }
