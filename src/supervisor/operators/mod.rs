@@ -6,9 +6,11 @@
 //! | `control` | clients of `reuseport-ctl` |
 //! | `client` | one of them |
 //! | `status` | what `status` shows |
+//! | `recycling_status` | of it, what is limited |
 //! | `report` | the sentences of the log and of the replies |
 
 mod client;
 pub(crate) mod control;
+mod recycling_status;
 pub(crate) mod report;
 pub(crate) mod status;

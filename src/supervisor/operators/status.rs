@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::recycling_status::{recyclings, usage};
+use super::report::reached;
 use crate::config::Config;
 use crate::fleet::{Endpoint, Fleet, ListenerId, ListenerSetId, Time, WorkerId, WorkerView};
 use crate::supervisor::listeners::Listeners;
@@ -70,6 +72,7 @@ impl Inspection<'_> {
             workers_wanted: self.fleet.workers_wanted(),
             reloads,
             reloads_failed,
+            recyclings: recyclings(self.fleet.recyclings()),
             steering: self.config.steering.name().to_owned(),
             steering_refused: self.steering_refused.map(str::to_owned),
             generations: generations(&workers),
@@ -115,6 +118,8 @@ impl Inspection<'_> {
                     .unwrap_or(0)
             }),
             share: own.next().and_then(|queue| queue.share),
+            usage: usage(view),
+            recycling: view.recycling.as_ref().map(reached),
         }
     }
 
@@ -284,6 +289,6 @@ fn generations(workers: &[WorkerStatus]) -> Vec<GenerationStatus> {
         .collect()
 }
 
-fn milliseconds(duration: Duration) -> u64 {
+pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
