@@ -32,6 +32,7 @@
 //! | settling | old listeners get no new SYN, but finish the handshakes that they have |
 //! | quiescing | old workers' connections come to an end |
 //! | draining | told to stop: a worker finishes what it has and exits |
+//! | recycling | the replacement of a worker that has reached a limit |
 //!
 //! # A reload
 //!

@@ -19,7 +19,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use reuseport_run::cli::{Exit, ctl};
 use reuseport_run::wire::control::{
-    EndpointStatus, Reload, Reply, Request, Scale, Status, parse_request, reply_line,
+    EndpointStatus, RecyclingStatus, Reload, Reply, Request, Scale, Status, parse_request,
+    reply_line,
 };
 use tempfile::TempDir;
 
@@ -138,8 +139,10 @@ fn status() -> Reply {
         workers_wanted: 0,
         reloads: 0,
         reloads_failed: 0,
+        recyclings: RecyclingStatus::default(),
         steering: "none".to_owned(),
         steering_refused: None,
+        change: None,
         generations: Vec::new(),
         workers: Vec::new(),
         rescues: Vec::new(),

@@ -7,8 +7,9 @@
 //! workers find, and `contradictions` are what does not go together. `sections` follow the
 //! options in the help.
 //!
-//! `reuseport-ctl`: `verb` has the verbs (`reload` the options of one), [`ctl`] does what they say, `find` finds the supervisor that is meant,
-//! `client` talks to it, [`table`] prints its status, `short_list` what would be too wide. Both agree on
+//! `reuseport-ctl`: `verb` has the verbs (`reload` the options of one), [`ctl`] does what they say, `find` finds the
+//! supervisor that is meant, `client` talks to it, [`table`] prints its status, `short_list` what would be too wide,
+//! `units` spans, sizes and shares. Both agree on
 //! [`runtime_dir`], where control sockets are, on [`exit`], how a program ends, and on `generate`, manual pages
 //! and completions.
 //!
@@ -38,6 +39,7 @@ mod sections;
 mod settings;
 mod short_list;
 pub mod table;
+mod units;
 mod value;
 mod verb;
 

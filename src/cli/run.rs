@@ -419,6 +419,50 @@ mod tests {
     }
 
     #[test]
+    fn limits_that_make_no_sense_are_told() {
+        let window = |line: &str| parsed(line).unwrap().limits.max_cpu;
+        let a_minute = CpuLimit {
+            percent: 250,
+            window: Duration::from_secs(60),
+        };
+        assert_eq!(window("--max-cpu 250 s"), Some(a_minute));
+        assert_eq!(window("s"), None);
+        let counted = parsed("--max-connections-served 500 s").unwrap();
+        assert_eq!(counted.limits.max_connections, Some(500));
+        for (line, why) in [
+            ("--max-rss 0", "a number of bytes that is not 0"),
+            ("--max-rss 0K", "a number of bytes that is not 0"),
+            ("--max-rss 5X", "such as 500M"),
+            ("--max-rss +5M", "such as 500M"),
+            ("--max-rss 99999999999G", "such as 500M"),
+            ("--max-cpu 0", "1% or more, such as 90%"),
+            ("--max-cpu 1.5", "1% or more"),
+            ("--max-cpu-window 5s", "give --max-cpu with it"),
+            (
+                "--max-cpu 5% --max-cpu-window 999ms",
+                "--max-cpu-window 999ms: give 1s or more",
+            ),
+            ("--max-cpu 5% --max-cpu-window 8d", "at most 7 days"),
+            ("--max-age 0", "longer than 0"),
+            ("--max-age soon", "give a time"),
+            ("--max-connections-served 0", "from 1 to 2147483648"),
+            ("--max-connections-served many", "from 1 to 2147483648"),
+            (
+                "--max-connections-served 5 --steering cbpf",
+                "with --steering cbpf there is none: leave out one of the two",
+            ),
+            (
+                "--max-connections-served 5 --steering none",
+                "with --steering none there is none: leave out one of the two",
+            ),
+        ] {
+            let exit = parsed(&format!("{line} s")).unwrap_err();
+            assert!(exit.text.contains(why), "{line}: {}", exit.text);
+            assert_eq!(exit.code, 2, "{line}");
+        }
+    }
+
+    #[test]
     fn every_option() {
         let line = "-n 3 --queues 2 --listen 80 --listen [::]:81 --name web --control /c --ready http:/up --ready-host shop.example \
                     --steering cbpf --start-timeout 1s --min-uptime 9s --soak 11s --soak-restarts 2 --max-age 12s --max-rss 300M --max-cpu 90% --max-cpu-window 13s --settle-timeout 2 --quiet-timeout 3s \

@@ -5,8 +5,10 @@
 use std::fmt::Write as _;
 
 use super::short_list;
+use super::units::{percent, size, span};
 use crate::wire::control::{
-    EndpointStatus, ListenerStatus, QueueStatus, RescueStatus, Status, WorkerStatus,
+    ChangeStatus, EndpointStatus, ListenerStatus, QueueStatus, RecyclingStatus, RescueStatus,
+    Status, WorkerStatus,
 };
 
 const WORKER_COLUMNS: &[Column] = &[
@@ -20,8 +22,18 @@ const WORKER_COLUMNS: &[Column] = &[
     Column::right("QUEUE"),
     Column::right("WAITING"),
     Column::right("OPEN"),
+    Column::right("WEIGHT"),
     Column::right("SHARE"),
     Column::left("LISTENS"),
+];
+
+const USAGE_COLUMNS: &[Column] = &[
+    Column::right("WORKER"),
+    Column::right("AGE"),
+    Column::right("RSS"),
+    Column::right("CPU"),
+    Column::right("SERVED"),
+    Column::left("RECYCLED, FOR IT"),
 ];
 
 const QUEUE_COLUMNS: &[Column] = &[
@@ -61,6 +73,17 @@ pub fn table(status: &Status) -> String {
             status.workers.iter().map(worker_row).collect(),
         ));
     }
+    let is_looked_at = |worker: &WorkerStatus| {
+        let usage = &worker.usage;
+        usage.rss.is_some() || usage.connections_served.is_some() || worker.recycling.is_some()
+    };
+    if status.workers.iter().any(is_looked_at) {
+        text.push('\n');
+        text.push_str(&grid(
+            USAGE_COLUMNS,
+            status.workers.iter().map(usage_row).collect(),
+        ));
+    }
     let is_shared = |queue: &QueueStatus| queue.workers.len() > 1;
     if status.queues.iter().any(is_shared) {
         text.push('\n');
@@ -94,8 +117,10 @@ fn heading(status: &Status) -> String {
         .count();
     let refused = status.steering_refused.as_ref();
     let refused = refused.map_or_else(String::new, |reason| format!("not steered: {reason}\n"));
+    let recycled = recycled(&status.recyclings);
+    let change = status.change.as_ref().map_or_else(String::new, change);
     format!(
-        "{}: {}  pid {}  up {}  {}\nworkers {serving} of {} serving  reloads {} ok, {} failed  steering {}\n{refused}",
+        "{}: {}  pid {}  up {}  {}\nworkers {serving} of {} serving  reloads {} ok, {} failed  steering {}\n{change}{refused}{recycled}",
         status.name,
         status.phase,
         status.pid,
@@ -106,6 +131,27 @@ fn heading(status: &Status) -> String {
         status.reloads_failed,
         status.steering,
     )
+}
+
+/// Nothing where none was begun.
+fn recycled(recyclings: &RecyclingStatus) -> String {
+    let RecyclingStatus { done, failed, last } = recyclings;
+    let last = last.as_ref();
+    last.map_or_else(String::new, |last| {
+        format!("recycled {done} ok, {failed} failed  last: {last}\n")
+    })
+}
+
+/// A line for the change that is under way.
+fn change(change: &ChangeStatus) -> String {
+    let ChangeStatus {
+        kind,
+        generation,
+        for_ms,
+        waits_for,
+    } = change;
+    let time = span(*for_ms);
+    format!("{kind} of generation {generation} for {time}: waits for {waits_for}\n")
 }
 
 /// `generation 2 (serving, 4)`, with the ones that are on their way out.
@@ -136,8 +182,21 @@ fn worker_row(worker: &WorkerStatus) -> Vec<String> {
         worker.queue.to_string(),
         waiting(&worker.listeners),
         known(worker.connections),
-        share(worker.share),
+        known(worker.weight.and_then(percent)),
+        known(worker.share.and_then(percent)),
         listens(worker),
+    ]
+}
+
+fn usage_row(worker: &WorkerStatus) -> Vec<String> {
+    let usage = &worker.usage;
+    vec![
+        worker.id.to_string(),
+        known(usage.age_ms.map(span)),
+        known(usage.rss.map(size)),
+        known(usage.cpu_percent.map(|percent| format!("{percent}%"))),
+        known(usage.connections_served),
+        known(worker.recycling.as_ref()),
     ]
 }
 
@@ -146,7 +205,7 @@ fn queue_row(queue: &QueueStatus) -> Vec<String> {
         queue.queue.to_string(),
         queue.generation.to_string(),
         waiting(&queue.listeners),
-        share(queue.share),
+        known(queue.share.and_then(percent)),
         short_list::numbers(queue.workers.iter().copied()),
     ]
 }
@@ -199,27 +258,9 @@ fn waiting(listeners: &[ListenerStatus]) -> String {
     }
 }
 
-fn share(share: Option<f64>) -> String {
-    let share = share.filter(|share| share.is_finite());
-    known(share.map(|share| format!("{:.1}%", share * 100.0)))
-}
-
 fn listens(worker: &WorkerStatus) -> String {
     let listeners = worker.listeners.iter();
     short_list::addresses(listeners.map(|listener| listener.address.as_str()))
-}
-
-/// Milliseconds as the two largest units that matter: `412ms`, `7s`, `3m20s`, `3h12m`, `12d4h`.
-fn span(millis: u64) -> String {
-    let seconds = millis / 1_000;
-    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
-    match millis {
-        0..1_000 => format!("{millis}ms"),
-        1_000..60_000 => format!("{seconds}s"),
-        60_000..3_600_000 => format!("{minutes}m{:02}s", seconds % 60),
-        3_600_000..86_400_000 => format!("{hours}h{:02}m", minutes % 60),
-        _ => format!("{days}d{}h", hours % 24),
-    }
 }
 
 /// A column's title, and to which side its texts go: numbers to the right.
@@ -273,7 +314,7 @@ fn line(columns: &[Column], widths: &[usize], row: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::control::GenerationStatus;
+    use crate::wire::control::{GenerationStatus, UsageStatus};
 
     fn listener(address: &str, queue: u32) -> ListenerStatus {
         ListenerStatus {
@@ -296,7 +337,10 @@ mod tests {
             restarts: 0,
             listeners: vec![listener("0.0.0.0:8080", 3), listener("[::]:8443", 4)],
             connections: Some(12 * id),
+            weight: (phase == "serving").then_some(1.0),
             share: Some(0.25),
+            usage: UsageStatus::default(),
+            recycling: None,
         }
     }
 
@@ -310,6 +354,7 @@ mod tests {
             pid: None,
             listeners: Vec::new(),
             connections: None,
+            weight: None,
             share: None,
             restarts: 3,
             ..worker(13, 2, "waiting")
@@ -323,8 +368,15 @@ mod tests {
             workers_wanted: 2,
             reloads: 3,
             reloads_failed: 1,
+            recyclings: RecyclingStatus::default(),
             steering: "ebpf".to_owned(),
             steering_refused: None,
+            change: Some(ChangeStatus {
+                kind: "reload".to_owned(),
+                generation: 2,
+                for_ms: 2_500,
+                waits_for: "worker 2, which is draining".to_owned(),
+            }),
             generations: vec![generation(1, "draining"), generation(2, "serving")],
             workers: vec![worker(2, 1, "draining"), worker(12, 2, "serving"), lost],
             rescues: Vec::new(),
@@ -353,11 +405,12 @@ mod tests {
         let expected = "\
 web: reloading  pid 4711  up 3h12m  generations 1 (draining, 2), 2 (serving, 2)
 workers 1 of 2 serving  reloads 3 ok, 1 failed  steering ebpf
+reload of generation 2 for 2s: waits for worker 2, which is draining
 
-SLOT  WORKER  GEN   PID  PHASE     UPTIME  RESTARTS  QUEUE  WAITING  OPEN  SHARE  LISTENS
-   0       2    1  4002  draining   2m30s         0      1   7/1022    24  25.0%  0.0.0.0:8080 [::]:8443
-   0      12    2  4012  serving    4h10m         0      6   7/1022   144  25.0%  0.0.0.0:8080 [::]:8443
-   1      13    2     -  waiting    4h10m         3      6        -     -      -  -
+SLOT  WORKER  GEN   PID  PHASE     UPTIME  RESTARTS  QUEUE  WAITING  OPEN  WEIGHT  SHARE  LISTENS
+   0       2    1  4002  draining   2m30s         0      1   7/1022    24       -  25.0%  0.0.0.0:8080 [::]:8443
+   0      12    2  4012  serving    4h10m         0      6   7/1022   144  100.0%  25.0%  0.0.0.0:8080 [::]:8443
+   1      13    2     -  waiting    4h10m         3      6        -     -       -      -  -
 
 ADDRESS       LISTENERS  WAITING  OPEN
 0.0.0.0:8080        1/3        6   168
@@ -390,6 +443,38 @@ QUEUE  GEN  WAITING  SHARE  WORKERS
     }
 
     #[test]
+    fn what_workers_use_is_shown_where_it_is_looked_at() {
+        let used = WorkerStatus {
+            usage: UsageStatus {
+                age_ms: Some(75_000),
+                rss: Some(123 << 20),
+                cpu_percent: Some(81),
+                connections_served: None,
+            },
+            recycling: Some("has 123.0 MiB of memory".to_owned()),
+            ..worker(12, 2, "serving")
+        };
+        let status = Status {
+            workers: vec![used, worker(13, 2, "starting")],
+            recyclings: RecyclingStatus {
+                done: 7,
+                failed: 1,
+                last: Some("worker 12 has 123.0 MiB of memory".to_owned()),
+            },
+            ..status()
+        };
+        let text = table(&status);
+        let heading = "\nrecycled 7 ok, 1 failed  last: worker 12 has 123.0 MiB of memory\n";
+        assert!(text.contains(heading), "{text}");
+        let usage = "
+WORKER    AGE     RSS  CPU  SERVED  RECYCLED, FOR IT
+    12  1m15s  123.0M  81%       -  has 123.0 MiB of memory
+    13      -       -    -       -  -
+";
+        assert!(text.contains(usage), "{text}");
+    }
+
+    #[test]
     fn many_ports_make_no_line_long() {
         let ports = (0..64).map(|port| listener(&format!("0.0.0.0:{}", 1_000 + 7 * port), 0));
         let many = WorkerStatus {
@@ -414,6 +499,7 @@ QUEUE  GEN  WAITING  SHARE  WORKERS
         let status = Status {
             uptime_ms: 40,
             phase: "starting".to_owned(),
+            change: None,
             generations: Vec::new(),
             workers: Vec::new(),
             rescues: Vec::new(),

@@ -22,6 +22,7 @@
 //! All of it is plain data: it can be saved and restored between two events.
 
 mod change_result;
+mod change_view;
 mod deployments;
 mod jitter;
 mod listener;
@@ -47,6 +48,7 @@ mod workers;
 #[cfg(test)]
 mod world;
 
+pub use change_view::{ChangeView, WaitsFor};
 pub use policy::{Bounds, CpuLimit, Limits, Policy, ReadyWhen, Share, Strategy};
 pub use recyclings::RecyclingTally;
 pub use rules::Fleet;

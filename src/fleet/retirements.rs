@@ -185,6 +185,15 @@ impl Retirements {
         progress.find(|(_, milestone)| *milestone < Milestone::Draining)
     }
 
+    /// The oldest one, its least advanced workers and how far these have come.
+    pub(super) fn oldest(&self) -> Option<(Change, Milestone, Vec<WorkerId>)> {
+        let oldest = self.open.values().next()?;
+        let milestone = oldest.progress();
+        let least = oldest.workers.iter().filter(|(_, it)| **it == milestone);
+        let least = least.map(|(worker, _)| *worker);
+        Some((oldest.change, milestone, least.collect()))
+    }
+
     /// What is to be said of how far the outgoing workers have come, each milestone once; and which changes
     /// are over.
     pub(super) fn report(&mut self, now: Time) -> Vec<News> {

@@ -138,12 +138,16 @@ impl Batch {
         self.incoming.extend(incoming);
     }
 
+    pub(super) fn unready(&self) -> &BTreeSet<WorkerId> {
+        &self.unready
+    }
+
     pub(super) fn incoming(&self) -> &BTreeSet<WorkerId> {
         &self.incoming
     }
 
     /// It was ready, and is not any more.
-    pub(super) fn unready(&mut self, worker: WorkerId) {
+    pub(super) fn not_ready(&mut self, worker: WorkerId) {
         self.unready.insert(worker);
     }
 

@@ -4,6 +4,7 @@ mod addresses;
 mod batches;
 mod canary;
 mod deployments;
+mod limits;
 mod listener_sets;
 mod many;
 mod ready_is_a_state;

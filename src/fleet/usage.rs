@@ -18,7 +18,7 @@ pub(super) struct Usages {
     pub(super) new: Vec<WorkerId>,
     /// When the next look is due; none while nobody serves.
     pub(super) next_look: Option<Time>,
-    /// The last worker of the last look.
+    /// The last worker of the last look; none if that was at all of them.
     pub(super) last: Option<WorkerId>,
 }
 

@@ -161,6 +161,11 @@ impl Workers {
     }
 
     /// Whether new connections are to be steered to this listener.
+    /// The listeners that serving workers listen on.
+    pub(super) fn live(&self) -> impl Iterator<Item = ListenerId> {
+        self.live.keys().copied()
+    }
+
     pub(super) fn is_live(&self, listener: ListenerId) -> bool {
         self.live.contains_key(&listener)
     }

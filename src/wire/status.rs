@@ -15,7 +15,7 @@ pub struct Status {
     pub pid: u32,
     /// Milliseconds since the supervisor started.
     pub uptime_ms: u64,
-    /// `starting`, `serving`, `reloading`, `canary`, `soaking` or `stopping`.
+    /// `starting`, `serving`, `reloading`, `recycling`, `canary`, `soaking` or `stopping`.
     pub phase: String,
     /// How many workers there should be.
     pub workers_wanted: u32,
@@ -23,12 +23,18 @@ pub struct Status {
     pub reloads: u64,
     /// Reloads that were rolled back, since the start.
     pub reloads_failed: u64,
+    /// Workers that were replaced because they had reached a limit.
+    #[serde(default)]
+    pub recyclings: RecyclingStatus,
     /// How new connections are kept from old workers: `ebpf`, `cbpf` or `none` (`--steering`).
     #[serde(default)]
     pub steering: String,
     /// Why they are not, although that was wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steering_refused: Option<String>,
+    /// The change that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<ChangeStatus>,
     /// Generations that have a worker, oldest first.
     pub generations: Vec<GenerationStatus>,
     /// Workers, by slot and age.
@@ -41,6 +47,19 @@ pub struct Status {
     /// What became of the connections of the last retirements, oldest first.
     #[serde(default)]
     pub rescues: Vec<RescueStatus>,
+}
+
+/// The change that is under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeStatus {
+    /// `start`, `reload`, `restart`, `scale`, `rollback` or `recycling`.
+    pub kind: String,
+    /// The generation that it starts, or that it is about.
+    pub generation: u32,
+    /// Milliseconds since it began.
+    pub for_ms: u64,
+    /// What it waits for: a clause.
+    pub waits_for: String,
 }
 
 /// One generation.
@@ -79,10 +98,46 @@ pub struct WorkerStatus {
     pub listeners: Vec<ListenerStatus>,
     /// Its open connections on the managed endpoints; none where that cannot be read.
     pub connections: Option<u64>,
+    /// The part of the new connections of its address that it is to get, 0 to 1; none where it is to get none, or where
+    /// they are not steered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f64>,
     /// Its part of the connections that the kernel still knows on the managed endpoints (open, or
     /// closed within the last minute), 0 to 1; none where there are no such connections, and where
     /// it shares its queue, for of a closed connection only the queue is known.
     pub share: Option<f64>,
+    /// What it uses, as far as that is looked at.
+    #[serde(default)]
+    pub usage: UsageStatus,
+    /// Why it is to be recycled, if it is: a clause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recycling: Option<String>,
+}
+
+/// What a worker uses.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageStatus {
+    /// Milliseconds since it was ready; none before.
+    pub age_ms: Option<u64>,
+    /// The memory that its processes have in RAM, in bytes, summed up; none unless `--max-rss` or `--max-cpu` is given.
+    pub rss: Option<u64>,
+    /// How much of one CPU they have used on average over `--max-cpu-window`, or since it serves, in percent; none as for
+    /// `rss`.
+    pub cpu_percent: Option<u64>,
+    /// How many connections it was given, its part of those of a queue that it shares; none unless
+    /// `--max-connections-served` is given.
+    pub connections_served: Option<u64>,
+}
+
+/// Workers that were replaced because they had reached a limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecyclingStatus {
+    /// How many, since the start.
+    pub done: u64,
+    /// How often a replacement failed, and the worker served on.
+    pub failed: u64,
+    /// The last that was begun: the worker, and why.
+    pub last: Option<String>,
 }
 
 /// One queue.

@@ -145,3 +145,24 @@ fn it_ends_by_itself_unless_it_is_paused() {
     supervisor.ctl_ok(["promote"]);
     assert!(reload.wait_with_output().unwrap().status.success());
 }
+
+#[test]
+fn the_status_says_what_each_gets_and_what_is_waited_for() {
+    let supervisor = scripted(&["-n", "4"], &[]).start();
+    supervisor.wait_serving(4);
+    let (reload, _) = on_trial(&supervisor);
+    let status = supervisor.status();
+    let weights: Vec<f64> = status.workers.iter().map(|it| it.weight.unwrap()).collect();
+    let is_about = |weight: &f64, part: f64| (weight - part).abs() < 1e-6;
+    let of_old = weights.iter().filter(|it| is_about(it, 0.225)).count();
+    let of_new = weights.iter().filter(|it| is_about(it, 0.1)).count();
+    assert_eq!((of_old, of_new), (4, 1), "{weights:?}");
+    let change = status.change.unwrap();
+    assert_eq!((change.kind.as_str(), change.generation), ("reload", 2));
+    assert_eq!(change.waits_for, "promote or rollback");
+    let shown = supervisor.ctl_ok(["status"]);
+    assert!(shown.contains(": waits for promote or rollback"), "{shown}");
+    supervisor.ctl_ok(["rollback"]);
+    assert_eq!(reload.wait_with_output().unwrap().status.code(), Some(1));
+    assert_eq!(supervisor.wait_serving(4).change, None);
+}

@@ -39,6 +39,7 @@ mod process_tree;
 mod programs;
 mod queues;
 mod ready_is_a_state;
+mod recycling;
 mod reload;
 mod rescue;
 mod rolling;

@@ -23,17 +23,26 @@ use crate::fleet::vocabulary::*;
 pub(super) struct Reading {
     reply_to: Option<ClientId>,
     reload: Reload,
+    since: Time,
 }
 
 impl Fleet {
-    pub(super) fn read(&mut self, reply_to: Option<ClientId>, reload: Reload) {
-        self.reading = Some(Reading { reply_to, reload });
+    pub(super) fn read(&mut self, now: Time, reply_to: Option<ClientId>, reload: Reload) {
+        self.reading = Some(Reading {
+            reply_to,
+            reload,
+            since: now,
+        });
         let deployment = reload.deployment;
         self.effects.push(Effect::ReadDeployment { deployment });
     }
 
     pub(super) fn is_reading(&self) -> bool {
         self.reading.is_some()
+    }
+
+    pub(super) fn reading_since(&self) -> Option<Time> {
+        self.reading.map(|reading| reading.since)
     }
 
     /// Nothing begins any more.
@@ -50,7 +59,10 @@ impl Fleet {
         policy: Result<Box<Policy>, String>,
     ) {
         let is_it = |reading: &mut Reading| reading.reload.deployment == id;
-        let Some(Reading { reply_to, reload }) = self.reading.take_if(is_it) else {
+        let Some(Reading {
+            reply_to, reload, ..
+        }) = self.reading.take_if(is_it)
+        else {
             return;
         };
         match policy {

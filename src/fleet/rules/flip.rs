@@ -49,10 +49,7 @@ impl Fleet {
         if is_last {
             self.generations.serving = rollout.generation;
             self.wanted = rollout.wanted;
-            self.tally.reloads += u64::from(rollout.kind == ChangeKind::Reload);
-            if rollout.recycling.is_some() {
-                self.recyclings.done();
-            }
+            self.count_done(&rollout);
             self.report_serving(now, &rollout);
         }
         let drain_only = self.keep_only_to_drain(now, &rollout);
@@ -89,6 +86,13 @@ impl Fleet {
         // After the flip: what they owe depends on what serves in their slots now.
         for id in drain_only {
             self.readiness_changed(now, id);
+        }
+    }
+
+    fn count_done(&mut self, rollout: &Rollout) {
+        self.tally.reloads += u64::from(rollout.kind == ChangeKind::Reload);
+        if rollout.recycling.is_some() {
+            self.recyclings.done();
         }
     }
 

@@ -51,7 +51,9 @@ impl Fleet {
             let first = self.workers.serving_from(Bound::Unbounded);
             next.extend(first.take_while(|id| *id <= after).take(left));
         }
-        self.usages.last = next.last().copied();
+        // Else these are all.
+        let is_full = next.len() == MOST_AT_ONCE;
+        self.usages.last = next.last().copied().filter(|_| is_full);
         next
     }
 

@@ -33,13 +33,14 @@
 //! | `outcome` | how far outgoing workers have come, and what became of their change |
 //! | `exit` | what the end of a worker means |
 //! | `stop` | telling workers to stop; the end of everything |
-//! | `status` | what outsiders may see |
+//! | `status`, `change_status` | what outsiders may see |
 
 mod abandon;
 mod age;
 mod batches;
 mod begin;
 mod canary;
+mod change_status;
 mod deploy;
 mod exit;
 mod flip;
@@ -227,7 +228,7 @@ impl Fleet {
                 reply_to,
                 if_busy,
                 reload,
-            } => self.reload_asked(reply_to, if_busy, reload),
+            } => self.reload_asked(now, reply_to, if_busy, reload),
             Event::DeploymentRead { deployment, policy } => {
                 self.deployment_read(now, deployment, policy);
             }

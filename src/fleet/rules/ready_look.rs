@@ -126,7 +126,7 @@ impl Fleet {
         self.workers.change(id, |worker| worker.ready_since = None);
         self.set_phase(id, starting);
         if let Some(rollout) = &mut self.rollout {
-            rollout.batch.unready(id);
+            rollout.batch.not_ready(id);
         }
         self.log(WorkerEvent::Unready {
             worker: id,

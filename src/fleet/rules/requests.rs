@@ -24,6 +24,7 @@ impl Fleet {
 
     pub(super) fn reload_asked(
         &mut self,
+        now: Time,
         reply_to: Option<ClientId>,
         if_busy: IfBusy,
         reload: Reload,
@@ -32,7 +33,7 @@ impl Fleet {
             let reload = Pending::Reload(reload);
             return self.deny_or_wait(reply_to, denial, if_busy, reload);
         }
-        self.read(reply_to, reload);
+        self.read(now, reply_to, reload);
     }
 
     /// Begins a reload after which there are `wanted` workers; or says why it cannot be.
@@ -173,7 +174,7 @@ impl Fleet {
             }
             Some((reply_to, Pending::Rollback)) => self.rollback_asked(now, reply_to),
             Some((reply_to, Pending::Reload(reload))) => {
-                self.reload_asked(reply_to, IfBusy::Wait, reload);
+                self.reload_asked(now, reply_to, IfBusy::Wait, reload);
             }
         }
         true

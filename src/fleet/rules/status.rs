@@ -1,6 +1,7 @@
 //! What outsiders may see of the fleet.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use super::Fleet;
 use crate::fleet::recyclings::RecyclingTally;
@@ -33,24 +34,74 @@ pub struct WorkerView {
     pub usage: UsageView,
     /// Why it is to be recycled, if it is.
     pub recycling: Option<RecycleReason>,
+    /// What it is to get of new connections; none where it is to get none, or nothing is steered.
+    pub weight: Option<Weight>,
     /// Its listeners.
     pub listeners: Vec<(ListenerId, Endpoint)>,
+}
+
+/// What a worker is to get of the new connections of its first address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weight {
+    /// Its weight.
+    pub own: u32,
+    /// That of all.
+    pub all: u32,
 }
 
 impl Fleet {
     /// Every worker and every empty slot, by slot, then by age.
     pub fn view(&self, now: Time) -> Vec<WorkerView> {
+        let weights = self.listener_weights();
         let workers = self.workers.iter();
         let empty = self.empty_slots.iter();
         let mut all: Vec<WorkerView> = workers
-            .map(|worker| self.view_worker(now, worker))
+            .map(|worker| self.view_worker(now, worker, &weights))
             .chain(empty.map(|(slot, empty)| self.view_empty_slot(now, slot, empty)))
             .collect();
         all.sort_by_key(|view| (view.slot, view.worker));
         all
     }
 
-    fn view_worker(&self, now: Time, worker: &Worker) -> WorkerView {
+    /// What each live listener is to get.
+    fn listener_weights(&self) -> BTreeMap<ListenerId, Weight> {
+        if !self.policy.steering {
+            return BTreeMap::new();
+        }
+        let endpoint = |id: ListenerId| {
+            let holder = self.workers.holders(id).next()?;
+            Some(holder.listeners.get(&id)?.endpoint)
+        };
+        let weights = self.weights(self.workers.live().collect());
+        let mut sums: BTreeMap<Endpoint, u32> = BTreeMap::new();
+        for (id, own) in &weights {
+            if let Some(endpoint) = endpoint(*id) {
+                *sums.entry(endpoint).or_default() += own;
+            }
+        }
+        let weight = |(id, own)| {
+            let all = *sums.get(&endpoint(id)?)?;
+            Some((id, Weight { own, all }))
+        };
+        weights.into_iter().filter_map(weight).collect()
+    }
+
+    /// A worker that shares its listener is to get as much as the others that do.
+    fn weight_of(&self, worker: &Worker, weights: &BTreeMap<ListenerId, Weight>) -> Option<Weight> {
+        let mut live = worker.listening().filter(|_| worker.is_serving());
+        let (listener, weight) = live.find_map(|(id, _)| Some((id, *weights.get(&id)?)))?;
+        let holders = self.workers.holders(listener);
+        let sharing: u32 = holders.filter(|it| it.is_serving()).map(|_| 1).sum();
+        let all = weight.all.saturating_mul(sharing);
+        Some(Weight { all, ..weight })
+    }
+
+    fn view_worker(
+        &self,
+        now: Time,
+        worker: &Worker,
+        weights: &BTreeMap<ListenerId, Weight>,
+    ) -> WorkerView {
         let listeners = worker.listeners.iter();
         WorkerView {
             worker: worker.id,
@@ -63,6 +114,7 @@ impl Fleet {
             age: worker.ready_since.map(|since| now.since(since)),
             usage: self.usage_of(worker.id),
             recycling: self.why_recycled(worker.id),
+            weight: self.weight_of(worker, weights),
             listeners: listeners.map(|(id, it)| (*id, it.endpoint)).collect(),
         }
     }
@@ -83,6 +135,7 @@ impl Fleet {
             age: None,
             usage: UsageView::default(),
             recycling: None,
+            weight: None,
             listeners: listeners.map(|(id, it)| (*id, it.endpoint)).collect(),
         }
     }

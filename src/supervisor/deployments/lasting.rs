@@ -19,6 +19,7 @@ pub(super) fn changed(given: &Config, steering: Steering, read: &Config) -> Vec<
             "--rescue-clients",
             given.rescue_clients != read.rescue_clients,
         ),
+        ("--max-connections-served", counts(read) && !counts(given)),
         ("--user or --group", user(given) != user(read)),
     ];
     let changed = all.into_iter().filter(|(_, is_changed)| *is_changed);
@@ -36,7 +37,15 @@ pub(super) fn keep(in_effect: &Config, read: &mut Config) {
     read.protocol = in_effect.protocol;
     read.rescue = in_effect.rescue;
     read.rescue_clients = in_effect.rescue_clients;
+    if !counts(in_effect) {
+        read.limits.max_connections = None;
+    }
     let attributes = &in_effect.attributes;
     read.attributes.identity.clone_from(&attributes.identity);
     read.attributes.login.clone_from(&attributes.login);
+}
+
+/// Whether the program that steers counts connections: it cannot learn that later.
+fn counts(config: &Config) -> bool {
+    config.limits.max_connections.is_some()
 }

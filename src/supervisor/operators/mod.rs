@@ -5,11 +5,16 @@
 //! | --- | --- |
 //! | `control` | clients of `reuseport-ctl` |
 //! | `client` | one of them |
+//! | `reload` | what a reload is asked with |
 //! | `status` | what `status` shows |
+//! | `change_status` | of it, the change that is under way |
+//! | `recycling_status` | of it, what is limited |
 //! | `report` | the sentences of the log and of the replies |
 
+mod change_status;
 mod client;
 pub(crate) mod control;
+mod recycling_status;
 pub(crate) mod reload;
 pub(crate) mod report;
 pub(crate) mod status;

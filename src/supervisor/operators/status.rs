@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::change_status;
+use super::recycling_status::{recyclings, usage};
+use super::report::reached;
 use crate::config::Config;
 use crate::fleet::{Endpoint, Fleet, ListenerId, ListenerSetId, Time, WorkerId, WorkerView};
 use crate::supervisor::listeners::Listeners;
@@ -61,6 +64,7 @@ impl Inspection<'_> {
             .map(|view| self.worker_status(view, &queues, &listeners, connections))
             .collect();
         let (reloads, reloads_failed) = self.fleet.reloads();
+        let change = self.fleet.change(Time(self.uptime));
         Status {
             name: self.config.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -70,8 +74,10 @@ impl Inspection<'_> {
             workers_wanted: self.fleet.workers_wanted(),
             reloads,
             reloads_failed,
+            recyclings: recyclings(self.fleet.recyclings()),
             steering: self.config.steering.name().to_owned(),
             steering_refused: self.steering_refused.map(str::to_owned),
+            change: change.map(|view| change_status::change(&view, self.workers)),
             generations: generations(&workers),
             endpoints: self.endpoint_statuses(&listeners, connections),
             queues,
@@ -114,7 +120,12 @@ impl Inspection<'_> {
                     .copied()
                     .unwrap_or(0)
             }),
+            weight: view
+                .weight
+                .map(|weight| f64::from(weight.own) / f64::from(weight.all)),
             share: own.next().and_then(|queue| queue.share),
+            usage: usage(view),
+            recycling: view.recycling.as_ref().map(reached),
         }
     }
 
@@ -284,6 +295,6 @@ fn generations(workers: &[WorkerStatus]) -> Vec<GenerationStatus> {
         .collect()
 }
 
-fn milliseconds(duration: Duration) -> u64 {
+pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

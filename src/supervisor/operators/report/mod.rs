@@ -3,6 +3,7 @@
 //! | file | what it tells of |
 //! | --- | --- |
 //! | `worker_event` | what happens to a worker |
+//! | `recycling` | why a worker is recycled |
 //! | `progress` | how far a change has come |
 //! | `stop` | what the end waits for |
 //! | `change_result` | how a change ended |
@@ -11,12 +12,15 @@
 mod change_result;
 mod phrase;
 mod progress;
+mod recycling;
 mod stop;
 mod worker_event;
 
+pub(super) use phrase::{seconds, workers};
 pub(crate) use progress::{
     progress_reply, progress_sentence, progress_status, wait_reply, wait_sentence,
 };
+pub(crate) use recycling::reached;
 pub(crate) use stop::stop_reply;
 
 use crate::config::Config;

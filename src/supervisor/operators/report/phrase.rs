@@ -31,7 +31,7 @@ impl Reporter<'_> {
 }
 
 /// `1 worker`, `2 workers`.
-pub(super) fn workers(count: usize) -> String {
+pub(in crate::supervisor::operators) fn workers(count: usize) -> String {
     counted(count as u64, "worker")
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn bytes(count: u64) -> String {
     }
 }
 
-pub(super) fn seconds(duration: Duration) -> String {
+pub(in crate::supervisor::operators) fn seconds(duration: Duration) -> String {
     humantime::format_duration(Duration::from_millis(
         u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
     ))

@@ -5,8 +5,9 @@ use std::time::Duration;
 use log::Level;
 
 use super::Reporter;
-use super::phrase::{bytes, connections, ended, list, seconds};
-use crate::fleet::{Ending, Endpoint, Exit, RecycleReason, Slot, WorkerEvent, WorkerId};
+use super::phrase::{connections, ended, list, seconds};
+use super::recycling::{not_recycled, to_be_recycled};
+use crate::fleet::{Ending, Endpoint, Exit, Slot, WorkerEvent, WorkerId};
 
 impl Reporter<'_> {
     pub(crate) fn log(&self, event: &WorkerEvent) {
@@ -17,7 +18,6 @@ impl Reporter<'_> {
 
     /// What there is to say of the worker, and how bad it is.
     fn sentence(&self, event: &WorkerEvent) -> (Level, String) {
-        let config = &self.config;
         match event {
             WorkerEvent::Ready { .. } => (Level::Info, "ready, waiting for the others".to_owned()),
             WorkerEvent::Unready { endpoints, .. } => (Level::Warn, unready(endpoints)),
@@ -47,12 +47,7 @@ impl Reporter<'_> {
                 let words = self.port_answer(*worker) + &self.last_words(*worker);
                 (Level::Error, self.given_up(*slot, exit, *crashes) + &words)
             }
-            WorkerEvent::StartTimedOut { worker } => {
-                let after = seconds(config.start_timeout);
-                let answer = self.port_answer(*worker);
-                let sentence = format!("not ready after {after}; killing it{answer}");
-                (Level::Warn, sentence)
-            }
+            WorkerEvent::StartTimedOut { worker } => (Level::Warn, self.late(*worker)),
             WorkerEvent::SettleTimedOut { pending, .. } => (Level::Warn, self.unsettled(*pending)),
             WorkerEvent::QuietTimedOut { .. } => (Level::Info, self.unquiet()),
             WorkerEvent::StopNotPrepared { .. } => (
@@ -60,17 +55,8 @@ impl Reporter<'_> {
                 "its rescuer was not ready in time; telling the worker to stop all the same"
                     .to_owned(),
             ),
-            WorkerEvent::DrainTimedOut { .. } => {
-                let after = seconds(config.drain_timeout);
-                (
-                    Level::Warn,
-                    format!("has not exited after {after}; killing it"),
-                )
-            }
-            WorkerEvent::ToBeRecycled { why, .. } => (
-                Level::Info,
-                format!("{}; it is recycled when its turn has come", reached(why)),
-            ),
+            WorkerEvent::DrainTimedOut { .. } => (Level::Warn, self.undrained()),
+            WorkerEvent::ToBeRecycled { why, .. } => (Level::Info, to_be_recycled(why)),
             WorkerEvent::RecyclingFailed {
                 why,
                 failures,
@@ -111,6 +97,17 @@ impl Reporter<'_> {
         )
     }
 
+    fn late(&self, worker: WorkerId) -> String {
+        let after = seconds(self.config.start_timeout);
+        let answer = self.port_answer(worker);
+        format!("not ready after {after}; killing it{answer}")
+    }
+
+    fn undrained(&self) -> String {
+        let after = seconds(self.config.drain_timeout);
+        format!("has not exited after {after}; killing it")
+    }
+
     fn unquiet(&self) -> String {
         let after = seconds(self.config.quiet_timeout);
         format!("still has connections after {after}; telling it to stop all the same")
@@ -136,45 +133,6 @@ fn crashed(exit: &Exit, restart_in: Duration) -> String {
         format!("in {}", seconds(restart_in))
     };
     format!("{}; restarting it {when}", ended(exit))
-}
-
-/// What a worker has reached.
-pub(crate) fn reached(why: &RecycleReason) -> String {
-    match why {
-        RecycleReason::MaxRss { rss, limit } => format!(
-            "has {} of memory, and may have {} (--max-rss)",
-            bytes(*rss),
-            bytes(*limit)
-        ),
-        RecycleReason::MaxCpu {
-            percent,
-            limit,
-            window,
-        } => format!(
-            "has used {percent} % of a processor over {}, and may use {limit} % (--max-cpu)",
-            seconds(*window)
-        ),
-        RecycleReason::MaxConnections { served, limit } => format!(
-            "was given {served} connections, and may be given {limit} (--max-connections-served)"
-        ),
-        RecycleReason::MaxAge { age, limit } => format!(
-            "has served for {}, and may for {} (--max-age)",
-            seconds(*age),
-            seconds(*limit)
-        ),
-    }
-}
-
-fn not_recycled(why: &RecycleReason, failures: u32, retry_in: Duration) -> String {
-    let nth = match failures {
-        1 => "".to_owned(),
-        _ => format!(" (failed {failures} times)"),
-    };
-    format!(
-        "{}; it could not be replaced{nth} and serves on; trying again in {}",
-        reached(why),
-        seconds(retry_in)
-    )
 }
 
 fn unready(closed: &[Endpoint]) -> String {
