@@ -255,10 +255,7 @@ fn such_a_generation_does_not_replace_the_one_before() {
     supervisor.wait_line("it could not be replaced (failed 2 times) and serves on");
     let status = supervisor.status();
     assert!(status.recyclings.failed >= 2 && status.recyclings.done == 0);
-    assert_eq!(
-        pids(&supervisor.wait_status(|it| it.phase == "serving")),
-        old
-    );
+    assert_eq!(pids(&supervisor.wait_serving(2)), old);
 }
 
 /// The workers that serve; those of a recycling before may be on their way still.
