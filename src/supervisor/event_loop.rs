@@ -7,7 +7,7 @@
 //! | starting a process (fork, exec of the launcher) | some milliseconds; the kernel's memory |
 //! | fetching a worker's connections for a rescuer | 512 at a time, some milliseconds |
 //! | looks in /proc at the processes of a worker (of up to 64, once one ends that has never listened) | grows with their descriptors; a tenth of a second for 10,000 |
-//! | looking at what workers use, where that is limited, at a hundred of them a second at most | some ten microseconds for each of their processes and threads |
+//! | looking at what workers use, where that is limited, at a hundred of them a second at most | 5 ms, where each is one process |
 //! | listing the connections of a port (sock_diag), also once a worker that ends without having listened, for up to four ports | grows with all connections of the host |
 //! | `port_conflict::in_use`, `holder_of`: which process has a socket | a walk over all of /proc, once an error or a listener that seems to be nobody's |
 //! | reading `/proc/kallsyms` | 30 ms, at the start only |

@@ -16,7 +16,7 @@ use crate::fleet::usage::UsageView;
 use crate::fleet::vocabulary::*;
 use crate::fleet::worker::Worker;
 
-/// So many at a time: a look at one takes some ten microseconds for each of its processes and threads.
+/// So many at a time: a look at one takes 50 microseconds, and more where it has many processes and threads.
 const MOST_AT_ONCE: usize = 100;
 
 impl Fleet {

@@ -18,7 +18,7 @@ use crate::fleet::worker::Worker;
 
 impl Fleet {
     /// A worker that serves is to be recycled. Asked for again, it changes nothing.
-    pub(super) fn recycle(&mut self, now: Time, worker: WorkerId, why: RecycleReason) {
+    pub(in crate::fleet) fn recycle(&mut self, now: Time, worker: WorkerId, why: RecycleReason) {
         let serves = self.workers.get(worker).is_some_and(Worker::is_serving);
         if !serves || self.is_shutting_down() || self.why_recycled(worker).is_some() {
             return;
@@ -50,7 +50,7 @@ impl Fleet {
         let workers = &self.workers;
         self.recyclings
             .retain(|id| workers.get(id).is_some_and(Worker::is_serving));
-        if self.denial().is_some() {
+        if !self.may_recycle() {
             return false;
         }
         while let Some(recycling) = self.recyclings.take_due(now) {
@@ -59,6 +59,11 @@ impl Fleet {
             }
         }
         false
+    }
+
+    /// Whether nothing else is to be done first. A slot that waits for its next worker is one: it is missed already.
+    fn may_recycle(&self) -> bool {
+        self.denial().is_none() && self.empty_slots.waiting() == 0
     }
 
     /// Replaces a worker, and those that share its queue; false if the bounds do not let that be.
@@ -84,6 +89,9 @@ impl Fleet {
 
     /// Its worker serves on, if it does: another replacement is tried after a while.
     pub(super) fn recycling_failed(&mut self, now: Time, recycling: Recycling) {
+        if self.is_shutting_down() {
+            return;
+        }
         let (again, retry_in) = self.recyclings.failed(now, recycling);
         let worker = recycling.worker;
         if self.workers.get(worker).is_some_and(Worker::is_serving) {
@@ -96,9 +104,9 @@ impl Fleet {
         }
     }
 
-    /// When a recycling is due; none while another change is under way, for nothing begins before its end.
+    /// When a recycling is due; none while there is something to be done first, for nothing begins before its end.
     pub(super) fn recycling_deadline(&self) -> Option<Time> {
         let next = self.recyclings.next_deadline()?;
-        self.denial().is_none().then_some(next)
+        self.may_recycle().then_some(next)
     }
 }

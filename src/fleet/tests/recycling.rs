@@ -20,6 +20,11 @@ fn aging() -> Policy {
     aging_with(policy())
 }
 
+const OLD_AGE: RecycleReason = RecycleReason::MaxAge {
+    age: Duration::from_secs(1),
+    limit: Duration::from_secs(1),
+};
+
 /// Workers 0 and 1 are to be recycled, and worker 2 starts in the place of worker 1, whose age is the lesser.
 fn recycling_with(policy: Policy) -> Stage {
     let mut stage = Stage::serving(aging_with(policy));
@@ -261,4 +266,16 @@ fn the_end_forgets_recyclings() {
         stage.after(OLD).is_empty(),
         "not while it serves on, either"
     );
+}
+
+#[test]
+fn a_slot_that_waits_for_its_next_worker_comes_first() {
+    let mut stage = Stage::serving(aging());
+    stage.on(exited(0));
+    // The second crash is followed by a pause.
+    stage.on(exited(2));
+    stage.fleet.recycle(stage.now, WorkerId(1), OLD_AGE);
+    assert_eq!(reasons(&stage), [1]);
+    assert!(stage.after(99).is_empty());
+    assert_eq!(stage.after(1), ["spawn 3 on 0", "spawn 4"]);
 }

@@ -53,6 +53,15 @@ impl Reporter<'_> {
         };
         match (&reply, result) {
             (_, ChangeResult::Stopped) => {}
+            // Nobody has asked for it.
+            (
+                Reply::Failed { message },
+                ChangeResult::Failed {
+                    kind: ChangeKind::Recycling,
+                    failure: Failure::Stopped,
+                    ..
+                },
+            ) => info!("{message}"),
             (Reply::Failed { message }, _) => error!("{message}"),
             (Reply::Done { message } | Reply::Denied { message }, _) => info!("{message}"),
             (Reply::Phase { .. } | Reply::Status(_), _) => {}
