@@ -1,5 +1,6 @@
 //! What was asked for, validated once: the supervisor's whole configuration.
 
+mod health;
 mod process;
 
 use std::ffi::OsString;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::fleet::{Endpoint, Strategy};
+pub use health::{CheckedBy, HealthCheck};
 pub use process::{Identity, LimitValue, Login, ProcessAttributes};
 
 /// Everything that one supervisor needs to know. Made by [`crate::cli::run`] from the command
@@ -30,6 +32,8 @@ pub struct Config {
     pub ready: Readiness,
     /// The `Host` of the request of [`Readiness::Http`]; none: what the worker listens on.
     pub ready_host: Option<String>,
+    /// How serving workers are checked; none: not at all.
+    pub health: Option<HealthCheck>,
     /// How new connections are kept from workers that shall get none.
     pub steering: Steering,
     /// A worker that is not ready after this has failed.

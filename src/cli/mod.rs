@@ -25,6 +25,7 @@ pub mod exit;
 mod file;
 mod find;
 mod generate;
+mod health;
 mod limit;
 mod options;
 pub mod run;

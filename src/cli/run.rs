@@ -12,6 +12,7 @@ use super::attributes::attributes;
 use super::duration::{duration, positive};
 use super::exit::Exit;
 use super::generate::{Artefact, generate};
+use super::health::health;
 use super::options::{OPTIONS, command};
 use super::sections::SECTIONS;
 use super::settings::{Given, Layer, Settings};
@@ -143,6 +144,7 @@ fn config(settings: &Settings, environment: Environment<'_>) -> Result<Config, E
         control: settings.path("control")?,
         ready: settings.need("ready", value::readiness)?,
         ready_host: settings.one("ready-host", value::host)?,
+        health: health(settings)?,
         steering: settings.need("steering", value::steering)?,
         start_timeout: settings.need("start-timeout", positive)?,
         min_uptime: settings.need("min-uptime", duration)?,
@@ -281,6 +283,7 @@ mod tests {
             control: None,
             ready: Readiness::Listen,
             ready_host: None,
+            health: None,
             steering: Steering::Auto,
             start_timeout: Duration::from_secs(60),
             min_uptime: Duration::ZERO,

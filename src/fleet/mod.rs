@@ -9,6 +9,8 @@
 //! | `policy` | the numbers that the rules go by |
 //! | `phase`, `worker`, `workers` | where each worker is in its life; what is due, who has a listener, what is live |
 //! | `listener` | how a worker has a listener, and whether the next one owes it |
+//! | `health` | when a worker is checked, how that went, and how far it was taken away |
+//! | `live` | which listeners get new connections |
 //! | `slots` | empty slots and what is kept for them; how often workers died |
 //! | `listener_sets` | which workers share listeners |
 //! | `rollout` | the change that is under way |
@@ -19,8 +21,11 @@
 //! All of it is plain data: it can be saved and restored between two events.
 
 mod change_result;
+mod check_failure;
+mod health;
 mod listener;
 mod listener_sets;
+mod live;
 mod name;
 mod pending_requests;
 mod phase;
@@ -39,7 +44,7 @@ mod workers;
 #[cfg(test)]
 mod world;
 
-pub use policy::{Bounds, Policy, ReadyWhen, Share, Strategy};
+pub use policy::{Bounds, CheckBy, HealthChecks, Policy, ReadyWhen, Share, Strategy};
 pub use rules::Fleet;
-pub use rules::status::WorkerView;
+pub use rules::status::{HealthView, WorkerView};
 pub use vocabulary::*;

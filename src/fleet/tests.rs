@@ -27,6 +27,7 @@ fn policy() -> Policy {
         strategy: Strategy::AllAtOnce,
         soak: Duration::ZERO,
         soak_restarts: 0,
+        health: None,
         start_timeout: Duration::from_secs(60),
         settle_timeout: Duration::from_secs(10),
         quiet_timeout: Duration::from_secs(2),

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::check_failure::CheckFailure;
 use super::vocabulary::{Endpoint, Exit, Slot, WorkerId};
 
 /// Something about one worker that belongs into the log.
@@ -40,6 +41,28 @@ pub enum WorkerEvent {
         worker: WorkerId,
         /// Where the listener listened.
         endpoint: Endpoint,
+    },
+    /// It has failed enough health checks in a row.
+    Unhealthy {
+        /// The worker.
+        worker: WorkerId,
+        /// How the last one failed.
+        failure: CheckFailure,
+    },
+    /// It gets no new connections while others can have them, and is replaced: it is unhealthy.
+    TurnedAwayFrom {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// It was the last one that was not unhealthy: all serve on as if nothing were the matter.
+    LastUnhealthy {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// It was unhealthy, and has passed a check: it gets new connections again.
+    Recovered {
+        /// The worker.
+        worker: WorkerId,
     },
     /// It died while it served.
     Crashed {
@@ -119,6 +142,10 @@ impl WorkerEvent {
             | Self::Unready { worker, .. }
             | Self::Serving { worker, .. }
             | Self::LetGo { worker, .. }
+            | Self::Unhealthy { worker, .. }
+            | Self::TurnedAwayFrom { worker }
+            | Self::LastUnhealthy { worker }
+            | Self::Recovered { worker }
             | Self::Crashed { worker, .. }
             | Self::GivenUp { worker, .. }
             | Self::StartTimedOut { worker }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::live::{Live, Told};
 use super::policy::ReadyWhen;
 use super::vocabulary::{Endpoint, ListenerId, Slot, Time, WorkerId};
 use super::worker::Worker;
@@ -22,10 +23,7 @@ pub(super) struct Workers {
     by_slot: BTreeMap<Slot, BTreeSet<WorkerId>>,
     holders: BTreeMap<ListenerId, BTreeSet<WorkerId>>,
     deadlines: BTreeSet<(Time, WorkerId)>,
-    /// The listeners that serving workers listen on, and how many do.
-    live: BTreeMap<ListenerId, usize>,
-    /// The listeners that have become live, or are not any more, since the steering was told.
-    unannounced: BTreeSet<ListenerId>,
+    live: Live,
     /// The endpoints that serving workers listen on and owe to those that come after them, and how many do.
     owed: BTreeMap<Endpoint, usize>,
     /// How many workers serve.
@@ -40,7 +38,7 @@ struct Saved {
     ready: ReadyWhen,
     workers: Vec<Worker>,
     next: u64,
-    unannounced: BTreeSet<ListenerId>,
+    told: Told,
 }
 
 impl Workers {
@@ -52,8 +50,7 @@ impl Workers {
             by_slot: BTreeMap::new(),
             holders: BTreeMap::new(),
             deadlines: BTreeSet::new(),
-            live: BTreeMap::new(),
-            unannounced: BTreeSet::new(),
+            live: Live::default(),
             owed: BTreeMap::new(),
             serving: 0,
             staying: 0,
@@ -144,16 +141,22 @@ impl Workers {
 
     /// Whether new connections are to be steered to this listener.
     pub(super) fn is_live(&self, listener: ListenerId) -> bool {
-        self.live.contains_key(&listener)
+        self.live.is_live(listener)
+    }
+
+    /// Whether a serving worker listens on this listener.
+    pub(super) fn is_served(&self, listener: ListenerId) -> bool {
+        self.live.is_served(listener)
+    }
+
+    /// Whether a trusted worker serves an endpoint.
+    pub(super) fn is_trusted_at(&self, endpoint: &Endpoint) -> bool {
+        self.live.is_trusted_at(endpoint)
     }
 
     /// The live listeners, if they have changed since the last call.
     pub(super) fn take_changed_live(&mut self) -> Option<BTreeSet<ListenerId>> {
-        if self.unannounced.is_empty() {
-            return None;
-        }
-        self.unannounced.clear();
-        Some(self.live.keys().copied().collect())
+        self.live.take_changed()
     }
 
     fn index(&mut self, worker: &Worker) {
@@ -170,12 +173,8 @@ impl Workers {
             for endpoint in worker.owed() {
                 *self.owed.entry(endpoint).or_default() += 1;
             }
-            for (listener, _) in worker.listening() {
-                let count = self.live.entry(listener).or_default();
-                *count += 1;
-                if *count == 1 {
-                    toggle(&mut self.unannounced, listener);
-                }
+            for (listener, endpoint) in worker.listening() {
+                self.live.add(listener, endpoint, worker.health.standing);
             }
         }
     }
@@ -200,21 +199,9 @@ impl Workers {
                 }
             }
             for (listener, _) in worker.listening() {
-                let count = self.live.entry(listener).or_default();
-                *count -= 1;
-                if *count == 0 {
-                    self.live.remove(&listener);
-                    toggle(&mut self.unannounced, listener);
-                }
+                self.live.remove(listener, worker.health.standing);
             }
         }
-    }
-}
-
-/// What changes twice has not changed.
-fn toggle(set: &mut BTreeSet<ListenerId>, id: ListenerId) {
-    if !set.remove(&id) {
-        set.insert(id);
     }
 }
 
@@ -233,7 +220,7 @@ impl From<Workers> for Saved {
             ready: workers.ready,
             workers: workers.by_id.into_values().collect(),
             next: workers.next,
-            unannounced: workers.unannounced,
+            told: workers.live.told(),
         }
     }
 }
@@ -246,7 +233,7 @@ impl From<Saved> for Workers {
             .workers
             .into_iter()
             .for_each(|worker| workers.insert(worker));
-        workers.unannounced = saved.unannounced;
+        workers.live.restore(saved.told);
         workers
     }
 }

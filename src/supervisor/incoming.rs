@@ -9,7 +9,8 @@ use super::Supervisor;
 use super::operators::control::ClientAction;
 use super::output::redirect_to;
 use super::signals::Meaning;
-use crate::fleet::{ClientId, Event, WorkerId};
+use crate::config::CheckedBy;
+use crate::fleet::{CheckFailure, ClientId, Event, WorkerId};
 use crate::wire::control::Reply;
 use crate::wire::notify::Notice;
 
@@ -65,6 +66,14 @@ impl Supervisor {
             Notice::Status(status) => {
                 info!("{}: says: {status}", self.workers.describe(worker));
             }
+            Notice::Watchdog if self.is_watched() => {
+                self.inbox.push_back(Event::HealthPassed { worker });
+            }
+            Notice::WatchdogTrigger if self.is_watched() => {
+                let failure = CheckFailure::Said;
+                self.inbox
+                    .push_back(Event::HealthFailed { worker, failure });
+            }
             Notice::Reloading
             | Notice::Stopping
             | Notice::Watchdog
@@ -73,6 +82,12 @@ impl Supervisor {
             | Notice::Barrier
             | Notice::Other => debug!("worker {worker}: {notice:?}"),
         }
+    }
+
+    /// Whether workers are to say that they are well.
+    fn is_watched(&self) -> bool {
+        let health = self.config.health.as_ref();
+        health.is_some_and(|health| health.by == CheckedBy::Notify)
     }
 
     /// Accepts all clients that wait.

@@ -77,6 +77,7 @@ use sources::{Source, Sources};
 use steering::Backend;
 use steering::choice::{self, Choice};
 use steering::fence::{Fences, Ticket};
+use workers::checks::Checks;
 use workers::notify::Notify;
 use workers::probe::Probes;
 use workers::{WorkerSpawner, Workers};
@@ -130,6 +131,7 @@ struct Supervisor {
     inbox: VecDeque<Event>,
     workers: Workers,
     probes: Probes,
+    checks: Checks,
     notify: Notify,
     listeners: Listeners,
     intercepts: Intercepts,
@@ -216,6 +218,7 @@ impl Supervisor {
                 can_fetch: host.can_fetch(),
             }),
             probes: Probes::default(),
+            checks: Checks::default(),
             notify,
             listeners,
             intercepts: Intercepts::default(),

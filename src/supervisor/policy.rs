@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use log::warn;
 
-use crate::config::{Config, CrashLoop, MAX_WORKERS, Readiness, ServedProtocol};
-use crate::fleet::{Bounds, Policy, ReadyWhen, Share, Strategy};
+use crate::config::{
+    CheckedBy, Config, CrashLoop, HealthCheck, MAX_WORKERS, Readiness, ServedProtocol,
+};
+use crate::fleet::{Bounds, CheckBy, HealthChecks, Policy, ReadyWhen, Share, Strategy};
 
 /// How long a rescuer that works may take to get a worker ready for its stop signal, where the drain time-out is
 /// not longer. One that hangs is noticed sooner (`retirement::watch`).
@@ -33,6 +35,10 @@ pub(super) fn of(config: &Config) -> Policy {
             Duration::ZERO
         },
         soak_restarts: config.soak_restarts,
+        health: config
+            .health
+            .as_ref()
+            .and_then(|health| checks(config, health)),
         start_timeout: config.start_timeout,
         settle_timeout: config.settle_timeout,
         quiet_timeout: config.quiet_timeout,
@@ -46,6 +52,22 @@ pub(super) fn of(config: &Config) -> Policy {
     }
 }
 
+/// Where nothing is steered, no worker can be asked by itself.
+fn checks(config: &Config, health: &HealthCheck) -> Option<HealthChecks> {
+    let can_be_made = config.steering.is_steered() || !health.by.is_asked();
+    can_be_made.then(|| HealthChecks {
+        by: match health.by {
+            CheckedBy::Http(_) => CheckBy::Http,
+            CheckedBy::Tcp => CheckBy::Accept,
+            CheckedBy::Notify => CheckBy::Watchdog,
+        },
+        interval: health.interval,
+        timeout: health.timeout,
+        failures: health.failures,
+        start_period: health.start_period,
+    })
+}
+
 /// Says which options have no effect where nothing is steered although that was wanted: who has asked for a way back counts
 /// on it.
 pub(super) fn warn_unless_steered(config: &Config) {
@@ -55,6 +77,13 @@ pub(super) fn warn_unless_steered(config: &Config) {
     if !config.soak.is_zero() {
         warn!(
             "--soak has no effect: new connections are not steered, so old workers cannot stand by, and there is no way back"
+        );
+    }
+    if let Some(health) = config.health.as_ref().filter(|it| it.by.is_asked()) {
+        warn!(
+            "--health {} has no effect: new connections are not steered, so no worker can be asked by itself; give --health \
+             notify",
+            health.by
         );
     }
     if strategy(config) != config.strategy {

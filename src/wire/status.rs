@@ -83,6 +83,9 @@ pub struct WorkerStatus {
     /// closed within the last minute), 0 to 1; none where there are no such connections, and where
     /// it shares its queue, for of a closed connection only the queue is known.
     pub share: Option<f64>,
+    /// `healthy`, `unhealthy: REASON` or `unknown`; none where it is not checked (`--health`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<String>,
 }
 
 /// One queue.

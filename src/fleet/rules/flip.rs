@@ -31,7 +31,7 @@ impl Fleet {
     /// incoming serve *before* the outgoing retire: in between no listener of a slot may be without a worker
     /// that is live, and one effect steers away from the old and to the new at once.
     pub(super) fn flip(&mut self, now: Time, mut rollout: Rollout) {
-        let outgoing = self.outgoing(&rollout);
+        let mut outgoing = self.outgoing(&rollout);
         self.log_less(&rollout);
         for id in rollout.batch.incoming() {
             if self
@@ -39,7 +39,7 @@ impl Fleet {
                 .get(*id)
                 .is_some_and(|worker| !worker.is_serving())
             {
-                self.serve(*id);
+                self.serve(now, *id);
             }
         }
         let before = (self.generations.serving, self.wanted);
@@ -57,12 +57,23 @@ impl Fleet {
         // retirement, it would be missed there for ever, and the earlier client never answered.
         let is_new = |id: &&WorkerId| self.retirements.of(**id).is_none();
         let newly_left = drain_only.iter().filter(is_new).copied();
-        let newly_left: Vec<WorkerId> = newly_left.collect();
+        let mut newly_left: Vec<WorkerId> = newly_left.collect();
+        // Nobody goes back to one that has been drained.
+        let lost = if self.soaks(&rollout) {
+            let is_lost = |id: &WorkerId| self.workers.get(*id).is_some_and(Worker::is_drained);
+            let (lost, others) = outgoing.into_iter().partition(is_lost);
+            outgoing = others;
+            lost
+        } else {
+            Vec::new()
+        };
+        newly_left.extend(&lost);
         self.note_flipped(&rollout, &outgoing, before);
         let change = change_of(&rollout);
         if self.flipped.is_some() && self.soaks(&rollout) {
             self.retirements
                 .add(rollout.retirement, change, Course::GoesOn, &newly_left);
+            self.retire(now, &lost);
             self.begin_soak(now, &outgoing);
         } else {
             let retiring = [newly_left, outgoing.clone()].concat();
@@ -74,7 +85,7 @@ impl Fleet {
             self.retirements
                 .add(rollout.retirement, change, course, &retiring);
             // The retirement is known before its workers are on their way: what they come to is counted there.
-            self.retire(now, &outgoing);
+            self.retire(now, &[lost, outgoing].concat());
         }
         // Where nobody retires, the new ones are live all the same.
         self.steer();

@@ -24,6 +24,7 @@
 //! | `soak` | they prove themselves, while those that they replaced stand by |
 //! | `flip_back` | those that they replaced take over again |
 //! | `verdict` | what somebody says of new workers: promote, pause, roll back |
+//! | `health` | what follows from the checks of serving workers |
 //! | `retire` | steer away, fence, settle |
 //! | `quiesce` | connections come to an end |
 //! | `abandon` | what becomes of a listener that its workers have let go of |
@@ -39,6 +40,7 @@ mod canary;
 mod exit;
 mod flip;
 mod flip_back;
+mod health;
 mod outcome;
 mod quiesce;
 mod readiness;
@@ -189,6 +191,9 @@ impl Fleet {
             Event::Probed { worker } => self.declared(now, worker, super::ReadyWhen::Probed),
             // The probe is made again when it is due.
             Event::ProbeFailed { .. } => {}
+            Event::HealthPassed { worker } => self.health_passed(now, worker),
+            Event::CheckNotMade { worker } => self.check_not_made(now, worker),
+            Event::HealthFailed { worker, failure } => self.health_failed(now, worker, &failure),
             Event::Exited { worker, exit } => self.exited(now, worker, exit),
             Event::Fenced => self.fenced(now, true),
             Event::FenceRefused => self.fenced(now, false),
@@ -227,6 +232,7 @@ impl Fleet {
         self.check_flip(now);
         self.check_soak(now);
         self.check_extras(now);
+        self.check_health(now);
         self.fill_empty_slots(now);
         self.look_at_retired(now);
         if let Some(Shutdown {
@@ -251,11 +257,19 @@ impl Fleet {
     }
 
     fn set_phase(&mut self, id: WorkerId, phase: Phase) {
-        let milestone = self.workers.change(id, |worker| {
+        let changed = self.workers.change(id, |worker| {
             worker.phase = phase;
-            worker.phase.milestone()
+            // Only those that serve are checked.
+            let ends_check = !worker.is_serving() && worker.health.rest();
+            (worker.phase.milestone(), ends_check)
         });
-        if let Some(milestone) = milestone.flatten() {
+        let Some((milestone, ends_check)) = changed else {
+            return;
+        };
+        if ends_check {
+            self.effects.push(Effect::EndCheck { worker: id });
+        }
+        if let Some(milestone) = milestone {
             self.retirements.advanced(id, milestone);
         }
     }

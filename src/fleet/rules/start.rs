@@ -6,6 +6,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use super::Fleet;
+use crate::fleet::health::Health;
 use crate::fleet::listener::{Duty, Listener, Origin, Usage};
 use crate::fleet::phase::{Phase, StopReason, interval};
 use crate::fleet::policy::ReadyWhen;
@@ -58,6 +59,7 @@ impl Fleet {
             },
             role: Role::Serve,
             ready_since: None,
+            health: Health::new(),
         });
         id
     }
@@ -169,7 +171,7 @@ impl Fleet {
         match (rollout.map(|rollout| rollout.kind), role) {
             // A worker of the start serves at once: nobody serves before it.
             (Some(ChangeKind::Start), _) => {
-                self.serve(id);
+                self.serve(now, id);
                 self.steer();
                 self.batch_has_ready(now, id);
             }
@@ -188,7 +190,7 @@ impl Fleet {
             }
             (None, Some(Role::DrainOnly)) => self.retire(now, &[id]),
             (None, Some(Role::Serve) | None) => {
-                self.serve(id);
+                self.serve(now, id);
                 self.steer();
             }
         }
@@ -201,8 +203,9 @@ impl Fleet {
         self.flip_if_ready(now);
     }
 
-    pub(super) fn serve(&mut self, id: WorkerId) {
+    pub(super) fn serve(&mut self, now: Time, id: WorkerId) {
         self.set_phase(id, Phase::Serving);
+        self.begin_checks(now, id);
         let worker = self.workers.get(id);
         let listeners = worker
             .into_iter()
@@ -218,7 +221,9 @@ impl Fleet {
     /// that is refused can go elsewhere, one that waits for nobody cannot.
     pub(super) fn check_extras(&mut self, now: Time) {
         let serving = self.due(now, |phase| matches!(phase, Phase::Serving));
-        for id in serving.iter().map(|it| it.id).collect::<Vec<_>>() {
+        let had_their_time = |it: &&&Worker| it.extras_deadline().is_some_and(|at| at <= now);
+        let had_their_time = serving.iter().filter(had_their_time);
+        for id in had_their_time.map(|it| it.id).collect::<Vec<_>>() {
             let unused = self.workers.change(id, |worker| {
                 let unused: Vec<ListenerId> = worker.unused_extras().collect();
                 worker

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::Fleet;
+use crate::fleet::health::{Health, Verdict};
 use crate::fleet::rollout::Rollout;
 use crate::fleet::slots::{EmptySlot, SlotState};
 use crate::fleet::vocabulary::*;
@@ -27,6 +28,29 @@ pub struct WorkerView {
     pub restarts: u32,
     /// Its listeners.
     pub listeners: Vec<(ListenerId, Endpoint)>,
+    /// What its checks say; none where none are made.
+    pub health: Option<HealthView>,
+}
+
+/// What the checks of a worker say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HealthView {
+    /// Nothing yet.
+    Unknown,
+    /// It passes them.
+    Healthy,
+    /// It does not, and the last one failed so.
+    Unhealthy(CheckFailure),
+}
+
+impl Health {
+    fn view(&self) -> HealthView {
+        match self.verdict() {
+            Verdict::Unknown => HealthView::Unknown,
+            Verdict::Healthy => HealthView::Healthy,
+            Verdict::Unhealthy { failure, .. } => HealthView::Unhealthy(failure.clone()),
+        }
+    }
 }
 
 impl Fleet {
@@ -53,6 +77,7 @@ impl Fleet {
             uptime: now.since(worker.started),
             restarts: self.restarts.recent(now, worker.slot),
             listeners: listeners.map(|(id, it)| (*id, it.endpoint)).collect(),
+            health: self.policy.health.map(|_| worker.health.view()),
         }
     }
 
@@ -70,6 +95,7 @@ impl Fleet {
             uptime: now.since(empty.since),
             restarts: self.restarts.recent(now, slot),
             listeners: listeners.map(|(id, it)| (*id, it.endpoint)).collect(),
+            health: None,
         }
     }
 

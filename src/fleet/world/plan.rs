@@ -204,6 +204,7 @@ fn policy() -> impl Strategy<Value = Policy> {
                 Duration::ZERO
             },
             soak_restarts,
+            health: None,
             start_timeout: spans.0,
             settle_timeout: spans.1,
             quiet_timeout: spans.2,

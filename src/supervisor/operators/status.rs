@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::report::check_failure;
 use crate::config::Config;
-use crate::fleet::{Endpoint, Fleet, ListenerId, ListenerSetId, Time, WorkerId, WorkerView};
+use crate::fleet::{
+    Endpoint, Fleet, HealthView, ListenerId, ListenerSetId, Time, WorkerId, WorkerView,
+};
 use crate::supervisor::listeners::Listeners;
 use crate::supervisor::retirement::connection_owners::attribute;
 use crate::supervisor::retirement::measure::{connections, identities};
@@ -115,6 +118,18 @@ impl Inspection<'_> {
                     .unwrap_or(0)
             }),
             share: own.next().and_then(|queue| queue.share),
+            health: view.health.as_ref().map(|health| self.health(health)),
+        }
+    }
+
+    fn health(&self, health: &HealthView) -> String {
+        match health {
+            HealthView::Unknown => "unknown".to_owned(),
+            HealthView::Healthy => "healthy".to_owned(),
+            HealthView::Unhealthy(failure) => {
+                let why = check_failure(failure, self.config);
+                format!("unhealthy: {why}")
+            }
         }
     }
 

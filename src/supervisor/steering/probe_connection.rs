@@ -1,8 +1,10 @@
 //! A connection of our own to one given listener, through the shared port.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
+use std::time::Duration;
 
+use log::debug;
 use socket2::{Domain, Socket, Type};
 
 use super::probe_rule::PROBE_HOPS;
@@ -37,6 +39,20 @@ impl ProbeConnection {
         Err(refused)
     }
 
+    /// Says that nothing more comes from us; our end, of which the kernel remembers that it closed first.
+    pub(in crate::supervisor) fn close_our_side(&self) -> SocketAddr {
+        // Where the other side has closed already, there is nothing to say.
+        let _ = self.socket.shutdown(Shutdown::Write);
+        self.source
+    }
+
+    /// Has the connection reset when it is closed: what we close first would keep its port for a minute.
+    pub(in crate::supervisor) fn reset(&self) {
+        if let Err(error) = self.socket.set_linger(Some(Duration::ZERO)) {
+            debug!("cannot close a connection of ours by a reset: {error}");
+        }
+    }
+
     fn begin_from(port: u16, server: SocketAddr) -> io::Result<Self> {
         let domain = Domain::for_address(server);
         let socket = Socket::new(domain, Type::STREAM.nonblocking(), None)?;
@@ -64,7 +80,7 @@ impl ProbeConnection {
 }
 
 /// Whether a port is somebody else's, or still that of a former connection to the same server.
-fn is_taken(error: &io::Error) -> bool {
+pub(in crate::supervisor) fn is_taken(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable

@@ -6,11 +6,14 @@ use std::net::IpAddr;
 use mio::{Interest, Token};
 use socket2::Socket;
 
-use crate::fleet::{Endpoint, WorkerId};
+use crate::fleet::Endpoint;
 use crate::supervisor::sources::{Source, Sources};
 
 /// How much of an answer is read; its status line is at its beginning.
 const MAX_HEAD_LEN: usize = 16 * 1024;
+
+/// How much more is read so that nobody is told by a reset that we have gone.
+const MAX_REST_LEN: usize = 1024 * 1024;
 
 /// What is asked for, of every worker.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +30,8 @@ pub(super) struct Question {
     token: Token,
     unsent: Vec<u8>,
     answer: Vec<u8>,
+    /// How much was read after the status was known.
+    rest: usize,
 }
 
 impl Question {
@@ -36,13 +41,13 @@ impl Question {
     /// Those of epoll_ctl(2).
     pub(super) fn new(
         sources: &mut Sources,
-        worker: WorkerId,
+        source: Source,
         asked: Asked<'_>,
         socket: &Socket,
         endpoint: &Endpoint,
     ) -> io::Result<Self> {
         let interest = Interest::READABLE | Interest::WRITABLE;
-        let token = sources.add(socket, Source::Probe(worker), interest)?;
+        let token = sources.add(socket, source, interest)?;
         let path = asked.path;
         let host = asked.host.map_or_else(|| host_of(endpoint), str::to_owned);
         let request = format!(
@@ -53,6 +58,7 @@ impl Question {
             request: format!("GET {path} (Host: {host})"),
             unsent: request.into_bytes(),
             answer: Vec::new(),
+            rest: 0,
         })
     }
 
@@ -94,6 +100,20 @@ impl Question {
                 return Err(io::Error::other("the answer's head is too long"));
             }
         }
+    }
+
+    /// Reads what is left of an answer whose status is known, and forgets it. Whether that was all, or is enough.
+    pub(super) fn is_read_to_its_end(&mut self, socket: &Socket) -> bool {
+        let mut stream = socket;
+        let mut buffer = [0; 8192];
+        while self.rest < MAX_REST_LEN {
+            match stream.read(&mut buffer) {
+                Ok(0) => return true,
+                Ok(count) => self.rest += count,
+                Err(error) => return !is_not_yet(&error),
+            }
+        }
+        true
     }
 }
 

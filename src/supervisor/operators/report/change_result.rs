@@ -3,7 +3,7 @@
 use log::{error, info};
 
 use super::Reporter;
-use super::phrase::{connections, ended, list, seconds, workers};
+use super::phrase::{check_failure, connections, ended, list, seconds, workers};
 use crate::config::Readiness;
 use crate::fleet::{
     ChangeKind, ChangeResult, Denial, Endpoint, Exit, Failure, Generation, WorkerId,
@@ -84,6 +84,14 @@ impl Reporter<'_> {
             Failure::Died { worker, exit, .. } => {
                 let worker_ended = self.worker_ended(*worker, exit);
                 let why = format!("{worker_ended} when it was ready");
+                (why, self.last_words(*worker))
+            }
+            Failure::Unhealthy {
+                worker, failure, ..
+            } => {
+                let name = self.workers.describe(*worker);
+                let how = check_failure(failure, self.config);
+                let why = format!("{name} was unhealthy: it {how}");
                 (why, self.last_words(*worker))
             }
             Failure::NobodyServes => return format!("{kind} failed: {NOBODY_SERVES}"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use log::Level;
 
 use super::Reporter;
-use super::phrase::{connections, ended, list, seconds};
+use super::phrase::{check_failure, connections, ended, list, seconds};
 use crate::fleet::{Ending, Endpoint, Exit, Slot, WorkerEvent, WorkerId};
 
 impl Reporter<'_> {
@@ -29,6 +29,13 @@ impl Reporter<'_> {
                 Level::Info,
                 format!("has closed its listener on {endpoint}; it gets no new connections there"),
             ),
+            WorkerEvent::Unhealthy { failure, .. } => (
+                Level::Warn,
+                format!("unhealthy: {}", check_failure(failure, config)),
+            ),
+            WorkerEvent::TurnedAwayFrom { .. } => (Level::Warn, self.turned_away_from()),
+            WorkerEvent::LastUnhealthy { .. } => (Level::Error, NOBODY_IS_HEALTHY.to_owned()),
+            WorkerEvent::Recovered { .. } => (Level::Info, "healthy again".to_owned()),
             WorkerEvent::Crashed {
                 worker,
                 exit,
@@ -101,6 +108,14 @@ impl Reporter<'_> {
         )
     }
 
+    fn turned_away_from(&self) -> String {
+        match self.config.steering.is_steered() {
+            true => "it gets no new connections, and is replaced".to_owned(),
+            // Its sockets are those of all generations.
+            false => "it is replaced".to_owned(),
+        }
+    }
+
     fn unquiet(&self) -> String {
         let after = seconds(self.config.quiet_timeout);
         format!("still has connections after {after}; telling it to stop all the same")
@@ -118,6 +133,9 @@ impl Reporter<'_> {
         format!("{some} {wait} in its listeners after {after}; {fate}")
     }
 }
+
+const NOBODY_IS_HEALTHY: &str = "no other worker is healthy, either: all of them serve on, and none is replaced until one \
+                                 passes its check; look at what they all need, or at --health";
 
 fn crashed(exit: &Exit, restart_in: Duration) -> String {
     let when = if restart_in.is_zero() {
