@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::fleet::{Endpoint, Strategy};
+use crate::fleet::{Endpoint, Limits, Strategy};
 pub use health::{CheckedBy, HealthCheck};
 pub use process::{Identity, LimitValue, Login, ProcessAttributes};
 
@@ -46,6 +46,8 @@ pub struct Config {
     pub soak: Duration,
     /// So many crashes of new workers in that time are let pass.
     pub soak_restarts: u32,
+    /// What a worker may reach before it is recycled.
+    pub limits: Limits,
     /// How long a retired listener may take to hand over the handshakes that it has.
     pub settle_timeout: Duration,
     /// How long a retired worker may take to have no open connection before it is told to stop.

@@ -2,7 +2,7 @@
 //!
 //! `reuseport-run`: `options` say what there is, `settings` ask the command line, the
 //! environment, a `file` and the defaults for it in this order (`any_text` passes), `value` and `duration` turn
-//! text into meaning (of a worker's process `attributes` does, with `limit` and `account`), [`run`] puts the
+//! text into meaning (of a worker's process `attributes` does, with `limit` and `account`; of its limits `recycling`), [`run`] puts the
 //! [`Config`](crate::config::Config) together, and `contradictions` are what does not go together. `sections` follow the
 //! options in the help.
 //!
@@ -28,6 +28,7 @@ mod generate;
 mod health;
 mod limit;
 mod options;
+mod recycling;
 pub mod run;
 pub mod runtime_dir;
 mod sections;

@@ -46,6 +46,7 @@ const PROCESS: &str = "Process";
 const SOCKETS: &str = "Sockets";
 const RELOAD: &str = "Reload and stop";
 const CRASHES: &str = "Crashes";
+const RECYCLING: &str = "Recycling";
 const OUTPUT: &str = "Output";
 const CONTROL: &str = "Control";
 
@@ -455,6 +456,14 @@ pub(crate) const OPTIONS: &[Opt] = &[
         more: "hold: the slot stays empty until the next reload or restart, and the others serve \
                on; when all are empty, exit.\n\
                exit: stop everything and exit with code 4.",
+        ..PLAIN
+    },
+    Opt {
+        name: "max-age",
+        group: RECYCLING,
+        help: "Replace a worker that has served for so long",
+        more: "From when it was ready. Up to a tenth is added, another part for each worker, so that not all are replaced \
+               at once; and one is replaced after the other, as by reuseport-ctl restart.",
         ..PLAIN
     },
     Opt {

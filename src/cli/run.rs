@@ -16,7 +16,7 @@ use super::health::health;
 use super::options::{OPTIONS, command};
 use super::sections::SECTIONS;
 use super::settings::{Given, Layer, Settings};
-use super::{contradictions, file, runtime_dir, value};
+use super::{contradictions, file, recycling, runtime_dir, value};
 use crate::config::{Config, MAX_WORKERS};
 use crate::fleet::{Bounds, Endpoint, Strategy};
 use crate::supervisor::host::{Host, Sockets};
@@ -151,6 +151,7 @@ fn config(settings: &Settings, environment: Environment<'_>) -> Result<Config, E
         strategy: strategy(settings)?,
         soak: settings.need("soak", duration)?,
         soak_restarts: settings.need("soak-restarts", value::restarts)?,
+        limits: recycling::limits(settings)?,
         settle_timeout: settings.need("settle-timeout", duration)?,
         quiet_timeout: settings.need("quiet-timeout", duration)?,
         rescue: !settings.need("no-rescue", value::switch)?,
@@ -256,7 +257,7 @@ mod tests {
         CrashLoop, Forwarding, KillMode, LimitValue, ProcessAttributes, Readiness, RescueClients,
         ServedProtocol, Steering,
     };
-    use crate::fleet::Share;
+    use crate::fleet::{Limits, Share};
     use crate::sys::limit::Limit;
 
     fn parsed_in(line: &str, environment: &[(&str, &str)]) -> Result<Config, Exit> {
@@ -290,6 +291,7 @@ mod tests {
             strategy: Strategy::AllAtOnce,
             soak: Duration::ZERO,
             soak_restarts: 0,
+            limits: Limits::default(),
             settle_timeout: Duration::from_secs(10),
             quiet_timeout: Duration::from_secs(2),
             rescue: true,
@@ -362,7 +364,7 @@ mod tests {
     #[test]
     fn every_option() {
         let line = "-n 3 --queues 2 --listen 80 --listen [::]:81 --name web --control /c --ready http:/up --ready-host shop.example \
-                    --steering cbpf --start-timeout 1s --min-uptime 9s --soak 11s --soak-restarts 2 --settle-timeout 2 --quiet-timeout 3s \
+                    --steering cbpf --start-timeout 1s --min-uptime 9s --soak 11s --soak-restarts 2 --max-age 12s --settle-timeout 2 --quiet-timeout 3s \
                     --drain-timeout 1m --kill-mode tree --pre-stop 500ms --stop-signal QUIT --max-restarts 6 \
                     --restart-window 7s --crash-loop exit --no-rescue --rescue-timeout 8s --rescue-max 9 --rescue-forwarded forwarded --rescue-clients all --protocol opaque --log-prefix --log-file /l --chdir /d \
                     --nice 19 --umask 027 --rlimit nofile=64:128 --rlimit core=0 --oom-score-adj 1000 --pin -- s -n 9 --name";
@@ -380,12 +382,16 @@ mod tests {
             control: Some("/c".into()),
             ready: Readiness::Http("/up".to_owned()),
             ready_host: Some("shop.example".to_owned()),
+            health: None,
             steering: Steering::Cbpf,
             start_timeout: Duration::from_secs(1),
             min_uptime: Duration::from_secs(9),
             strategy: Strategy::AllAtOnce,
             soak: Duration::from_secs(11),
             soak_restarts: 2,
+            limits: Limits {
+                max_age: Some(Duration::from_secs(12)),
+            },
             settle_timeout: Duration::from_secs(2),
             quiet_timeout: Duration::from_secs(3),
             rescue: false,

@@ -30,10 +30,9 @@ pub(super) enum Verdict {
     /// It has neither passed a check nor failed enough of them.
     Unknown,
     Healthy,
-    /// It has failed enough checks in a row: the last one so, and since then.
+    /// It has failed enough checks in a row: the last one so.
     Unhealthy {
         failure: CheckFailure,
-        since: Time,
     },
 }
 
@@ -175,18 +174,12 @@ impl Health {
             return Toll::None;
         }
         self.failures = self.failures.saturating_add(1);
-        let since = match self.verdict {
-            Verdict::Unhealthy { since, .. } => since,
-            Verdict::Unknown | Verdict::Healthy
-                if self.failures >= checks.failures || failure.is_certain() =>
-            {
-                now
-            }
-            Verdict::Unknown | Verdict::Healthy => return Toll::None,
-        };
+        let is_enough = self.failures >= checks.failures || failure.is_certain();
+        if !is_enough && !self.is_unhealthy() {
+            return Toll::None;
+        }
         let failure = failure.clone();
-        let unhealthy = Verdict::Unhealthy { failure, since };
-        match core::mem::replace(&mut self.verdict, unhealthy) {
+        match core::mem::replace(&mut self.verdict, Verdict::Unhealthy { failure }) {
             Verdict::Unhealthy { .. } => Toll::Again,
             Verdict::Unknown | Verdict::Healthy => Toll::Unhealthy,
         }
@@ -197,14 +190,7 @@ impl Health {
     }
 
     pub(super) fn is_unhealthy(&self) -> bool {
-        self.unhealthy_since().is_some()
-    }
-
-    pub(super) fn unhealthy_since(&self) -> Option<Time> {
-        match self.verdict {
-            Verdict::Unhealthy { since, .. } => Some(since),
-            Verdict::Unknown | Verdict::Healthy => None,
-        }
+        matches!(self.verdict, Verdict::Unhealthy { .. })
     }
 
     /// Whether the last check that was made was passed: this worker shows that one can be.

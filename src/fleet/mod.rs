@@ -14,6 +14,7 @@
 //! | `slots` | empty slots and what is kept for them; how often workers died |
 //! | `listener_sets` | which workers share listeners |
 //! | `rollout` | the change that is under way |
+//! | `recyclings` | workers that are to be recycled, and how many were |
 //! | `retirements` | workers on their way out, by the change that replaced them |
 //! | `pending_requests` | what signals and clients asked for meanwhile |
 //! | `shutdown` | how far the end has come |
@@ -23,6 +24,7 @@
 mod change_result;
 mod check_failure;
 mod health;
+mod jitter;
 mod listener;
 mod listener_sets;
 mod live;
@@ -30,6 +32,8 @@ mod name;
 mod pending_requests;
 mod phase;
 mod policy;
+mod recycle_reason;
+mod recyclings;
 mod retirements;
 mod rollout;
 mod rules;
@@ -44,7 +48,8 @@ mod workers;
 #[cfg(test)]
 mod world;
 
-pub use policy::{Bounds, CheckBy, HealthChecks, Policy, ReadyWhen, Share, Strategy};
+pub use policy::{Bounds, CheckBy, HealthChecks, Limits, Policy, ReadyWhen, Share, Strategy};
+pub use recyclings::RecyclingTally;
 pub use rules::Fleet;
 pub use rules::status::{HealthView, WorkerView};
 pub use vocabulary::*;

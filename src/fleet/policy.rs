@@ -29,6 +29,8 @@ pub struct Policy {
     pub soak_restarts: u32,
     /// How serving workers are checked; none: not at all.
     pub health: Option<HealthChecks>,
+    /// When a worker is recycled.
+    pub limits: Limits,
     /// A worker that is not ready after this has failed.
     pub start_timeout: Duration,
     /// How long a retired listener may take to become empty.
@@ -49,6 +51,14 @@ pub struct Policy {
     pub restart_window: Duration,
     /// Whether a crash loop ends everything, not the slot alone.
     pub crash_loop_ends_all: bool,
+}
+
+/// What a worker may reach before it is recycled. To each is added a part of up to a tenth, another one for each worker, so
+/// that not all reach it at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// How long it may serve, from when it was ready.
+    pub max_age: Option<Duration>,
 }
 
 /// How a reload, or a restart, replaces its workers.

@@ -168,6 +168,11 @@ impl Retirements {
         self.open.is_empty()
     }
 
+    /// Whether all are of changes of this kind.
+    pub(super) fn all_are(&self, kind: ChangeKind) -> bool {
+        self.open.values().all(|it| it.change.kind == kind)
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.open.len()

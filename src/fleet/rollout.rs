@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use super::recyclings::Recycling;
 use super::slots::EmptySlot;
 use super::vocabulary::*;
 use super::worker::Worker;
@@ -33,6 +34,8 @@ pub(super) struct Rollout {
     pub(super) canary: Option<Canary>,
     /// The empty slot that a restart fills; it is empty again if the restart fails.
     pub(super) filled: Option<(Slot, EmptySlot)>,
+    /// The worker for whose sake a recycling is.
+    pub(super) recycling: Option<Recycling>,
 }
 
 /// Whether the workers of a batch that are all ready have shown that they stay so.

@@ -6,6 +6,7 @@ mod canary;
 mod listener_sets;
 mod many;
 mod ready_is_a_state;
+mod recycling;
 mod rolling;
 mod soak;
 
@@ -28,6 +29,7 @@ fn policy() -> Policy {
         soak: Duration::ZERO,
         soak_restarts: 0,
         health: None,
+        limits: Limits::default(),
         start_timeout: Duration::from_secs(60),
         settle_timeout: Duration::from_secs(10),
         quiet_timeout: Duration::from_secs(2),
@@ -248,13 +250,16 @@ fn brief(effect: &Effect) -> Option<String> {
         Effect::LookAtReady { workers } => {
             format!("look at{}", numbers(workers.iter().map(|(id, _)| id.0)))
         }
+        Effect::CheckHealth(probe) => format!("check {}", probe.worker),
+        Effect::ExplainLateCheck { worker } => format!("explain {worker}"),
+        Effect::EndCheck { worker } => format!("end check {worker}"),
         Effect::GiveBack { .. } => "give back".to_owned(),
         Effect::PrepareStop { worker } => format!("prepare {worker}"),
         Effect::SendStop { worker, .. } => format!("signal {worker}"),
         Effect::EndRescuers => "end rescuers".to_owned(),
         Effect::Kill { worker } => format!("kill {worker}"),
         Effect::Close { listener } => format!("close {}", listener.0),
-        Effect::ReportWait { kind, .. } => format!("waits: {kind}"),
+        Effect::ReportWait { asked, kind, .. } => format!("{asked} waits: {kind}"),
         Effect::Log(_) | Effect::Report(_) | Effect::ReportStop(_) => return None,
         Effect::Reply { result, .. } => match result {
             ChangeResult::Done { kind, .. } => format!("{kind} done"),
@@ -647,7 +652,7 @@ fn a_new_request_is_accepted_once_the_old_workers_have_the_stop_signal() {
 fn pending_signals_are_obeyed_after_the_change_and_the_scale_first() {
     let mut stage = Stage::serving(policy());
     stage.on(RELOAD);
-    assert_eq!(stage.on(patient_reload(None)), ["waits: reload"]);
+    assert_eq!(stage.on(patient_reload(None)), ["reload waits: reload"]);
     let fewer = Event::ScaleRequested {
         reply_to: None,
         to: ScaleTo::By(-1),
@@ -668,7 +673,7 @@ fn clients_that_wait_their_turn_have_a_reload_each_in_their_order() {
     stage.on(RELOAD);
     let others = [Some(ClientId(8)), Some(ClientId(9))];
     for client in others {
-        assert_eq!(stage.on(patient_reload(client)), ["waits: reload"]);
+        assert_eq!(stage.on(patient_reload(client)), ["reload waits: reload"]);
     }
     // A signal's reload is one of theirs.
     stage.on(patient_reload(None));

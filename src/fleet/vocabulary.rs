@@ -14,6 +14,7 @@ pub use super::check_failure::CheckFailure;
 pub use super::name::{
     ClientId, Endpoint, Generation, ListenerId, ListenerSetId, RetirementId, Slot, Time, WorkerId,
 };
+pub use super::recycle_reason::RecycleReason;
 pub use super::worker_event::{Ending, WorkerEvent};
 
 /// Something that happened.
@@ -319,7 +320,7 @@ pub enum ProbeKind {
 }
 
 /// How many workers there are to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ScaleTo {
     /// That many.
     Exactly(u32),
@@ -450,10 +451,12 @@ pub enum Effect {
     Log(WorkerEvent),
     /// Say that a change has come to a new milestone, in the log and to the client that waits for it.
     Report(Progress),
-    /// Say that a reload waits its turn, in the log and to the client that asked for it.
+    /// Say that a request waits its turn, in the log and to the client that asked for it.
     ReportWait {
         /// The client that waits; none for a signal.
         reply_to: Option<ClientId>,
+        /// What it has asked for.
+        asked: ChangeKind,
         /// The change that is under way.
         kind: ChangeKind,
         /// How far it has come.
@@ -491,6 +494,8 @@ pub enum ChangeKind {
     Scale,
     /// What served before serves again.
     Rollback,
+    /// A worker that has reached a limit is replaced.
+    Recycling,
 }
 
 /// How far a change has come.
@@ -548,6 +553,7 @@ impl fmt::Display for ChangeKind {
             Self::Restart => "restart",
             Self::Scale => "scale",
             Self::Rollback => "rollback",
+            Self::Recycling => "recycling",
         })
     }
 }

@@ -24,6 +24,8 @@ pub(super) struct Worker {
     /// When it was ready; none before.
     pub(super) ready_since: Option<Time>,
     pub(super) health: Health,
+    /// When it will have served for long enough; none: never, or that is known.
+    pub(super) ages_at: Option<Time>,
 }
 
 /// Whether a worker has said or shown that it is ready, in the way that was asked for.

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::check_failure::CheckFailure;
-use super::vocabulary::{Endpoint, Exit, Slot, WorkerId};
+use super::vocabulary::{Endpoint, Exit, RecycleReason, Slot, WorkerId};
 
 /// Something about one worker that belongs into the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +113,24 @@ pub enum WorkerEvent {
         /// The worker.
         worker: WorkerId,
     },
+    /// It is replaced when its turn has come.
+    ToBeRecycled {
+        /// The worker.
+        worker: WorkerId,
+        /// Why.
+        why: RecycleReason,
+    },
+    /// Its replacement has failed, or there is no room for one; it serves on.
+    RecyclingFailed {
+        /// The worker.
+        worker: WorkerId,
+        /// Why it was to be recycled.
+        why: RecycleReason,
+        /// How often that has failed.
+        failures: u32,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
     /// A worker that was leaving has ended.
     Gone {
         /// The worker.
@@ -153,6 +171,8 @@ impl WorkerEvent {
             | Self::QuietTimedOut { worker }
             | Self::StopNotPrepared { worker }
             | Self::DrainTimedOut { worker }
+            | Self::ToBeRecycled { worker, .. }
+            | Self::RecyclingFailed { worker, .. }
             | Self::Gone { worker, .. } => *worker,
         }
     }

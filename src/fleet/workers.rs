@@ -23,6 +23,8 @@ pub(super) struct Workers {
     by_slot: BTreeMap<Slot, BTreeSet<WorkerId>>,
     holders: BTreeMap<ListenerId, BTreeSet<WorkerId>>,
     deadlines: BTreeSet<(Time, WorkerId)>,
+    /// When those that serve have done so for long enough.
+    ages: BTreeSet<(Time, WorkerId)>,
     live: Live,
     /// The endpoints that serving workers listen on and owe to those that come after them, and how many do.
     owed: BTreeMap<Endpoint, usize>,
@@ -50,6 +52,7 @@ impl Workers {
             by_slot: BTreeMap::new(),
             holders: BTreeMap::new(),
             deadlines: BTreeSet::new(),
+            ages: BTreeSet::new(),
             live: Live::default(),
             owed: BTreeMap::new(),
             serving: 0,
@@ -139,6 +142,17 @@ impl Workers {
         due.map(|(_, id)| *id).collect()
     }
 
+    /// When the next of those that serve has done so for long enough.
+    pub(super) fn next_age(&self) -> Option<Time> {
+        self.ages.first().map(|(at, _)| *at)
+    }
+
+    /// Those that have served for long enough.
+    pub(super) fn aged(&self, now: Time) -> Vec<WorkerId> {
+        let aged = self.ages.iter().take_while(|(at, _)| *at <= now);
+        aged.map(|(_, id)| *id).collect()
+    }
+
     /// Whether new connections are to be steered to this listener.
     pub(super) fn is_live(&self, listener: ListenerId) -> bool {
         self.live.is_live(listener)
@@ -170,6 +184,7 @@ impl Workers {
         self.staying += usize::from(!worker.is_leaving());
         if worker.is_serving() {
             self.serving += 1;
+            self.ages.extend(worker.ages_at.map(|at| (at, id)));
             for endpoint in worker.owed() {
                 *self.owed.entry(endpoint).or_default() += 1;
             }
@@ -191,6 +206,9 @@ impl Workers {
         self.staying -= usize::from(!worker.is_leaving());
         if worker.is_serving() {
             self.serving -= 1;
+            if let Some(at) = worker.ages_at {
+                self.ages.remove(&(at, id));
+            }
             for endpoint in worker.owed() {
                 let count = self.owed.entry(endpoint).or_default();
                 *count -= 1;

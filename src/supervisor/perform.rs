@@ -66,9 +66,10 @@ impl Supervisor {
             Effect::Report(progress) => self.report(&progress),
             Effect::ReportWait {
                 reply_to,
+                asked,
                 kind,
                 milestone,
-            } => self.report_wait(reply_to, kind, milestone),
+            } => self.report_wait(reply_to, asked, kind, milestone),
             Effect::ReportStop(progress) => self.report_stop(&progress),
             // A client that is told that the old workers are gone must find no listener of theirs.
             Effect::Reply { reply_to, result } => self.deferred_replies.push((reply_to, result)),

@@ -39,6 +39,7 @@ pub(super) fn of(config: &Config) -> Policy {
             .health
             .as_ref()
             .and_then(|health| checks(config, health)),
+        limits: config.limits,
         start_timeout: config.start_timeout,
         settle_timeout: config.settle_timeout,
         quiet_timeout: config.quiet_timeout,

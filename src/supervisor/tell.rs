@@ -80,7 +80,11 @@ impl Supervisor {
         match kind {
             // Nobody serves: the end says the rest.
             ChangeKind::Start => self.notify.status(message),
-            ChangeKind::Reload | ChangeKind::Restart | ChangeKind::Scale | ChangeKind::Rollback => {
+            ChangeKind::Reload
+            | ChangeKind::Restart
+            | ChangeKind::Scale
+            | ChangeKind::Rollback
+            | ChangeKind::Recycling => {
                 self.notify.change_ended(kind, message);
             }
         }
@@ -96,15 +100,16 @@ impl Supervisor {
         self.reply(progress.reply_to, &report::progress_reply(progress));
     }
 
-    /// A reload waits its turn.
+    /// A request waits its turn.
     pub(super) fn report_wait(
         &mut self,
         reply_to: Option<ClientId>,
+        asked: ChangeKind,
         kind: ChangeKind,
         milestone: Milestone,
     ) {
-        let sentence = report::wait_sentence(kind, milestone);
-        info!("reload: {sentence}");
+        let sentence = report::wait_sentence(asked, kind, milestone);
+        info!("{asked}: {sentence}");
         self.reply(reply_to, &report::wait_reply(sentence));
     }
 

@@ -44,7 +44,10 @@ impl Fleet {
             (Strategy::AllAtOnce, _) | (_, ChangeKind::Start | ChangeKind::Scale) => false,
             (
                 Strategy::Rolling(_),
-                ChangeKind::Reload | ChangeKind::Restart | ChangeKind::Rollback,
+                ChangeKind::Reload
+                | ChangeKind::Restart
+                | ChangeKind::Rollback
+                | ChangeKind::Recycling,
             ) => true,
         }
     }

@@ -46,9 +46,10 @@ impl Fleet {
     ) {
         let generation = match kind {
             ChangeKind::Start | ChangeKind::Reload => Generation(self.generations.newest.0 + 1),
-            ChangeKind::Restart | ChangeKind::Scale | ChangeKind::Rollback => {
-                self.generations.serving
-            }
+            ChangeKind::Restart
+            | ChangeKind::Scale
+            | ChangeKind::Rollback
+            | ChangeKind::Recycling => self.generations.serving,
         };
         self.generations.newest = self.generations.newest.max(generation);
         let slots: BTreeSet<Slot> = later.iter().flatten().copied().collect();
@@ -77,6 +78,7 @@ impl Fleet {
             done: BTreeSet::new(),
             canary: None,
             filled,
+            recycling: None,
         });
     }
 
@@ -105,9 +107,11 @@ impl Fleet {
         // replacement if it crashes.
         let replaced = match rollout.kind {
             ChangeKind::Start => BTreeSet::new(),
-            ChangeKind::Reload | ChangeKind::Restart | ChangeKind::Scale | ChangeKind::Rollback => {
-                slots
-            }
+            ChangeKind::Reload
+            | ChangeKind::Restart
+            | ChangeKind::Scale
+            | ChangeKind::Rollback
+            | ChangeKind::Recycling => slots,
         };
         rollout.batch = Batch::new(replaced, incoming);
         self.rollout = Some(rollout);

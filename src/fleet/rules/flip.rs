@@ -50,6 +50,9 @@ impl Fleet {
             self.generations.serving = rollout.generation;
             self.wanted = rollout.wanted;
             self.tally.reloads += u64::from(rollout.kind == ChangeKind::Reload);
+            if rollout.recycling.is_some() {
+                self.recyclings.done();
+            }
             self.report_serving(now, &rollout);
         }
         let drain_only = self.keep_only_to_drain(now, &rollout);
@@ -172,9 +175,11 @@ impl Fleet {
         // Where everything ends, or what failed was to make that good, there is nothing to go back to.
         let is_undone = match rollout.kind {
             ChangeKind::Reload => !self.is_shutting_down(),
-            ChangeKind::Start | ChangeKind::Restart | ChangeKind::Scale | ChangeKind::Rollback => {
-                false
-            }
+            ChangeKind::Start
+            | ChangeKind::Restart
+            | ChangeKind::Scale
+            | ChangeKind::Rollback
+            | ChangeKind::Recycling => false,
         };
         if let Some((slot, empty)) = rollout.filled.clone() {
             self.empty_slots.insert(slot, empty);
@@ -194,6 +199,9 @@ impl Fleet {
                 },
             },
         });
+        if let Some(recycling) = rollout.recycling {
+            self.recycling_failed(now, recycling);
+        }
         if is_undone && rollout.replaced_so_far() > 0 {
             self.undo(now, &rollout);
         }
@@ -212,7 +220,8 @@ impl Fleet {
                 ChangeKind::Reload
                 | ChangeKind::Restart
                 | ChangeKind::Scale
-                | ChangeKind::Rollback => worker.has_served(),
+                | ChangeKind::Rollback
+                | ChangeKind::Recycling => worker.has_served(),
             };
             let worker = self.workers.get(*id);
             if worker.is_some_and(|worker| !worker.is_stopping() && !ends_gently(worker)) {

@@ -104,6 +104,10 @@ impl Fleet {
                 undone: 0,
             },
         });
+        if let Some(recycling) = rollout.recycling {
+            self.recyclings.undone();
+            self.recycling_failed(now, recycling);
+        }
     }
 
     /// New workers that serve retire, and those that start are told to stop.

@@ -91,6 +91,7 @@ impl Fleet {
             .change(id, |worker| worker.health.passed(now, worker.slot, &checks));
         if is_news == Some(true) {
             self.log(WorkerEvent::Recovered { worker: id });
+            self.recyclings.cancel(id, RecycleReason::Unhealthy);
             self.steer();
         }
     }
@@ -124,7 +125,7 @@ impl Fleet {
                 return self.all_are_unhealthy(id);
             }
         }
-        self.turn_away(id, failure);
+        self.turn_away(now, id, failure);
     }
 
     pub(super) fn check_not_made(&mut self, now: Time, id: WorkerId) {
@@ -144,7 +145,7 @@ impl Fleet {
     fn is_being_replaced(&self, worker: &Worker) -> bool {
         self.rollout.as_ref().is_some_and(|rollout| {
             let is_alone = match rollout.kind {
-                ChangeKind::Restart => true,
+                ChangeKind::Restart | ChangeKind::Recycling => true,
                 ChangeKind::Start
                 | ChangeKind::Reload
                 | ChangeKind::Scale
@@ -183,6 +184,7 @@ impl Fleet {
         let avoided = avoided.filter(|it| it.health.standing == Standing::Avoided);
         for id in avoided.map(|it| it.id).collect::<Vec<_>>() {
             self.stand(id, Standing::Trusted);
+            self.recyclings.cancel(id, RecycleReason::Unhealthy);
         }
         self.steer();
     }
@@ -193,7 +195,7 @@ impl Fleet {
     }
 
     /// An unhealthy worker gets no new connections, if another has just shown that it can do better.
-    fn turn_away(&mut self, id: WorkerId, failure: &CheckFailure) {
+    fn turn_away(&mut self, now: Time, id: WorkerId, failure: &CheckFailure) {
         let Some(standing) = self.workers.get(id).map(|it| it.health.standing) else {
             return;
         };
@@ -205,6 +207,7 @@ impl Fleet {
             self.stand(id, Standing::Avoided);
             self.log(WorkerEvent::TurnedAwayFrom { worker: id });
             self.steer();
+            self.recycle(now, id, RecycleReason::Unhealthy);
         }
         if failure.is_deaf() {
             self.drain_avoided(id);
@@ -256,16 +259,5 @@ impl Fleet {
         let can_drain = self.policy.rescue && self.policy.steering && !self.nobody_follows();
         let worker = self.workers.get(id);
         can_drain && worker.is_some_and(|worker| worker.health.is_unhealthy())
-    }
-
-    /// The unhealthy worker that is to be replaced next: the one that has been so for longest.
-    pub(super) fn next_unhealthy(&self) -> Option<WorkerId> {
-        let serving = self.workers.serving();
-        let since = |worker: &Worker| match worker.health.standing {
-            Standing::Trusted => None,
-            Standing::Avoided | Standing::Drained => worker.health.unhealthy_since(),
-        };
-        let all = serving.filter_map(|worker| Some((since(worker)?, worker.id)));
-        all.min().map(|(_, id)| id)
     }
 }

@@ -28,12 +28,15 @@
 //! | `retire` | steer away, fence, settle |
 //! | `quiesce` | connections come to an end |
 //! | `abandon` | what becomes of a listener that its workers have let go of |
+//! | `recycle` | a worker that has reached a limit is replaced |
+//! | `age` | which workers have served for long enough |
 //! | `outcome` | how far outgoing workers have come, and what became of their change |
 //! | `exit` | what the end of a worker means |
 //! | `stop` | telling workers to stop; the end of everything |
 //! | `status` | what outsiders may see |
 
 mod abandon;
+mod age;
 mod batches;
 mod begin;
 mod canary;
@@ -45,6 +48,7 @@ mod outcome;
 mod quiesce;
 mod readiness;
 mod ready_look;
+mod recycle;
 mod requests;
 mod retire;
 mod soak;
@@ -59,6 +63,7 @@ use super::listener_sets::ListenerSets;
 use super::pending_requests::PendingRequests;
 use super::phase::Phase;
 use super::policy::Policy;
+use super::recyclings::Recyclings;
 use super::retirements::Retirements;
 use super::rollout::{Flipped, Rollout};
 use super::shutdown::{Shutdown, Stage};
@@ -83,6 +88,7 @@ pub struct Fleet {
     flipped: Option<Flipped>,
     retirements: Retirements,
     pending_requests: PendingRequests,
+    recyclings: Recyclings,
     shutdown: Option<Shutdown>,
     tally: Tally,
     /// What this step has decided so far; nothing between two steps.
@@ -123,6 +129,7 @@ impl Fleet {
             flipped: None,
             retirements: Retirements::default(),
             pending_requests: PendingRequests::default(),
+            recyclings: Recyclings::default(),
             shutdown: None,
             tally: Tally::default(),
             effects: Vec::new(),
@@ -138,7 +145,7 @@ impl Fleet {
         self.check_deadlines(now);
         self.report_retirements(now);
         // After the reports: what waits its turn waits until the change before it is told of.
-        while self.begin_pending(now) {
+        while self.begin_pending(now) || self.begin_recycling(now) {
             // What has begun may be over, or due, at once.
             self.check_deadlines(now);
             self.report_retirements(now);
@@ -158,6 +165,8 @@ impl Fleet {
             shutdown,
             self.rollout.as_ref().and_then(Rollout::deadline),
             self.soak_deadline(),
+            self.recycling_deadline(),
+            self.workers.next_age(),
         ];
         all.into_iter()
             .flatten()

@@ -3,7 +3,7 @@
 //! One change is under way at a time, until its outgoing workers have been told to stop: two at
 //! once would each count on workers that the other takes away. A client that asks meanwhile is denied and
 //! told why, or waits its turn if it wants to; what a signal asks for waits, because nobody hears an answer to a
-//! signal.
+//! signal. And behind a recycling, which nobody has asked for, all wait.
 
 use super::Fleet;
 use crate::fleet::pending_requests::Pending;
@@ -31,17 +31,8 @@ impl Fleet {
         canary: Option<Canary>,
     ) {
         if let Some(denial) = self.denial() {
-            return match (denial, if_busy) {
-                (Denial::Busy { kind, milestone }, IfBusy::Wait) => {
-                    self.pending_requests.reload(reply_to, addresses, canary);
-                    self.effects.push(Effect::ReportWait {
-                        reply_to,
-                        kind,
-                        milestone,
-                    });
-                }
-                (denial, _) => self.deny(reply_to, denial),
-            };
+            let reload = Pending::Reload { addresses, canary };
+            return self.deny_or_wait(reply_to, denial, if_busy, reload);
         }
         let slots = self.sets.whole(0..self.wanted, self.wanted);
         if let Some(together) = self.without_room(&slots) {
@@ -67,7 +58,8 @@ impl Fleet {
         worker: WorkerId,
     ) {
         if let Some(denial) = self.denial() {
-            return self.deny(reply_to, denial);
+            let restart = Pending::Restart(worker);
+            return self.deny_or_wait(reply_to, denial, IfBusy::Deny, restart);
         }
         let serving = self.workers.get(worker);
         let serving = serving.filter(|worker| worker.is_serving());
@@ -95,10 +87,12 @@ impl Fleet {
 
     pub(super) fn scale_asked(&mut self, now: Time, reply_to: Option<ClientId>, to: ScaleTo) {
         if let Some(denial) = self.denial() {
-            if let (None, ScaleTo::By(difference)) = (reply_to, to) {
-                self.pending_requests.scale_by(difference);
-            }
-            return self.deny(reply_to, denial);
+            // Nobody hears an answer to a signal.
+            let if_busy = match reply_to {
+                Some(_) => IfBusy::Deny,
+                None => IfBusy::Wait,
+            };
+            return self.deny_or_wait(reply_to, denial, if_busy, Pending::Scale(to));
         }
         let asked = match to {
             ScaleTo::Exactly(count) => i64::from(count),
@@ -133,6 +127,31 @@ impl Fleet {
         serving.peek().is_some() && serving.all(|worker| worker.slot.0 >= count)
     }
 
+    /// What cannot begin now is denied, or waits its turn. Nobody is turned away for a recycling: nobody has asked for one,
+    /// and it is over soon.
+    fn deny_or_wait(
+        &mut self,
+        reply_to: Option<ClientId>,
+        denial: Denial,
+        if_busy: IfBusy,
+        pending: Pending,
+    ) {
+        match denial {
+            Denial::Busy { kind, milestone }
+                if if_busy == IfBusy::Wait || kind == ChangeKind::Recycling =>
+            {
+                self.pending_requests.add(reply_to, pending);
+                self.effects.push(Effect::ReportWait {
+                    reply_to,
+                    asked: pending.kind(),
+                    kind,
+                    milestone,
+                });
+            }
+            denial => self.deny(reply_to, denial),
+        }
+    }
+
     /// Does one thing of what signals asked for while it could not be done; false if there is
     /// nothing that can be done now.
     pub(super) fn begin_pending(&mut self, now: Time) -> bool {
@@ -141,20 +160,19 @@ impl Fleet {
         }
         match self.pending_requests.take_next() {
             None => return false,
-            Some(Pending::ScaleBy(difference)) => {
-                self.scale_asked(now, None, ScaleTo::By(difference));
+            Some((reply_to, Pending::Scale(to))) => self.scale_asked(now, reply_to, to),
+            Some((reply_to, Pending::Restart(worker))) => {
+                self.restart_asked(now, reply_to, worker);
             }
-            Some(Pending::Reload {
-                reply_to,
-                addresses,
-                canary,
-            }) => self.reload_asked(now, reply_to, IfBusy::Wait, addresses, canary),
+            Some((reply_to, Pending::Reload { addresses, canary })) => {
+                self.reload_asked(now, reply_to, IfBusy::Wait, addresses, canary);
+            }
         }
         true
     }
 
     /// Why no change can begin now.
-    fn denial(&self) -> Option<Denial> {
+    pub(super) fn denial(&self) -> Option<Denial> {
         if self.is_shutting_down() {
             return Some(Denial::Stopping);
         }

@@ -60,6 +60,7 @@ impl Fleet {
             role: Role::Serve,
             ready_since: None,
             health: Health::new(),
+            ages_at: None,
         });
         id
     }
@@ -180,7 +181,8 @@ impl Fleet {
                     ChangeKind::Reload
                     | ChangeKind::Restart
                     | ChangeKind::Scale
-                    | ChangeKind::Rollback,
+                    | ChangeKind::Rollback
+                    | ChangeKind::Recycling,
                 ),
                 _,
             ) => {
@@ -204,6 +206,7 @@ impl Fleet {
     }
 
     pub(super) fn serve(&mut self, now: Time, id: WorkerId) {
+        self.begins_to_age(id);
         self.set_phase(id, Phase::Serving);
         self.begin_checks(now, id);
         let worker = self.workers.get(id);

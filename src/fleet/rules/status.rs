@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use super::Fleet;
 use crate::fleet::health::{Health, Verdict};
+use crate::fleet::recyclings::RecyclingTally;
 use crate::fleet::rollout::Rollout;
 use crate::fleet::slots::{EmptySlot, SlotState};
 use crate::fleet::vocabulary::*;
@@ -26,6 +27,8 @@ pub struct WorkerView {
     pub uptime: Duration,
     /// Crashes of its slot within the restart window.
     pub restarts: u32,
+    /// Why it is to be recycled, if it is.
+    pub recycling: Option<RecycleReason>,
     /// Its listeners.
     pub listeners: Vec<(ListenerId, Endpoint)>,
     /// What its checks say; none where none are made.
@@ -48,7 +51,7 @@ impl Health {
         match self.verdict() {
             Verdict::Unknown => HealthView::Unknown,
             Verdict::Healthy => HealthView::Healthy,
-            Verdict::Unhealthy { failure, .. } => HealthView::Unhealthy(failure.clone()),
+            Verdict::Unhealthy { failure } => HealthView::Unhealthy(failure.clone()),
         }
     }
 }
@@ -76,6 +79,7 @@ impl Fleet {
             phase: worker.phase.name(),
             uptime: now.since(worker.started),
             restarts: self.restarts.recent(now, worker.slot),
+            recycling: self.why_recycled(worker.id),
             listeners: listeners.map(|(id, it)| (*id, it.endpoint)).collect(),
             health: self.policy.health.map(|_| worker.health.view()),
         }
@@ -94,12 +98,13 @@ impl Fleet {
             },
             uptime: now.since(empty.since),
             restarts: self.restarts.recent(now, slot),
+            recycling: None,
             listeners: listeners.map(|(id, it)| (*id, it.endpoint)).collect(),
             health: None,
         }
     }
 
-    /// What the supervisor is doing: `starting`, `serving`, `reloading`, `canary`, `soaking` or `stopping`.
+    /// What the supervisor is doing: `starting`, `serving`, `reloading`, `recycling`, `canary`, `soaking` or `stopping`.
     pub fn phase_name(&self) -> &'static str {
         let kind = self.rollout.as_ref().map(|rollout| rollout.kind);
         match (self.is_shutting_down(), kind) {
@@ -116,7 +121,9 @@ impl Fleet {
                     | ChangeKind::Rollback,
                 ),
             ) => "reloading",
+            (false, Some(ChangeKind::Recycling)) => "recycling",
             (false, None) if self.retirements.is_empty() => "serving",
+            (false, None) if self.retirements.all_are(ChangeKind::Recycling) => "recycling",
             (false, None) => "reloading",
         }
     }
@@ -129,6 +136,11 @@ impl Fleet {
     /// Reloads that succeeded and that failed, since the start.
     pub fn reloads(&self) -> (u64, u64) {
         (self.tally.reloads, self.tally.reloads_failed)
+    }
+
+    /// Workers that were recycled since the start, and how often that failed.
+    pub fn recyclings(&self) -> RecyclingTally {
+        self.recyclings.tally()
     }
 
     /// Whether new connections are steered to this listener.

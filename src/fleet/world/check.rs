@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::process::Process;
 use super::{State, World};
 use crate::fleet::{
-    ChangeKind, ChangeResult, ClientId, Effect, Endpoint, Event, Failure, Generation, ListenerId,
-    ListenerSetId, Milestone, Progress, Slot, Spawn, Strategy, WorkerEvent, WorkerId,
+    ChangeKind, ChangeResult, ClientId, Denial, Effect, Endpoint, Event, Failure, Generation,
+    ListenerId, ListenerSetId, Milestone, Progress, Slot, Spawn, Strategy, WorkerEvent, WorkerId,
 };
 
 /// A request that was not answered after this long is forgotten. The longest way: a change that
@@ -148,6 +148,7 @@ impl World {
                 generation,
                 ..
             }) => {
+                self.check_replacement(effect)?;
                 let flips = batch.iter().filter(|effect| is_flip(effect)).count();
                 let begins = batch.iter().any(is_beginning);
                 // Of two in one step nobody can tell who left with which.
@@ -155,7 +156,7 @@ impl World {
                     (Milestone::Serving, 1) if !begins => &before.serving - &self.serving(),
                     _ => BTreeSet::new(),
                 };
-                self.check_report(*reply_to, *milestone, *kind, *generation, leaving, before)
+                self.check_report(*reply_to, *milestone, *kind, *generation, leaving)
             }
             Effect::Reply { reply_to, result } => {
                 if is_taken_back(effect) {
@@ -164,12 +165,20 @@ impl World {
                 self.check_result(*reply_to, result, batch, before)
             }
             Effect::Finish { .. } => self.check_finish(),
-            Effect::Probe(probe) => self.process_of(probe.worker).map(drop),
+            Effect::Probe(probe) | Effect::CheckHealth(probe) => {
+                self.process_of(probe.worker).map(drop)
+            }
+            Effect::ExplainLateCheck { worker } => self.process_of(*worker).map(drop),
             Effect::PrepareStop { worker } => self.check_prepare_stop(*worker),
             Effect::Log(note) => {
-                if let WorkerEvent::Serving { .. } = note {
+                if let WorkerEvent::Serving { worker, .. } = note {
+                    // It may retire again in the same step.
+                    if let Some(process) = self.processes.get_mut(worker) {
+                        process.phase = ("serving", self.now);
+                    }
                     self.note_drain_only();
                 }
+                self.check_health_log(note)?;
                 self.check_log(note)
             }
             Effect::DrainBacklog { listeners, .. } => listeners
@@ -188,6 +197,7 @@ impl World {
                 .iter()
                 .try_for_each(|(id, _)| self.process_of(*id).map(drop)),
             Effect::GiveBack { .. }
+            | Effect::EndCheck { .. }
             | Effect::Fence
             | Effect::KeepOut
             | Effect::ReportWait { .. }
@@ -215,9 +225,12 @@ impl World {
     fn may_leave(&self) -> u32 {
         match self.open_change {
             None | Some(ChangeKind::Start | ChangeKind::Scale) => 0,
-            Some(ChangeKind::Reload | ChangeKind::Restart | ChangeKind::Rollback) => {
-                self.most_missing()
-            }
+            Some(
+                ChangeKind::Reload
+                | ChangeKind::Restart
+                | ChangeKind::Rollback
+                | ChangeKind::Recycling,
+            ) => self.most_missing(),
         }
     }
 
@@ -228,7 +241,12 @@ impl World {
         };
         let is_rolling = matches!(
             self.open_change,
-            Some(ChangeKind::Reload | ChangeKind::Restart | ChangeKind::Rollback)
+            Some(
+                ChangeKind::Reload
+                    | ChangeKind::Restart
+                    | ChangeKind::Rollback
+                    | ChangeKind::Recycling
+            )
         );
         let alive = self.processes.iter().filter(|(_, it)| it.is_alive());
         let running = alive
@@ -297,13 +315,16 @@ impl World {
         let Some(socket) = self.kernel.open.get(&id) else {
             return Err(format!("{id:?} is drained by a rescuer, and is closed"));
         };
-        ensure(!socket.is_rescued, || {
+        // What comes to one that serves is another matter than what it leaves.
+        let is_again = socket.is_rescued && !self.is_drained_alive(id);
+        ensure(!is_again, || {
             format!("{id:?} is drained by a rescuer twice")
         })?;
         let has_time = |id: &&WorkerId| {
             let process = self.processes.get(id);
             process.is_some_and(|it| {
-                it.stop_sent_at.is_none() && !it.settle_timed_out && !it.is_killed
+                let is_written_off = it.settle_timed_out || it.is_unhealthy();
+                it.stop_sent_at.is_none() && !is_written_off && !it.is_killed
             })
         };
         let able = socket.listeners.iter().find(has_time);
@@ -336,7 +357,9 @@ impl World {
         ensure(sockets.is_disjoint(&self.kernel.unfenced), || {
             format!("worker {id} gets the stop signal while a connection may be on the way to it")
         })?;
-        ensure(process.measured.0 || process.settle_timed_out, || {
+        let is_settled = process.measured.0 || process.settle_timed_out;
+        let is_written_off = process.is_unhealthy() && self.plan.policy.rescue;
+        ensure(is_settled || is_written_off, || {
             format!("worker {id} gets the stop signal before its backlogs were seen empty")
         })?;
         // A rescuer that dies while it prepares has seen it quiet.
@@ -357,7 +380,10 @@ impl World {
             format!("worker {id} gets the stop signal before it was seen quiet")
         })?;
         let mut open = sockets.iter().filter_map(|id| self.kernel.open.get(id));
-        let is_excused = process.settle_timed_out || open.any(|socket| socket.is_last_resort);
+        let mut open_too = open.clone();
+        let is_excused = process.settle_timed_out
+            || open.any(|socket| socket.is_last_resort)
+            || open_too.all(|socket| socket.pending == 0 || socket.is_rescued);
         let pending: u64 = self.pending(sockets);
         ensure(is_excused || pending == 0, || {
             format!("worker {id} gets the stop signal while {pending} connections wait for it")
@@ -495,7 +521,6 @@ impl World {
         kind: ChangeKind,
         generation: Generation,
         leaving: BTreeSet<WorkerId>,
-        before: &Before,
     ) -> Checked {
         match milestone {
             Milestone::Starting => {
@@ -507,9 +532,8 @@ impl World {
                     |phase: &str| matches!(phase, "standing-by" | "settling" | "quiescing");
                 // Not those that the change itself has begun to retire.
                 let mut others = view.iter().filter(|line| {
-                    let before = before.phases.get(&line.worker);
-                    is_on_its_way(line.phase)
-                        && before.is_some_and(|(phase, _)| is_on_its_way(phase))
+                    let process = self.processes.get(&line.worker);
+                    is_on_its_way(line.phase) && process.is_some_and(|it| is_on_its_way(it.phase.0))
                 });
                 // What is undone waits for nobody.
                 let is_undone = kind == ChangeKind::Rollback;
@@ -518,6 +542,7 @@ impl World {
                         "a {kind} begins while workers of another change have no stop signal yet"
                     )
                 })?;
+                self.check_recycling(kind)?;
                 self.open_change = Some(kind);
                 self.listened_before = self.kernel.listeners();
             }
@@ -588,7 +613,10 @@ impl World {
             let left = stays.filter(|id| !serving.contains(id)).count();
             let is_kept = left <= self.most_missing() as usize;
             // What signals asked for may follow at once: fewer workers.
-            let is_back = matches!(failure, Failure::Died { .. } | Failure::RolledBack);
+            let is_back = matches!(
+                failure,
+                Failure::Died { .. } | Failure::Unhealthy { .. } | Failure::RolledBack
+            );
             let is_over = self.is_stopping() || batch.iter().any(is_flip) || is_back;
             ensure(is_kept || is_over, || {
                 format!("the {kind} failed ({failure:?}) and who served does not any more")
@@ -597,6 +625,16 @@ impl World {
         let Some(reply_to) = reply_to else {
             return Ok(());
         };
+        let is_turned_away = matches!(
+            result,
+            ChangeResult::Denied(Denial::Busy {
+                kind: ChangeKind::Recycling,
+                ..
+            })
+        );
+        ensure(!is_turned_away, || {
+            format!("{reply_to:?} is turned away for a recycling")
+        })?;
         let Some(request) = self.requests.get_mut(&reply_to) else {
             return Err(format!("{reply_to:?} has asked for nothing"));
         };
@@ -617,6 +655,19 @@ impl World {
         let left = request.leaving.iter().find(here);
         ensure(left.is_none() || !is_done, || {
             format!("{reply_to:?} hears that all is done, and worker {left:?} is here")
+        })
+    }
+
+    /// What somebody has asked for goes first.
+    fn check_recycling(&self, kind: ChangeKind) -> Checked {
+        let mut waiting = self
+            .requests
+            .iter()
+            .filter(|(_, it)| !it.is_answered && it.heard.is_none());
+        let waiting = waiting.next().map(|(reply_to, _)| reply_to);
+        let is_first = kind == ChangeKind::Recycling && waiting.is_some();
+        ensure(!is_first, || {
+            format!("a recycling begins while {waiting:?} waits its turn")
         })
     }
 
@@ -659,7 +710,7 @@ fn is_taken_back(effect: &Effect) -> bool {
         effect,
         Effect::Reply {
             result: ChangeResult::Failed {
-                failure: Failure::Died { .. } | Failure::RolledBack,
+                failure: Failure::Died { .. } | Failure::Unhealthy { .. } | Failure::RolledBack,
                 ..
             },
             ..

@@ -7,7 +7,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::fleet::{Bounds, Policy, ReadyWhen, Share};
+use super::health::Sickness;
+use crate::fleet::{Bounds, CheckBy, HealthChecks, Limits, Policy, ReadyWhen, Share};
 
 /// A whole world, before it is run. Times are milliseconds.
 #[derive(Clone)]
@@ -76,6 +77,8 @@ pub(super) struct Script {
     /// When it opens one more endpoint, after its start.
     pub(super) extra_after: Option<u64>,
     pub(super) crashes_after: Option<u64>,
+    /// How it is not well, from when after its start, and for how long; none: for ever.
+    pub(super) sickness: Option<(Sickness, u64, Option<u64>)>,
     /// How long it runs on after the stop signal; none: for ever.
     pub(super) stops_after: Option<u64>,
     /// How long it runs on when killed.
@@ -149,6 +152,7 @@ impl Script {
         lets_go: None,
         extra_after: None,
         crashes_after: None,
+        sickness: None,
         stops_after: Some(10),
         dies_after: 1,
         accepts_after: Some(2),
@@ -178,45 +182,56 @@ fn policy() -> impl Strategy<Value = Policy> {
     let loops = (0..5_u32, prop::bool::weighted(0.2));
     let sizes = (1..5_u32, option::of(1..4_u32));
     let uptime = (span(&[0, 0, 0, 40]), span(&[0, 0, 60, 250]), 0..3_u32);
-    ((sizes, uptime, strategy()), ready, flags, spans, loops).prop_map(
-        |(
-            ((workers, queues), (min_uptime, soak, soak_restarts), strategy),
-            ready,
-            (steering, rescue),
-            spans,
-            (max_restarts, crash_loop_ends_all),
-        )| Policy {
-            workers,
-            most_workers: 5,
-            queues,
-            ready,
-            steering,
-            rescue: rescue && steering,
-            min_uptime,
-            strategy: if steering {
-                strategy
-            } else {
-                crate::fleet::Strategy::AllAtOnce
-            },
-            soak: if steering && strategy == crate::fleet::Strategy::AllAtOnce {
-                soak
-            } else {
-                Duration::ZERO
-            },
-            soak_restarts,
-            health: None,
-            start_timeout: spans.0,
-            settle_timeout: spans.1,
-            quiet_timeout: spans.2,
-            drain_timeout: spans.3,
-            prepare_timeout: Duration::from_millis(60),
-            rescuers_end_timeout: Duration::from_millis(30),
-            pre_stop: spans.4,
-            max_restarts,
-            restart_window: Duration::from_secs(2),
-            crash_loop_ends_all,
-        },
+    let limits = option::weighted(0.4, span(&[10, 50, 150, 600]));
+    let limits = limits.prop_map(|max_age| Limits { max_age });
+    (
+        (sizes, uptime, (limits, health()), strategy()),
+        ready,
+        flags,
+        spans,
+        loops,
     )
+        .prop_map(
+            |(
+                ((workers, queues), (min_uptime, soak, soak_restarts), (limits, health), strategy),
+                ready,
+                (steering, rescue),
+                spans,
+                (max_restarts, crash_loop_ends_all),
+            )| Policy {
+                workers,
+                most_workers: 5,
+                queues,
+                ready,
+                steering,
+                rescue: rescue && steering,
+                min_uptime,
+                strategy: if steering {
+                    strategy
+                } else {
+                    crate::fleet::Strategy::AllAtOnce
+                },
+                soak: if steering && strategy == crate::fleet::Strategy::AllAtOnce {
+                    soak
+                } else {
+                    Duration::ZERO
+                },
+                soak_restarts,
+                limits,
+                // Without steering nobody can be asked by itself.
+                health: health.filter(|it| steering || it.by == CheckBy::Watchdog),
+                start_timeout: spans.0,
+                settle_timeout: spans.1,
+                quiet_timeout: spans.2,
+                drain_timeout: spans.3,
+                prepare_timeout: Duration::from_millis(60),
+                rescuers_end_timeout: Duration::from_millis(30),
+                pre_stop: spans.4,
+                max_restarts,
+                restart_window: Duration::from_secs(2),
+                crash_loop_ends_all,
+            },
+        )
 }
 
 /// Such that there is progress: some may be more, or less.
@@ -267,7 +282,14 @@ fn script() -> impl Strategy<Value = Script> {
     // Soon enough to meet a fence or a sibling's start, or when all is quiet.
     let crashes = option::weighted(0.2, prop_oneof![0..60_u64, 60..400_u64]);
     let lets_go = option::weighted(0.1, (3..60_u64, mostly(0..60)));
-    let times = (binds, mostly(0..60), seldom(0..300), crashes, lets_go);
+    let times = (
+        binds,
+        mostly(0..60),
+        seldom(0..300),
+        crashes,
+        lets_go,
+        sickness(),
+    );
     let ends = (
         mostly(0..250),
         0..60_u64,
@@ -285,6 +307,7 @@ fn script() -> impl Strategy<Value = Script> {
         extra_after: times.2,
         crashes_after: times.3,
         lets_go: times.4,
+        sickness: times.5,
         stops_after: ends.0,
         dies_after: ends.1,
         accepts_after: ends.2,
@@ -293,6 +316,28 @@ fn script() -> impl Strategy<Value = Script> {
         prepared_after: ends.5,
         rescuer_dies_after: ends.6,
     })
+}
+
+fn sickness() -> impl Strategy<Value = Option<(Sickness, u64, Option<u64>)>> {
+    let kind = prop::sample::select(&[Sickness::Bad, Sickness::Mute, Sickness::Deaf]);
+    option::weighted(0.4, (kind, 0..500_u64, option::weighted(0.7, 10..400_u64)))
+}
+
+fn health() -> impl Strategy<Value = Option<HealthChecks>> {
+    let by = prop::sample::select(&[CheckBy::Accept, CheckBy::Http, CheckBy::Watchdog]);
+    let millis = |range: core::ops::Range<u64>| range.prop_map(Duration::from_millis);
+    let start_period = prop::sample::select(&[0, 0, 80]).prop_map(Duration::from_millis);
+    let checks = (by, millis(15..60), millis(2..50), 1..4_u32, start_period);
+    let checks = checks.prop_map(
+        |(by, interval, timeout, failures, start_period)| HealthChecks {
+            by,
+            interval,
+            timeout,
+            failures,
+            start_period,
+        },
+    );
+    option::weighted(0.6, checks)
 }
 
 fn scripts() -> impl Strategy<Value = Vec<Script>> {

@@ -65,7 +65,11 @@ impl Reporter<'_> {
         match kind {
             ChangeKind::Start => "",
             _ if self.steering_refused.is_none() => "",
-            ChangeKind::Reload | ChangeKind::Restart | ChangeKind::Scale | ChangeKind::Rollback => {
+            ChangeKind::Reload
+            | ChangeKind::Restart
+            | ChangeKind::Scale
+            | ChangeKind::Rollback
+            | ChangeKind::Recycling => {
                 "; new connections are not steered, so requests may have been lost (the status says why)"
             }
         }
@@ -75,9 +79,10 @@ impl Reporter<'_> {
         let consequence = match kind {
             ChangeKind::Start => "",
             ChangeKind::Reload => "; the old generation serves on",
-            ChangeKind::Restart | ChangeKind::Scale | ChangeKind::Rollback => {
-                "; the others serve on"
-            }
+            ChangeKind::Restart
+            | ChangeKind::Scale
+            | ChangeKind::Rollback
+            | ChangeKind::Recycling => "; the others serve on",
         };
         let (why, more) = match failure {
             Failure::Exited { worker, exit, .. } => self.exited(*worker, exit),

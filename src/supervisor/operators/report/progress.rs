@@ -53,10 +53,10 @@ fn detail(progress: &Progress) -> String {
     }
 }
 
-/// What a reload waits for.
-pub(crate) fn wait_sentence(kind: ChangeKind, milestone: Milestone) -> String {
+/// What a request waits for.
+pub(crate) fn wait_sentence(asked: ChangeKind, kind: ChangeKind, milestone: Milestone) -> String {
     format!(
-        "a {kind} is in progress ({milestone}); this reload begins when that has told its old workers to stop"
+        "a {kind} is in progress ({milestone}); this {asked} begins when that has told its old workers to stop"
     )
 }
 

@@ -6,7 +6,7 @@ use log::Level;
 
 use super::Reporter;
 use super::phrase::{check_failure, connections, ended, list, seconds};
-use crate::fleet::{Ending, Endpoint, Exit, Slot, WorkerEvent, WorkerId};
+use crate::fleet::{Ending, Endpoint, Exit, RecycleReason, Slot, WorkerEvent, WorkerId};
 
 impl Reporter<'_> {
     pub(crate) fn log(&self, event: &WorkerEvent) {
@@ -74,6 +74,16 @@ impl Reporter<'_> {
                     format!("has not exited after {after}; killing it"),
                 )
             }
+            WorkerEvent::ToBeRecycled { why, .. } => (
+                Level::Info,
+                format!("{}; it is recycled when its turn has come", reached(why)),
+            ),
+            WorkerEvent::RecyclingFailed {
+                why,
+                failures,
+                retry_in,
+                ..
+            } => (Level::Warn, not_recycled(why, *failures, *retry_in)),
             WorkerEvent::Gone {
                 worker,
                 exit,
@@ -110,9 +120,8 @@ impl Reporter<'_> {
 
     fn turned_away_from(&self) -> String {
         match self.config.steering.is_steered() {
-            true => "it gets no new connections, and is replaced".to_owned(),
-            // Its sockets are those of all generations.
-            false => "it is replaced".to_owned(),
+            true => "it gets no new connections".to_owned(),
+            false => "new connections cannot be kept from it (--steering none)".to_owned(),
         }
     }
 
@@ -144,6 +153,30 @@ fn crashed(exit: &Exit, restart_in: Duration) -> String {
         format!("in {}", seconds(restart_in))
     };
     format!("{}; restarting it {when}", ended(exit))
+}
+
+/// What a worker has reached.
+fn reached(why: &RecycleReason) -> String {
+    match why {
+        RecycleReason::MaxAge { age, limit } => format!(
+            "has served for {}, and may for {} (--max-age)",
+            seconds(*age),
+            seconds(*limit)
+        ),
+        RecycleReason::Unhealthy => "is unhealthy, and others are not".to_owned(),
+    }
+}
+
+fn not_recycled(why: &RecycleReason, failures: u32, retry_in: Duration) -> String {
+    let nth = match failures {
+        1 => "".to_owned(),
+        _ => format!(" (failed {failures} times)"),
+    };
+    format!(
+        "{}; it could not be replaced{nth} and serves on; trying again in {}",
+        reached(why),
+        seconds(retry_in)
+    )
 }
 
 fn unready(closed: &[Endpoint]) -> String {
