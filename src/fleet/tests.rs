@@ -3,6 +3,7 @@
 mod addresses;
 mod batches;
 mod canary;
+mod health;
 mod listener_sets;
 mod many;
 mod ready_is_a_state;

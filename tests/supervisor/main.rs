@@ -22,6 +22,7 @@ mod container;
 mod control;
 mod crash;
 mod environment;
+mod health;
 mod held_port;
 mod host;
 mod identity;
