@@ -9,8 +9,8 @@ use std::str::FromStr;
 use nix::sys::signal::Signal;
 
 use crate::config::{
-    CheckedBy, CrashLoop, Forwarding, KillMode, MAX_WORKERS, Readiness, RescueClients,
-    ServedProtocol, Steering,
+    CrashLoop, Forwarding, KillMode, MAX_WORKERS, Readiness, RescueClients, ServedProtocol,
+    Steering,
 };
 use crate::fleet::{Endpoint, Share};
 use crate::wire::control::Scale;
@@ -23,9 +23,6 @@ const MAX_HOST_LEN: usize = 255 + 6;
 
 /// The longest path of `--ready http:/PATH`, in bytes.
 const MAX_PROBE_PATH_LEN: usize = 1024;
-
-/// More checks that fail in a row are not waited for.
-const MAX_FAILURES: u32 = 1000;
 
 /// The greatest `--max-restarts`.
 const MAX_RESTARTS: u32 = 1_000_000;
@@ -150,36 +147,13 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
 }
 
 /// The path of `http:/PATH`. It goes into a request line as it is, where a space or a line break would end it.
-fn http_path(text: &str) -> Option<String> {
+pub(super) fn http_path(text: &str) -> Option<String> {
     let path = text.strip_prefix("http:")?;
     let fits = path.starts_with('/')
         && !path.starts_with("//")
         && path.len() <= MAX_PROBE_PATH_LEN
         && path.bytes().all(|byte| byte.is_ascii_graphic());
     fits.then(|| path.to_owned())
-}
-
-/// `http:/PATH`, `tcp` or `notify`.
-pub(crate) fn health(text: &str) -> Result<CheckedBy, String> {
-    match text {
-        "tcp" => Ok(CheckedBy::Tcp),
-        "notify" => Ok(CheckedBy::Notify),
-        _ => match http_path(text) {
-            Some(path) => Ok(CheckedBy::Http(path)),
-            None => Err(
-                "give http:/PATH, such as http:/health (no spaces, no host), tcp or notify"
-                    .to_owned(),
-            ),
-        },
-    }
-}
-
-/// How many checks in a row must fail.
-pub(crate) fn failures(text: &str) -> Result<u32, String> {
-    let count = text.parse().ok();
-    count
-        .filter(|count| (1..=MAX_FAILURES).contains(count))
-        .ok_or_else(|| format!("give a number from 1 to {MAX_FAILURES}"))
 }
 
 /// `listen`, `notify` or `http:/PATH`.

@@ -15,7 +15,7 @@ pub use super::name::{
     ClientId, Endpoint, Generation, ListenerId, ListenerSetId, RetirementId, Slot, Time, WorkerId,
 };
 pub use super::recycle_reason::RecycleReason;
-pub use super::worker_event::{Ending, WorkerEvent};
+pub use super::worker_event::{Ending, HealthNews, WorkerEvent};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]

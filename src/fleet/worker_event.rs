@@ -42,27 +42,12 @@ pub enum WorkerEvent {
         /// Where the listener listened.
         endpoint: Endpoint,
     },
-    /// It has failed enough health checks in a row.
-    Unhealthy {
+    /// Its health has changed, or what follows from it.
+    Health {
         /// The worker.
         worker: WorkerId,
-        /// How the last one failed.
-        failure: CheckFailure,
-    },
-    /// It gets no new connections while others can have them, and is replaced: it is unhealthy.
-    TurnedAwayFrom {
-        /// The worker.
-        worker: WorkerId,
-    },
-    /// It was the last one that was not unhealthy: all serve on as if nothing were the matter.
-    LastUnhealthy {
-        /// The worker.
-        worker: WorkerId,
-    },
-    /// It was unhealthy, and has passed a check: it gets new connections again.
-    Recovered {
-        /// The worker.
-        worker: WorkerId,
+        /// What is new.
+        news: HealthNews,
     },
     /// It died while it served.
     Crashed {
@@ -142,6 +127,19 @@ pub enum WorkerEvent {
     },
 }
 
+/// What is new of a worker's health.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HealthNews {
+    /// It has failed enough checks in a row: the last one so.
+    Unhealthy(CheckFailure),
+    /// It gets no new connections while others can have them: it is unhealthy.
+    TurnedAwayFrom,
+    /// It was the last one that was not unhealthy: all serve on as if nothing were the matter.
+    LastUnhealthy,
+    /// It was unhealthy, and has passed a check: it gets new connections again.
+    Recovered,
+}
+
 /// Whether a worker that was leaving ended before or after its stop signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -160,10 +158,7 @@ impl WorkerEvent {
             | Self::Unready { worker, .. }
             | Self::Serving { worker, .. }
             | Self::LetGo { worker, .. }
-            | Self::Unhealthy { worker, .. }
-            | Self::TurnedAwayFrom { worker }
-            | Self::LastUnhealthy { worker }
-            | Self::Recovered { worker }
+            | Self::Health { worker, .. }
             | Self::Crashed { worker, .. }
             | Self::GivenUp { worker, .. }
             | Self::StartTimedOut { worker }

@@ -1023,10 +1023,7 @@ impl World {
             WorkerEvent::StopNotPrepared { worker } => (worker, |it| it.stop_not_prepared = true),
             WorkerEvent::LetGo { .. }
             | WorkerEvent::ListensOnLess { .. }
-            | WorkerEvent::Unhealthy { .. }
-            | WorkerEvent::TurnedAwayFrom { .. }
-            | WorkerEvent::LastUnhealthy { .. }
-            | WorkerEvent::Recovered { .. }
+            | WorkerEvent::Health { .. }
             | WorkerEvent::Crashed { .. }
             | WorkerEvent::GivenUp { .. }
             | WorkerEvent::ToBeRecycled { .. }

@@ -201,8 +201,7 @@ impl Supervisor {
         let notify = Notify::open(control.path(), &mut sources, config.attributes.user())?;
         let pid = i32::try_from(std::process::id())
             .map_err(|error| system("read the own pid")(io::Error::other(error)))?;
-        let paths = [control.path(), notify.path()];
-        let socket_files = SocketFiles::new(&mut sources, paths);
+        let socket_files = SocketFiles::new(&mut sources, [control.path(), notify.path()]);
         let listeners =
             listeners(&mut sources).map_err(system("wait for what comes to listeners"))?;
         let threads = sources.token(Source::Threads);
@@ -271,6 +270,7 @@ impl Supervisor {
             uptime: self.start.elapsed(),
             fleet: &self.fleet,
             workers: &self.workers,
+            checks: &self.checks,
             listeners: &self.listeners,
             steering: &*self.steering,
             steering_refused: self.steering_refused.as_deref(),

@@ -37,10 +37,7 @@ impl Supervisor {
             Effect::EndConnections {
                 retirement,
                 workers,
-            } => {
-                let (retirements, mut around) = self.with_retirements();
-                retirements.end_connections(&mut around, retirement, &workers);
-            }
+            } => self.end_connections(retirement, &workers),
             Effect::DrainBacklog {
                 retirement,
                 worker,
@@ -85,6 +82,11 @@ impl Supervisor {
     fn adopt_connections(&mut self, retirement: RetirementId, workers: &[WorkerId]) {
         let (retirements, mut around) = self.with_retirements();
         retirements.adopt_connections(&mut around, retirement, workers);
+    }
+
+    fn end_connections(&mut self, retirement: RetirementId, workers: &[WorkerId]) {
+        let (retirements, mut around) = self.with_retirements();
+        retirements.end_connections(&mut around, retirement, workers);
     }
 
     fn give_back(&mut self, retirement: RetirementId) {

@@ -56,7 +56,7 @@ pub(super) fn of(config: &Config) -> Policy {
 /// Where nothing is steered, no worker can be asked by itself.
 fn checks(config: &Config, health: &HealthCheck) -> Option<HealthChecks> {
     let can_be_made = config.steering.is_steered() || !health.by.is_asked();
-    can_be_made.then(|| HealthChecks {
+    can_be_made.then_some(HealthChecks {
         by: match health.by {
             CheckedBy::Http(_) => CheckBy::Http,
             CheckedBy::Tcp => CheckBy::Accept,

@@ -346,6 +346,25 @@ fn who_is_not_checked_has_no_health() {
 }
 
 #[test]
+fn what_is_asked_of_workers_is_none_of_their_connections() {
+    let supervisor = sickly(&["-n", "2"]).start();
+    let status = wait_healthy(&supervisor, 2);
+    let shares = status.workers.iter().map(|worker| worker.share);
+    assert_eq!(shares.collect::<Vec<_>>(), [None, None], "{status:#?}");
+    without_loss(light(supervisor.address()), || ());
+    let status = supervisor.status();
+    assert!(
+        status.workers.iter().all(|it| it.share.is_some()),
+        "{status:#?}"
+    );
+    let table = supervisor.ctl_ok(["status"]);
+    assert!(
+        table.contains("  HEALTH\n") && table.contains("  healthy\n"),
+        "{table}"
+    );
+}
+
+#[test]
 fn a_server_is_not_bothered_by_being_asked_for_a_connection() {
     let script = "
 import http.server, sys

@@ -90,7 +90,7 @@ impl Fleet {
             .workers
             .change(id, |worker| worker.health.passed(now, worker.slot, &checks));
         if is_news == Some(true) {
-            self.log(WorkerEvent::Recovered { worker: id });
+            self.news(id, HealthNews::Recovered);
             self.recyclings.cancel(id, RecycleReason::Unhealthy);
             self.steer();
         }
@@ -108,11 +108,7 @@ impl Fleet {
         });
         match toll {
             Some(Toll::Unhealthy) => {
-                let failure = failure.clone();
-                self.log(WorkerEvent::Unhealthy {
-                    worker: id,
-                    failure,
-                });
+                self.news(id, HealthNews::Unhealthy(failure.clone()));
             }
             Some(Toll::Again) => {}
             Some(Toll::None) | None => return,
@@ -179,7 +175,7 @@ impl Fleet {
 
     /// Nobody shows that a check can be passed: those that were avoided are as good as the others.
     fn all_are_unhealthy(&mut self, last: WorkerId) {
-        self.log(WorkerEvent::LastUnhealthy { worker: last });
+        self.news(last, HealthNews::LastUnhealthy);
         let avoided = self.workers.serving();
         let avoided = avoided.filter(|it| it.health.standing == Standing::Avoided);
         for id in avoided.map(|it| it.id).collect::<Vec<_>>() {
@@ -187,6 +183,10 @@ impl Fleet {
             self.recyclings.cancel(id, RecycleReason::Unhealthy);
         }
         self.steer();
+    }
+
+    fn news(&mut self, worker: WorkerId, news: HealthNews) {
+        self.log(WorkerEvent::Health { worker, news });
     }
 
     fn stand(&mut self, id: WorkerId, standing: Standing) {
@@ -205,7 +205,7 @@ impl Fleet {
                 return;
             }
             self.stand(id, Standing::Avoided);
-            self.log(WorkerEvent::TurnedAwayFrom { worker: id });
+            self.news(id, HealthNews::TurnedAwayFrom);
             self.steer();
             self.recycle(now, id, RecycleReason::Unhealthy);
         }

@@ -18,6 +18,7 @@
 //! | `batches` | which of them come next, where not all are replaced at once |
 //! | `canary` | some of them serve first, for a share of the new connections |
 //! | `start` | from a spawn to serving |
+//! | `extras` | what a worker was given and does not owe |
 //! | `readiness` | what makes a worker ready |
 //! | `ready_look` | ready workers are looked at before they take over |
 //! | `flip` | incoming workers take over, or their change fails |
@@ -33,6 +34,7 @@
 //! | `outcome` | how far outgoing workers have come, and what became of their change |
 //! | `exit` | what the end of a worker means |
 //! | `stop` | telling workers to stop; the end of everything |
+//! | `passage` | what is due, what changes with a phase, who gets new connections |
 //! | `status` | what outsiders may see |
 
 mod abandon;
@@ -41,10 +43,12 @@ mod batches;
 mod begin;
 mod canary;
 mod exit;
+mod extras;
 mod flip;
 mod flip_back;
 mod health;
 mod outcome;
+mod passage;
 mod quiesce;
 mod readiness;
 mod ready_look;
@@ -61,7 +65,6 @@ use serde::{Deserialize, Serialize};
 
 use super::listener_sets::ListenerSets;
 use super::pending_requests::PendingRequests;
-use super::phase::Phase;
 use super::policy::Policy;
 use super::recyclings::Recyclings;
 use super::retirements::Retirements;
@@ -69,7 +72,6 @@ use super::rollout::{Flipped, Rollout};
 use super::shutdown::{Shutdown, Stage};
 use super::slots::{EmptySlots, Restarts};
 use super::vocabulary::*;
-use super::worker::Worker;
 use super::workers::Workers;
 
 /// All workers of one supervisor, and what is being done with them.
@@ -255,42 +257,6 @@ impl Fleet {
         self.check_preparing(now);
         // Last: a drain time-out of 0 is over as soon as a worker is told.
         self.check_draining(now);
-    }
-
-    /// The workers about which something is due and whose phase is one of those that `which` knows.
-    fn due(&self, now: Time, which: impl Fn(&Phase) -> bool) -> Vec<&Worker> {
-        let due = self.workers.due(now).into_iter();
-        due.filter_map(|id| self.workers.get(id))
-            .filter(|worker| which(&worker.phase))
-            .collect()
-    }
-
-    fn set_phase(&mut self, id: WorkerId, phase: Phase) {
-        let changed = self.workers.change(id, |worker| {
-            worker.phase = phase;
-            // Only those that serve are checked.
-            let ends_check = !worker.is_serving() && worker.health.rest();
-            (worker.phase.milestone(), ends_check)
-        });
-        let Some((milestone, ends_check)) = changed else {
-            return;
-        };
-        if ends_check {
-            self.effects.push(Effect::EndCheck { worker: id });
-        }
-        if let Some(milestone) = milestone {
-            self.retirements.advanced(id, milestone);
-        }
-    }
-
-    /// Gives new connections to the serving workers' listeners, if these have changed.
-    fn steer(&mut self) {
-        if let Some(live) = self.workers.take_changed_live()
-            && self.policy.steering
-        {
-            let live = self.weights(live);
-            self.effects.push(Effect::Steer { live });
-        }
     }
 
     fn log(&mut self, event: WorkerEvent) {

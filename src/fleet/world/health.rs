@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use super::process::Process;
 use super::{Happening, World};
 use crate::fleet::{
-    ChangeKind, CheckBy, CheckFailure, Effect, Event, HealthChecks, ListenerId, Milestone, Probe,
-    ProbeKind, Progress, RecycleReason, WorkerEvent, WorkerId,
+    ChangeKind, CheckBy, CheckFailure, Effect, Event, HealthChecks, HealthNews, ListenerId,
+    Milestone, Probe, ProbeKind, Progress, RecycleReason, WorkerEvent, WorkerId,
 };
 
 /// How a worker is not well.
@@ -172,7 +172,7 @@ impl World {
         };
         process.checked.is_asked &= process.is_deaf();
         let failure = match (by, process.checked.sickness) {
-            (_, Some(Sickness::Deaf)) if id.0 % 2 == 0 => CheckFailure::Stopped,
+            (_, Some(Sickness::Deaf)) if id.0.is_multiple_of(2) => CheckFailure::Stopped,
             (Some(CheckBy::Watchdog), _) => CheckFailure::Silent,
             (_, Some(Sickness::Deaf)) => CheckFailure::NotAccepted,
             (_, Some(Sickness::Bad | Sickness::Mute) | None) => CheckFailure::NoAnswer,
@@ -252,8 +252,11 @@ impl World {
     pub(super) fn check_health_log(&mut self, event: &WorkerEvent) -> Result<(), String> {
         let serving = self.serving();
         let checked = |id: &WorkerId| self.processes.get(id).map(|it| &it.checked);
-        match event {
-            WorkerEvent::TurnedAwayFrom { worker } => {
+        let WorkerEvent::Health { worker, news } = event else {
+            return Ok(());
+        };
+        match news {
+            HealthNews::TurnedAwayFrom => {
                 let is_unhealthy = checked(worker).is_some_and(|it| it.is_unhealthy);
                 let mut all = serving.iter().filter_map(checked);
                 if !is_unhealthy || !all.any(|it| it.has_passed) {
@@ -261,7 +264,7 @@ impl World {
                 }
                 self.turn(*worker, TurnedAway::Yes);
             }
-            WorkerEvent::LastUnhealthy { worker } => {
+            HealthNews::LastUnhealthy => {
                 let mut all = serving.iter().filter_map(checked);
                 if all.any(|it| !it.is_unhealthy && it.turned_away != TurnedAway::Perhaps) {
                     return Err(format!(
@@ -270,13 +273,12 @@ impl World {
                 }
                 serving.iter().for_each(|id| self.turn(*id, TurnedAway::No));
             }
-            WorkerEvent::Recovered { worker } => self.turn(*worker, TurnedAway::No),
-            WorkerEvent::Unhealthy { worker, .. } => {
+            HealthNews::Recovered => self.turn(*worker, TurnedAway::No),
+            HealthNews::Unhealthy(_) => {
                 if !checked(worker).is_some_and(|it| it.is_unhealthy) {
                     return Err(format!("worker {worker} is said to be unhealthy too soon"));
                 }
             }
-            _ => {}
         }
         Ok(())
     }

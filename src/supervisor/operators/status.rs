@@ -3,16 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::report::check_failure;
+use super::report::health;
 use crate::config::Config;
-use crate::fleet::{
-    Endpoint, Fleet, HealthView, ListenerId, ListenerSetId, Time, WorkerId, WorkerView,
-};
+use crate::fleet::{Endpoint, Fleet, ListenerId, ListenerSetId, Time, WorkerId, WorkerView};
 use crate::supervisor::listeners::Listeners;
 use crate::supervisor::retirement::connection_owners::attribute;
 use crate::supervisor::retirement::measure::{connections, identities};
 use crate::supervisor::steering::Backend;
 use crate::supervisor::workers::Workers;
+use crate::supervisor::workers::checks::Checks;
 use crate::sys::listener;
 use crate::wire::control::{
     EndpointStatus, GenerationStatus, ListenerStatus, QueueStatus, RescueStatus, Status,
@@ -46,6 +45,7 @@ pub(crate) struct Inspection<'a> {
     pub(crate) uptime: Duration,
     pub(crate) fleet: &'a Fleet,
     pub(crate) workers: &'a Workers,
+    pub(crate) checks: &'a Checks,
     pub(crate) listeners: &'a Listeners,
     pub(crate) steering: &'a dyn Backend,
     pub(crate) steering_refused: Option<&'a str>,
@@ -118,18 +118,7 @@ impl Inspection<'_> {
                     .unwrap_or(0)
             }),
             share: own.next().and_then(|queue| queue.share),
-            health: view.health.as_ref().map(|health| self.health(health)),
-        }
-    }
-
-    fn health(&self, health: &HealthView) -> String {
-        match health {
-            HealthView::Unknown => "unknown".to_owned(),
-            HealthView::Healthy => "healthy".to_owned(),
-            HealthView::Unhealthy(failure) => {
-                let why = check_failure(failure, self.config);
-                format!("unhealthy: {why}")
-            }
+            health: view.health.as_ref().map(|it| health(it, self.config)),
         }
     }
 
@@ -204,7 +193,9 @@ impl Inspection<'_> {
                 .into_iter()
                 .for_each(|endpoint| *by_endpoint.entry(endpoint).or_default() += 1);
         }
-        for connection in &closed {
+        // Those of ours say nothing of what workers are given.
+        let closed = closed.iter().filter(|it| !self.checks.made(it.remote));
+        for connection in closed {
             let endpoint = self.endpoint_of(connection);
             let chosen = endpoint.and_then(|of| self.steering.chosen(&of, connection.remote));
             if let Some(queue) = chosen.and_then(|listener| queue_of.get(&listener)) {

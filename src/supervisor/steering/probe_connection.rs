@@ -39,11 +39,10 @@ impl ProbeConnection {
         Err(refused)
     }
 
-    /// Says that nothing more comes from us; our end, of which the kernel remembers that it closed first.
-    pub(in crate::supervisor) fn close_our_side(&self) -> SocketAddr {
-        // Where the other side has closed already, there is nothing to say.
+    /// Says that nothing more comes from us.
+    pub(in crate::supervisor) fn close_our_side(&self) {
+        // Where the other side has reset it, there is nobody to say it to.
         let _ = self.socket.shutdown(Shutdown::Write);
-        self.source
     }
 
     /// Has the connection reset when it is closed: what we close first would keep its port for a minute.
@@ -65,7 +64,10 @@ impl ProbeConnection {
             Ipv6Addr::LOCALHOST.into()
         };
         socket.bind(&SocketAddr::new(loopback, port).into())?;
-        let source = socket.local_addr()?.as_socket();
+        let source = match port {
+            0 => socket.local_addr()?.as_socket(),
+            _ => Some(SocketAddr::new(loopback, port)),
+        };
         let source = source.ok_or(io::ErrorKind::AddrNotAvailable)?;
         match socket.connect(&server.into()) {
             Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),

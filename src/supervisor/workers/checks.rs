@@ -37,7 +37,7 @@ use crate::wire::diag::TcpState;
 pub(crate) struct Checks {
     checks: BTreeMap<WorkerId, HealthCheck>,
     closing: Closing,
-    /// Our ends of those that we have closed first, and when.
+    /// Our ends of those that are over, and when each ended.
     ours: BTreeMap<SocketAddr, Instant>,
     not_made: RepeatedWarning,
 }
@@ -133,15 +133,14 @@ impl Checks {
         match (self.closing, self.checks.get_mut(&worker)) {
             (Closing::Politely, Some(check)) => {
                 check.stage = Stage::Answered;
-                let end = check.attempt.connection.close_our_side();
-                self.remember(end);
+                check.attempt.connection.close_our_side();
             }
             (Closing::ByReset, _) | (_, None) => self.end(sources, worker),
         }
         Event::HealthPassed { worker }
     }
 
-    /// The kernel remembers for a while that we have closed first.
+    /// The kernel remembers it for a while, as a connection like any other.
     fn remember(&mut self, end: SocketAddr) {
         let now = Instant::now();
         if self.ours.insert(end, now).is_none() {
@@ -162,7 +161,7 @@ impl Checks {
         let question = check.attempt.question.as_mut()?;
         if check.stage == Stage::Answered {
             if question.is_read_to_its_end(socket) {
-                self.end(sources, worker);
+                self.close(sources, worker);
             }
             return None;
         }
@@ -180,7 +179,7 @@ impl Checks {
         };
         check.stage = Stage::Answered;
         if question.is_read_to_its_end(socket) {
-            self.end(sources, worker);
+            self.close(sources, worker);
         }
         Some(event)
     }
@@ -231,19 +230,27 @@ impl Checks {
 
     /// Gives up a worker's check, if there is one.
     pub(crate) fn end(&mut self, sources: &mut Sources, worker: WorkerId) {
-        let Some(HealthCheck { attempt, stage }) = self.checks.remove(&worker) else {
+        let Some(check) = self.checks.get(&worker) else {
             return;
         };
-        let socket = &attempt.connection.socket;
-        if let Some(question) = &attempt.question {
-            question.close(sources, socket);
-        }
-        match stage {
+        match check.stage {
             // Who accepts it after all shall find no error.
-            Stage::Held => self.remember(attempt.connection.source),
+            Stage::Held => {}
             // Where the worker has closed already this is no reset any more.
-            Stage::UnderWay | Stage::Answered => attempt.connection.reset(),
+            Stage::UnderWay | Stage::Answered => check.attempt.connection.reset(),
         }
+        self.close(sources, worker);
+    }
+
+    fn close(&mut self, sources: &mut Sources, worker: WorkerId) {
+        let Some(check) = self.checks.remove(&worker) else {
+            return;
+        };
+        let connection = &check.attempt.connection;
+        if let Some(question) = &check.attempt.question {
+            question.close(sources, &connection.socket);
+        }
+        self.remember(connection.source);
     }
 }
 

@@ -46,17 +46,21 @@ impl Question {
         socket: &Socket,
         endpoint: &Endpoint,
     ) -> io::Result<Self> {
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let token = sources.add(socket, source, interest)?;
         let path = asked.path;
         let host = asked.host.map_or_else(|| host_of(endpoint), str::to_owned);
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: reuseport-run\r\nAccept: */*\r\nConnection: close\r\n\r\n"
         );
+        let mut unsent = request.into_bytes();
+        // On this host a connection is made by the time that connect(2) returns. Where this fails, so does the next.
+        let interest = match send(socket, &mut unsent) {
+            Ok(true) => Interest::READABLE,
+            Ok(false) | Err(_) => Interest::READABLE | Interest::WRITABLE,
+        };
         Ok(Self {
-            token,
+            token: sources.add(socket, source, interest)?,
             request: format!("GET {path} (Host: {host})"),
-            unsent: request.into_bytes(),
+            unsent,
             answer: Vec::new(),
             rest: 0,
         })
@@ -77,14 +81,10 @@ impl Question {
         if let Some(error) = socket.take_error()? {
             return Err(error);
         }
-        let mut stream = socket;
-        while !self.unsent.is_empty() {
-            match stream.write(&self.unsent) {
-                Ok(count) => drop(self.unsent.drain(..count)),
-                Err(error) if is_not_yet(&error) => return Ok(None),
-                Err(error) => return Err(error),
-            }
+        if !send(socket, &mut self.unsent)? {
+            return Ok(None);
         }
+        let mut stream = socket;
         let mut buffer = [0; 2048];
         loop {
             match stream.read(&mut buffer) {
@@ -115,6 +115,19 @@ impl Question {
         }
         true
     }
+}
+
+/// Writes what is possible; whether that was all.
+fn send(socket: &Socket, unsent: &mut Vec<u8>) -> io::Result<bool> {
+    let mut stream = socket;
+    while !unsent.is_empty() {
+        match stream.write(unsent) {
+            Ok(count) => drop(unsent.drain(..count)),
+            Err(error) if is_not_yet(&error) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
 }
 
 /// As what a client of this endpoint would know the server. A server that looks at it refuses `0.0.0.0`, and knows

@@ -14,7 +14,7 @@ mod progress;
 mod stop;
 mod worker_event;
 
-pub(crate) use phrase::check_failure;
+pub(crate) use phrase::health;
 pub(crate) use progress::{
     progress_reply, progress_sentence, progress_status, wait_reply, wait_sentence,
 };

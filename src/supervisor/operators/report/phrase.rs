@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Reporter;
 use crate::config::Config;
-use crate::fleet::{CheckFailure, Endpoint, Exit, WorkerId};
+use crate::fleet::{CheckFailure, Endpoint, Exit, HealthView, WorkerId};
 
 impl Reporter<'_> {
     /// The last lines that a worker wrote, to be appended to a sentence.
@@ -31,8 +31,17 @@ impl Reporter<'_> {
     }
 }
 
+/// What the checks of a worker say, in `status`.
+pub(crate) fn health(health: &HealthView, config: &Config) -> String {
+    match health {
+        HealthView::Unknown => "unknown".to_owned(),
+        HealthView::Healthy => "healthy".to_owned(),
+        HealthView::Unhealthy(failure) => format!("unhealthy: {}", check_failure(failure, config)),
+    }
+}
+
 /// How a health check failed: a clause of which the worker is the subject.
-pub(crate) fn check_failure(failure: &CheckFailure, config: &Config) -> String {
+pub(super) fn check_failure(failure: &CheckFailure, config: &Config) -> String {
     let Some(health) = &config.health else {
         return String::new();
     };

@@ -6,7 +6,9 @@ use log::Level;
 
 use super::Reporter;
 use super::phrase::{check_failure, connections, ended, list, seconds};
-use crate::fleet::{Ending, Endpoint, Exit, RecycleReason, Slot, WorkerEvent, WorkerId};
+use crate::fleet::{
+    Ending, Endpoint, Exit, HealthNews, RecycleReason, Slot, WorkerEvent, WorkerId,
+};
 
 impl Reporter<'_> {
     pub(crate) fn log(&self, event: &WorkerEvent) {
@@ -29,13 +31,7 @@ impl Reporter<'_> {
                 Level::Info,
                 format!("has closed its listener on {endpoint}; it gets no new connections there"),
             ),
-            WorkerEvent::Unhealthy { failure, .. } => (
-                Level::Warn,
-                format!("unhealthy: {}", check_failure(failure, config)),
-            ),
-            WorkerEvent::TurnedAwayFrom { .. } => (Level::Warn, self.turned_away_from()),
-            WorkerEvent::LastUnhealthy { .. } => (Level::Error, NOBODY_IS_HEALTHY.to_owned()),
-            WorkerEvent::Recovered { .. } => (Level::Info, "healthy again".to_owned()),
+            WorkerEvent::Health { news, .. } => self.health(news),
             WorkerEvent::Crashed {
                 worker,
                 exit,
@@ -118,10 +114,21 @@ impl Reporter<'_> {
         )
     }
 
-    fn turned_away_from(&self) -> String {
-        match self.config.steering.is_steered() {
-            true => "it gets no new connections".to_owned(),
-            false => "new connections cannot be kept from it (--steering none)".to_owned(),
+    fn health(&self, news: &HealthNews) -> (Level, String) {
+        match news {
+            HealthNews::Unhealthy(failure) => {
+                let how = check_failure(failure, self.config);
+                (Level::Warn, format!("unhealthy: {how}"))
+            }
+            HealthNews::TurnedAwayFrom => {
+                let sentence = match self.config.steering.is_steered() {
+                    true => "it gets no new connections",
+                    false => "new connections cannot be kept from it (--steering none)",
+                };
+                (Level::Warn, sentence.to_owned())
+            }
+            HealthNews::LastUnhealthy => (Level::Error, NOBODY_IS_HEALTHY.to_owned()),
+            HealthNews::Recovered => (Level::Info, "healthy again".to_owned()),
         }
     }
 
