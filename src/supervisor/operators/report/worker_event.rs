@@ -19,7 +19,6 @@ impl Reporter<'_> {
 
     /// What there is to say of the worker, and how bad it is.
     fn sentence(&self, event: &WorkerEvent) -> (Level, String) {
-        let config = &self.config;
         match event {
             WorkerEvent::Ready { .. } => (Level::Info, "ready, waiting for the others".to_owned()),
             WorkerEvent::Unready { endpoints, .. } => (Level::Warn, unready(endpoints)),
@@ -50,12 +49,7 @@ impl Reporter<'_> {
                 let words = self.port_answer(*worker) + &self.last_words(*worker);
                 (Level::Error, self.given_up(*slot, exit, *crashes) + &words)
             }
-            WorkerEvent::StartTimedOut { worker } => {
-                let after = seconds(config.start_timeout);
-                let answer = self.port_answer(*worker);
-                let sentence = format!("not ready after {after}; killing it{answer}");
-                (Level::Warn, sentence)
-            }
+            WorkerEvent::StartTimedOut { worker } => (Level::Warn, self.late(*worker)),
             WorkerEvent::SettleTimedOut { pending, .. } => (Level::Warn, self.unsettled(*pending)),
             WorkerEvent::QuietTimedOut { .. } => (Level::Info, self.unquiet()),
             WorkerEvent::StopNotPrepared { .. } => (
@@ -63,13 +57,7 @@ impl Reporter<'_> {
                 "its rescuer was not ready in time; telling the worker to stop all the same"
                     .to_owned(),
             ),
-            WorkerEvent::DrainTimedOut { .. } => {
-                let after = seconds(config.drain_timeout);
-                (
-                    Level::Warn,
-                    format!("has not exited after {after}; killing it"),
-                )
-            }
+            WorkerEvent::DrainTimedOut { .. } => (Level::Warn, self.undrained()),
             WorkerEvent::ToBeRecycled { why, .. } => (
                 Level::Info,
                 format!("{}; it is recycled when its turn has come", reached(why)),
@@ -130,6 +118,17 @@ impl Reporter<'_> {
             HealthNews::LastUnhealthy => (Level::Error, NOBODY_IS_HEALTHY.to_owned()),
             HealthNews::Recovered => (Level::Info, "healthy again".to_owned()),
         }
+    }
+
+    fn late(&self, worker: WorkerId) -> String {
+        let after = seconds(self.config.start_timeout);
+        let answer = self.port_answer(worker);
+        format!("not ready after {after}; killing it{answer}")
+    }
+
+    fn undrained(&self) -> String {
+        let after = seconds(self.config.drain_timeout);
+        format!("has not exited after {after}; killing it")
     }
 
     fn unquiet(&self) -> String {
