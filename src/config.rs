@@ -1,5 +1,6 @@
 //! What was asked for, validated once: the supervisor's whole configuration.
 
+mod health;
 mod overrides;
 mod process;
 mod release;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::fleet::{Endpoint, Limits, Strategy};
+pub use health::{CheckedBy, HealthCheck};
 pub use overrides::{Overrides, ReadConfig, Readable};
 pub use process::{Identity, LimitValue, Login, ProcessAttributes};
 pub use release::{Release, directory_by_name};
@@ -37,6 +39,8 @@ pub struct Config {
     pub ready: Readiness,
     /// The `Host` of the request of [`Readiness::Http`]; none: what the worker listens on.
     pub ready_host: Option<String>,
+    /// How serving workers are checked; none: not at all.
+    pub health: Option<HealthCheck>,
     /// How new connections are kept from workers that shall get none.
     pub steering: Steering,
     /// A worker that is not ready after this has failed.

@@ -1,6 +1,7 @@
 //! Options that make sense each, and none together: found before anything starts.
 
 use super::exit::Exit;
+use super::health;
 use crate::config::{Config, Readiness, Steering};
 use crate::fleet::Strategy;
 
@@ -10,14 +11,18 @@ pub(super) fn check(config: &Config) -> Result<(), Exit> {
     check_ready_host(config)?;
     check_soak(config)?;
     check_limits(config)?;
+    health::check_asks_one(config)?;
     check_bounds(config)
 }
 
 /// A host without a request to name it in is a mistake.
 fn check_ready_host(config: &Config) -> Result<(), Exit> {
+    let health = config.health.as_ref();
+    let is_asked = health.is_some_and(|health| health.path().is_some());
     match (&config.ready_host, &config.ready) {
+        (Some(_), Readiness::Listen | Readiness::Notify) if is_asked => Ok(()),
         (Some(host), Readiness::Listen | Readiness::Notify) => Err(Exit::usage(format!(
-            "--ready-host {host}: nothing is asked of the workers: give --ready http:/PATH with it"
+            "--ready-host {host}: nothing is asked of the workers: give --ready http:/PATH or --health http:/PATH with it"
         ))),
         (Some(_), Readiness::Http(_)) | (None, _) => Ok(()),
     }

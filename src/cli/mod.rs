@@ -29,6 +29,7 @@ pub mod exit;
 mod file;
 mod find;
 mod generate;
+mod health;
 mod limit;
 mod options;
 mod recycling;

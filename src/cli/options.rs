@@ -41,6 +41,7 @@ const PLAIN: Opt = Opt {
 };
 
 const WORKERS: &str = "Workers";
+const HEALTH: &str = "Health";
 const PROCESS: &str = "Process";
 const SOCKETS: &str = "Sockets";
 const RELOAD: &str = "Reload and stop";
@@ -129,6 +130,48 @@ pub(crate) const OPTIONS: &[Opt] = &[
         more: "They are looked at again at its end: each must be alive and have its listeners open. \
                A reload to a version that dies a second after it has listened fails with 2s, and \
                the old workers serve on. With 0 they are looked at once, when all are ready.",
+        ..PLAIN
+    },
+    Opt {
+        name: "health",
+        value: "HOW",
+        group: HEALTH,
+        choices: &["http:/", "tcp", "notify"],
+        help: "Check workers that serve: http:/PATH, tcp or notify [default: not at all]",
+        more: "http:/PATH: it answers GET of the path with a status from 200 to 399.\n\
+               tcp: it accepts a connection.\n\
+               notify: it sends WATCHDOG=1 to $NOTIFY_SOCKET, at least each $WATCHDOG_USEC (interval and timeout \
+               together), as with systemd's WatchdogSec=; WATCHDOG=trigger makes it unhealthy at once.\n\
+               Each worker is asked by itself, through the port of the service. One that is unhealthy gets no new \
+               connections, what waits for it is answered by others, and it is replaced: only while another passes its \
+               checks. Where all fail, nothing changes. In a soak or a canary's trial it ends the reload.",
+        ..PLAIN
+    },
+    Opt {
+        name: "health-interval",
+        group: HEALTH,
+        help: "How often each worker is checked, 10ms or more [default: 10s]",
+        more: "Each worker has its own moment in the interval, so that they do not all answer at once.",
+        ..PLAIN
+    },
+    Opt {
+        name: "health-timeout",
+        group: HEALTH,
+        help: "A check that is not passed after this has failed [default: 2s]",
+        ..PLAIN
+    },
+    Opt {
+        name: "health-failures",
+        value: "N",
+        group: HEALTH,
+        help: "A worker is unhealthy after so many failures in a row [default: 3]",
+        more: "One is enough where all threads of a worker are stopped (SIGSTOP).",
+        ..PLAIN
+    },
+    Opt {
+        name: "health-start-period",
+        group: HEALTH,
+        help: "Failures so soon after a worker was ready are not counted [default: 0s]",
         ..PLAIN
     },
     Opt {

@@ -14,6 +14,7 @@ use super::duration::{duration, positive};
 use super::environment::environment as variables;
 use super::exit::Exit;
 use super::generate::{Artefact, generate};
+use super::health::health;
 use super::options::{OPTIONS, command};
 use super::sections::SECTIONS;
 use super::settings::{Given, Layer, Settings};
@@ -199,6 +200,7 @@ fn config(
         control: settings.path("control")?,
         ready: settings.need("ready", value::readiness)?,
         ready_host: settings.one("ready-host", value::host)?,
+        health: health(settings)?,
         steering: settings.need("steering", value::steering)?,
         start_timeout: settings.need("start-timeout", positive)?,
         min_uptime: settings.need("min-uptime", duration)?,
@@ -310,8 +312,8 @@ mod tests {
 
     use super::*;
     use crate::config::{
-        CrashLoop, Forwarding, KillMode, LimitValue, ProcessAttributes, Readiness, RescueClients,
-        ServedProtocol, Steering,
+        CheckedBy, CrashLoop, Forwarding, HealthCheck, KillMode, LimitValue, ProcessAttributes,
+        Readiness, RescueClients, ServedProtocol, Steering,
     };
     use crate::fleet::{CpuLimit, Limits, Share};
     use crate::sys::limit::Limit;
@@ -340,6 +342,7 @@ mod tests {
             control: None,
             ready: Readiness::Listen,
             ready_host: None,
+            health: None,
             steering: Steering::Auto,
             start_timeout: Duration::from_secs(60),
             min_uptime: Duration::ZERO,
@@ -370,6 +373,98 @@ mod tests {
             attributes: ProcessAttributes::default(),
         };
         assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn workers_are_checked_each_by_itself() {
+        let health = |line: &str| parsed(&format!("{line} s")).map(|config| config.health);
+        assert_eq!(health("").unwrap(), None);
+        let usual = |by| {
+            Some(HealthCheck {
+                by,
+                interval: Duration::from_secs(10),
+                timeout: Duration::from_secs(2),
+                failures: 3,
+                start_period: Duration::ZERO,
+            })
+        };
+        for (line, by) in [
+            ("--health tcp", CheckedBy::Tcp),
+            ("--health http:/", CheckedBy::Http("/".to_owned())),
+            ("-n 4 --queues 4 --health tcp", CheckedBy::Tcp),
+            (
+                "--ready-host x --health http:/u",
+                CheckedBy::Http("/u".to_owned()),
+            ),
+            ("--health notify", CheckedBy::Notify),
+            ("-n 4 --queues 1 --health notify", CheckedBy::Notify),
+            ("--steering none --health notify", CheckedBy::Notify),
+        ] {
+            assert_eq!(health(line).unwrap(), usual(by), "{line}");
+        }
+        for (line, why) in [
+            (
+                "--health soon",
+                "--health soon: give http:/PATH, such as http:/health",
+            ),
+            ("--health http:", "give http:/PATH"),
+            ("--health http://host/", "give http:/PATH"),
+            (
+                "--health tcp --health-interval 0",
+                "--health-interval 0: give 10ms or more",
+            ),
+            ("--health tcp --health-interval 9ms", "give 10ms or more"),
+            ("--health tcp --health-interval often", "500ms"),
+            (
+                "--health tcp --health-timeout 0",
+                "--health-timeout 0: give a time that is longer than 0",
+            ),
+            (
+                "--health tcp --health-failures 0",
+                "--health-failures 0: give a number from 1 to 1000",
+            ),
+            (
+                "--health tcp --health-failures 1001",
+                "give a number from 1 to 1000",
+            ),
+            (
+                "--health tcp --health-failures x",
+                "give a number from 1 to 1000",
+            ),
+            ("--health tcp --health-start-period=-1s", "500ms"),
+            (
+                "--health-interval 1s",
+                "--health-interval: no worker is checked: give --health http:/PATH, tcp or notify with it",
+            ),
+            (
+                "--health-timeout 1s",
+                "--health-timeout: no worker is checked",
+            ),
+            (
+                "--health-failures 1",
+                "--health-failures: no worker is checked",
+            ),
+            (
+                "--health-start-period 1s",
+                "--health-start-period: no worker is checked",
+            ),
+            (
+                "--steering none --health http:/up",
+                "--health http:/up: with --steering none any worker may answer, so none can be asked by itself: give --health notify",
+            ),
+            (
+                "-n 4 --queues 3 --health tcp",
+                "--health tcp: workers that share a queue (--queues 3) answer for each other",
+            ),
+            (
+                "--ready-host x --health tcp",
+                "nothing is asked of the workers",
+            ),
+        ] {
+            let exit = health(line).unwrap_err();
+            assert_eq!(exit.code, 2, "{line}");
+            assert!(exit.text.contains(why), "{line}: {}", exit.text);
+        }
     }
 
     #[test]
@@ -464,8 +559,9 @@ mod tests {
 
     #[test]
     fn every_option() {
-        let line = "-n 3 --queues 2 --listen 80 --listen [::]:81 --name web --control /c --ready http:/up --ready-host shop.example \
-                    --steering cbpf --start-timeout 1s --min-uptime 9s --soak 11s --soak-restarts 2 --max-age 12s --max-rss 300M --max-cpu 90% --max-cpu-window 13s --settle-timeout 2 --quiet-timeout 3s \
+        let line = "-n 3 --queues 3 --listen 80 --listen [::]:81 --name web --control /c --ready http:/up --ready-host shop.example \
+                    --steering cbpf --start-timeout 1s --min-uptime 9s --soak 11s --soak-restarts 2 --max-age 12s --max-rss 300M --max-cpu 90% --max-cpu-window 13s \
+                    --health http:/well --health-interval 13s --health-timeout 14s --health-failures 15 --health-start-period 16s --settle-timeout 2 --quiet-timeout 3s \
                     --drain-timeout 1m --kill-mode tree --pre-stop 500ms --stop-signal QUIT --max-restarts 6 \
                     --restart-window 7s --crash-loop exit --no-rescue --rescue-timeout 8s --rescue-max 9 --rescue-forwarded forwarded --rescue-clients all --protocol opaque --log-prefix --log-file /l --chdir /d --env A=b=c \
                     --nice 19 --umask 027 --rlimit nofile=64:128 --rlimit core=0 --oom-score-adj 1000 --pin -- s -n 9 --name";
@@ -477,12 +573,19 @@ mod tests {
         let expected = Config {
             command: ["s", "-n", "9", "--name"].map(OsString::from).to_vec(),
             workers: 3,
-            queues: Some(2),
+            queues: Some(3),
             listen: vec![endpoint("0.0.0.0:80"), endpoint("[::]:81")],
             name: "web".to_owned(),
             control: Some("/c".into()),
             ready: Readiness::Http("/up".to_owned()),
             ready_host: Some("shop.example".to_owned()),
+            health: Some(HealthCheck {
+                by: CheckedBy::Http("/well".to_owned()),
+                interval: Duration::from_secs(13),
+                timeout: Duration::from_secs(14),
+                failures: 15,
+                start_period: Duration::from_secs(16),
+            }),
             steering: Steering::Cbpf,
             start_timeout: Duration::from_secs(1),
             min_uptime: Duration::from_secs(9),

@@ -68,10 +68,7 @@ pub fn table(status: &Status) -> String {
     let mut text = heading(status);
     if !status.workers.is_empty() {
         text.push('\n');
-        text.push_str(&grid(
-            WORKER_COLUMNS,
-            status.workers.iter().map(worker_row).collect(),
-        ));
+        text.push_str(&workers(&status.workers));
     }
     let is_looked_at = |worker: &WorkerStatus| {
         let usage = &worker.usage;
@@ -170,6 +167,19 @@ fn generations(status: &Status) -> String {
     }
 }
 
+/// Their health is the last column: why one is unhealthy may take a whole line. It is left out where nobody is checked.
+fn workers(all: &[WorkerStatus]) -> String {
+    let is_checked = all.iter().any(|worker| worker.health.is_some());
+    let health = is_checked.then_some(Column::left("HEALTH"));
+    let columns: Vec<Column> = WORKER_COLUMNS.iter().copied().chain(health).collect();
+    let row = |worker: &WorkerStatus| {
+        let mut row = worker_row(worker);
+        row.extend(is_checked.then(|| known(worker.health.clone())));
+        row
+    };
+    grid(&columns, all.iter().map(row).collect())
+}
+
 fn worker_row(worker: &WorkerStatus) -> Vec<String> {
     vec![
         worker.slot.to_string(),
@@ -264,6 +274,7 @@ fn listens(worker: &WorkerStatus) -> String {
 }
 
 /// A column's title, and to which side its texts go: numbers to the right.
+#[derive(Clone, Copy)]
 struct Column {
     title: &'static str,
     right: bool,
@@ -341,6 +352,7 @@ mod tests {
             share: Some(0.25),
             usage: UsageStatus::default(),
             recycling: None,
+            health: None,
         }
     }
 
@@ -417,6 +429,37 @@ ADDRESS       LISTENERS  WAITING  OPEN
 [::]:8443           1/3        8     -
 ";
         assert_eq!(table(&status()), expected);
+    }
+
+    #[test]
+    fn health_is_shown_where_somebody_is_checked() {
+        let healthy = WorkerStatus {
+            health: Some("healthy".to_owned()),
+            ..worker(2, 1, "serving")
+        };
+        let late = "unhealthy: did not accept a connection within 2s";
+        let unhealthy = WorkerStatus {
+            health: Some(late.to_owned()),
+            ..worker(3, 1, "serving")
+        };
+        let status = Status {
+            workers: vec![healthy, unhealthy, worker(4, 1, "draining")],
+            change: None,
+            endpoints: Vec::new(),
+            ..status()
+        };
+        let text = table(&status);
+        let last: Vec<&str> = text.lines().skip(3).collect();
+        let ends = [
+            "LISTENS                 HEALTH",
+            "0.0.0.0:8080 [::]:8443  healthy",
+            late,
+            "0.0.0.0:8080 [::]:8443  -",
+        ];
+        for (line, end) in last.iter().zip(ends) {
+            assert!(line.ends_with(end), "{line}");
+        }
+        assert_eq!(last.len(), 4, "{text}");
     }
 
     #[test]

@@ -146,22 +146,24 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
     }
 }
 
+/// The path of `http:/PATH`. It goes into a request line as it is, where a space or a line break would end it.
+pub(super) fn http_path(text: &str) -> Option<String> {
+    let path = text.strip_prefix("http:")?;
+    let fits = path.starts_with('/')
+        && !path.starts_with("//")
+        && path.len() <= MAX_PROBE_PATH_LEN
+        && path.bytes().all(|byte| byte.is_ascii_graphic());
+    fits.then(|| path.to_owned())
+}
+
 /// `listen`, `notify` or `http:/PATH`.
 pub(crate) fn readiness(text: &str) -> Result<Readiness, String> {
     match text {
         "listen" => Ok(Readiness::Listen),
         "notify" => Ok(Readiness::Notify),
-        _ => match text.strip_prefix("http:") {
-            // It goes into a request line as it is, where a space or a line break would end it.
-            Some(path)
-                if path.starts_with('/')
-                    && !path.starts_with("//")
-                    && path.len() <= MAX_PROBE_PATH_LEN
-                    && path.bytes().all(|byte| byte.is_ascii_graphic()) =>
-            {
-                Ok(Readiness::Http(path.to_owned()))
-            }
-            _ => Err(
+        _ => match http_path(text) {
+            Some(path) => Ok(Readiness::Http(path)),
+            None => Err(
                 "give listen, notify or http:/PATH, such as http:/health (no spaces, no \
                       host)"
                     .to_owned(),

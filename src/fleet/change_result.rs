@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::check_failure::CheckFailure;
 use super::vocabulary::{ChangeKind, Endpoint, Exit, Generation, Milestone, Slot, WorkerId};
 
 /// What became of a request.
@@ -63,6 +64,15 @@ pub enum Failure {
         slot: Slot,
         /// How it ended.
         exit: Exit,
+    },
+    /// A new worker that had to prove itself became unhealthy; the old ones serve, or do again.
+    Unhealthy {
+        /// The worker.
+        worker: WorkerId,
+        /// Its slot.
+        slot: Slot,
+        /// Its last check.
+        failure: CheckFailure,
     },
     /// No new worker serves, and the old ones have been told to stop.
     NobodyServes,

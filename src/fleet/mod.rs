@@ -9,6 +9,8 @@
 //! | `policy` | the numbers that the rules go by |
 //! | `phase`, `worker`, `workers` | where each worker is in its life; what is due, who has a listener, what is live |
 //! | `listener` | how a worker has a listener, and whether the next one owes it |
+//! | `health` | when a worker is checked, how that went, and how far it was taken away |
+//! | `live` | which listeners get new connections |
 //! | `slots` | empty slots and what is kept for them; how often workers died |
 //! | `listener_sets` | which workers share listeners |
 //! | `deployments` | what the generations are made by |
@@ -23,10 +25,13 @@
 
 mod change_result;
 mod change_view;
+mod check_failure;
 mod deployments;
+mod health;
 mod jitter;
 mod listener;
 mod listener_sets;
+mod live;
 mod name;
 mod pending_requests;
 mod phase;
@@ -49,9 +54,11 @@ mod workers;
 mod world;
 
 pub use change_view::{ChangeView, WaitsFor};
-pub use policy::{Bounds, CpuLimit, Limits, Policy, ReadyWhen, Share, Strategy};
+pub use policy::{
+    Bounds, CheckBy, CpuLimit, HealthChecks, Limits, Policy, ReadyWhen, Share, Strategy,
+};
 pub use recyclings::RecyclingTally;
 pub use rules::Fleet;
-pub use rules::status::WorkerView;
+pub use rules::status::{HealthView, WorkerView};
 pub use usage::UsageView;
 pub use vocabulary::*;

@@ -27,6 +27,8 @@ pub struct Policy {
     pub soak: Duration,
     /// So many crashes of new workers in that time are let pass; one more takes the reload back.
     pub soak_restarts: u32,
+    /// How serving workers are checked; none: not at all.
+    pub health: Option<HealthChecks>,
     /// When a worker is recycled.
     pub limits: Limits,
     /// How often it is looked at for that, where looks are needed.
@@ -137,6 +139,39 @@ impl Bounds {
             Share::Percent(percent) => wanted.saturating_mul(percent) / 100,
         };
         count.min(wanted.saturating_sub(1))
+    }
+}
+
+/// How serving workers are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthChecks {
+    /// By what.
+    pub by: CheckBy,
+    /// How long from the beginning of a check to that of the next.
+    pub interval: Duration,
+    /// A check that was not passed after this has failed.
+    pub timeout: Duration,
+    /// So many failures in a row make a worker unhealthy, at least 1.
+    pub failures: u32,
+    /// Failures in so much time after a worker became ready are not counted.
+    pub start_period: Duration,
+}
+
+/// By what workers are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CheckBy {
+    /// Whether it accepts a connection.
+    Accept,
+    /// Whether it answers an HTTP request well.
+    Http,
+    /// Whether it says `WATCHDOG=1` by itself.
+    Watchdog,
+}
+
+impl HealthChecks {
+    /// How long a worker may be silent that says `WATCHDOG=1`: `WATCHDOG_USEC` in its environment.
+    pub fn watchdog(&self) -> Duration {
+        self.interval.saturating_add(self.timeout)
     }
 }
 

@@ -37,4 +37,6 @@ pub enum RecycleReason {
         /// How many it may.
         limit: u64,
     },
+    /// It fails its health checks, and others pass theirs (`--health`).
+    Unhealthy,
 }

@@ -63,6 +63,12 @@ impl Recyclings {
         self.waiting.retain(|it| is_needed(it.worker));
     }
 
+    /// A worker need not be recycled any more for this reason. One that has begun goes on.
+    pub(super) fn cancel(&mut self, worker: WorkerId, why: RecycleReason) {
+        self.waiting
+            .retain(|it| it.worker != worker || it.why != why);
+    }
+
     /// The first whose time has come.
     pub(super) fn take_due(&mut self, now: Time) -> Option<Recycling> {
         let due = self.waiting.iter().position(|it| it.at <= now)?;

@@ -4,6 +4,7 @@ mod addresses;
 mod batches;
 mod canary;
 mod deployments;
+mod health;
 mod limits;
 mod listener_sets;
 mod many;
@@ -30,6 +31,7 @@ fn policy() -> Policy {
         strategy: Strategy::AllAtOnce,
         soak: Duration::ZERO,
         soak_restarts: 0,
+        health: None,
         limits: Limits::default(),
         look_interval: Duration::from_secs(1),
         start_timeout: Duration::from_secs(60),
@@ -268,6 +270,9 @@ fn brief(effect: &Effect) -> Option<String> {
         Effect::LookAtReady { workers } => {
             format!("look at{}", numbers(workers.iter().map(|(id, _)| id.0)))
         }
+        Effect::CheckHealth(probe) => format!("check {}", probe.worker),
+        Effect::ExplainLateCheck { worker } => format!("explain {worker}"),
+        Effect::EndCheck { worker } => format!("end check {worker}"),
         Effect::GiveBack { .. } => "give back".to_owned(),
         Effect::PrepareStop { worker } => format!("prepare {worker}"),
         Effect::SendStop { worker, .. } => format!("signal {worker}"),

@@ -10,13 +10,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use super::change_result::{ChangeResult, Denial, Failure};
+pub use super::check_failure::CheckFailure;
 pub use super::name::{
     ClientId, DeploymentId, Endpoint, Generation, ListenerId, ListenerSetId, RetirementId, Slot,
     Time, WorkerId,
 };
 use super::policy::Policy;
 pub use super::recycle_reason::RecycleReason;
-pub use super::worker_event::{Ending, WorkerEvent};
+pub use super::worker_event::{Ending, HealthNews, WorkerEvent};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +81,23 @@ pub enum Event {
     },
     /// A probe could not be made, was answered badly or by another worker, or was not answered in time.
     ProbeFailed {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// A worker passed a health check, or said `WATCHDOG=1`.
+    HealthPassed {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// A worker failed a health check, or said `WATCHDOG=trigger`.
+    HealthFailed {
+        /// The worker.
+        worker: WorkerId,
+        /// Why.
+        failure: CheckFailure,
+    },
+    /// A worker's health could not be checked: nothing is known.
+    CheckNotMade {
         /// The worker.
         worker: WorkerId,
     },
@@ -432,6 +450,22 @@ pub enum Effect {
     /// Try whether a worker is ready, or see how the attempt that is under way is doing:
     /// [`Event::Listened`], [`Event::Probed`] or [`Event::ProbeFailed`] follows, at once or later.
     Probe(Probe),
+    /// Check a worker's health, or see how the check that is under way is doing: [`Event::HealthPassed`] or
+    /// [`Event::HealthFailed`] follows, at once or later, or [`Event::CheckNotMade`] at once; or none of them, where nobody
+    /// accepts the connection. It is held then,
+    /// and the next check goes on with it, so that no more than one waits in a queue.
+    CheckHealth(Probe),
+    /// A worker has not passed its check in time: say what can be seen of that. One of the same events follows at
+    /// once.
+    ExplainLateCheck {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// A worker is not checked any more: give up what is left of a check. Nothing follows.
+    EndCheck {
+        /// The worker.
+        worker: WorkerId,
+    },
     /// Look whether these workers, which have become ready, still are: [`Event::ReadySeen`] follows at once.
     LookAtReady {
         /// The workers, and the listeners of each.

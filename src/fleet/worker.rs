@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::health::{Health, Standing};
 use super::listener::{Duty, LATE_START, Listener, Origin, Usage};
 use super::phase::{Phase, StopReason};
-use super::policy::ReadyWhen;
+use super::policy::{HealthChecks, ReadyWhen};
 use super::vocabulary::{Endpoint, Generation, ListenerId, ListenerSetId, Slot, Time, WorkerId};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +25,9 @@ pub(super) struct Worker {
     pub(super) role: Role,
     /// When it was ready; none before.
     pub(super) ready_since: Option<Time>,
+    /// How it is checked, if it is.
+    pub(super) checks: Option<HealthChecks>,
+    pub(super) health: Health,
     /// When it will have served for long enough; none: never, or that is known.
     pub(super) ages_at: Option<Time>,
 }
@@ -99,17 +103,30 @@ impl Worker {
 
     /// Whether it accepts from its listeners, or will.
     pub(super) fn empties_listeners(&self) -> bool {
-        self.phase.empties_listeners()
+        self.phase.empties_listeners() && !self.is_drained()
+    }
+
+    /// Whether a rescuer has accepted what waited for it although it is alive.
+    pub(super) fn is_drained(&self) -> bool {
+        self.health.standing == Standing::Drained
     }
 
     /// When something about it is due; none while nothing is timed.
     pub(super) fn deadline(&self) -> Option<Time> {
         let phase = self.phase.deadline(self.is_probed());
-        phase.or_else(|| {
-            let since = self.ready_since.filter(|_| self.is_serving())?;
-            let mut unused = self.unused_extras();
-            unused.next().map(|_| since.plus(LATE_START))
-        })
+        let extras = self.extras_deadline();
+        phase
+            .into_iter()
+            .chain(extras)
+            .chain(self.health.deadline())
+            .min()
+    }
+
+    /// When it has had its time for what the worker before it opened; none while there is nothing that it does not use.
+    pub(super) fn extras_deadline(&self) -> Option<Time> {
+        let since = self.ready_since.filter(|_| self.is_serving())?;
+        let mut unused = self.unused_extras();
+        unused.next().map(|_| since.plus(LATE_START))
     }
 
     /// What the worker before it opened when it was ready, and this one has not.

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::check_failure::CheckFailure;
 use super::vocabulary::{Endpoint, Exit, RecycleReason, Slot, WorkerId};
 
 /// Something about one worker that belongs into the log.
@@ -40,6 +41,13 @@ pub enum WorkerEvent {
         worker: WorkerId,
         /// Where the listener listened.
         endpoint: Endpoint,
+    },
+    /// Its health has changed, or what follows from it.
+    Health {
+        /// The worker.
+        worker: WorkerId,
+        /// What is new.
+        news: HealthNews,
     },
     /// It died while it served.
     Crashed {
@@ -119,6 +127,19 @@ pub enum WorkerEvent {
     },
 }
 
+/// What is new of a worker's health.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HealthNews {
+    /// It has failed enough checks in a row: the last one so.
+    Unhealthy(CheckFailure),
+    /// It gets no new connections while others can have them: it is unhealthy.
+    TurnedAwayFrom,
+    /// It was the last one that was not unhealthy: all serve on as if nothing were the matter.
+    LastUnhealthy,
+    /// It was unhealthy, and has passed a check: it gets new connections again.
+    Recovered,
+}
+
 /// Whether a worker that was leaving ended before or after its stop signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -137,6 +158,7 @@ impl WorkerEvent {
             | Self::Unready { worker, .. }
             | Self::Serving { worker, .. }
             | Self::LetGo { worker, .. }
+            | Self::Health { worker, .. }
             | Self::Crashed { worker, .. }
             | Self::GivenUp { worker, .. }
             | Self::StartTimedOut { worker }

@@ -9,6 +9,7 @@ use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
+use super::live::{Live, Told};
 use super::vocabulary::{Endpoint, ListenerId, Slot, Time, WorkerId};
 use super::worker::Worker;
 
@@ -23,10 +24,7 @@ pub(super) struct Workers {
     deadlines: BTreeSet<(Time, WorkerId)>,
     /// When those that serve have done so for long enough.
     ages: BTreeSet<(Time, WorkerId)>,
-    /// The listeners that serving workers listen on, and how many do.
-    live: BTreeMap<ListenerId, usize>,
-    /// The listeners that have become live, or are not any more, since the steering was told.
-    unannounced: BTreeSet<ListenerId>,
+    live: Live,
     /// The endpoints that serving workers listen on and owe to those that come after them, and how many do.
     owed: BTreeMap<Endpoint, usize>,
     /// How many workers serve.
@@ -40,7 +38,7 @@ pub(super) struct Workers {
 struct Saved {
     workers: Vec<Worker>,
     next: u64,
-    unannounced: BTreeSet<ListenerId>,
+    told: Told,
 }
 
 impl Workers {
@@ -52,8 +50,7 @@ impl Workers {
             holders: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             ages: BTreeSet::new(),
-            live: BTreeMap::new(),
-            unannounced: BTreeSet::new(),
+            live: Live::default(),
             owed: BTreeMap::new(),
             serving: 0,
             staying: 0,
@@ -161,22 +158,28 @@ impl Workers {
     }
 
     /// Whether new connections are to be steered to this listener.
-    /// The listeners that serving workers listen on.
-    pub(super) fn live(&self) -> impl Iterator<Item = ListenerId> {
-        self.live.keys().copied()
+    pub(super) fn is_live(&self, listener: ListenerId) -> bool {
+        self.live.is_live(listener)
     }
 
-    pub(super) fn is_live(&self, listener: ListenerId) -> bool {
-        self.live.contains_key(&listener)
+    /// The listeners that new connections are to be steered to.
+    pub(super) fn live_listeners(&self) -> BTreeSet<ListenerId> {
+        self.live.listeners()
+    }
+
+    /// Whether a serving worker listens on this listener.
+    pub(super) fn is_served(&self, listener: ListenerId) -> bool {
+        self.live.is_served(listener)
+    }
+
+    /// Whether a trusted worker serves an endpoint.
+    pub(super) fn is_trusted_at(&self, endpoint: &Endpoint) -> bool {
+        self.live.is_trusted_at(endpoint)
     }
 
     /// The live listeners, if they have changed since the last call.
     pub(super) fn take_changed_live(&mut self) -> Option<BTreeSet<ListenerId>> {
-        if self.unannounced.is_empty() {
-            return None;
-        }
-        self.unannounced.clear();
-        Some(self.live.keys().copied().collect())
+        self.live.take_changed()
     }
 
     fn index(&mut self, worker: &Worker) {
@@ -193,12 +196,8 @@ impl Workers {
             for endpoint in worker.owed() {
                 *self.owed.entry(endpoint).or_default() += 1;
             }
-            for (listener, _) in worker.listening() {
-                let count = self.live.entry(listener).or_default();
-                *count += 1;
-                if *count == 1 {
-                    toggle(&mut self.unannounced, listener);
-                }
+            for (listener, endpoint) in worker.listening() {
+                self.live.add(listener, endpoint, worker.health.standing);
             }
         }
     }
@@ -226,21 +225,9 @@ impl Workers {
                 }
             }
             for (listener, _) in worker.listening() {
-                let count = self.live.entry(listener).or_default();
-                *count -= 1;
-                if *count == 0 {
-                    self.live.remove(&listener);
-                    toggle(&mut self.unannounced, listener);
-                }
+                self.live.remove(listener, worker.health.standing);
             }
         }
-    }
-}
-
-/// What changes twice has not changed.
-fn toggle(set: &mut BTreeSet<ListenerId>, id: ListenerId) {
-    if !set.remove(&id) {
-        set.insert(id);
     }
 }
 
@@ -258,7 +245,7 @@ impl From<Workers> for Saved {
         Self {
             workers: workers.by_id.into_values().collect(),
             next: workers.next,
-            unannounced: workers.unannounced,
+            told: workers.live.told(),
         }
     }
 }
@@ -271,7 +258,7 @@ impl From<Saved> for Workers {
             .workers
             .into_iter()
             .for_each(|worker| workers.insert(worker));
-        workers.unannounced = saved.unannounced;
+        workers.live.restore(saved.told);
         workers
     }
 }

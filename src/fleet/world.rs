@@ -10,6 +10,7 @@
 //! thinks of them. A world that fails is made as small as can be and its history is printed.
 
 mod check;
+mod health;
 mod history;
 mod kernel;
 mod plan;
@@ -61,6 +62,12 @@ enum Happening {
     Quiets(WorkerId),
     IsPrepared(WorkerId),
     RescuerDies(WorkerId),
+    FallsSick(WorkerId),
+    Recovers(WorkerId),
+    /// It says `WATCHDOG=1`, or that it is not well.
+    SaysWell(WorkerId),
+    /// It answers a health check well.
+    Passes(WorkerId),
     RescuersEnd,
     Comes(Wish),
     IsRead(DeploymentId, Result<Box<Policy>, String>),
@@ -229,6 +236,7 @@ impl World {
         while let Some(event) = inbox.pop_front() {
             self.steps_now += 1;
             let before = self.snapshot(&event);
+            let due = self.note_check(&event);
             if self.steps_now.is_multiple_of(3) {
                 self.save_and_restore()?;
             }
@@ -243,6 +251,7 @@ impl World {
                 inbox.push_front(consequence);
             }
             self.check_state(&before, &effects, inbox.is_empty())?;
+            self.check_turned_away(due)?;
         }
         Ok(())
     }
@@ -285,6 +294,16 @@ impl World {
             Happening::Quiets(id) => self.quiets(id),
             Happening::IsPrepared(id) => self.is_prepared(id),
             Happening::RescuerDies(id) => self.rescuer_dies(id),
+            Happening::FallsSick(id) => {
+                self.falls_sick(id);
+                Ok(())
+            }
+            Happening::Recovers(id) => {
+                self.recovers(id);
+                Ok(())
+            }
+            Happening::SaysWell(id) => self.says_well(id),
+            Happening::Passes(id) => self.passes(id),
             Happening::RescuersEnd => self.feed(Event::RescuersEnded),
             Happening::Comes(wish) => self.comes(wish),
             Happening::IsRead(deployment, policy) => {
@@ -517,7 +536,7 @@ impl World {
         let mut workers = self.kernel.open.get(&listener)?.listeners.iter().copied();
         let accepts = |id| {
             self.alive(id)
-                .is_some_and(|it| it.script.accepts_after.is_some())
+                .is_some_and(|it| it.script.accepts_after.is_some() && !it.is_deaf())
         };
         workers.find(|id| accepts(*id))
     }
@@ -726,7 +745,10 @@ impl World {
                 adopted.extend(workers);
                 return self.adopt_connections(workers);
             }
-            Effect::DrainBacklog { listeners, .. } => {
+            Effect::DrainBacklog {
+                worker, listeners, ..
+            } => {
+                self.note_drained(*worker);
                 for listener in listeners {
                     if let Some(socket) = self.kernel.open.get_mut(listener) {
                         socket.is_rescued = true;
@@ -734,6 +756,9 @@ impl World {
                 }
             }
             Effect::Probe(probe) => return self.probe(probe),
+            Effect::CheckHealth(probe) => return self.check_health(probe),
+            Effect::ExplainLateCheck { worker } => return self.explain_late(*worker),
+            Effect::EndCheck { worker } => self.end_check(*worker),
             Effect::PrepareStop { worker } => self.prepare_stop(*worker),
             Effect::SendStop { worker, .. } => self.send_stop(*worker),
             Effect::Kill { worker } => self.kill(*worker),
@@ -794,7 +819,10 @@ impl World {
                 worker: id,
                 reason: "no process".to_owned(),
             }),
-            _ => self.schedule_life(id, &script, ready),
+            _ => {
+                self.schedule_life(id, &script, ready);
+                self.schedule_health(id);
+            }
         }
         events
     }
@@ -1049,16 +1077,23 @@ impl World {
             }
         }
         let (id, what): (_, fn(&mut Process)) = match event {
-            WorkerEvent::Ready { worker } => (worker, |it| it.is_ready = true),
+            WorkerEvent::Ready { worker } => {
+                let now = self.now;
+                if let Some(process) = self.processes.get_mut(worker) {
+                    process.ready_at = Some(now);
+                }
+                (worker, |it| it.is_ready = true)
+            }
+            WorkerEvent::Unready { worker, .. } => (worker, |it| it.ready_at = None),
+            WorkerEvent::Serving { worker, .. } => return self.note_serves(*worker),
             WorkerEvent::SettleTimedOut { worker, .. } => (worker, |it| it.settle_timed_out = true),
             WorkerEvent::QuietTimedOut { worker } => (worker, |it| it.quiet_timed_out = true),
             WorkerEvent::DrainTimedOut { worker } => (worker, |it| it.drain_timed_out = true),
             WorkerEvent::StartTimedOut { worker } => (worker, |it| it.start_timed_out = true),
             WorkerEvent::StopNotPrepared { worker } => (worker, |it| it.stop_not_prepared = true),
-            WorkerEvent::Serving { .. }
-            | WorkerEvent::LetGo { .. }
+            WorkerEvent::LetGo { .. }
             | WorkerEvent::ListensOnLess { .. }
-            | WorkerEvent::Unready { .. }
+            | WorkerEvent::Health { .. }
             | WorkerEvent::Crashed { .. }
             | WorkerEvent::GivenUp { .. }
             | WorkerEvent::ToBeRecycled { .. }

@@ -141,6 +141,7 @@ fn become_worker(channel: &OwnedFd) -> Result<std::convert::Infallible, String> 
     if user.is_some() {
         keep_descriptors_from_user(plan.listeners)?;
     }
+    environment.extend(watchdog_pid());
     attributes::apply(&plan.attributes, plan.slot, plan.file_limit)?;
     if let Some(user) = user {
         tie_to_supervisor(&plan)?;
@@ -176,6 +177,12 @@ fn keep_descriptors_from_user(listeners: usize) -> Result<(), String> {
 
 /// A variable for the command, to be set or to be taken away.
 type Variable = (String, Option<String>);
+
+/// Whom `WATCHDOG_USEC` is for (sd_watchdog_enabled(3)): not the processes that the command starts.
+fn watchdog_pid() -> Option<Variable> {
+    std::env::var_os("WATCHDOG_USEC")?;
+    Some(("WATCHDOG_PID".into(), Some(std::process::id().to_string())))
+}
 
 /// Takes `NOTIFY_SOCKET` away where the worker's user may not reach it: the control socket, beside which it is, may be
 /// in a directory of root's own. Some servers give up when they are told of a socket that they cannot write to.

@@ -49,6 +49,7 @@ impl Supervisor {
             }
             self.notify.check_time();
             self.control.check_time();
+            self.checks.check_time();
             self.check_socket_files();
             self.report_exits();
             self.proceed_with_retirements();
@@ -96,6 +97,7 @@ impl Supervisor {
             self.output.deadline().map(until),
             self.notify.deadline().map(until),
             self.control.deadline().map(until),
+            self.checks.deadline().map(until),
             self.socket_files.deadline().map(until),
             self.workers.exit_deadline().map(until),
             self.retirements.deadline().map(until),
@@ -127,6 +129,14 @@ impl Supervisor {
                 let asked = self.probes.listener(worker);
                 let event = self.probes.ready(&mut self.sources, worker);
                 if matches!(event, Some(Event::Probed { .. })) {
+                    self.answers_http(asked);
+                }
+                self.inbox.extend(event);
+            }
+            Some(Source::Check(worker)) => {
+                let asked = self.checks.listener(worker);
+                let event = self.checks.ready(&mut self.sources, worker);
+                if matches!(event, Some(Event::HealthPassed { .. })) {
                     self.answers_http(asked);
                 }
                 self.inbox.extend(event);
@@ -188,6 +198,7 @@ impl Supervisor {
         self.launcher_ready(worker);
         self.output.worker_ended(&mut self.sources, worker);
         self.probes.end(&mut self.sources, worker);
+        self.checks.end(&mut self.sources, worker);
         // Before its calls are refused: a daemon that waits in one would be gone, and nobody would know why.
         let exit = self.exit_of(worker, end);
         let had = self.intercepts.end(&mut self.sources, worker);

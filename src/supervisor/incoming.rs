@@ -10,7 +10,8 @@ use super::operators::control::ClientAction;
 use super::operators::reload::ReloadAction;
 use super::output::redirect_to;
 use super::signals::Meaning;
-use crate::fleet::{ClientId, Event, Reload, WorkerId};
+use crate::config::CheckedBy;
+use crate::fleet::{CheckFailure, ClientId, Event, Reload, WorkerId};
 use crate::wire::control::Reply;
 use crate::wire::notify::Notice;
 
@@ -65,6 +66,14 @@ impl Supervisor {
             Notice::Status(status) => {
                 info!("{}: says: {status}", self.workers.describe(worker));
             }
+            Notice::Watchdog if self.is_watched(worker) => {
+                self.inbox.push_back(Event::HealthPassed { worker });
+            }
+            Notice::WatchdogTrigger if self.is_watched(worker) => {
+                let failure = CheckFailure::Said;
+                self.inbox
+                    .push_back(Event::HealthFailed { worker, failure });
+            }
             Notice::Reloading
             | Notice::Stopping
             | Notice::Watchdog
@@ -73,6 +82,13 @@ impl Supervisor {
             | Notice::Barrier
             | Notice::Other => debug!("worker {worker}: {notice:?}"),
         }
+    }
+
+    /// Whether a worker is to say that it is well.
+    fn is_watched(&self, worker: WorkerId) -> bool {
+        let config = self.workers.config(worker).unwrap_or(&self.config);
+        let health = config.health.as_ref();
+        health.is_some_and(|health| health.by == CheckedBy::Notify)
     }
 
     /// Accepts all clients that wait.

@@ -70,8 +70,9 @@ impl Supervisor {
     /// Whether a worker that gives up, or is late, may have found that its port is taken. One that listens has not.
     pub(super) fn look_for_port_answer(&mut self, worker: WorkerId) {
         if self.intercepts.listeners_of(worker).next().is_none() {
-            let (listeners, probes) = (&self.listeners, &self.probes);
-            self.workers.look_for_port_answer(worker, listeners, probes);
+            let is_ours = |end| self.probes.made(end) || self.checks.made(end);
+            self.workers
+                .look_for_port_answer(worker, &self.listeners, is_ours);
         }
     }
 

@@ -83,6 +83,7 @@ use start_error::system;
 use steering::Backend;
 use steering::choice::{self, Choice};
 use steering::fence::{Fences, Ticket};
+use workers::checks::Checks;
 use workers::notify::Notify;
 use workers::probe::Probes;
 use workers::{WorkerSpawner, Workers};
@@ -101,6 +102,7 @@ struct Supervisor {
     inbox: VecDeque<Event>,
     workers: Workers,
     probes: Probes,
+    checks: Checks,
     notify: Notify,
     listeners: Listeners,
     intercepts: Intercepts,
@@ -174,8 +176,7 @@ impl Supervisor {
         let signals = Signals::handle(&mut sources).map_err(system("handle signals"))?;
         let control = Control::open(control, &mut sources)?;
         let notify = Notify::open(control.path(), &mut sources, config.attributes.user())?;
-        let paths = [control.path(), notify.path()];
-        let socket_files = SocketFiles::new(&mut sources, paths);
+        let socket_files = SocketFiles::new(&mut sources, [control.path(), notify.path()]);
         let listeners =
             listeners(&mut sources).map_err(system("wait for what comes to listeners"))?;
         let waker = waker(&mut sources).map_err(system("make an event descriptor"))?;
@@ -191,6 +192,7 @@ impl Supervisor {
                 can_fetch: host.can_fetch(),
             }),
             probes: Probes::default(),
+            checks: Checks::default(),
             notify,
             listeners,
             intercepts: Intercepts::default(),
@@ -243,6 +245,7 @@ impl Supervisor {
             uptime: self.start.elapsed(),
             fleet: &self.fleet,
             workers: &self.workers,
+            checks: &self.checks,
             listeners: &self.listeners,
             steering: &*self.steering,
             steering_refused: self.steering_refused.as_deref(),

@@ -12,7 +12,7 @@ use super::retirement::measure;
 use super::steering;
 use super::workers::SpawnSpec;
 use super::workers::probe::Asked;
-use crate::config::Readiness;
+use crate::config::{HealthCheck, Readiness};
 use crate::fleet::{
     Effect, Endpoint, Event, ExitReason, ListenerId, ListenerSetId, Probe, RetirementId, Spawn,
     Usage, WorkerId,
@@ -41,10 +41,7 @@ impl Supervisor {
             Effect::EndConnections {
                 retirement,
                 workers,
-            } => {
-                let (retirements, mut around) = self.with_retirements();
-                retirements.end_connections(&mut around, retirement, &workers);
-            }
+            } => self.end_connections(retirement, &workers),
             Effect::DrainBacklog {
                 retirement,
                 worker,
@@ -54,6 +51,9 @@ impl Supervisor {
                 retirements.drain_backlog(&mut around, retirement, worker, &listeners);
             }
             Effect::Probe(probe) => return self.probe(&probe).into_iter().collect(),
+            Effect::CheckHealth(probe) => return self.check_health(&probe).into_iter().collect(),
+            Effect::ExplainLateCheck { worker } => return vec![self.explain_late_check(worker)],
+            Effect::EndCheck { worker } => self.checks.end(&mut self.sources, worker),
             Effect::LookAtReady { workers } => return vec![self.look_at_ready(&workers)],
             Effect::GiveBack { retirement } => self.give_back(retirement),
             Effect::PrepareStop { worker } => {
@@ -86,6 +86,11 @@ impl Supervisor {
     fn adopt_connections(&mut self, retirement: RetirementId, workers: &[WorkerId]) {
         let (retirements, mut around) = self.with_retirements();
         retirements.adopt_connections(&mut around, retirement, workers);
+    }
+
+    fn end_connections(&mut self, retirement: RetirementId, workers: &[WorkerId]) {
+        let (retirements, mut around) = self.with_retirements();
+        retirements.end_connections(&mut around, retirement, workers);
     }
 
     fn give_back(&mut self, retirement: RetirementId) {
@@ -229,6 +234,27 @@ impl Supervisor {
             self.listeners.used_by(listener, worker, generation);
         }
         event
+    }
+
+    fn check_health(&mut self, probe: &Probe) -> Option<Event> {
+        let config = self.workers.config(probe.worker);
+        let config = config.unwrap_or(&self.config);
+        let path = config.health.as_ref().and_then(HealthCheck::path);
+        let asked = Asked {
+            path: path.unwrap_or_default(),
+            host: config.ready_host.as_deref(),
+        };
+        let (listeners, steering) = (&self.listeners, &*self.steering);
+        self.checks
+            .check(&mut self.sources, listeners, steering, probe, asked)
+    }
+
+    fn explain_late_check(&mut self, worker: WorkerId) -> Event {
+        let config = self.workers.config(worker).unwrap_or(&self.config);
+        let health = config.health.as_ref();
+        let is_asked = health.is_some_and(|health| health.by.is_asked());
+        self.checks
+            .explain_late(&mut self.sources, &self.workers, worker, is_asked)
     }
 
     fn kill(&mut self, worker: WorkerId) {

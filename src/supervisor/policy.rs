@@ -7,8 +7,10 @@ use log::warn;
 use super::StartError;
 use super::steering::choice;
 use super::steering::ebpf::Counting;
-use crate::config::{Config, CrashLoop, MAX_WORKERS, Readiness, ServedProtocol, Steering};
-use crate::fleet::{Bounds, Limits, Policy, ReadyWhen, Share, Strategy};
+use crate::config::{
+    CheckedBy, Config, CrashLoop, HealthCheck, MAX_WORKERS, Readiness, ServedProtocol, Steering,
+};
+use crate::fleet::{Bounds, CheckBy, HealthChecks, Limits, Policy, ReadyWhen, Share, Strategy};
 
 /// How long a rescuer that works may take to get a worker ready for its stop signal, where the drain time-out is
 /// not longer. One that hangs is noticed sooner (`retirement::watch`).
@@ -38,6 +40,10 @@ pub(super) fn of(config: &Config) -> Policy {
             Duration::ZERO
         },
         soak_restarts: config.soak_restarts,
+        health: config
+            .health
+            .as_ref()
+            .and_then(|health| checks(config, health)),
         limits: config.limits,
         look_interval: LOOK_INTERVAL,
         start_timeout: config.start_timeout,
@@ -51,6 +57,22 @@ pub(super) fn of(config: &Config) -> Policy {
         restart_window: config.restart_window,
         crash_loop_ends_all: config.crash_loop == CrashLoop::Exit,
     }
+}
+
+/// Where nothing is steered, no worker can be asked by itself.
+fn checks(config: &Config, health: &HealthCheck) -> Option<HealthChecks> {
+    let can_be_made = config.steering.is_steered() || !health.by.is_asked();
+    can_be_made.then_some(HealthChecks {
+        by: match health.by {
+            CheckedBy::Http(_) => CheckBy::Http,
+            CheckedBy::Tcp => CheckBy::Accept,
+            CheckedBy::Notify => CheckBy::Watchdog,
+        },
+        interval: health.interval,
+        timeout: health.timeout,
+        failures: health.failures,
+        start_period: health.start_period,
+    })
 }
 
 /// What is not limited is not counted.
@@ -82,6 +104,13 @@ pub(super) fn warn_unless_steered(config: &Config) {
     if !config.soak.is_zero() {
         warn!(
             "--soak has no effect: new connections are not steered, so old workers cannot stand by, and there is no way back"
+        );
+    }
+    if let Some(health) = config.health.as_ref().filter(|it| it.by.is_asked()) {
+        warn!(
+            "--health {} has no effect: new connections are not steered, so no worker can be asked by itself; give --health \
+             notify",
+            health.by
         );
     }
     if strategy(config) != config.strategy {

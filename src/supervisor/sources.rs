@@ -39,6 +39,8 @@ pub(crate) enum Source {
     Queues,
     /// A readiness probe has news.
     Probe(WorkerId),
+    /// A health check has news.
+    Check(WorkerId),
 }
 
 #[derive(Debug)]

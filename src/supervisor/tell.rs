@@ -58,7 +58,8 @@ impl Supervisor {
                     Failure::Exited { worker, .. } | Failure::Died { worker, .. } => {
                         self.forget_worker(*worker);
                     }
-                    Failure::NobodyServes
+                    Failure::Unhealthy { .. }
+                    | Failure::NobodyServes
                     | Failure::Unusable(_)
                     | Failure::RolledBack
                     | Failure::NotReady { .. }

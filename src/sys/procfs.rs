@@ -33,8 +33,8 @@ pub use family::{children, descendants, members_of_group, process_group, tgid};
 pub use listeners::listeners;
 pub use memory::read_memory;
 pub use threads::{
-    Activity, activity, handles_signal, has_ended, is_asleep, is_being_killed, is_dead, may_hold,
-    readers, tree_threads,
+    Activity, activity, handles_signal, has_ended, is_asleep, is_being_killed, is_dead, is_stopped,
+    may_hold, readers, tree_threads,
 };
 pub use tree::{SocketAt, tree_sockets, visit_family};
 pub use usage::{ProcessUsage, process_usage};

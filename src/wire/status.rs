@@ -112,6 +112,9 @@ pub struct WorkerStatus {
     /// Why it is to be recycled, if it is: a clause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recycling: Option<String>,
+    /// `healthy`, `unhealthy: REASON` or `unknown`; none where it is not checked (`--health`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<String>,
 }
 
 /// What a worker uses.

@@ -23,6 +23,7 @@ mod control;
 mod crash;
 mod deployment;
 mod environment;
+mod health;
 mod held_port;
 mod host;
 mod identity;

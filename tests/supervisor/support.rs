@@ -18,7 +18,7 @@ use crate::rig::load::{Load, Outcome, Plan};
 use crate::rig::server::{Kind, Unready, Wanted};
 
 /// How long a load may take to make progress once, on a busy machine.
-const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Says past the test harness's capture that a test was skipped, and why.
 pub(crate) fn skipped(needs: &str) {

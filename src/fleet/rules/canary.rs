@@ -86,7 +86,7 @@ impl Fleet {
         };
         self.rollout = Some(rollout);
         for id in incoming {
-            self.serve(id);
+            self.serve(now, id);
         }
         self.steer();
         self.effects.push(Effect::Report(progress));

@@ -31,17 +31,9 @@ impl Fleet {
     /// incoming serve *before* the outgoing retire: in between no listener of a slot may be without a worker
     /// that is live, and one effect steers away from the old and to the new at once.
     pub(super) fn flip(&mut self, now: Time, mut rollout: Rollout) {
-        let outgoing = self.outgoing(&rollout);
+        let (lost, outgoing) = self.outgoing(&rollout);
         self.log_less(&rollout);
-        for id in rollout.batch.incoming() {
-            if self
-                .workers
-                .get(*id)
-                .is_some_and(|worker| !worker.is_serving())
-            {
-                self.serve(*id);
-            }
-        }
+        self.serve_incoming(now, &rollout);
         let before = (self.generations.serving, self.wanted);
         self.restarts.forget(&rollout.batch.replaced);
         // Clients that wait hear of the flip before anything of the retirement.
@@ -57,12 +49,13 @@ impl Fleet {
         // retirement, it would be missed there for ever, and the earlier client never answered.
         let is_new = |id: &&WorkerId| self.retirements.of(**id).is_none();
         let newly_left = drain_only.iter().filter(is_new).copied();
-        let newly_left: Vec<WorkerId> = newly_left.collect();
+        let newly_left: Vec<WorkerId> = newly_left.chain(lost.iter().copied()).collect();
         self.note_flipped(&rollout, &outgoing, before);
         let change = change_of(&rollout);
         if self.flipped.is_some() && self.soaks(&rollout) {
             self.retirements
                 .add(rollout.retirement, change, Course::GoesOn, &newly_left);
+            self.retire(now, &lost);
             self.begin_soak(now, &outgoing);
         } else {
             let retiring = [newly_left, outgoing.clone()].concat();
@@ -74,7 +67,7 @@ impl Fleet {
             self.retirements
                 .add(rollout.retirement, change, course, &retiring);
             // The retirement is known before its workers are on their way: what they come to is counted there.
-            self.retire(now, &outgoing);
+            self.retire(now, &[lost, outgoing].concat());
         }
         // Where nobody retires, the new ones are live all the same.
         self.steer();
@@ -107,16 +100,30 @@ impl Fleet {
         }));
     }
 
-    /// The workers that serve in the batch's slots now.
-    fn outgoing(&self, rollout: &Rollout) -> Vec<WorkerId> {
+    fn serve_incoming(&mut self, now: Time, rollout: &Rollout) {
+        for id in rollout.batch.incoming() {
+            let worker = self.workers.get(*id);
+            if worker.is_some_and(|worker| !worker.is_serving()) {
+                self.serve(now, *id);
+            }
+        }
+    }
+
+    /// The workers that serve in the batch's slots now. Those that a soak need not keep, for nobody goes back to a worker
+    /// that has been drained; and the others.
+    fn outgoing(&self, rollout: &Rollout) -> (Vec<WorkerId>, Vec<WorkerId>) {
         let slots = rollout.batch.replaced.iter();
         let present = slots.flat_map(|slot| self.workers.in_slot(*slot));
-        let mut outgoing: Vec<WorkerId> = present
+        let mut outgoing: Vec<&Worker> = present
             .filter(|worker| worker.is_serving() && !rollout.has(worker.id))
-            .map(|worker| worker.id)
             .collect();
-        outgoing.sort();
-        outgoing
+        outgoing.sort_by_key(|worker| worker.id);
+        let soaks = self.soaks(rollout);
+        let (lost, others): (Vec<_>, Vec<_>) = outgoing
+            .into_iter()
+            .partition(|worker| soaks && worker.is_drained());
+        let ids = |workers: Vec<&Worker>| workers.iter().map(|worker| worker.id).collect();
+        (ids(lost), ids(others))
     }
 
     /// What is between two lives in these slots is not needed any more, but for one thing: to

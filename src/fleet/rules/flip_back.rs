@@ -47,7 +47,7 @@ impl Fleet {
     /// Whether the end of this worker takes the last flip back.
     pub(super) fn is_flipped_back(&mut self, id: WorkerId, exit: &Exit) -> bool {
         if self.soak_deadline().is_some() {
-            return self.fails_soak(id, exit) && self.may_flip_back();
+            return self.fails_soak(id, *exit == Exit::Daemonised) && self.may_flip_back();
         }
         let serves = self.workers.get(id).is_some_and(Worker::is_serving);
         let flipped = self.flipped.as_ref();
@@ -119,7 +119,9 @@ impl Fleet {
         let others = others.iter().filter(|it| !it.is_stopping());
         let starting: Vec<WorkerId> = others.map(|it| it.id).collect();
         let (change, course) = match cause {
-            Cause::Died { .. } => (change_of(&flipped.rollout), Course::Failed),
+            Cause::Died { .. } | Cause::Unhealthy { .. } => {
+                (change_of(&flipped.rollout), Course::Failed)
+            }
             Cause::Asked { reply_to } => {
                 let change = Change {
                     kind: ChangeKind::Rollback,
@@ -197,7 +199,7 @@ impl Fleet {
             self.retirements.ended(*id);
         }
         for id in again {
-            self.serve(id);
+            self.serve(now, id);
         }
         if is_rescued {
             let retirement = flipped.rollout.retirement;
@@ -241,6 +243,8 @@ impl Fleet {
 pub(super) enum Cause {
     /// A new worker has ended.
     Died { id: WorkerId, exit: Exit },
+    /// A new worker is unhealthy.
+    Unhealthy { failure: Failure },
     /// Somebody asked for it.
     Asked { reply_to: Option<ClientId> },
 }
@@ -249,7 +253,7 @@ impl Cause {
     fn dead(&self) -> Option<WorkerId> {
         match self {
             Self::Died { id, .. } => Some(*id),
-            Self::Asked { .. } => None,
+            Self::Unhealthy { .. } | Self::Asked { .. } => None,
         }
     }
 
@@ -258,6 +262,7 @@ impl Cause {
             (Self::Died { exit, .. }, Some(dead)) => {
                 Failure::died(dead.id, dead.slot, exit.clone())
             }
+            (Self::Unhealthy { failure }, _) => failure.clone(),
             (Self::Died { .. }, None) | (Self::Asked { .. }, _) => Failure::RolledBack,
         }
     }
@@ -266,6 +271,7 @@ impl Cause {
 /// Whether a worker that retires can serve again: it was not told to stop, and nobody prepares it for that.
 fn may_serve_again(worker: &Worker) -> bool {
     match worker.phase {
+        _ if worker.is_drained() => false,
         Phase::StandingBy
         | Phase::Settling { .. }
         | Phase::Quiescing {

@@ -19,12 +19,14 @@
 //! | `batches` | which of them come next, where not all are replaced at once |
 //! | `canary` | some of them serve first, for a share of the new connections |
 //! | `start` | from a spawn to serving |
+//! | `extras` | what a worker was given and does not owe |
 //! | `readiness` | what makes a worker ready |
 //! | `ready_look` | ready workers are looked at before they take over |
 //! | `flip` | incoming workers take over, or their change fails |
 //! | `soak` | they prove themselves, while those that they replaced stand by |
 //! | `flip_back` | those that they replaced take over again |
 //! | `verdict` | what somebody says of new workers: promote, pause, roll back |
+//! | `health` | what follows from the checks of serving workers |
 //! | `retire` | steer away, fence, settle |
 //! | `quiesce` | connections come to an end |
 //! | `abandon` | what becomes of a listener that its workers have let go of |
@@ -33,6 +35,7 @@
 //! | `outcome` | how far outgoing workers have come, and what became of their change |
 //! | `exit` | what the end of a worker means |
 //! | `stop` | telling workers to stop; the end of everything |
+//! | `passage` | what is due, what changes with a phase, who gets new connections |
 //! | `status`, `change_status` | what outsiders may see |
 
 mod abandon;
@@ -43,10 +46,13 @@ mod canary;
 mod change_status;
 mod deploy;
 mod exit;
+mod extras;
 mod flip;
 mod flip_back;
+mod health;
 mod limits;
 mod outcome;
+mod passage;
 mod quiesce;
 mod readiness;
 mod ready_look;
@@ -64,7 +70,6 @@ use serde::{Deserialize, Serialize};
 use super::deployments::Deployments;
 use super::listener_sets::ListenerSets;
 use super::pending_requests::PendingRequests;
-use super::phase::Phase;
 use super::policy::Policy;
 use super::recyclings::Recyclings;
 use super::retirements::Retirements;
@@ -73,7 +78,6 @@ use super::shutdown::{Shutdown, Stage};
 use super::slots::{EmptySlots, Restarts};
 use super::usage::Usages;
 use super::vocabulary::*;
-use super::worker::Worker;
 use super::workers::Workers;
 use deploy::Reading;
 
@@ -213,6 +217,9 @@ impl Fleet {
             Event::Probed { worker } => self.declared(now, worker, super::ReadyWhen::Probed),
             // The probe is made again when it is due.
             Event::ProbeFailed { .. } => {}
+            Event::HealthPassed { worker } => self.health_passed(now, worker),
+            Event::CheckNotMade { worker } => self.check_not_made(now, worker),
+            Event::HealthFailed { worker, failure } => self.health_failed(now, worker, &failure),
             Event::Exited { worker, exit } => self.exited(now, worker, exit),
             Event::Fenced => self.fenced(now, true),
             Event::FenceRefused => self.fenced(now, false),
@@ -254,6 +261,7 @@ impl Fleet {
         self.check_flip(now);
         self.check_soak(now);
         self.check_extras(now);
+        self.check_health(now);
         self.fill_empty_slots(now);
         self.look_at_retired(now);
         if let Some(Shutdown {
@@ -267,34 +275,6 @@ impl Fleet {
         self.check_preparing(now);
         // Last: a drain time-out of 0 is over as soon as a worker is told.
         self.check_draining(now);
-    }
-
-    /// The workers about which something is due and whose phase is one of those that `which` knows.
-    fn due(&self, now: Time, which: impl Fn(&Phase) -> bool) -> Vec<&Worker> {
-        let due = self.workers.due(now).into_iter();
-        due.filter_map(|id| self.workers.get(id))
-            .filter(|worker| which(&worker.phase))
-            .collect()
-    }
-
-    fn set_phase(&mut self, id: WorkerId, phase: Phase) {
-        let milestone = self.workers.change(id, |worker| {
-            worker.phase = phase;
-            worker.phase.milestone()
-        });
-        if let Some(milestone) = milestone.flatten() {
-            self.retirements.advanced(id, milestone);
-        }
-    }
-
-    /// Gives new connections to the serving workers' listeners, if these have changed.
-    fn steer(&mut self) {
-        if let Some(live) = self.workers.take_changed_live()
-            && self.policy.steering
-        {
-            let live = self.weights(live);
-            self.effects.push(Effect::Steer { live });
-        }
     }
 
     fn log(&mut self, event: WorkerEvent) {

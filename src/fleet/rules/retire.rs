@@ -157,6 +157,9 @@ impl Fleet {
     pub(super) fn backlogs_measured(&mut self, now: Time, backlogs: &[(WorkerId, u64)]) {
         let (mut settled, mut late) = (Vec::new(), Vec::new());
         for &(id, count) in backlogs {
+            if count > 0 {
+                self.drain_avoided(id);
+            }
             let since = self.workers.change(id, |worker| match &mut worker.phase {
                 Phase::Settling { since, pending, .. } => {
                     *pending = count;
@@ -176,6 +179,9 @@ impl Fleet {
             };
             if count == 0 {
                 settled.push((id, Settled::Empty));
+            } else if self.is_written_off(id) {
+                late.push(id);
+                settled.push((id, Settled::TimedOut));
             } else if now.since(since) >= self.policy.settle_timeout {
                 self.log(WorkerEvent::SettleTimedOut {
                     worker: id,

@@ -75,11 +75,12 @@ impl Fleet {
         self.retire(now, &retiring);
     }
 
-    /// Whether the end of a new worker is one too many. One that is let pass is counted.
+    /// Whether the end of a new worker, or that it is unhealthy, is one too many. One that is let pass is counted.
+    /// `is_hopeless`: the others will do the same.
     ///
     /// Never more are let pass than would be a crash loop: there is something better to do than to give up a slot, as
     /// long as the old workers are there.
-    pub(super) fn fails_soak(&mut self, id: WorkerId, exit: &Exit) -> bool {
+    pub(super) fn fails_soak(&mut self, id: WorkerId, is_hopeless: bool) -> bool {
         let Some(worker) = self.workers.get(id) else {
             return false;
         };
@@ -96,6 +97,6 @@ impl Fleet {
         }
         soak.crashes += 1;
         let let_pass = self.policy.soak_restarts.min(self.policy.max_restarts);
-        soak.crashes > let_pass || *exit == Exit::Daemonised
+        soak.crashes > let_pass || is_hopeless
     }
 }

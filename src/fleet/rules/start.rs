@@ -6,6 +6,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use super::Fleet;
+use crate::fleet::health::Health;
 use crate::fleet::listener::{Duty, Listener, Origin, Usage};
 use crate::fleet::phase::{Phase, StopReason, interval};
 use crate::fleet::policy::ReadyWhen;
@@ -60,6 +61,8 @@ impl Fleet {
             },
             role: Role::Serve,
             ready_since: None,
+            checks: self.policy.health,
+            health: Health::new(),
             ages_at: None,
         });
         id
@@ -172,7 +175,7 @@ impl Fleet {
         match (rollout.map(|rollout| rollout.kind), role) {
             // A worker of the start serves at once: nobody serves before it.
             (Some(ChangeKind::Start), _) => {
-                self.serve(id);
+                self.serve(now, id);
                 self.steer();
                 self.batch_has_ready(now, id);
             }
@@ -192,7 +195,7 @@ impl Fleet {
             }
             (None, Some(Role::DrainOnly)) => self.retire(now, &[id]),
             (None, Some(Role::Serve) | None) => {
-                self.serve(id);
+                self.serve(now, id);
                 self.steer();
             }
         }
@@ -205,10 +208,11 @@ impl Fleet {
         self.flip_if_ready(now);
     }
 
-    pub(super) fn serve(&mut self, id: WorkerId) {
+    pub(super) fn serve(&mut self, now: Time, id: WorkerId) {
         self.begins_to_age(id);
         self.usages.new.push(id);
         self.set_phase(id, Phase::Serving);
+        self.begin_checks(now, id);
         let worker = self.workers.get(id);
         let listeners = worker
             .into_iter()
@@ -218,25 +222,6 @@ impl Fleet {
             worker: id,
             endpoints,
         });
-    }
-
-    /// Closes what the worker before it opened when it was ready, once this one has had its time for that: a connection
-    /// that is refused can go elsewhere, one that waits for nobody cannot.
-    pub(super) fn check_extras(&mut self, now: Time) {
-        let serving = self.due(now, |phase| matches!(phase, Phase::Serving));
-        for id in serving.iter().map(|it| it.id).collect::<Vec<_>>() {
-            let unused = self.workers.change(id, |worker| {
-                let unused: Vec<ListenerId> = worker.unused_extras().collect();
-                worker
-                    .listeners
-                    .retain(|listener, _| !unused.contains(listener));
-                unused
-            });
-            let unused = unused.unwrap_or_default();
-            let unserved = self.unserved_listeners(unused.iter().copied());
-            self.drain_backlog(id, unserved);
-            self.release(unused);
-        }
     }
 
     /// Whether it belongs to the change that is under way.

@@ -4,6 +4,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use super::Fleet;
+use crate::fleet::health::{Health, Verdict};
 use crate::fleet::recyclings::RecyclingTally;
 use crate::fleet::rollout::Rollout;
 use crate::fleet::slots::{EmptySlot, SlotState};
@@ -38,6 +39,29 @@ pub struct WorkerView {
     pub weight: Option<Weight>,
     /// Its listeners.
     pub listeners: Vec<(ListenerId, Endpoint)>,
+    /// What its checks say; none where none are made.
+    pub health: Option<HealthView>,
+}
+
+/// What the checks of a worker say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HealthView {
+    /// Nothing yet.
+    Unknown,
+    /// It passes them.
+    Healthy,
+    /// It does not, and the last one failed so.
+    Unhealthy(CheckFailure),
+}
+
+impl Health {
+    fn view(&self) -> HealthView {
+        match self.verdict() {
+            Verdict::Unknown => HealthView::Unknown,
+            Verdict::Healthy => HealthView::Healthy,
+            Verdict::Unhealthy { failure } => HealthView::Unhealthy(failure.clone()),
+        }
+    }
 }
 
 /// What a worker is to get of the new connections of its first address.
@@ -72,7 +96,7 @@ impl Fleet {
             let holder = self.workers.holders(id).next()?;
             Some(holder.listeners.get(&id)?.endpoint)
         };
-        let weights = self.weights(self.workers.live().collect());
+        let weights = self.weights(self.workers.live_listeners());
         let mut sums: BTreeMap<Endpoint, u32> = BTreeMap::new();
         for (id, own) in &weights {
             if let Some(endpoint) = endpoint(*id) {
@@ -116,6 +140,7 @@ impl Fleet {
             recycling: self.why_recycled(worker.id),
             weight: self.weight_of(worker, weights),
             listeners: listeners.map(|(id, it)| (*id, it.endpoint)).collect(),
+            health: worker.checks.map(|_| worker.health.view()),
         }
     }
 
@@ -137,6 +162,7 @@ impl Fleet {
             recycling: None,
             weight: None,
             listeners: listeners.map(|(id, it)| (*id, it.endpoint)).collect(),
+            health: None,
         }
     }
 

@@ -190,7 +190,7 @@ impl Fleet {
         let mut given = worker.listeners.keys();
         worker.has_served()
             || worker.listening().next().is_some()
-            || given.any(|listener| self.workers.is_live(*listener))
+            || given.any(|listener| self.workers.is_served(*listener))
     }
 
     /// Refuses new connections as soon as nothing is under way to a listener: before that, a handshake that has begun

@@ -164,6 +164,7 @@ impl World {
                 generation,
                 ..
             }) => {
+                self.check_replacement(effect)?;
                 let flips = batch.iter().filter(|effect| is_flip(effect)).count();
                 let begins = batch.iter().any(is_beginning);
                 // Of two in one step nobody can tell who left with which.
@@ -180,7 +181,10 @@ impl World {
                 self.check_result(*reply_to, result, batch, before)
             }
             Effect::Finish { .. } => self.check_finish(),
-            Effect::Probe(probe) => self.process_of(probe.worker).map(drop),
+            Effect::Probe(probe) | Effect::CheckHealth(probe) => {
+                self.process_of(probe.worker).map(drop)
+            }
+            Effect::ExplainLateCheck { worker } => self.process_of(*worker).map(drop),
             Effect::PrepareStop { worker } => self.check_prepare_stop(*worker),
             Effect::Log(note) => {
                 if let WorkerEvent::Serving { worker, .. } = note {
@@ -190,6 +194,7 @@ impl World {
                     }
                     self.note_drain_only();
                 }
+                self.check_health_log(note)?;
                 self.check_log(note)
             }
             Effect::DrainBacklog { listeners, .. } => listeners
@@ -208,6 +213,7 @@ impl World {
                 .iter()
                 .try_for_each(|(id, _)| self.process_of(*id).map(drop)),
             Effect::GiveBack { .. }
+            | Effect::EndCheck { .. }
             | Effect::Fence
             | Effect::KeepOut
             | Effect::ReportWait { .. }
@@ -326,13 +332,16 @@ impl World {
         let Some(socket) = self.kernel.open.get(&id) else {
             return Err(format!("{id:?} is drained by a rescuer, and is closed"));
         };
-        ensure(!socket.is_rescued, || {
+        // What comes to one that serves is another matter than what it leaves.
+        let is_again = socket.is_rescued && !self.is_drained_alive(id);
+        ensure(!is_again, || {
             format!("{id:?} is drained by a rescuer twice")
         })?;
         let has_time = |id: &&WorkerId| {
             let process = self.processes.get(id);
             process.is_some_and(|it| {
-                it.stop_sent_at.is_none() && !it.settle_timed_out && !it.is_killed
+                let is_written_off = it.settle_timed_out || it.is_unhealthy();
+                it.stop_sent_at.is_none() && !is_written_off && !it.is_killed
             })
         };
         let able = socket.listeners.iter().find(has_time);
@@ -365,7 +374,9 @@ impl World {
         ensure(sockets.is_disjoint(&self.kernel.unfenced), || {
             format!("worker {id} gets the stop signal while a connection may be on the way to it")
         })?;
-        ensure(process.measured.0 || process.settle_timed_out, || {
+        let is_settled = process.measured.0 || process.settle_timed_out;
+        let is_written_off = process.is_unhealthy() && self.plan.policy.rescue;
+        ensure(is_settled || is_written_off, || {
             format!("worker {id} gets the stop signal before its backlogs were seen empty")
         })?;
         // A rescuer that dies while it prepares has seen it quiet.
@@ -386,7 +397,10 @@ impl World {
             format!("worker {id} gets the stop signal before it was seen quiet")
         })?;
         let mut open = sockets.iter().filter_map(|id| self.kernel.open.get(id));
-        let is_excused = process.settle_timed_out || open.any(|socket| socket.is_last_resort);
+        let mut open_too = open.clone();
+        let is_excused = process.settle_timed_out
+            || open.any(|socket| socket.is_last_resort)
+            || open_too.all(|socket| socket.pending == 0 || socket.is_rescued);
         let pending: u64 = self.pending(sockets);
         ensure(is_excused || pending == 0, || {
             format!("worker {id} gets the stop signal while {pending} connections wait for it")
@@ -616,7 +630,10 @@ impl World {
             let left = stays.filter(|id| !serving.contains(id)).count();
             let is_kept = left <= self.most_missing() as usize;
             // What signals asked for may follow at once: fewer workers.
-            let is_back = matches!(failure, Failure::Died { .. } | Failure::RolledBack);
+            let is_back = matches!(
+                failure,
+                Failure::Died { .. } | Failure::Unhealthy { .. } | Failure::RolledBack
+            );
             let is_over = self.is_stopping() || batch.iter().any(is_flip) || is_back;
             ensure(is_kept || is_over, || {
                 format!("the {kind} failed ({failure:?}) and who served does not any more")
@@ -710,7 +727,7 @@ fn is_taken_back(effect: &Effect) -> bool {
         effect,
         Effect::Reply {
             result: ChangeResult::Failed {
-                failure: Failure::Died { .. } | Failure::RolledBack,
+                failure: Failure::Died { .. } | Failure::Unhealthy { .. } | Failure::RolledBack,
                 ..
             },
             ..

@@ -7,7 +7,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::fleet::{Bounds, CpuLimit, Limits, Policy, ReadyWhen, Share};
+use super::health::Sickness;
+use crate::fleet::{Bounds, CheckBy, CpuLimit, HealthChecks, Limits, Policy, ReadyWhen, Share};
 
 /// A whole world, before it is run. Times are milliseconds.
 #[derive(Clone)]
@@ -117,6 +118,8 @@ pub(super) struct Script {
     /// When it opens one more endpoint, after its start.
     pub(super) extra_after: Option<u64>,
     pub(super) crashes_after: Option<u64>,
+    /// How it is not well, from when after its start, and for how long; none: for ever.
+    pub(super) sickness: Option<(Sickness, u64, Option<u64>)>,
     /// How long it runs on after the stop signal; none: for ever.
     pub(super) stops_after: Option<u64>,
     /// How long it runs on when killed.
@@ -192,6 +195,7 @@ impl Script {
         lets_go: None,
         extra_after: None,
         crashes_after: None,
+        sickness: None,
         stops_after: Some(10),
         dies_after: 1,
         accepts_after: Some(2),
@@ -224,7 +228,7 @@ fn policy() -> impl Strategy<Value = Policy> {
     let uptime = (span(&[0, 0, 0, 40]), span(&[0, 0, 60, 250]), 0..3_u32);
 
     (
-        (sizes, (uptime, limits()), strategy()),
+        (sizes, (uptime, limits()), (health(), strategy())),
         ready,
         flags,
         spans,
@@ -232,7 +236,11 @@ fn policy() -> impl Strategy<Value = Policy> {
     )
         .prop_map(
             |(
-                ((workers, queues), ((min_uptime, soak, soak_restarts), limits), strategy),
+                (
+                    (workers, queues),
+                    ((min_uptime, soak, soak_restarts), limits),
+                    (health, strategy),
+                ),
                 ready,
                 (steering, rescue),
                 spans,
@@ -258,6 +266,8 @@ fn policy() -> impl Strategy<Value = Policy> {
                 soak_restarts,
                 limits,
                 look_interval: Duration::from_millis(20),
+                // Without steering nobody can be asked by itself.
+                health: health.filter(|it| steering || it.by == CheckBy::Watchdog),
                 start_timeout: spans.0,
                 settle_timeout: spans.1,
                 quiet_timeout: spans.2,
@@ -338,7 +348,14 @@ fn script() -> impl Strategy<Value = Script> {
     // Soon enough to meet a fence or a sibling's start, or when all is quiet.
     let crashes = option::weighted(0.2, prop_oneof![0..60_u64, 60..400_u64]);
     let lets_go = option::weighted(0.1, (3..60_u64, mostly(0..60)));
-    let times = (binds, mostly(0..60), seldom(0..300), crashes, lets_go);
+    let times = (
+        binds,
+        mostly(0..60),
+        seldom(0..300),
+        crashes,
+        lets_go,
+        sickness(),
+    );
     let ends = (
         mostly(0..250),
         0..60_u64,
@@ -357,6 +374,7 @@ fn script() -> impl Strategy<Value = Script> {
         extra_after: times.2,
         crashes_after: times.3,
         lets_go: times.4,
+        sickness: times.5,
         stops_after: ends.0,
         dies_after: ends.1,
         accepts_after: ends.2,
@@ -366,6 +384,28 @@ fn script() -> impl Strategy<Value = Script> {
         rescuer_dies_after: ends.6,
         memory: ends.7,
     })
+}
+
+fn sickness() -> impl Strategy<Value = Option<(Sickness, u64, Option<u64>)>> {
+    let kind = prop::sample::select(&[Sickness::Bad, Sickness::Mute, Sickness::Deaf]);
+    option::weighted(0.4, (kind, 0..500_u64, option::weighted(0.7, 10..400_u64)))
+}
+
+fn health() -> impl Strategy<Value = Option<HealthChecks>> {
+    let by = prop::sample::select(&[CheckBy::Accept, CheckBy::Http, CheckBy::Watchdog]);
+    let millis = |range: core::ops::Range<u64>| range.prop_map(Duration::from_millis);
+    let start_period = prop::sample::select(&[0, 0, 80]).prop_map(Duration::from_millis);
+    let checks = (by, millis(15..60), millis(2..50), 1..4_u32, start_period);
+    let checks = checks.prop_map(
+        |(by, interval, timeout, failures, start_period)| HealthChecks {
+            by,
+            interval,
+            timeout,
+            failures,
+            start_period,
+        },
+    );
+    option::weighted(0.6, checks)
 }
 
 fn scripts() -> impl Strategy<Value = Vec<Script>> {

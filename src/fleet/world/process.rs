@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::health::Checked;
 use super::plan::{Script, Start};
 use crate::fleet::{Endpoint, Generation, ListenerId, ListenerSetId, ReadyWhen, Slot, Time};
 
@@ -29,6 +30,9 @@ pub(super) struct Process {
     pub(super) has_declared: bool,
     /// Since a rescuer adopted its connections: whether a request is in flight still.
     pub(super) is_busy: Option<bool>,
+    /// When it was ready last.
+    pub(super) ready_at: Option<Time>,
+    pub(super) checked: Checked,
     /// It was started with listeners of the worker before it.
     pub(super) is_successor: bool,
     /// No rescuer has its connections: it could not adopt them, or it died.
@@ -83,6 +87,8 @@ impl Process {
             ready: ReadyWhen::Listening,
             has_declared: false,
             is_busy: None,
+            ready_at: None,
+            checked: Checked::default(),
             is_successor: false,
             is_rescue_lost: false,
             is_ready: false,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::change_status;
 use super::recycling_status::{recyclings, usage};
-use super::report::reached;
+use super::report::{health, reached};
 use crate::config::Config;
 use crate::fleet::{Endpoint, Fleet, ListenerId, ListenerSetId, Time, WorkerId, WorkerView};
 use crate::supervisor::listeners::Listeners;
@@ -13,6 +13,7 @@ use crate::supervisor::retirement::connection_owners::attribute;
 use crate::supervisor::retirement::measure::{connections, identities};
 use crate::supervisor::steering::Backend;
 use crate::supervisor::workers::Workers;
+use crate::supervisor::workers::checks::Checks;
 use crate::sys::listener;
 use crate::wire::control::{
     EndpointStatus, GenerationStatus, ListenerStatus, QueueStatus, RescueStatus, Status,
@@ -46,6 +47,7 @@ pub(crate) struct Inspection<'a> {
     pub(crate) uptime: Duration,
     pub(crate) fleet: &'a Fleet,
     pub(crate) workers: &'a Workers,
+    pub(crate) checks: &'a Checks,
     pub(crate) listeners: &'a Listeners,
     pub(crate) steering: &'a dyn Backend,
     pub(crate) steering_refused: Option<&'a str>,
@@ -126,6 +128,10 @@ impl Inspection<'_> {
             share: own.next().and_then(|queue| queue.share),
             usage: usage(view),
             recycling: view.recycling.as_ref().map(reached),
+            health: view.health.as_ref().map(|it| {
+                let config = self.workers.config(view.worker).unwrap_or(self.config);
+                health(it, config)
+            }),
         }
     }
 
@@ -200,7 +206,9 @@ impl Inspection<'_> {
                 .into_iter()
                 .for_each(|endpoint| *by_endpoint.entry(endpoint).or_default() += 1);
         }
-        for connection in &closed {
+        // Those of ours say nothing of what workers are given.
+        let closed = closed.iter().filter(|it| !self.checks.made(it.remote));
+        for connection in closed {
             let endpoint = self.endpoint_of(connection);
             let chosen = endpoint.and_then(|of| self.steering.chosen(&of, connection.remote));
             if let Some(queue) = chosen.and_then(|listener| queue_of.get(&listener)) {

@@ -1,8 +1,10 @@
 //! A connection of our own to one given listener, through the shared port.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
+use std::time::Duration;
 
+use log::debug;
 use socket2::{Domain, Socket, Type};
 
 use super::probe_rule::PROBE_HOPS;
@@ -37,6 +39,19 @@ impl ProbeConnection {
         Err(refused)
     }
 
+    /// Says that nothing more comes from us.
+    pub(in crate::supervisor) fn close_our_side(&self) {
+        // Where the other side has reset it, there is nobody to say it to.
+        let _ = self.socket.shutdown(Shutdown::Write);
+    }
+
+    /// Has the connection reset when it is closed: what we close first would keep its port for a minute.
+    pub(in crate::supervisor) fn reset(&self) {
+        if let Err(error) = self.socket.set_linger(Some(Duration::ZERO)) {
+            debug!("cannot close a connection of ours by a reset: {error}");
+        }
+    }
+
     fn begin_from(port: u16, server: SocketAddr) -> io::Result<Self> {
         let domain = Domain::for_address(server);
         let socket = Socket::new(domain, Type::STREAM.nonblocking(), None)?;
@@ -49,7 +64,10 @@ impl ProbeConnection {
             Ipv6Addr::LOCALHOST.into()
         };
         socket.bind(&SocketAddr::new(loopback, port).into())?;
-        let source = socket.local_addr()?.as_socket();
+        let source = match port {
+            0 => socket.local_addr()?.as_socket(),
+            _ => Some(SocketAddr::new(loopback, port)),
+        };
         let source = source.ok_or(io::ErrorKind::AddrNotAvailable)?;
         match socket.connect(&server.into()) {
             Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
@@ -64,7 +82,7 @@ impl ProbeConnection {
 }
 
 /// Whether a port is somebody else's, or still that of a former connection to the same server.
-fn is_taken(error: &io::Error) -> bool {
+pub(in crate::supervisor) fn is_taken(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::config::{Login, is_set_by_us};
 use crate::fleet::{Endpoint, Generation, Slot};
@@ -27,6 +28,8 @@ pub(super) struct WorkerEnv<'a> {
     pub(super) notify: &'a Path,
     /// Variables that were asked for.
     pub(super) given: &'a BTreeMap<OsString, OsString>,
+    /// How long it may be silent; none: it need not say that it is well.
+    pub(super) watchdog: Option<Duration>,
     /// What is said of its user; none: what is said of ours.
     pub(super) login: Option<&'a Login>,
     /// Whether its user is given by an option.
@@ -49,6 +52,11 @@ impl WorkerEnv<'_> {
         ];
         environment.extend(self.given.clone());
         environment.extend(own.map(|(name, value)| (name.into(), value)));
+        // `WATCHDOG_PID` is missing: only the worker's launcher knows it.
+        environment.extend(self.watchdog.map(|watchdog| {
+            let microseconds = watchdog.as_micros().to_string();
+            ("WATCHDOG_USEC".into(), microseconds.into())
+        }));
         environment.extend(self.login.into_iter().flat_map(login_environment));
         environment.extend(
             self.passed_environment()
@@ -173,6 +181,7 @@ mod tests {
             passed,
             notify: Path::new("/run/n"),
             given: &NONE,
+            watchdog: None,
             login: None,
             is_another_user: false,
         }
@@ -221,6 +230,21 @@ mod tests {
         ] {
             assert_eq!(value(&environment, name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn who_must_say_that_it_is_well_is_told_how_often() {
+        let watched = WorkerEnv {
+            watchdog: Some(Duration::from_millis(12_000)),
+            ..env(&[])
+        };
+        let environment = watched.environment([("WATCHDOG_USEC".into(), "x".into())].into_iter());
+        let told = |(name, _): &&(OsString, OsString)| name == "WATCHDOG_USEC";
+        assert_eq!(environment.iter().filter(told).count(), 1);
+        assert_eq!(
+            value(&environment, "WATCHDOG_USEC").as_deref(),
+            Some("12000000")
+        );
     }
 
     #[test]

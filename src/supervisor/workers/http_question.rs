@@ -6,11 +6,14 @@ use std::net::IpAddr;
 use mio::{Interest, Token};
 use socket2::Socket;
 
-use crate::fleet::{Endpoint, WorkerId};
+use crate::fleet::Endpoint;
 use crate::supervisor::sources::{Source, Sources};
 
 /// How much of an answer is read; its status line is at its beginning.
 const MAX_HEAD_LEN: usize = 16 * 1024;
+
+/// How much more is read so that nobody is told by a reset that we have gone.
+const MAX_REST_LEN: usize = 1024 * 1024;
 
 /// What is asked for, of every worker.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +30,8 @@ pub(super) struct Question {
     token: Token,
     unsent: Vec<u8>,
     answer: Vec<u8>,
+    /// How much was read after the status was known.
+    rest: usize,
 }
 
 impl Question {
@@ -36,23 +41,28 @@ impl Question {
     /// Those of epoll_ctl(2).
     pub(super) fn new(
         sources: &mut Sources,
-        worker: WorkerId,
+        source: Source,
         asked: Asked<'_>,
         socket: &Socket,
         endpoint: &Endpoint,
     ) -> io::Result<Self> {
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let token = sources.add(socket, Source::Probe(worker), interest)?;
         let path = asked.path;
         let host = asked.host.map_or_else(|| host_of(endpoint), str::to_owned);
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: reuseport-run\r\nAccept: */*\r\nConnection: close\r\n\r\n"
         );
+        let mut unsent = request.into_bytes();
+        // On this host a connection is made by the time that connect(2) returns. Where this fails, so does the next.
+        let interest = match send(socket, &mut unsent) {
+            Ok(true) => Interest::READABLE,
+            Ok(false) | Err(_) => Interest::READABLE | Interest::WRITABLE,
+        };
         Ok(Self {
-            token,
+            token: sources.add(socket, source, interest)?,
             request: format!("GET {path} (Host: {host})"),
-            unsent: request.into_bytes(),
+            unsent,
             answer: Vec::new(),
+            rest: 0,
         })
     }
 
@@ -71,14 +81,10 @@ impl Question {
         if let Some(error) = socket.take_error()? {
             return Err(error);
         }
-        let mut stream = socket;
-        while !self.unsent.is_empty() {
-            match stream.write(&self.unsent) {
-                Ok(count) => drop(self.unsent.drain(..count)),
-                Err(error) if is_not_yet(&error) => return Ok(None),
-                Err(error) => return Err(error),
-            }
+        if !send(socket, &mut self.unsent)? {
+            return Ok(None);
         }
+        let mut stream = socket;
         let mut buffer = [0; 2048];
         loop {
             match stream.read(&mut buffer) {
@@ -95,6 +101,33 @@ impl Question {
             }
         }
     }
+
+    /// Reads what is left of an answer whose status is known, and forgets it. Whether that was all, or is enough.
+    pub(super) fn is_read_to_its_end(&mut self, socket: &Socket) -> bool {
+        let mut stream = socket;
+        let mut buffer = [0; 8192];
+        while self.rest < MAX_REST_LEN {
+            match stream.read(&mut buffer) {
+                Ok(0) => return true,
+                Ok(count) => self.rest += count,
+                Err(error) => return !is_not_yet(&error),
+            }
+        }
+        true
+    }
+}
+
+/// Writes what is possible; whether that was all.
+fn send(socket: &Socket, unsent: &mut Vec<u8>) -> io::Result<bool> {
+    let mut stream = socket;
+    while !unsent.is_empty() {
+        match stream.write(unsent) {
+            Ok(count) => drop(unsent.drain(..count)),
+            Err(error) if is_not_yet(&error) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
 }
 
 /// As what a client of this endpoint would know the server. A server that looks at it refuses `0.0.0.0`, and knows

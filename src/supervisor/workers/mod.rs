@@ -20,8 +20,12 @@
 //! | `strays` | processes that have left the groups of their workers |
 //! | `notify` | hears workers' `READY=1`; speaks to the service manager |
 //! | `usage` | what a worker's processes use |
-//! | `probe`, `http_question` | asks a worker whether it is ready |
+//! | `probe` | asks a worker whether it is ready |
+//! | `checks` | asks workers that serve how they are |
+//! | `attempt`, `http_question` | a connection to one worker, and a request on it |
 
+mod attempt;
+pub(super) mod checks;
 mod environment;
 mod exiting;
 mod http_question;

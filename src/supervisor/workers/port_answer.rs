@@ -15,7 +15,6 @@ use std::time::Duration;
 use log::debug;
 
 use super::Workers;
-use super::probe::Probes;
 use crate::fleet::{Endpoint, WorkerId};
 use crate::supervisor::listeners::Listeners;
 use crate::sys::addresses::HostAddresses;
@@ -35,7 +34,7 @@ impl Workers {
         &mut self,
         worker: WorkerId,
         listeners: &Listeners,
-        probes: &Probes,
+        is_ours: impl Fn(SocketAddr) -> bool,
     ) {
         let Some(process) = self.processes.get_mut(&worker) else {
             return;
@@ -53,7 +52,7 @@ impl Workers {
             match diag::closed_clients(port) {
                 Ok(closed) => {
                     let mut candidates = closed.iter().filter(|it| look.may_be_the_workers(it));
-                    let found = candidates.find(|it| !probes.made(it.local));
+                    let found = candidates.find(|it| !is_ours(it.local));
                     if let Some(found) = found {
                         process.facts.port_answer = Some(found.remote);
                         return;

@@ -11,21 +11,20 @@
 //! The HTTP probe asks the listener set: whoever answers, the worker that is probed listens on it too.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use log::debug;
 
 use super::Workers;
+use super::attempt::Attempt;
 pub(crate) use super::http_question::Asked;
 use super::http_question::Question;
 use crate::fleet::{Event, ListenerId, Probe, ProbeKind, WorkerId};
 use crate::supervisor::listeners::Listeners;
-use crate::supervisor::sources::Sources;
+use crate::supervisor::sources::{Source, Sources};
 use crate::supervisor::steering::Backend;
-use crate::supervisor::steering::probe_connection::ProbeConnection;
-use crate::sys::{diag, listener, procfs, usage};
+use crate::sys::{listener, procfs, usage};
 use crate::wire::diag::TcpState;
 
 /// How long a worker may take to answer an HTTP probe before it is asked again.
@@ -33,7 +32,7 @@ const HTTP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// For how long at least the kernel remembers a connection that we have closed: twice a minute, where the other side
 /// takes its time.
-const MEMORY: Duration = Duration::from_secs(120);
+pub(super) const MEMORY: Duration = Duration::from_secs(120);
 
 /// The probes that are under way, and what went wrong with those before.
 #[derive(Debug, Default)]
@@ -43,15 +42,6 @@ pub(crate) struct Probes {
     trouble: BTreeMap<WorkerId, String>,
     /// Our ends of those that are over, as long as the kernel may remember them, and when each ended.
     over: Vec<(Instant, SocketAddr)>,
-}
-
-#[derive(Debug)]
-struct Attempt {
-    listener: ListenerId,
-    connection: ProbeConnection,
-    since: Instant,
-    /// What is being asked; none for an accept probe.
-    question: Option<Question>,
 }
 
 /// Which process has accepted a probe.
@@ -79,7 +69,9 @@ impl Probes {
             return listened(listeners, worker, wanted.listener);
         }
         let Some(attempt) = self.attempts.get(&worker) else {
-            return match begin(sources, listeners, steering, wanted, asked) {
+            let source = Source::Probe(worker);
+            let begun = Attempt::begin(sources, listeners, steering, wanted, asked, source);
+            return match begun {
                 Ok(attempt) => {
                     self.attempts.insert(worker, attempt);
                     None
@@ -99,7 +91,7 @@ impl Probes {
                 self.trouble.insert(worker, trouble);
                 Some(Event::ProbeFailed { worker })
             }
-            ProbeKind::Accept => match attempt.acceptor(workers, wanted) {
+            ProbeKind::Accept => match acceptor(attempt, workers, wanted) {
                 Acceptor::Nobody => return None,
                 Acceptor::Worker => listened(listeners, worker, attempt.listener),
                 Acceptor::Other => Some(Event::ProbeFailed { worker }),
@@ -161,18 +153,16 @@ impl Probes {
         let Some(attempt) = self.attempts.remove(&worker) else {
             return;
         };
-        let ProbeConnection { socket, source, .. } = attempt.connection;
+        let connection = attempt.connection;
         let now = Instant::now();
         self.over
             .retain(|(ended, _)| now.duration_since(*ended) < MEMORY);
-        self.over.push((now, source));
+        self.over.push((now, connection.source));
         if let Some(question) = attempt.question {
-            question.close(sources, &socket);
+            question.close(sources, &connection.socket);
             // By a reset: what we close first would keep its port for a minute, and there are few ports
             // that reach a listener.
-            if let Err(error) = socket.set_linger(Some(Duration::ZERO)) {
-                debug!("cannot close a probe by a reset: {error}");
-            }
+            connection.reset();
         }
     }
 }
@@ -194,64 +184,25 @@ fn is_awaited(workers: &Workers, listeners: &Listeners, wanted: &Probe) -> bool 
     wanted.shared && found.is_some_and(|(pid, inode)| usage::is_awaited_by(pid, inode))
 }
 
-fn begin(
-    sources: &mut Sources,
-    listeners: &Listeners,
-    steering: &dyn Backend,
-    wanted: &Probe,
-    asked: Asked<'_>,
-) -> io::Result<Attempt> {
-    let endpoint = listeners.endpoint(wanted.listener);
-    let endpoint = endpoint.ok_or(io::ErrorKind::NotFound)?;
-    let ports = steering.probe_ports(listeners, wanted.listener);
-    let connection = ProbeConnection::begin(&endpoint, &ports)?;
-    let question = match wanted.kind {
-        ProbeKind::Accept => None,
-        ProbeKind::Http => Some(Question::new(
-            sources,
-            wanted.worker,
-            asked,
-            &connection.socket,
-            &endpoint,
-        )?),
-    };
-    Ok(Attempt {
-        listener: wanted.listener,
-        connection,
-        since: Instant::now(),
-        question,
-    })
-}
-
-impl Attempt {
-    fn acceptor(&self, workers: &Workers, wanted: &Probe) -> Acceptor {
-        let worker = wanted.worker;
-        match listener::state(&self.connection.socket) {
-            Ok(TcpState::ESTABLISHED) => {}
-            // Accepted, and closed at once. By whom is known only where nobody else has the listener.
-            Ok(TcpState::CLOSE_WAIT) if !wanted.shared => return Acceptor::Worker,
-            Ok(TcpState::CLOSE_WAIT | TcpState::CLOSED) => return Acceptor::Other,
-            Ok(_) | Err(_) => return Acceptor::Nobody,
-        }
-        let found = match diag::connection(self.connection.server, self.connection.source) {
-            Ok(found) => found,
-            Err(error) => {
-                debug!("worker {worker}: cannot look which process accepted: {error}");
-                return Acceptor::Nobody;
+fn acceptor(attempt: &Attempt, workers: &Workers, wanted: &Probe) -> Acceptor {
+    match listener::state(&attempt.connection.socket) {
+        Ok(TcpState::ESTABLISHED) => {}
+        // Accepted, and closed at once. By whom is known only where nobody else has the listener.
+        Ok(TcpState::CLOSE_WAIT) if !wanted.shared => return Acceptor::Worker,
+        Ok(TcpState::CLOSE_WAIT | TcpState::CLOSED) => return Acceptor::Other,
+        Ok(_) | Err(_) => return Acceptor::Nobody,
+    }
+    match (attempt.accepted_as(), workers.pid(wanted.worker)) {
+        (Err(_) | Ok(Some(0)), _) => Acceptor::Nobody,
+        (Ok(Some(inode)), Some(pid)) => {
+            let sockets = procfs::tree_sockets(pid);
+            // A process that hides its descriptors is the only one that has this listener.
+            if sockets.contains_key(&inode) || sockets.is_empty() {
+                Acceptor::Worker
+            } else {
+                Acceptor::Other
             }
-        };
-        match (found, workers.pid(worker)) {
-            (Some(accepted), _) if accepted.inode == 0 => Acceptor::Nobody,
-            (Some(accepted), Some(pid)) => {
-                let sockets = procfs::tree_sockets(pid);
-                // A process that hides its descriptors is the only one that has this listener.
-                if sockets.contains_key(&accepted.inode) || sockets.is_empty() {
-                    Acceptor::Worker
-                } else {
-                    Acceptor::Other
-                }
-            }
-            (None, _) | (_, None) => Acceptor::Other,
         }
+        (Ok(None), _) | (_, None) => Acceptor::Other,
     }
 }

@@ -5,12 +5,13 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use log::debug;
 use mio::{Interest, Token};
 
 use super::environment::WorkerEnv;
-use crate::config::{Config, Readiness, Release};
+use crate::config::{CheckedBy, Config, Readiness, Release};
 use crate::fleet::{Endpoint, Generation, Slot, WorkerId};
 use crate::launcher::{self, Intercept, LaunchSpec};
 use crate::supervisor::output::{Output, Stream, pipe};
@@ -93,7 +94,7 @@ impl WorkerSpawner {
             slot: spec.slot.0,
             file_limit: self.file_limit,
             attributes: config.attributes.clone(),
-            must_notify: config.ready == Readiness::Notify,
+            must_notify: config.ready == Readiness::Notify || watchdog(config).is_some(),
             listeners: spec.passed.len(),
             intercept,
         };
@@ -108,7 +109,6 @@ impl WorkerSpawner {
 
 impl SpawnSpec<'_> {
     fn env<'a>(&'a self, passed: &'a [Endpoint], config: &'a Config) -> WorkerEnv<'a> {
-        let attributes = &config.attributes;
         WorkerEnv {
             slot: self.slot,
             generation: self.generation,
@@ -116,10 +116,18 @@ impl SpawnSpec<'_> {
             passed,
             notify: self.notify,
             given: &config.environment,
-            login: attributes.login.as_ref(),
-            is_another_user: attributes.identity.is_some(),
+            watchdog: watchdog(config),
+            login: config.attributes.login.as_ref(),
+            is_another_user: config.attributes.identity.is_some(),
         }
     }
+}
+
+/// How long a worker may be silent; none: it need not say that it is well.
+fn watchdog(config: &Config) -> Option<Duration> {
+    let health = config.health.as_ref();
+    let health = health.filter(|health| health.by == CheckedBy::Notify)?;
+    Some(health.interval.saturating_add(health.timeout))
 }
 
 /// A worker's end of a stream that we read.

@@ -82,14 +82,23 @@ fn has_other_threads(pid: i32) -> bool {
 /// Whether every thread of process `pid` sleeps until something happens. One that is about to run, or
 /// waits for a disk, does not.
 pub fn is_asleep(pid: i32) -> bool {
-    let sleeps = |tid: i32| {
-        let stat = fs::read(format!("/proc/{pid}/task/{tid}/stat")).unwrap_or_default();
-        // The state follows the command's name in parentheses, with anything in it.
-        let end = stat.iter().rposition(|byte| *byte == b')');
-        let state = end.and_then(|end| stat.get(end + 2));
-        !matches!(state, Some(b'R' | b'D'))
-    };
+    let sleeps = |tid: i32| !matches!(state_of_thread(pid, tid), Some(b'R' | b'D'));
     entries(&format!("/proc/{pid}/task")).all(sleeps)
+}
+
+/// Whether every thread of process `pid` is stopped by a signal (`T`). A debugger's stop is another (`t`).
+pub fn is_stopped(pid: i32) -> bool {
+    let mut threads = entries(&format!("/proc/{pid}/task")).peekable();
+    let is_stopped = |tid: i32| state_of_thread(pid, tid) == Some(b'T');
+    threads.peek().is_some() && threads.all(is_stopped)
+}
+
+/// The state of a thread, as a letter (proc_pid_stat(5)).
+fn state_of_thread(pid: i32, tid: i32) -> Option<u8> {
+    let stat = fs::read(format!("/proc/{pid}/task/{tid}/stat")).ok()?;
+    // The state follows the command's name in parentheses, with anything in it.
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    stat.get(end + 2).copied()
 }
 
 /// What a process has done, and wants to do, at one moment.

@@ -149,7 +149,15 @@ impl World {
             let endpoint = self.kernel.open.get(id).map(|socket| socket.endpoint);
             !endpoint.is_some_and(|endpoint| self.passed().contains(&endpoint))
         };
-        let forgotten = expected.difference(live).find(unheard);
+        let expected_now = self
+            .serving()
+            .into_iter()
+            .filter(|id| !self.may_get_none(*id));
+        let expected_now: BTreeSet<ListenerId> = expected_now
+            .filter_map(|id| self.processes.get(&id))
+            .flat_map(|it| it.listens_on.iter().copied())
+            .collect();
+        let forgotten = expected_now.difference(live).find(unheard);
         ensure(forgotten.is_none(), || {
             format!("{forgotten:?} of a serving worker gets no connections")
         })?;
@@ -201,7 +209,8 @@ impl World {
             .flat_map(|other| &other.listens_on)
             .collect();
         let is_served = process.listens_on.iter().all(|id| served.contains(id));
-        let is_more = batch.iter().any(is_flip) || self.plan.passed;
+        let is_more =
+            batch.iter().any(is_flip) || self.plan.passed || self.is_anybody_turned_away();
         let steers = |effect: &Effect| matches!(effect, Effect::Steer { .. });
         ensure(!is_served || is_more || !batch.iter().any(steers), || {
             format!("worker {ended:?} died, its listeners are served, and the steering changes")
@@ -371,6 +380,7 @@ impl World {
     /// Long after the last wish everybody has an answer and no change is under way.
     pub(in crate::fleet::world) fn check_final(&self) -> Checked {
         self.check_answered()?;
+        self.check_taken()?;
         // Workers come to their age again and again.
         let is_recycling = self.fleet.phase_name() == "recycling";
         let under_way = self.open_change;

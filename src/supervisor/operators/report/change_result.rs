@@ -3,7 +3,7 @@
 use log::{error, info};
 
 use super::Reporter;
-use super::phrase::{bytes, connections, ended, list, seconds, workers};
+use super::phrase::{bytes, check_failure, connections, ended, list, seconds, workers};
 use crate::config::Readiness;
 use crate::fleet::{
     ChangeKind, ChangeResult, Denial, Endpoint, Exit, Failure, Generation, WorkerId,
@@ -100,6 +100,14 @@ impl Reporter<'_> {
                 let why = format!("{worker_ended} when it was ready");
                 (why, self.last_words(*worker))
             }
+            Failure::Unhealthy {
+                worker, failure, ..
+            } => {
+                let name = self.workers.describe(*worker);
+                let how = check_failure(failure, self.config_of(*worker));
+                let why = format!("{name} was unhealthy: it {how}");
+                (why, self.last_words(*worker))
+            }
             Failure::NobodyServes => return format!("{kind} failed: {NOBODY_SERVES}"),
             Failure::NotReady {
                 worker,
@@ -178,7 +186,7 @@ impl Reporter<'_> {
         if let Some(unheard) = unheard_listener(self.workers, self.listeners, worker) {
             return format!("it listens on {unheard}, {UNHEARD}");
         }
-        let config = self.workers.config(worker).unwrap_or(self.config);
+        let config = self.config_of(worker);
         match (listening, missing, &config.ready) {
             ([], _, _) => "it listens on no fixed TCP port".to_owned(),
             (_, [_, ..], _) => format!(

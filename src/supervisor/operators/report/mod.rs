@@ -16,6 +16,7 @@ mod recycling;
 mod stop;
 mod worker_event;
 
+pub(crate) use phrase::health;
 pub(super) use phrase::{seconds, workers};
 pub(crate) use progress::{
     progress_reply, progress_sentence, progress_status, wait_reply, wait_sentence,
@@ -24,6 +25,7 @@ pub(crate) use recycling::reached;
 pub(crate) use stop::stop_reply;
 
 use crate::config::Config;
+use crate::fleet::WorkerId;
 use crate::supervisor::listeners::Listeners;
 use crate::supervisor::output::Output;
 use crate::supervisor::workers::Workers;
@@ -38,4 +40,11 @@ pub(crate) struct Reporter<'a> {
     pub(crate) output: &'a Output,
     /// Why new connections are not steered although that was wanted.
     pub(crate) steering_refused: Option<&'a str>,
+}
+
+impl Reporter<'_> {
+    /// What a worker was made by.
+    fn config_of(&self, worker: WorkerId) -> &Config {
+        self.workers.config(worker).unwrap_or(self.config)
+    }
 }

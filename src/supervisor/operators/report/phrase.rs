@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::Reporter;
-use crate::fleet::{Endpoint, Exit, WorkerId};
+use crate::config::Config;
+use crate::fleet::{CheckFailure, Endpoint, Exit, HealthView, WorkerId};
 
 impl Reporter<'_> {
     /// The last lines that a worker wrote, to be appended to a sentence.
@@ -27,6 +28,37 @@ impl Reporter<'_> {
                  this server, to see whether its port is free, switch that off (see Limits in the README)"
             ),
         }
+    }
+}
+
+/// What the checks of a worker say, in `status`.
+pub(crate) fn health(health: &HealthView, config: &Config) -> String {
+    match health {
+        HealthView::Unknown => "unknown".to_owned(),
+        HealthView::Healthy => "healthy".to_owned(),
+        HealthView::Unhealthy(failure) => format!("unhealthy: {}", check_failure(failure, config)),
+    }
+}
+
+/// How a health check failed: a clause of which the worker is the subject.
+pub(super) fn check_failure(failure: &CheckFailure, config: &Config) -> String {
+    let Some(health) = &config.health else {
+        return String::new();
+    };
+    let within = seconds(health.timeout);
+    match failure {
+        CheckFailure::NotAccepted => format!("did not accept a connection within {within}"),
+        CheckFailure::NoAnswer => match health.path() {
+            Some(path) => format!("did not answer GET {path} within {within}"),
+            None => format!("did not answer within {within}"),
+        },
+        CheckFailure::BadAnswer(clause) => clause.clone(),
+        CheckFailure::Silent => {
+            let after = seconds(health.interval.saturating_add(health.timeout));
+            format!("did not send WATCHDOG=1 within {after}")
+        }
+        CheckFailure::Stopped => "is stopped (SIGSTOP)".to_owned(),
+        CheckFailure::Said => "sent WATCHDOG=trigger".to_owned(),
     }
 }
 

@@ -29,6 +29,7 @@ pub(crate) fn reached(why: &RecycleReason) -> String {
             seconds(*age),
             seconds(*limit)
         ),
+        RecycleReason::Unhealthy => "is unhealthy, and others are not".to_owned(),
     }
 }
 

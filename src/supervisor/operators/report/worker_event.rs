@@ -5,9 +5,9 @@ use std::time::Duration;
 use log::Level;
 
 use super::Reporter;
-use super::phrase::{connections, ended, list, seconds};
+use super::phrase::{check_failure, connections, ended, list, seconds};
 use super::recycling::{not_recycled, to_be_recycled};
-use crate::fleet::{Ending, Endpoint, Exit, Slot, WorkerEvent, WorkerId};
+use crate::fleet::{Ending, Endpoint, Exit, HealthNews, Slot, WorkerEvent, WorkerId};
 
 impl Reporter<'_> {
     pub(crate) fn log(&self, event: &WorkerEvent) {
@@ -29,6 +29,7 @@ impl Reporter<'_> {
                 Level::Info,
                 format!("has closed its listener on {endpoint}; it gets no new connections there"),
             ),
+            WorkerEvent::Health { worker, news } => self.health(*worker, news),
             WorkerEvent::Crashed {
                 worker,
                 exit,
@@ -97,6 +98,24 @@ impl Reporter<'_> {
         )
     }
 
+    fn health(&self, worker: WorkerId, news: &HealthNews) -> (Level, String) {
+        match news {
+            HealthNews::Unhealthy(failure) => {
+                let how = check_failure(failure, self.config_of(worker));
+                (Level::Warn, format!("unhealthy: {how}"))
+            }
+            HealthNews::TurnedAwayFrom => {
+                let sentence = match self.config.steering.is_steered() {
+                    true => "it gets no new connections",
+                    false => "new connections cannot be kept from it (--steering none)",
+                };
+                (Level::Warn, sentence.to_owned())
+            }
+            HealthNews::LastUnhealthy => (Level::Error, NOBODY_IS_HEALTHY.to_owned()),
+            HealthNews::Recovered => (Level::Info, "healthy again".to_owned()),
+        }
+    }
+
     fn late(&self, worker: WorkerId) -> String {
         let after = seconds(self.config.start_timeout);
         let answer = self.port_answer(worker);
@@ -125,6 +144,9 @@ impl Reporter<'_> {
         format!("{some} {wait} in its listeners after {after}; {fate}")
     }
 }
+
+const NOBODY_IS_HEALTHY: &str = "no other worker is healthy, either: all of them serve on, and none is replaced until one \
+                                 passes its check; look at what they all need, or at --health";
 
 fn crashed(exit: &Exit, restart_in: Duration) -> String {
     let when = if restart_in.is_zero() {
