@@ -220,8 +220,8 @@ fn under_way(now: Time, timeout: Duration, by: CheckBy) -> Check {
     }
 }
 
-/// The bits of the number of a moment in an interval. Those that share one are asked in one go: a hundred workers that
-/// are each asked by themselves cost the supervisor three times as much as in sixteen groups (measured, a check each second).
+/// The bits of the number of a moment in an interval. Those that share one are asked in one go, so that many workers do
+/// not wake the supervisor for each of them.
 const MOMENT_BITS: u32 = 4;
 
 /// The next turn of a slot after `now`. Each interval has sixteen moments, so that workers do not all answer at once, and

@@ -200,6 +200,17 @@ fn one_that_has_not_been_checked_is_no_example() {
 }
 
 #[test]
+fn one_whose_last_check_failed_is_no_example() {
+    let mut stage = checked();
+    stage.on(passed(1));
+    stage.on(failed(1));
+    stage.on(failed(0));
+    assert!(stage.on(failed(0)).is_empty());
+    stage.on(passed(1));
+    assert_eq!(stage.on(failed(0)), TURNED_AWAY);
+}
+
+#[test]
 fn when_the_last_one_fails_those_that_were_turned_away_serve_again() {
     let mut stage = checked();
     stage.on(RELOAD);

@@ -340,7 +340,7 @@ impl World {
         let has_time = |id: &&WorkerId| {
             let process = self.processes.get(id);
             process.is_some_and(|it| {
-                let is_written_off = it.settle_timed_out || it.is_unhealthy();
+                let is_written_off = it.settle_timed_out || it.may_be_written_off();
                 it.stop_sent_at.is_none() && !is_written_off && !it.is_killed
             })
         };
@@ -375,7 +375,7 @@ impl World {
             format!("worker {id} gets the stop signal while a connection may be on the way to it")
         })?;
         let is_settled = process.measured.0 || process.settle_timed_out;
-        let is_written_off = process.is_unhealthy() && self.plan.policy.rescue;
+        let is_written_off = process.may_be_written_off() && self.plan.policy.rescue;
         ensure(is_settled || is_written_off, || {
             format!("worker {id} gets the stop signal before its backlogs were seen empty")
         })?;

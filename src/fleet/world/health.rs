@@ -57,6 +57,11 @@ impl Process {
     pub(super) fn is_unhealthy(&self) -> bool {
         self.checked.is_unhealthy
     }
+
+    /// Whether nobody need count on it: it is unhealthy, or was when its replacement began.
+    pub(super) fn may_be_written_off(&self) -> bool {
+        self.is_unhealthy() || self.checked.turned_away != TurnedAway::No
+    }
 }
 
 impl World {

@@ -29,6 +29,8 @@ use crate::fleet::ListenerId;
 const LOOK_AFTER: Duration = Duration::from_millis(50);
 /// The pause between two looks for which something else has woken us.
 const MIN_PAUSE: Duration = Duration::from_millis(100);
+/// The same for each listener, where they are many: a look at a thousand of them costs a millisecond.
+const PAUSE_FOR_EACH: Duration = Duration::from_millis(10);
 /// How long to rest at first, and at most, after all queues were found empty.
 const MIN_REST: Duration = Duration::from_millis(250);
 const MAX_REST: Duration = Duration::from_secs(4);
@@ -176,12 +178,17 @@ impl QueueWatch {
 
     /// Whether to look at the queues. Something has woken us, so a look costs little.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        let is_long_ago = |looked: Instant| now.saturating_duration_since(looked) >= MIN_PAUSE;
+        let pause = MIN_PAUSE.max(PAUSE_FOR_EACH * self.count());
+        let is_long_ago = |looked: Instant| now.saturating_duration_since(looked) >= pause;
         match self.state {
             State::Armed { .. } => false,
             State::Looking { at, .. } => at <= now,
-            State::Resting { .. } => self.looked.is_none_or(is_long_ago),
+            State::Resting { until } => until <= now || self.looked.is_none_or(is_long_ago),
         }
+    }
+
+    fn count(&self) -> u32 {
+        u32::try_from(self.all.len()).unwrap_or(u32::MAX)
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = ListenerId> {
