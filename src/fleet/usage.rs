@@ -174,10 +174,10 @@ mod tests {
     fn time_that_a_lost_process_has_used_is_not_taken_back() {
         let window = Duration::from_secs(2);
         let mut usages = Usages::default();
-        for (second, used) in [(0, 0), (1, 900), (2, 100), (3, 200)] {
+        for (second, used) in [(0, 0), (1, 900), (2, 100), (3, 1000), (4, 1100)] {
             usages.note(at(1000 * second), ID, cpu(used), window);
         }
-        assert_eq!(usages.cpu_over(ID, window), Some(0));
+        assert_eq!(usages.cpu_over(ID, window), Some(10));
     }
 
     #[test]

@@ -239,3 +239,19 @@ fn what_cannot_be_seen_is_no_reason() {
         assert!(stage.on(measured(0, Usage::default())).is_empty());
     }
 }
+
+#[test]
+fn nobody_is_looked_at_who_serves_on_before_the_end() {
+    let mut stage = Stage::serving(Policy {
+        pre_stop: Duration::from_secs(10),
+        ..connection_limit()
+    });
+    assert_eq!(stage.after(SECOND), ["usage 0 1"]);
+    stage.on(stop(false));
+    assert_eq!(stage.phases(), ["0 serving", "1 serving"]);
+    assert!(stage.after(SECOND).is_empty());
+    assert_eq!(
+        stage.fleet.next_deadline(),
+        Some(stage.now.plus(Duration::from_secs(9)))
+    );
+}

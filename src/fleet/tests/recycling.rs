@@ -256,6 +256,7 @@ fn the_end_forgets_recyclings() {
     let mut stage = recycling();
     stage.on(stop(false));
     assert_eq!(stage.fleet.phase_name(), "stopping");
+    assert_eq!(stage.fleet.recyclings().failed, 0, "it was given up");
     assert!(stage.fleet.next_deadline().is_none_or(|at| at > stage.now));
     let mut stage = Stage::serving(aging_with(Policy {
         pre_stop: Duration::from_millis(3 * OLD),
@@ -278,4 +279,37 @@ fn a_slot_that_waits_for_its_next_worker_comes_first() {
     assert_eq!(reasons(&stage), [1]);
     assert!(stage.after(99).is_empty());
     assert_eq!(stage.after(1), ["spawn 3 on 0", "spawn 4"]);
+}
+
+#[test]
+fn what_is_asked_for_twice_is_done_once() {
+    let mut stage = Stage::serving(policy());
+    for _ in 0..2 {
+        stage.fleet.recycle(stage.now, WorkerId(1), OLD_AGE);
+    }
+    assert_eq!(stage.after(1), ["spawn 2"]);
+    stage.fleet.recycle(stage.now, WorkerId(1), OLD_AGE);
+    assert_eq!(stage.on(exited(2)), ["recycling failed"]);
+    assert!(stage.after(99).is_empty());
+    assert_eq!(stage.after(1), ["spawn 3"]);
+}
+
+#[test]
+fn a_worker_that_does_not_serve_is_not_recycled() {
+    let mut stage = Stage::serving(policy());
+    stage.on(RELOAD);
+    for id in [2, 99] {
+        stage.fleet.recycle(stage.now, WorkerId(id), OLD_AGE);
+    }
+    assert!(reasons(&stage).is_empty());
+}
+
+#[test]
+fn the_age_counts_from_when_a_worker_was_ready() {
+    let mut stage = Stage::new(aging());
+    assert!(stage.after(5_000).is_empty());
+    stage.on(listened(0));
+    stage.on(listened(1));
+    assert!(stage.after(AGE - 1).is_empty());
+    assert_eq!(stage.after(OLD - AGE + 1), ["spawn 2"]);
 }

@@ -3,7 +3,8 @@
 use log::{error, info};
 
 use super::Reporter;
-use super::phrase::{bytes, check_failure, connections, ended, list, seconds, workers};
+use super::phrase::{check_failure, connections, ended, list, seconds, workers};
+use super::recycling::{is_given_up, too_large};
 use crate::config::Readiness;
 use crate::fleet::{
     ChangeKind, ChangeResult, Denial, Endpoint, Exit, Failure, Generation, WorkerId,
@@ -53,15 +54,7 @@ impl Reporter<'_> {
         };
         match (&reply, result) {
             (_, ChangeResult::Stopped) => {}
-            // Nobody has asked for it.
-            (
-                Reply::Failed { message },
-                ChangeResult::Failed {
-                    kind: ChangeKind::Recycling,
-                    failure: Failure::Stopped,
-                    ..
-                },
-            ) => info!("{message}"),
+            (Reply::Failed { message }, result) if is_given_up(result) => info!("{message}"),
             (Reply::Failed { message }, _) => error!("{message}"),
             (Reply::Done { message } | Reply::Denied { message }, _) => info!("{message}"),
             (Reply::Phase { .. } | Reply::Status(_), _) => {}
@@ -134,11 +127,10 @@ impl Reporter<'_> {
                 worker, rss, limit, ..
             } => {
                 let name = self.workers.describe(*worker);
-                let (rss, limit) = (bytes(*rss), bytes(*limit));
-                let why = format!(
-                    "{name} has {rss} of memory as soon as it is ready, and --max-rss is {limit}: it would be replaced for ever"
-                );
-                (why, "; give a greater --max-rss".to_owned())
+                (
+                    too_large(&name, *rss, *limit),
+                    "; give a greater --max-rss".to_owned(),
+                )
             }
             Failure::RolledBack => ("it was rolled back, as asked".to_owned(), String::new()),
             Failure::Stopped => return format!("{kind} given up: the supervisor was told to stop"),

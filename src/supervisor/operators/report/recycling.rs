@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::phrase::{bytes, seconds};
-use crate::fleet::RecycleReason;
+use crate::fleet::{ChangeKind, ChangeResult, Failure, RecycleReason};
 
 /// What a worker has reached.
 pub(crate) fn reached(why: &RecycleReason) -> String {
@@ -46,5 +46,25 @@ pub(super) fn not_recycled(why: &RecycleReason, failures: u32, retry_in: Duratio
         "{}; it could not be replaced{nth} and serves on; trying again in {}",
         reached(why),
         seconds(retry_in)
+    )
+}
+
+/// Why a worker that has too much memory when it is ready has failed to start.
+pub(super) fn too_large(worker: &str, rss: u64, limit: u64) -> String {
+    let (rss, limit) = (bytes(rss), bytes(limit));
+    format!(
+        "{worker} has {rss} of memory as soon as it is ready, and --max-rss is {limit}: it would be replaced for ever"
+    )
+}
+
+/// Whether a recycling ends with everything else: nobody has asked for it.
+pub(super) fn is_given_up(result: &ChangeResult) -> bool {
+    matches!(
+        result,
+        ChangeResult::Failed {
+            kind: ChangeKind::Recycling,
+            failure: Failure::Stopped,
+            ..
+        }
     )
 }
