@@ -70,7 +70,11 @@ const MAX_FUNCTION_LINES: usize = 60;
 
 /// Files that may be longer, up to so many lines, and why.
 const LONGER_FILES: &[(&str, usize, &str)] = &[
-    ("src/cli/options.rs", 600, "a table: one entry an option"),
+    (
+        "src/cli/option_table.rs",
+        600,
+        "a table: one entry an option",
+    ),
     ("src/fleet/vocabulary.rs", 620, "a table: one entry a word"),
 ];
 

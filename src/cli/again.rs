@@ -3,8 +3,9 @@
 use std::ffi::OsString;
 use std::sync::Arc;
 
+use super::beside::Beside;
 use super::exit::Exit;
-use super::run::{Beside, parse_with};
+use super::run::parse_with;
 use crate::config::{Overrides, Readable, directory_by_name};
 
 /// Reads what this process was started with. `arguments` begin with the program's name.

@@ -14,7 +14,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::exit::Exit;
-use super::options::OPTIONS;
+use super::option_table::OPTIONS;
 use super::settings::{Given, Layer};
 
 /// The longest file that is read, in bytes. One that is longer is not a configuration.

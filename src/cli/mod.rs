@@ -8,7 +8,7 @@
 //! options in the help.
 //!
 //! `reuseport-ctl`: `verb` has the verbs (`reload` the options of one), [`ctl`] does what they say, `find` finds the
-//! supervisor that is meant, `client` talks to it, [`table`] prints its status, `short_list` what would be too wide,
+//! supervisor that is meant, `client` talks to it, [`table`] prints its status, `grid` in columns, `short_list` what would be too wide,
 //! `units` spans, sizes and shares. Both agree on
 //! [`runtime_dir`], where control sockets are, on [`exit`], how a program ends, and on `generate`, manual pages
 //! and completions.
@@ -20,6 +20,7 @@ mod account;
 pub mod again;
 mod any_text;
 mod attributes;
+mod beside;
 mod client;
 mod contradictions;
 pub mod ctl;
@@ -29,8 +30,10 @@ pub mod exit;
 mod file;
 mod find;
 mod generate;
+mod grid;
 mod health;
 mod limit;
+mod option_table;
 mod options;
 mod recycling;
 mod reload;

@@ -3,23 +3,24 @@
 use std::ffi::{OsStr, OsString};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::thread;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
-use super::attributes::{Accounts, attributes};
+use super::attributes::attributes;
+use super::beside::Beside;
 use super::duration::{duration, positive};
 use super::environment::environment as variables;
 use super::exit::Exit;
 use super::generate::{Artefact, generate};
 use super::health::health;
-use super::options::{OPTIONS, command};
+use super::option_table::OPTIONS;
+use super::options::command;
 use super::sections::SECTIONS;
 use super::settings::{Given, Layer, Settings};
 use super::{contradictions, file, recycling, runtime_dir, value};
-use crate::config::{Config, MAX_WORKERS, Overrides, Release};
+use crate::config::{Config, MAX_WORKERS, Release};
 use crate::fleet::{Bounds, Endpoint, Strategy};
 use crate::supervisor::host::{Host, Sockets};
 
@@ -38,19 +39,6 @@ pub fn parse(
     environment: Environment<'_>,
 ) -> Result<Config, Exit> {
     parse_with(arguments, environment, &Beside::default())
-}
-
-/// What comes from elsewhere than the command line, the environment and files.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Beside {
-    /// What was given with a reload.
-    pub(super) overrides: Overrides,
-    /// What the supervisor is called, if nothing else says so.
-    pub(super) name: Option<String>,
-    /// The directory in which it was started, by its name.
-    pub(super) started_in: Option<PathBuf>,
-    /// What was looked up before.
-    pub(super) accounts: Arc<Accounts>,
 }
 
 /// Likewise, with what comes from elsewhere.
@@ -72,11 +60,11 @@ pub(super) fn parse_with(
         .map(|path| file::read(&path))
         .transpose()?;
     let layers = vec![
-        overriding(&beside.overrides),
+        beside.strongest(),
         typed,
         from_environment,
         from_file.unwrap_or_default(),
-        named(beside.name.as_deref()),
+        beside.weakest(),
         defaults(),
     ];
     config(&Settings(layers), environment, beside)
@@ -103,29 +91,6 @@ fn from_command_line(matches: &ArgMatches) -> Layer {
             )
         })
         .collect()
-}
-
-/// The strongest layer.
-fn overriding(given: &Overrides) -> Layer {
-    let given_as = |name: &str, text: &OsStr| {
-        let origin = format!("reload --{name} {}", text.display());
-        Given::new(text, origin)
-    };
-    let command = given.command.iter().map(|words| {
-        let words = words.iter().map(|word| given_as("command", word));
-        ("command", words.collect())
-    });
-    let chdir = given.chdir.iter().map(|path| {
-        let path = given_as("chdir", path.as_os_str());
-        ("chdir", vec![path])
-    });
-    command.chain(chdir).collect()
-}
-
-/// What the supervisor is called already.
-fn named(name: Option<&str>) -> Layer {
-    let given = name.map(|name| ("name", vec![typed_as("name", name.as_ref())]));
-    given.into_iter().collect()
 }
 
 fn is_typed(matches: &ArgMatches, name: &str) -> bool {

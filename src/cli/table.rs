@@ -2,8 +2,7 @@
 //!
 //! Pure: the same status gives the same text. What is not known is `-`; no line ends in blanks.
 
-use std::fmt::Write as _;
-
+use super::grid::{Column, grid};
 use super::short_list;
 use super::units::{percent, size, span};
 use crate::wire::control::{
@@ -271,55 +270,6 @@ fn waiting(listeners: &[ListenerStatus]) -> String {
 fn listens(worker: &WorkerStatus) -> String {
     let listeners = worker.listeners.iter();
     short_list::addresses(listeners.map(|listener| listener.address.as_str()))
-}
-
-/// A column's title, and to which side its texts go: numbers to the right.
-#[derive(Clone, Copy)]
-struct Column {
-    title: &'static str,
-    right: bool,
-}
-
-impl Column {
-    const fn left(title: &'static str) -> Self {
-        Self {
-            title,
-            right: false,
-        }
-    }
-
-    const fn right(title: &'static str) -> Self {
-        Self { title, right: true }
-    }
-}
-
-fn grid(columns: &[Column], rows: Vec<Vec<String>>) -> String {
-    let titles = columns
-        .iter()
-        .map(|column| column.title.to_owned())
-        .collect();
-    let rows: Vec<Vec<String>> = [titles].into_iter().chain(rows).collect();
-    let widths = widths(&rows, columns.len());
-    rows.iter().map(|row| line(columns, &widths, row)).collect()
-}
-
-fn widths(rows: &[Vec<String>], columns: usize) -> Vec<usize> {
-    let width = |row: &Vec<String>, i: usize| row.get(i).map_or(0, |text| text.chars().count());
-    (0..columns)
-        .map(|i| rows.iter().map(|row| width(row, i)).max().unwrap_or(0))
-        .collect()
-}
-
-fn line(columns: &[Column], widths: &[usize], row: &[String]) -> String {
-    let mut line = String::new();
-    for ((column, width), text) in columns.iter().zip(widths).zip(row) {
-        // Writing to a string does not fail.
-        let _ = match column.right {
-            true => write!(line, "{text:>width$}  "),
-            false => write!(line, "{text:<width$}  "),
-        };
-    }
-    format!("{}\n", line.trim_end())
 }
 
 #[cfg(test)]

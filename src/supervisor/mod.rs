@@ -20,6 +20,7 @@
 //! | `ownership` | listeners that no process has any more |
 //! | `policy` | what the fleet needs to know of the configuration |
 //! | `perform`, `tell` | one arm an effect; what is told of what happens |
+//! | `questions` | what one worker is asked |
 //! | `incoming` | what signals, notifications and clients bring |
 //! | `left_behind` | what ended workers leave behind |
 //! | `sources` | what the loop waits for |
@@ -42,6 +43,7 @@ mod output;
 mod ownership;
 mod perform;
 mod policy;
+mod questions;
 mod repeated;
 pub mod retirement;
 mod signals;

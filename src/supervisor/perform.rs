@@ -11,11 +11,9 @@ use super::listeners::port_conflict;
 use super::retirement::measure;
 use super::steering;
 use super::workers::SpawnSpec;
-use super::workers::probe::Asked;
-use crate::config::{HealthCheck, Readiness};
 use crate::fleet::{
-    Effect, Endpoint, Event, ExitReason, ListenerId, ListenerSetId, Probe, RetirementId, Spawn,
-    Usage, WorkerId,
+    Effect, Endpoint, Event, ExitReason, ListenerId, ListenerSetId, RetirementId, Spawn, Usage,
+    WorkerId,
 };
 use crate::sys::listener;
 
@@ -74,10 +72,7 @@ impl Supervisor {
             Effect::ReportStop(progress) => self.report_stop(&progress),
             // A client that is told that the old workers are gone must find no listener of theirs.
             Effect::Reply { reply_to, result } => self.deferred_replies.push((reply_to, result)),
-            Effect::EndRescuers => {
-                let (retirements, mut around) = self.with_retirements();
-                retirements.end_rescuers(&mut around);
-            }
+            Effect::EndRescuers => self.end_rescuers(),
             Effect::Finish { exit_reason } => self.finish(exit_reason),
         }
         self.retirements.take_events()
@@ -91,6 +86,11 @@ impl Supervisor {
     fn end_connections(&mut self, retirement: RetirementId, workers: &[WorkerId]) {
         let (retirements, mut around) = self.with_retirements();
         retirements.end_connections(&mut around, retirement, workers);
+    }
+
+    fn end_rescuers(&mut self) {
+        let (retirements, mut around) = self.with_retirements();
+        retirements.end_rescuers(&mut around);
     }
 
     fn give_back(&mut self, retirement: RetirementId) {
@@ -208,53 +208,6 @@ impl Supervisor {
         let id = opened.map_err(|error| port_conflict::cannot_listen(&endpoint.address, &error))?;
         self.steering.joined(&mut self.listeners, id);
         Ok(id)
-    }
-
-    fn probe(&mut self, probe: &Probe) -> Option<Event> {
-        let config = self.workers.config(probe.worker);
-        let config = config.unwrap_or(&self.config);
-        let path = match &config.ready {
-            Readiness::Http(path) => path.as_str(),
-            Readiness::Listen | Readiness::Notify => "",
-        };
-        let host = config.ready_host.as_deref();
-        let event = self.probes.probe(
-            &mut self.sources,
-            &self.workers,
-            &self.listeners,
-            &*self.steering,
-            probe,
-            Asked { path, host },
-        );
-        if let Some(Event::Listened {
-            worker, listener, ..
-        }) = event
-            && let Some(generation) = self.intercepts.uses(worker, listener)
-        {
-            self.listeners.used_by(listener, worker, generation);
-        }
-        event
-    }
-
-    fn check_health(&mut self, probe: &Probe) -> Option<Event> {
-        let config = self.workers.config(probe.worker);
-        let config = config.unwrap_or(&self.config);
-        let path = config.health.as_ref().and_then(HealthCheck::path);
-        let asked = Asked {
-            path: path.unwrap_or_default(),
-            host: config.ready_host.as_deref(),
-        };
-        let (listeners, steering) = (&self.listeners, &*self.steering);
-        self.checks
-            .check(&mut self.sources, listeners, steering, probe, asked)
-    }
-
-    fn explain_late_check(&mut self, worker: WorkerId) -> Event {
-        let config = self.workers.config(worker).unwrap_or(&self.config);
-        let health = config.health.as_ref();
-        let is_asked = health.is_some_and(|health| health.by.is_asked());
-        self.checks
-            .explain_late(&mut self.sources, &self.workers, worker, is_asked)
     }
 
     fn kill(&mut self, worker: WorkerId) {

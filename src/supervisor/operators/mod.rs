@@ -8,12 +8,14 @@
 //! | `reload` | what a reload is asked with |
 //! | `status` | what `status` shows |
 //! | `change_status` | of it, the change that is under way |
+//! | `generation_status` | of it, the generations |
 //! | `recycling_status` | of it, what is limited |
 //! | `report` | the sentences of the log and of the replies |
 
 mod change_status;
 mod client;
 pub(crate) mod control;
+mod generation_status;
 mod recycling_status;
 pub(crate) mod reload;
 pub(crate) mod report;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::change_status;
+use super::generation_status::generations;
 use super::recycling_status::{recyclings, usage};
 use super::report::{health, reached};
 use crate::config::Config;
@@ -16,8 +17,7 @@ use crate::supervisor::workers::Workers;
 use crate::supervisor::workers::checks::Checks;
 use crate::sys::listener;
 use crate::wire::control::{
-    EndpointStatus, GenerationStatus, ListenerStatus, QueueStatus, RescueStatus, Status,
-    WorkerStatus,
+    EndpointStatus, ListenerStatus, QueueStatus, RescueStatus, Status, WorkerStatus,
 };
 use crate::wire::diag::{Connection, States};
 
@@ -266,41 +266,6 @@ fn queues(
         }
     };
     queues.into_iter().map(status).collect()
-}
-
-fn generations(workers: &[WorkerStatus]) -> Vec<GenerationStatus> {
-    const ORDER: [&str; 8] = [
-        "given-up",
-        "waiting",
-        "starting",
-        "ready",
-        "serving",
-        "settling",
-        "quiescing",
-        "draining",
-    ];
-    let mut by_generation: BTreeMap<u32, Vec<&str>> = BTreeMap::new();
-    for worker in workers {
-        by_generation
-            .entry(worker.generation)
-            .or_default()
-            .push(&worker.phase);
-    }
-    let least = |phases: &[&str]| {
-        ORDER
-            .iter()
-            .find(|phase| phases.contains(phase))
-            .copied()
-            .unwrap_or_default()
-    };
-    by_generation
-        .into_iter()
-        .map(|(generation, phases)| GenerationStatus {
-            generation,
-            phase: least(&phases).to_owned(),
-            workers: u32::try_from(phases.len()).unwrap_or(u32::MAX),
-        })
-        .collect()
 }
 
 pub(super) fn milliseconds(duration: Duration) -> u64 {

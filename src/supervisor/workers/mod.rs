@@ -17,6 +17,7 @@
 //! | `exiting` | reaps; when a worker has gone |
 //! | `port_answer` | whether a worker that gives up may have found that its port is taken |
 //! | `siblings` | the others of a worker's generation, one of which may have its port |
+//! | `tree` | the processes of a worker |
 //! | `strays` | processes that have left the groups of their workers |
 //! | `notify` | hears workers' `READY=1`; speaks to the service manager |
 //! | `usage` | what a worker's processes use |
@@ -37,6 +38,7 @@ mod process;
 mod siblings;
 mod spawner;
 pub(super) mod strays;
+mod tree;
 mod usage;
 
 use std::collections::BTreeMap;
@@ -147,13 +149,6 @@ impl Workers {
         })
     }
 
-    /// The threads of all processes of a worker.
-    pub(super) fn threads(&self, worker: WorkerId) -> Vec<i32> {
-        self.pid(worker)
-            .map(procfs::tree_threads)
-            .unwrap_or_default()
-    }
-
     /// All workers and the pids of their first processes.
     pub(super) fn pids(&self) -> impl Iterator<Item = (WorkerId, i32)> {
         let all = self.processes.iter();
@@ -191,34 +186,6 @@ impl Workers {
             let found = all.find(|(_, first)| procfs::descendants(*first).contains(&pid));
             found.map(|(worker, _)| worker)
         })
-    }
-
-    /// Which workers have which sockets, by inode, over all their processes.
-    pub(super) fn socket_owners(&self) -> BTreeMap<u64, Vec<WorkerId>> {
-        let mut owners: BTreeMap<u64, Vec<WorkerId>> = BTreeMap::new();
-        for (worker, pid) in self.pids() {
-            for inode in procfs::tree_sockets(pid).into_keys() {
-                owners.entry(inode).or_default().push(worker);
-            }
-        }
-        owners
-    }
-
-    /// The processes of a worker: the first, its descendants, and what else is of its group, as a child does not cease
-    /// to be the worker's when its parent ends. Those that have ended and were not reaped yet are not among them.
-    pub(super) fn tree(&self, worker: WorkerId) -> Vec<i32> {
-        let Some(first) = self.pid(worker) else {
-            return Vec::new();
-        };
-        let mut tree = procfs::descendants(first);
-        let orphans = procfs::children(self.spawner.supervisor).into_iter();
-        for orphan in orphans.filter(|pid| procfs::process_group(*pid) == Some(first)) {
-            if !tree.contains(&orphan) {
-                tree.extend(procfs::descendants(orphan));
-            }
-        }
-        tree.retain(|pid| !procfs::has_ended(*pid));
-        tree
     }
 
     /// What a worker has cannot be seen: said once, for the others are likely to be like it.

@@ -7,9 +7,11 @@
 //! | `progress` | how far a change has come |
 //! | `stop` | what the end waits for |
 //! | `change_result` | how a change ended |
+//! | `denial` | why it is not begun |
 //! | `phrase` | parts of their sentences |
 
 mod change_result;
+mod denial;
 mod phrase;
 mod progress;
 mod recycling;
