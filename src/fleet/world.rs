@@ -1118,7 +1118,7 @@ fn worlds(usual: u32) -> Config {
 }
 
 proptest! {
-    #![proptest_config(worlds(256))]
+    #![proptest_config(worlds(128))]
 
     #[test]
     fn no_world_breaks_an_invariant(plan in plans()) {

@@ -39,6 +39,7 @@ pub struct Maps {
 
 /// Functions of the kernel, as `linux/bpf.h` numbers them.
 pub(super) const MAP_LOOKUP: i32 = 1;
+const LOAD_BYTES: i32 = 26;
 pub(super) const LOAD_BYTES_RELATIVE: i32 = 68;
 pub(super) const SELECT_REUSEPORT: i32 = 82;
 
@@ -48,6 +49,11 @@ const FROM_NETWORK_HEADER: i32 = 1;
 const PASS: i32 = 1;
 /// `SK_DROP`: the SYN is answered as if nobody listened.
 const REFUSE: i32 = 0;
+
+/// Where the flags of a segment are; its bytes count from the TCP header.
+const FLAGS_OF_TCP: i32 = 13;
+const SYN: i32 = 0x02;
+const ACK: i32 = 0x10;
 
 // What is where on the stack.
 const HEADER: i16 = -64;
@@ -225,8 +231,19 @@ fn choose(out: &mut Assembler, maps: Maps, chosen: Label, pass: Label, refuse: L
     out.jump(pass);
 }
 
-/// Counts one more for the key that is on the stack.
+/// Counts one more for the key that is on the stack, if this is a SYN: what comes late for a connection that has ended asks
+/// for a listener, too.
 fn count(out: &mut Assembler, counts: i32, pass: Label) {
+    out.copy(R1, R6);
+    out.set(R2, FLAGS_OF_TCP);
+    out.copy(R3, STACK);
+    out.add(R3, i32::from(HEADER));
+    out.set(R4, 1);
+    out.call(LOAD_BYTES);
+    out.jump_if(R0, When::NotEqual, 0, pass);
+    out.load(Width::Byte, R1, STACK, HEADER);
+    out.and(R1, SYN | ACK);
+    out.jump_if(R1, When::NotEqual, SYN, pass);
     out.map(R1, counts);
     out.copy(R2, STACK);
     out.add(R2, i32::from(KEY));
