@@ -35,7 +35,7 @@ pub(super) struct ReloadArguments {
     /// How long the trial takes [default: until promote or rollback]
     #[arg(long = "for", value_name = "TIME", requires = "canary", value_parser = positive)]
     pub(super) hold: Option<Duration>,
-    /// Set a variable for the workers from now on [repeatable]
+    /// Set a variable for the workers from now on; may be repeated
     ///
     /// It holds, as --chdir and --command do, for later reloads too, until one is given another value or
     /// --as-configured; if the reload fails or is rolled back, what held before does.

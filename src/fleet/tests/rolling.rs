@@ -146,3 +146,40 @@ fn a_share_of_the_workers_is_rounded_so_that_it_is_safe() {
         assert_eq!(both, (surge, unavailable), "{percent} % of {wanted}");
     }
 }
+
+/// Two workers serve, and a third one that is not wanted any more was told to stop.
+fn with_one_on_its_way(policy: Policy) -> Stage {
+    let mut stage = Stage::new(Policy {
+        workers: 3,
+        ..policy
+    });
+    [0, 1, 2]
+        .iter()
+        .for_each(|id| drop(stage.on(listened(*id))));
+    stage.on(scale(2));
+    stage.retire(&[2]);
+    assert_eq!(stage.phases(), ["0 serving", "1 serving", "2 draining"]);
+    stage
+}
+
+#[test]
+fn in_the_place_of_one_that_has_left_none_starts_while_an_earlier_one_is_there() {
+    let mut stage = with_one_on_its_way(rolling(0, 1));
+    assert_eq!(stage.on(RELOAD), ["steer 1", "fence"]);
+    stage.retire(&[0]);
+    assert_eq!(stage.on(exited(0)), ["close 0"]);
+    assert_eq!(stage.on(exited(2)), ["close 2", "spawn 3", "scale done"]);
+}
+
+#[test]
+fn a_trial_begins_when_an_earlier_worker_has_gone() {
+    let mut stage = with_one_on_its_way(rolling(1, 0));
+    let canary = Canary {
+        workers: 1,
+        percent: 10,
+        hold: None,
+    };
+    let asked = reload(ME, IfBusy::Deny, Addresses::Owed, Some(canary));
+    assert!(stage.on(asked).is_empty());
+    assert_eq!(stage.on(exited(2)), ["close 2", "spawn 3", "scale done"]);
+}
