@@ -74,6 +74,13 @@ impl Deployments {
         known.copied().unwrap_or_else(|| self.current())
     }
 
+    /// The numbers for a worker of a generation, if they are still known.
+    pub(super) fn policy_of(&self, generation: Generation) -> Option<&Policy> {
+        let id = self.of(generation);
+        let found = self.history.iter().find(|deployment| deployment.id == id);
+        found.map(|deployment| &deployment.policy)
+    }
+
     pub(super) fn ids(&self) -> impl Iterator<Item = DeploymentId> {
         let history = self.history.iter().map(|deployment| deployment.id);
         history.chain(self.of_generation.values().copied())

@@ -36,6 +36,10 @@ impl Fleet {
             workers: self.wanted,
             adopt: adopt.keys().copied().collect(),
         }));
+        // A replacement in the old generation is not judged by what a reload has brought.
+        let own = self.deployments.policy_of(generation);
+        let own = own.unwrap_or(&self.policy);
+        let (ready, checks) = (own.ready, own.health);
         let mut listeners = adopt;
         for listener in listeners.values_mut() {
             listener.usage = Usage::Given;
@@ -54,14 +58,14 @@ impl Fleet {
                 next_probe: now.plus(interval(Duration::ZERO)),
             },
             listeners,
-            ready: self.policy.ready,
-            declaration: match self.policy.ready {
+            ready,
+            declaration: match ready {
                 ReadyWhen::Listening => Declaration::Made,
                 ReadyWhen::Notified | ReadyWhen::Probed => Declaration::Awaited,
             },
             role: Role::Serve,
             ready_since: None,
-            checks: self.policy.health,
+            checks,
             health: Health::new(),
             ages_at: None,
         });
@@ -139,14 +143,14 @@ impl Fleet {
     fn duty_of_opened(&self, now: Time, id: WorkerId) -> Duty {
         let worker = self.workers.get(id);
         let since = worker.and_then(|worker| worker.ready_since);
-        Duty::opened(since.map(|since| now.since(since)), self.policy.ready)
+        let ready = worker.map_or(self.policy.ready, |worker| worker.ready);
+        Duty::opened(since.map(|since| now.since(since)), ready)
     }
 
     /// A worker said, or showed, that it is ready.
     pub(super) fn declared(&mut self, now: Time, id: WorkerId, how: ReadyWhen) {
-        let is_asked_for = how == self.policy.ready;
         self.workers.change(id, |worker| {
-            if is_asked_for {
+            if how == worker.ready {
                 worker.declaration = Declaration::Made;
             }
             worker.uses_passed_listeners();

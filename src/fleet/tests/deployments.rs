@@ -101,6 +101,7 @@ fn what_waits_its_turn_is_read_when_it_begins() {
     stage.on_unanswered(asked(1, IfBusy::Wait));
     let waits = stage.on_unanswered(asked(2, IfBusy::Wait));
     assert_eq!(waits, ["reload waits: reload"]);
+    assert!(stage.fleet.deployments().contains(&DeploymentId(2)));
     stage.on_unanswered(read(1, policy()));
     assert!(
         stage
@@ -230,4 +231,87 @@ fn a_rolling_reload_to_fewer_workers_keeps_to_the_bounds_around_both_numbers() {
     }
     assert_eq!(stage.phases(), ["3 serving"]);
     assert_eq!(stage.fleet.phase_name(), "serving");
+}
+
+#[test]
+fn what_is_denied_is_not_in_effect() {
+    let unsteered = Policy {
+        steering: false,
+        ..policy()
+    };
+    let mut stage = Stage::serving(unsteered.clone());
+    let canary = Canary {
+        workers: 1,
+        percent: 10,
+        hold: None,
+    };
+    stage.on_unanswered(reload(ME, IfBusy::Deny, Addresses::Owed, Some(canary)));
+    let effects = stage.fleet.step(stage.now, read(1, unsteered));
+    let done: Vec<String> = effects.iter().filter_map(brief).collect();
+    assert_eq!(done, ["denied: not steered"]);
+    assert_eq!(applied(&effects), Some(0));
+}
+
+#[test]
+fn a_worker_is_ready_by_what_its_generation_is_ready_by() {
+    let ready = |ready| Policy { ready, ..policy() };
+    let mut stage = Stage::new(ready(ReadyWhen::Notified));
+    let notified = |worker| Event::Notified {
+        worker: WorkerId(worker),
+    };
+    for worker in [0, 1] {
+        stage.on(listened(worker));
+        stage.on(notified(worker));
+    }
+    reloads(&mut stage, 1, ready(ReadyWhen::Listening));
+    // A replacement in the old generation has to say so, and is heard.
+    stage.on(exited(0));
+    stage.on(listened_on(4, 0, 80));
+    assert!(stage.phases().contains(&"4 starting".to_owned()));
+    stage.on(notified(4));
+    assert!(stage.phases().contains(&"4 serving".to_owned()));
+    each(&mut stage, &[2, 3], listened);
+    assert!(stage.phases().contains(&"2 serving".to_owned()));
+}
+
+#[test]
+fn an_old_worker_is_probed_as_its_generation_is() {
+    let ready = |ready| Policy { ready, ..policy() };
+    let mut stage = Stage::new(ready(ReadyWhen::Probed));
+    let probed = |worker| Event::Probed {
+        worker: WorkerId(worker),
+    };
+    for worker in [0, 1] {
+        stage.on(listened(worker));
+        stage.on(probed(worker));
+    }
+    reloads(&mut stage, 1, ready(ReadyWhen::Listening));
+    stage.on(exited(0));
+    stage.on(listened_on(4, 0, 80));
+    stage.now = stage.now.plus(Duration::from_secs(1));
+    let effects = stage.fleet.step(stage.now, Event::TimePassed);
+    let kinds: Vec<ProbeKind> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Probe(probe) => Some(probe.kind),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(kinds, [ProbeKind::Http]);
+}
+
+#[test]
+fn a_crash_counts_for_as_long_as_is_in_effect() {
+    let short = Policy {
+        restart_window: Duration::from_secs(1),
+        ..policy()
+    };
+    let mut stage = Stage::serving(policy());
+    reloads(&mut stage, 1, short);
+    done(&mut stage, [0, 1], [2, 3]);
+    let restarts = |stage: &Stage| stage.fleet.view(stage.now)[0].restarts;
+    stage.on(exited(2));
+    assert_eq!(restarts(&stage), 1);
+    stage.after(1_001);
+    assert_eq!(restarts(&stage), 0);
 }

@@ -434,3 +434,16 @@ fn the_end_is_waited_for_as_ever() {
     // Nobody follows who could answer for it.
     assert!(stage.on(backlog(0, 2)).is_empty());
 }
+
+#[test]
+fn a_reload_without_checks_does_not_end_those_of_the_old_workers() {
+    let mut stage = checked();
+    stage.policy = policy();
+    stage.on(RELOAD);
+    assert_eq!(stage.after(500), ["check 1"]);
+    stage.on(passed(1));
+    assert_eq!(stage.health_of(1), Some(HealthView::Healthy));
+    stage.on(listened(2));
+    stage.on(listened(3));
+    assert_eq!(stage.health_of(2), None);
+}

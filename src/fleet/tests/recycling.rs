@@ -313,3 +313,18 @@ fn the_age_counts_from_when_a_worker_was_ready() {
     assert!(stage.after(AGE - 1).is_empty());
     assert_eq!(stage.after(OLD - AGE + 1), ["spawn 2"]);
 }
+
+#[test]
+fn a_roll_back_waits_too() {
+    let mut stage = recycling();
+    let rollback = Event::RollbackRequested { reply_to: ME };
+    assert_eq!(stage.on(rollback), ["rollback waits: recycling"]);
+    stage.on(listened(2));
+    stage.on(Event::Fenced);
+    stage.on(backlog(1, 0));
+    let begun = stage.on(quiet(1, true));
+    assert_eq!(
+        begun,
+        ["signal 1", "denied: nothing to roll back", "spawn 3"]
+    );
+}
