@@ -249,7 +249,7 @@ fn link(pid: i32, name: &str) -> PathBuf {
 fn release(root: &Path, name: &str) {
     let directory = root.join(name);
     fs::create_dir(&directory).unwrap();
-    fs::copy(fixture("misbehave"), directory.join("server")).unwrap();
+    copy(&fixture("misbehave"), &directory.join("server"));
 }
 
 /// `current` leads to this release from now on.

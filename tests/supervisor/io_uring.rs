@@ -56,7 +56,7 @@ fn is_told(options: &[&str]) {
 #[test]
 fn a_worker_that_listens_past_the_filter_is_told_of() {
     // The server must have come that far by then, also on a busy machine.
-    is_told(&["-n", "1", "--start-timeout", "8s"]);
+    is_told(&["-n", "1", "--start-timeout", "25s"]);
 }
 
 #[test]

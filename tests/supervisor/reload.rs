@@ -182,8 +182,8 @@ fn a_link_to_the_command_is_followed_anew() {
     let builder = Supervisor::builder().args(["-n", "1"]);
     let directory = builder.directory().to_owned();
     let (one, two) = (directory.join("one"), directory.join("two"));
-    fs::copy(fixture("misbehave"), &one).unwrap();
-    fs::copy(fixture("misbehave"), &two).unwrap();
+    copy(&fixture("misbehave"), &one);
+    copy(&fixture("misbehave"), &two);
     symlink(&one, directory.join("server")).unwrap();
     let supervisor = builder
         .command(["{dir}/server", "--port", "{port}"])

@@ -268,6 +268,13 @@ pub(crate) fn refusal(mut supervisor: Supervisor) -> String {
     sentence
 }
 
+/// Copies a program. Not by this process: what another test forks meanwhile would have the file open for writing, and it
+/// could not be executed (ETXTBSY).
+pub(crate) fn copy(program: &Path, to: &Path) {
+    let copied = Command::new("cp").args([program, to]).status().unwrap();
+    assert!(copied.success());
+}
+
 pub(crate) fn touch(directory: &Path, name: &str) {
     fs::write(directory.join(name), "").unwrap();
 }
