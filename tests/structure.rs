@@ -48,6 +48,7 @@ const WINGS: &[(&str, &[&str])] = &[
 /// A file of the rescuer, and which others it may use.
 const RESCUER: &[(&str, &[&str])] = &[
     ("process", &["peer_names", "rescuer"]),
+    ("draining", &["rescuer", "step", "tallies"]),
     ("holding", &["rescuer", "tallies"]),
     (
         "rescuer",
@@ -116,18 +117,24 @@ const RESCUER: &[(&str, &[&str])] = &[
             "custody",
             "event_source",
             "evidence",
+            "hops",
             "peer_names",
             "protocols",
             "relay",
             "routes",
+            "step",
             "tallies",
             "timers",
         ],
     ),
     (
+        "learning",
+        &["adopted", "adopted_connections", "protocols", "tallies"],
+    ),
+    (
         "adopted",
         &[
-            "adoption", "client", "evidence", "relay", "routes", "tallies",
+            "adoption", "client", "evidence", "relay", "routes", "step", "tallies",
         ],
     ),
     ("adoption", &["relay"]),

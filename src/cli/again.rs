@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::sync::Arc;
 
-use super::beside::Beside;
+use super::context::Context;
 use super::exit::Exit;
 use super::run::parse_with;
 use crate::config::{Overrides, Readable, directory_by_name};
@@ -14,19 +14,19 @@ use crate::config::{Overrides, Readable, directory_by_name};
 /// Those of [`parse`](super::run::parse).
 pub fn read(arguments: Vec<OsString>) -> Result<Readable, Exit> {
     let environment = |name: &str| std::env::var_os(name);
-    let first = Beside {
+    let first = Context {
         started_in: directory_by_name(environment("PWD")),
-        ..Beside::default()
+        ..Context::default()
     };
     let config = parse_with(arguments.clone(), &environment, &first)?;
     let name = config.name.clone();
     let again = move |overrides: &Overrides| {
-        let beside = Beside {
+        let context = Context {
             overrides: overrides.clone(),
             name: Some(name.clone()),
             ..first.clone()
         };
-        parse_with(arguments.clone(), &environment, &beside).map_err(|exit| exit.text)
+        parse_with(arguments.clone(), &environment, &context).map_err(|exit| exit.text)
     };
     Ok(Readable {
         config,

@@ -106,6 +106,11 @@ pub enum Failure {
     RolledBack,
     /// What was to be started makes no sense: a sentence.
     Unusable(String),
+    /// What was to be started could not be read in time.
+    NotRead {
+        /// The time that it had.
+        after: Duration,
+    },
     /// The supervisor was told to stop meanwhile.
     Stopped,
 }

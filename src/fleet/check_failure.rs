@@ -30,7 +30,7 @@ impl CheckFailure {
     }
 
     /// Whether the worker does not accept what waits for it.
-    pub(super) fn is_deaf(&self) -> bool {
+    pub(super) fn does_not_accept(&self) -> bool {
         match self {
             Self::NotAccepted | Self::Stopped => true,
             Self::NoAnswer | Self::BadAnswer(_) | Self::Silent | Self::Said => false,

@@ -75,7 +75,7 @@ pub(super) enum Due {
 
 /// What a failed check comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Toll {
+pub(super) enum Consequence {
     /// Nothing yet.
     None,
     /// The worker is unhealthy now.
@@ -168,20 +168,20 @@ impl Health {
         checks: &HealthChecks,
         failure: &CheckFailure,
         counts: bool,
-    ) -> Toll {
+    ) -> Consequence {
         self.check = next(now, slot, checks);
         if !counts {
-            return Toll::None;
+            return Consequence::None;
         }
         self.failures = self.failures.saturating_add(1);
         let is_enough = self.failures >= checks.failures || failure.is_certain();
         if !is_enough && !self.is_unhealthy() {
-            return Toll::None;
+            return Consequence::None;
         }
         let failure = failure.clone();
         match core::mem::replace(&mut self.verdict, Verdict::Unhealthy { failure }) {
-            Verdict::Unhealthy { .. } => Toll::Again,
-            Verdict::Unknown | Verdict::Healthy => Toll::Unhealthy,
+            Verdict::Unhealthy { .. } => Consequence::Again,
+            Verdict::Unknown | Verdict::Healthy => Consequence::Unhealthy,
         }
     }
 

@@ -91,6 +91,12 @@ impl Live {
         live.map(|(listener, _)| *listener).collect()
     }
 
+    /// The endpoints of the live listeners.
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = Endpoint> {
+        let served = self.served.values();
+        served.filter(|it| self.gets(it)).map(|it| it.endpoint)
+    }
+
     /// The live listeners, if they have changed since the last call.
     pub(super) fn take_changed(&mut self) -> Option<BTreeSet<ListenerId>> {
         if self.told.changed.is_empty() {

@@ -110,6 +110,11 @@ impl Recyclings {
         (again, pause)
     }
 
+    /// One has failed, and is not needed any more.
+    pub(super) fn given_up(&mut self) {
+        self.tally.failed += 1;
+    }
+
     pub(super) fn tally(&self) -> RecyclingTally {
         self.tally
     }

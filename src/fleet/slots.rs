@@ -131,6 +131,12 @@ impl EmptySlots {
         waiting.any(|empty| empty.listeners.contains_key(&listener))
     }
 
+    /// The listeners that are kept for replacements that will come.
+    pub(super) fn kept(&self) -> impl Iterator<Item = &Listener> {
+        let waiting = self.0.values().filter(|empty| empty.due().is_some());
+        waiting.flat_map(|empty| empty.listeners.values())
+    }
+
     /// No worker is started in them any more, so they must not wake anybody.
     pub(super) fn give_up_all(&mut self) {
         for empty in self.0.values_mut() {
@@ -139,11 +145,13 @@ impl EmptySlots {
     }
 
     /// Gives a slot up: the worker that was there last, and the listeners that are not kept any more.
-    pub(super) fn give_up(&mut self, slot: Slot) -> Option<(WorkerId, Vec<ListenerId>)> {
+    pub(super) fn give_up(
+        &mut self,
+        slot: Slot,
+    ) -> Option<(WorkerId, BTreeMap<ListenerId, Listener>)> {
         let empty = self.0.get_mut(&slot)?;
         empty.state = SlotState::GivenUp;
-        let listeners = std::mem::take(&mut empty.listeners);
-        Some((empty.last, listeners.into_keys().collect()))
+        Some((empty.last, std::mem::take(&mut empty.listeners)))
     }
 
     /// Forgets all; the listeners that were kept.

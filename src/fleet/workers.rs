@@ -177,6 +177,11 @@ impl Workers {
         self.live.is_trusted_at(endpoint)
     }
 
+    /// The endpoints that get new connections.
+    pub(super) fn live_endpoints(&self) -> impl Iterator<Item = Endpoint> {
+        self.live.endpoints()
+    }
+
     /// The live listeners, if they have changed since the last call.
     pub(super) fn take_changed_live(&mut self) -> Option<BTreeSet<ListenerId>> {
         self.live.take_changed()

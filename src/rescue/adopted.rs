@@ -21,6 +21,7 @@ use super::client::Client;
 use super::evidence::Evidence;
 use super::relay::{ClientTimeouts, Progress, Relay, RelayContext, TimedOut};
 use super::routes::Routes;
+use super::step::{End, Step};
 use super::tallies::{CLIENT_BROKE, Outcome, TIME_OUT, Tallies};
 use crate::sys::tcp;
 use crate::wire::http::{Ending, Exchange, Sent};
@@ -63,26 +64,6 @@ pub(super) struct AdoptedContext<'a> {
     pub(super) scratch: &'a mut [u8],
     /// What bytes have shown, and on which address.
     pub(super) heard: &'a mut Vec<(SocketAddr, Evidence)>,
-}
-
-/// Where a connection is after an event.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    Waits,
-    /// Others have their turn; there may be more to do.
-    Yields,
-    Ends(End),
-}
-
-/// How a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// No answer was due to the client.
-    Idle,
-    /// The client has its answers.
-    Served,
-    Lingered,
-    GivenUp(&'static str),
 }
 
 impl AdoptedConnection {
@@ -156,6 +137,14 @@ impl AdoptedConnection {
     /// The address on which it came in.
     pub(super) fn local(&self) -> Option<SocketAddr> {
         self.client.local()
+    }
+
+    /// From where its request is passed on; none: it is not now.
+    pub(super) fn passed_on_from(&self) -> Option<SocketAddr> {
+        match &self.stage {
+            Stage::Relay(relay) => relay.from(),
+            Stage::Idle | Stage::Brief | Stage::InDoubt | Stage::Lingering => None,
+        }
     }
 
     /// Its endpoint is known to speak HTTP/1.

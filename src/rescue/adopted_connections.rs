@@ -1,5 +1,7 @@
 //! All adopted connections: which one an event is about, and when each has waited for too long.
 
+mod learning;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -9,16 +11,18 @@ use std::time::{Duration, Instant};
 use mio::Registry;
 use socket2::SockRef;
 
-use super::adopted::{AdoptedConnection, AdoptedContext, End, Step};
+use super::adopted::{AdoptedConnection, AdoptedContext};
 use super::adoption::Adoption;
 use super::client;
 use super::custody::Custody;
 use super::event_source::EventSource;
 use super::evidence::Evidence;
+use super::hops::{Hops, MOST_HOPS};
 use super::peer_names::PeerNames;
 use super::protocols::Protocols;
 use super::relay::ClientTimeouts;
 use super::routes::Routes;
+use super::step::{End, Step, Unanswerable};
 use super::tallies::{Outcome, Tallies};
 use super::timers::Timers;
 use crate::sys::procfs;
@@ -35,6 +39,7 @@ pub(super) struct AdoptedConnections {
     connections: BTreeMap<u64, AdoptedConnection>,
     last_id: u64,
     timers: Timers,
+    hops: Hops,
     /// Connections that have yielded.
     yielded: Vec<u64>,
     scratch: Vec<u8>,
@@ -61,6 +66,7 @@ impl AdoptedConnections {
             connections: BTreeMap::new(),
             last_id: 0,
             timers: Timers::default(),
+            hops: Hops::default(),
             yielded: Vec::new(),
             scratch: vec![0; SCRATCH_LEN],
             protocols: Protocols::new(configuration),
@@ -118,8 +124,45 @@ impl AdoptedConnections {
         now: Instant,
         tallies: &mut Tallies,
     ) {
+        self.adopt_after(0, worker, socket, adoption, now, tallies);
+    }
+
+    /// Adopts a connection that nobody had accepted.
+    ///
+    /// # Errors
+    /// Nobody may or can answer it.
+    pub(super) fn accept(
+        &mut self,
+        worker: u64,
+        socket: OwnedFd,
+        peer: SocketAddr,
+        now: Instant,
+        tallies: &mut Tallies,
+    ) -> Result<(), Unanswerable> {
+        let hops = self.hops.of(peer);
+        if hops > MOST_HOPS {
+            return Err(Unanswerable::NobodyServes);
+        }
+        let adoption = self.adoption_of_accepted(&socket);
+        let adoption = adoption.ok_or(Unanswerable::RemoteClient)?;
+        self.adopt_after(hops, worker, socket, adoption, now, tallies);
+        Ok(())
+    }
+
+    fn adopt_after(
+        &mut self,
+        hops: u8,
+        worker: u64,
+        socket: OwnedFd,
+        adoption: Adoption,
+        now: Instant,
+        tallies: &mut Tallies,
+    ) {
         match self.insert(worker, socket, adoption, now) {
-            Ok(()) => tallies.opened(worker),
+            Ok(id) => {
+                self.hops.begin(id, hops);
+                tallies.opened(worker);
+            }
             Err(error) => {
                 log::debug!("cannot take a connection over: {error}");
                 tallies.count(worker, Outcome::GivenUp("system"));
@@ -133,7 +176,7 @@ impl AdoptedConnections {
         socket: OwnedFd,
         adoption: Adoption,
         now: Instant,
-    ) -> io::Result<()> {
+    ) -> io::Result<u64> {
         let (routes, timeouts) = (&self.routes, self.timeouts);
         let mut connection =
             AdoptedConnection::new(worker, socket, adoption, routes, timeouts, now)?;
@@ -142,7 +185,7 @@ impl AdoptedConnections {
         connection.register(&self.registry, token)?;
         self.timers.set(self.last_id, connection.deadline());
         self.connections.insert(self.last_id, connection);
-        Ok(())
+        Ok(self.last_id)
     }
 
     /// The client or the server of a connection is ready.
@@ -190,6 +233,7 @@ impl AdoptedConnections {
         };
         let step = event(connection, &mut context);
         self.timers.set(id, connection.deadline());
+        self.hops.set(id, connection.passed_on_from());
         match step {
             Step::Waits => {}
             Step::Yields => self.yielded.push(id),
@@ -200,6 +244,7 @@ impl AdoptedConnections {
 
     fn close(&mut self, id: u64, end: End, tallies: &mut Tallies) {
         self.timers.set(id, None);
+        self.hops.end(id);
         let Some(connection) = self.connections.remove(&id) else {
             return;
         };
@@ -213,13 +258,8 @@ impl AdoptedConnections {
         }
     }
 
-    /// What each endpoint speaks.
-    pub(super) fn protocols(&mut self) -> &mut Protocols {
-        &mut self.protocols
-    }
-
     /// How a connection is adopted that nobody had accepted; none: its requests must not be passed on.
-    pub(super) fn adoption_of_accepted(&self, socket: &OwnedFd) -> Option<Adoption> {
+    fn adoption_of_accepted(&self, socket: &OwnedFd) -> Option<Adoption> {
         let Custody::Rescued = self.custody(socket) else {
             return None;
         };
@@ -228,41 +268,6 @@ impl AdoptedConnections {
             Protocol::Http1 => Adoption::Accepted,
             Protocol::Unknown | Protocol::Opaque => Adoption::Greeting,
         })
-    }
-
-    /// What was learnt since the last call.
-    pub(super) fn take_learnt(&mut self) -> Vec<EndpointProtocol> {
-        std::mem::take(&mut self.learnt)
-    }
-
-    fn learn(&mut self, now: Instant, tallies: &mut Tallies) {
-        for (local, evidence) in std::mem::take(&mut self.heard) {
-            if let Some(learnt) = self.protocols.learn(local, evidence) {
-                self.learnt(learnt, now, tallies);
-            }
-        }
-    }
-
-    /// More is known of what an endpoint speaks: its idle connections are kept, or closed.
-    pub(super) fn learnt(&mut self, learnt: EndpointProtocol, now: Instant, tallies: &mut Tallies) {
-        self.learnt.push(learnt);
-        let EndpointProtocol { endpoint, protocol } = learnt;
-        let is_of = |local| self.protocols.is_of(endpoint, local);
-        let concerns = |it: &AdoptedConnection| it.is_idle() && it.local().is_some_and(is_of);
-        let concerned = self.connections.iter().filter(|(_, it)| concerns(it));
-        let concerned: Vec<u64> = concerned.map(|(id, _)| *id).collect();
-        match protocol {
-            Protocol::Unknown => {}
-            Protocol::Http1 => {
-                for id in concerned {
-                    if let Some(connection) = self.connections.get_mut(&id) {
-                        connection.keep(self.timeouts, now);
-                        self.timers.set(id, connection.deadline());
-                    }
-                }
-            }
-            Protocol::Opaque => self.close_if_idle(concerned, now, tallies),
-        }
     }
 
     /// Closes all that are idle: those whose clients have sent nothing by now.

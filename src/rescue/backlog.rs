@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::TcpListener as Plain;
+use std::net::{SocketAddr, TcpListener as Plain};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -75,14 +75,14 @@ impl Backlogs {
         Ok(id)
     }
 
-    /// Accepts a connection, for a worker; none: nothing waits.
-    pub(super) fn accept(&mut self, id: u64) -> Option<(u64, OwnedFd)> {
+    /// Accepts a connection, for a worker: it, and its peer; none: nothing waits.
+    pub(super) fn accept(&mut self, id: u64) -> Option<(u64, OwnedFd, SocketAddr)> {
         let backlog = self.backlogs.get_mut(&id)?;
         loop {
             match backlog.listener.accept() {
-                Ok((client, _)) => {
+                Ok((client, peer)) => {
                     backlog.fill = Fill::Unknown;
-                    return Some((backlog.worker, client.into()));
+                    return Some((backlog.worker, client.into(), peer));
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
@@ -122,7 +122,7 @@ impl Backlogs {
         ids.into_iter().for_each(|id| self.close(id, tallies));
     }
 
-    fn close(&mut self, id: u64, tallies: &mut Tallies) {
+    pub(super) fn close(&mut self, id: u64, tallies: &mut Tallies) {
         self.timers.set(id, None);
         if let Some(backlog) = self.backlogs.remove(&id) {
             tallies.closed(backlog.worker);

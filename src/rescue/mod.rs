@@ -49,7 +49,7 @@
 //! | the parts put together | `rescuer` | all below |
 //! | retiring workers | `retiring_workers`, `retiring_worker` | `watched_connections`, pure rules, `tallies` |
 //! | their connections | `watched_connections`, `watched_connection` | `readers`, `process_tree`, `lost_reads`, `waiting_request`, `speech`, `request_tracker`, `protocols` |
-//! | adopted connections | `adopted_connections`, `adopted`, `adoption` | `relay`, `client`, `routes`, `protocols`, `timers`, `tallies` |
+//! | adopted connections | `adopted_connections`, `adopted`, `adoption` | `relay`, `client`, `routes`, `hops`, `protocols`, `timers`, `tallies` |
 //! | bytes of one rescue | `relay`, `client`, `server_connection` | `routes` |
 //! | listeners that are drained | `backlog` | `timers`, `tallies` |
 //! | the supervisor | `supervisor_channel` | the wire |
@@ -65,10 +65,13 @@
 //! | `close_action` | what follows when the worker closes a connection: pure |
 //! | `connection_state` | whether the worker may read what comes on one: pure |
 //! | `custody` | whose connections are: pure |
+//! | `draining` | accepting what waits in such listeners |
 //! | `holding` | taking in what the supervisor sends |
+//! | `hops` | how often a request has been passed on: pure |
 //! | `event_source` | what an event of the poll is about |
 //! | `evidence` | what bytes say of the protocol: pure |
 //! | `interruptions` | when blocked readers are looked for: pure |
+//! | `adopted_connections/learning` | what their bytes show of what endpoints speak |
 //! | `lifetime` | how long the rescuer stays: pure |
 //! | `lost_reads` | what a reader took that was killed in its sleep |
 //! | `peer_names` | naming a client to the server |
@@ -82,6 +85,7 @@
 //! | `retiring_workers` | all of them, and when to look again |
 //! | `routes` | where a request is sent |
 //! | `server_connection` | the server's end |
+//! | `step` | where an adopted connection is, and how it ended |
 //! | `speech` | what one connection's bytes have shown of that: pure |
 //! | `supervisor_channel` | orders in, reports out |
 //! | `tallies` | what became of the connections |
@@ -99,9 +103,11 @@ mod client_activity;
 mod close_action;
 mod connection_state;
 mod custody;
+mod draining;
 mod event_source;
 mod evidence;
 mod holding;
+mod hops;
 mod interruptions;
 mod lifetime;
 mod lost_reads;
@@ -119,6 +125,7 @@ mod retiring_workers;
 mod routes;
 mod server_connection;
 mod speech;
+mod step;
 mod supervisor_channel;
 mod tallies;
 mod timers;

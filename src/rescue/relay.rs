@@ -2,6 +2,7 @@
 //! the [`Exchange`]'s business.
 
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mio::{Registry, Token};
@@ -83,6 +84,11 @@ impl Relay {
     /// How many requests have been answered.
     pub(super) fn answered(&self) -> u64 {
         self.exchange.answered()
+    }
+
+    /// From where the request is passed on.
+    pub(super) fn from(&self) -> Option<SocketAddr> {
+        self.server.as_ref()?.1.local()
     }
 
     /// When [`Self::timed_out`] is to be called; none: the server may take its time.

@@ -26,7 +26,7 @@ pub(super) struct Rescuer {
     supervisor: SupervisorChannel,
     pub(super) workers: RetiringWorkers,
     pub(super) adopted: AdoptedConnections,
-    backlogs: Backlogs,
+    pub(super) backlogs: Backlogs,
     pub(super) tallies: Tallies,
     lifetime: Lifetime,
 }
@@ -149,38 +149,6 @@ impl Rescuer {
 
     pub(super) fn is_full(&self) -> bool {
         self.workers.held() + self.adopted.len() >= self.max_connections
-    }
-
-    fn open_backlogs(&mut self, worker: u64, listeners: Vec<OwnedFd>, now: Instant) {
-        // The worker's tally is reported when the worker is over, so there must be one.
-        self.workers.worker(worker);
-        for listener in listeners {
-            match self.backlogs.open(worker, listener, now, &mut self.tallies) {
-                Ok(id) => self.drain(id, now),
-                Err(error) => {
-                    log::warn!("worker {worker}: cannot accept what waits for it: {error}");
-                }
-            }
-        }
-    }
-
-    /// Accepts all that waits in a backlog.
-    fn drain(&mut self, id: u64, now: Instant) {
-        while let Some((worker, socket)) = self.backlogs.accept(id) {
-            self.tallies.count(worker, Outcome::Held);
-            match self.adopted.adoption_of_accepted(&socket) {
-                _ if self.is_full() => self.give_up(worker, "too-many"),
-                None => self.give_up(worker, "remote-client"),
-                Some(adoption) => self.adopt(worker, socket, adoption, now),
-            }
-        }
-    }
-
-    fn check_backlogs(&mut self, now: Instant) {
-        while let Some(id) = self.backlogs.pop_due(now) {
-            self.drain(id, now);
-            self.backlogs.check(id, now, &mut self.tallies);
-        }
     }
 
     fn look_at_workers(&mut self, now: Instant) {

@@ -7,7 +7,7 @@
 //! | `ReadOnly` | - | - | - |
 
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::time::Instant;
 
 use mio::net::TcpStream;
@@ -22,6 +22,8 @@ pub(super) struct ServerConnection {
     /// Dropped before the stream, so before the port is another's.
     _name: Option<PeerName>,
     stream: TcpStream,
+    /// Where it comes from; none where that cannot be seen.
+    local: Option<SocketAddr>,
     state: State,
 }
 
@@ -57,9 +59,14 @@ impl ServerConnection {
         registry.register(&mut stream, token, interest)?;
         Ok(Self {
             _name: name,
+            local: stream.local_addr().ok(),
             stream,
             state: State::Connecting { since: now },
         })
+    }
+
+    pub(super) fn local(&self) -> Option<SocketAddr> {
+        self.local
     }
 
     pub(super) fn connecting_since(&self) -> Option<Instant> {

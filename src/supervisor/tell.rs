@@ -6,8 +6,8 @@ use super::Supervisor;
 use super::operators::report;
 use super::retirement::Cost;
 use crate::fleet::{
-    ChangeKind, ChangeResult, ClientId, Failure, Milestone, Progress, StopProgress, WorkerEvent,
-    WorkerId,
+    ChangeKind, ChangeResult, ClientId, Denial, Failure, Milestone, Progress, StopProgress,
+    WorkerEvent, WorkerId,
 };
 use crate::wire::control::Reply;
 
@@ -53,6 +53,9 @@ impl Supervisor {
             // Before the client hears of it: what the client runs may ask the service manager.
             ChangeResult::Done { kind, .. } => self.notify.change_ended(*kind, "serving"),
             ChangeResult::Failed { kind, failure, .. } => {
+                if let Failure::Unusable(_) | Failure::NotRead { .. } = failure {
+                    self.ends_before_it_begins();
+                }
                 self.change_failed(*kind, &reply);
                 match failure {
                     Failure::Exited { worker, .. } | Failure::Died { worker, .. } => {
@@ -61,11 +64,17 @@ impl Supervisor {
                     Failure::Unhealthy { .. }
                     | Failure::NobodyServes
                     | Failure::Unusable(_)
+                    | Failure::NotRead { .. }
                     | Failure::RolledBack
                     | Failure::NotReady { .. }
                     | Failure::TooLarge { .. }
                     | Failure::Stopped => {}
                 }
+            }
+            // What was read does not go together with what is there.
+            ChangeResult::Denied(Denial::NoRoom { .. }) if reply_to.is_none() => {
+                self.ends_before_it_begins();
+                self.notify.change_ended(ChangeKind::Reload, "serving");
             }
             ChangeResult::Promoted { .. }
             | ChangeResult::Paused { .. }
@@ -73,6 +82,13 @@ impl Supervisor {
             | ChangeResult::Stopped => {}
         }
         self.reply(reply_to, &reply);
+    }
+
+    /// A service manager that has asked for a reload by a signal waits for its beginning, and then for its end: it
+    /// would wait in vain where nothing was begun.
+    fn ends_before_it_begins(&mut self) {
+        self.notify
+            .reload_began("reload: reading options and files");
     }
 
     fn change_failed(&mut self, kind: ChangeKind, reply: &Reply) {

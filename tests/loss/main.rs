@@ -6,6 +6,7 @@
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used)]
 
+mod deploy;
 #[path = "../rig/harness.rs"]
 mod harness;
 #[path = "../rig/mod.rs"]
@@ -31,11 +32,11 @@ fn machine() -> MutexGuard<'static, ()> {
 
 /// How often something is done in a trial.
 fn times() -> u64 {
-    if env::var_os("LOSS_FULL").is_some_and(|value| value == "1") {
-        20
-    } else {
-        5
-    }
+    if is_full() { 20 } else { 3 }
+}
+
+fn is_full() -> bool {
+    env::var_os("LOSS_FULL").is_some_and(|value| value == "1")
 }
 
 /// Where a trial runs.

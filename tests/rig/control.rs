@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use reuseport_run::wire::control::Status;
 
@@ -26,6 +26,21 @@ impl Control {
             .stdin(Stdio::null());
         command
             .output()
+            .map_err(|error| format!("cannot run {}: {error}", self.program.display()))
+    }
+
+    /// Starts it, without waiting for its end. What it says is of no interest.
+    pub fn begin<S: AsRef<OsStr>>(&self, words: &[S]) -> Result<Child, Trouble> {
+        let mut command = Command::new(&self.program);
+        let command = command
+            .arg("--socket")
+            .arg(&self.socket)
+            .args(words)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command
+            .spawn()
             .map_err(|error| format!("cannot run {}: {error}", self.program.display()))
     }
 

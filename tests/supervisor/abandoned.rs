@@ -2,7 +2,10 @@
 
 use std::{fs, io};
 
+use nix::sys::signal::Signal;
+
 use crate::harness::Supervisor;
+use crate::rescue::Client;
 use crate::rig::port::Reservation;
 use crate::support::*;
 
@@ -57,6 +60,44 @@ fn the_last_listener_of_an_address_closes_the_address() {
         (error.kind() == io::ErrorKind::ConnectionRefused).then_some(())
     });
     assert!(ask(supervisor.address()).unwrap().starts_with("1."));
+}
+
+/// Clients wait when it is seen that the last worker has closed its listener. What a rescuer accepted of them would come
+/// back to the rescuer, again and again.
+#[test]
+fn who_waits_at_an_address_that_nobody_serves_any_more_is_refused() {
+    for steering in ["auto", "none"] {
+        let reserved = Reservation::new().unwrap();
+        let port = reserved.port().to_string();
+        let close = ["--close-when", "{dir}/close-{slot}", "--two-ports", &port];
+        let supervisor = scripted(&["-n", "2", "--steering", steering], &close).start();
+        let status = supervisor.wait_serving(2);
+        supervisor.wait_for("the other listeners", || {
+            (listeners(reserved.port()).len() == 2).then_some(())
+        });
+        // It sees nothing before there are clients.
+        let pid = i32::try_from(status.pid).unwrap();
+        send(pid, Signal::SIGSTOP);
+        touch(supervisor.directory(), "close-0");
+        touch(supervisor.directory(), "close-1");
+        let here = listeners(reserved.port());
+        let is_let_go = |pid: &i32| !sockets(*pid).iter().any(|inode| here.contains(inode));
+        supervisor.wait_for("both to have closed a listener", || {
+            pids(&status).iter().all(is_let_go).then_some(())
+        });
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], reserved.port()));
+        let mut clients: Vec<_> = (0..8).map(|_| Client::connect(address)).collect();
+        clients.iter_mut().for_each(|client| client.request("/"));
+        send(pid, Signal::SIGCONT);
+        // Each is reset, or closed: it can go elsewhere.
+        for client in &mut clients {
+            assert!(client.rest().is_empty(), "{steering}");
+        }
+        supervisor.wait_for("the listeners to be closed", || {
+            listeners(reserved.port()).is_empty().then_some(())
+        });
+        assert!(ask(supervisor.address()).unwrap().starts_with("1."));
+    }
 }
 
 /// An idle server wakes nobody, and neither does one whose queues are emptied.

@@ -113,6 +113,26 @@ fn a_start_that_fails_is_never_ready() {
 }
 
 #[test]
+fn a_reload_that_cannot_begin_is_begun_and_over() {
+    let builder = scripted(&["-n", "1", "--env-file", "{dir}/variables"], &[]);
+    let builder = builder.file("variables", "A=1\n");
+    let (manager, supervisor) = Manager::of(builder);
+    manager.expect("READY=1");
+    supervisor.wait_serving(1);
+    supervisor.write("variables", "nonsense\n");
+    for _ in 0..2 {
+        supervisor.signal(Signal::SIGHUP);
+        manager.expect("RELOADING=1");
+        let ready = manager.expect("READY=1");
+        assert!(ready[1].contains("line 1: give NAME=VALUE"), "{ready:?}");
+    }
+    supervisor.write("variables", "A=2\n");
+    supervisor.ctl_ok(["reload"]);
+    manager.expect("RELOADING=1");
+    assert_eq!(manager.expect("READY=1")[1], "STATUS=serving");
+}
+
+#[test]
 fn a_reload_that_fails_is_over_and_says_why() {
     let (manager, supervisor) = Manager::of(changeable(&["-n", "1"]));
     manager.expect("READY=1");

@@ -120,7 +120,7 @@ impl<'a> Run<'a> {
     }
 
     fn reload(&mut self, server: &mut SupervisedServer<'a>, loads: &Loads) -> Result<(), Trouble> {
-        for _ in 0..self.row.options.reloads {
+        for _ in 0..self.row.options.actions.reloads {
             let began = Instant::now();
             server.control(&["reload"])?;
             self.reloads_ms

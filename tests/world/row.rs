@@ -29,7 +29,7 @@ use crate::rig::output_lines::OutputLines;
 use crate::rig::port::Reservation;
 use crate::rig::process_tree::ProcessTree;
 use crate::table::{Server, home, words};
-use crate::trial::options::Options;
+use crate::trial::options::{Actions, Options};
 
 /// How long a worker may take to be ready.
 const START_TIMEOUT: &str = "--start-timeout 20s";
@@ -147,10 +147,11 @@ impl<'a> Row<'a> {
             mode: Mode::Fresh,
             pause_ms: 0,
             path: server.path.clone(),
-            reloads,
-            kills: 1,
-            scale: Vec::new(),
-            stop: false,
+            actions: Actions {
+                reloads,
+                kills: 1,
+                ..Actions::default()
+            },
             seconds: 0.0,
             args: format!("{START_TIMEOUT} {}", fill(&server.options)),
             time_out: 0,

@@ -60,14 +60,21 @@ impl Fleet {
             let part = by_set.entry(self.sets.index(*slot)).or_default();
             part.insert(*slot);
         }
-        let (serving, others): (VecDeque<_>, VecDeque<_>) =
-            by_set.into_values().partition(|part| self.serves(part));
+        let (serving, others): (VecDeque<_>, VecDeque<_>) = by_set
+            .into_values()
+            .partition(|part| self.serving_in(part) > 0);
         others.into_iter().chain(serving).collect()
     }
 
-    fn serves(&self, part: &BTreeSet<Slot>) -> bool {
-        let mut workers = part.iter().flat_map(|slot| self.workers.in_slot(*slot));
-        workers.any(Worker::is_serving)
+    /// Whether nobody makes room by leaving, nor takes any by coming.
+    fn all_serve(&self) -> bool {
+        self.workers.iter().all(Worker::is_serving) && self.empty_slots.waiting() == 0
+    }
+
+    /// How many workers serve in these slots.
+    fn serving_in(&self, part: &BTreeSet<Slot>) -> usize {
+        let workers = part.iter().flat_map(|slot| self.workers.in_slot(*slot));
+        workers.filter(|worker| worker.is_serving()).count()
     }
 
     /// How many workers can only be replaced together, if the bounds are closer than that.
@@ -128,13 +135,20 @@ impl Fleet {
             let fits = rollout.later.front().is_some_and(|part| part.len() <= room);
             return fits.then(|| Next::starting(rollout.later.pop_front().unwrap_or_default()));
         }
-        let starts = fitting(&mut rollout.later, room, |_| true);
+        let wanted = Slot(rollout.wanted);
+        let starts = fitting(&mut rollout.later, room, |part| {
+            Some(part.range(..wanted).count())
+        });
         let least = rollout.wanted.min(self.wanted);
         let missing = (least as usize).saturating_sub(self.workers.serving().count());
-        let may_leave = bounds.unavailable(least) as usize;
+        let may_leave = (bounds.unavailable(least) as usize).saturating_sub(missing);
         // Where nobody serves, nobody can leave: it is waited for room.
-        let leaves = may_leave.saturating_sub(missing);
-        let leaves = fitting(&mut rollout.later, leaves, |part| self.serves(part));
+        let mut leaves = fitting(&mut rollout.later, may_leave, |part| {
+            Some(self.serving_in(part)).filter(|count| *count > 0)
+        });
+        if starts.is_empty() && leaves.is_empty() && self.all_serve() {
+            leaves = surplus(&mut rollout.later, wanted);
+        }
         let is_over = rollout.later.is_empty();
         let is_nothing = starts.is_empty() && leaves.is_empty() && !is_over;
         (!is_nothing).then_some(Next { starts, leaves })
@@ -214,17 +228,27 @@ impl Fleet {
     }
 }
 
-/// Takes parts from the front as long as they fit and suit.
+/// Takes a part from the back in whose slots nobody is wanted any more: where there is no surge, nothing else makes room.
+fn surplus(later: &mut VecDeque<BTreeSet<Slot>>, wanted: Slot) -> BTreeSet<Slot> {
+    let last = later.back().and_then(BTreeSet::first);
+    let part = match last.is_some_and(|slot| *slot >= wanted) {
+        true => later.pop_back(),
+        false => None,
+    };
+    part.unwrap_or_default()
+}
+
+/// Takes parts from the front as long as they fit. `takes`: how many workers a part counts for; none if it does not suit.
 fn fitting(
     later: &mut VecDeque<BTreeSet<Slot>>,
-    room: usize,
-    suits: impl Fn(&BTreeSet<Slot>) -> bool,
+    mut room: usize,
+    takes: impl Fn(&BTreeSet<Slot>) -> Option<usize>,
 ) -> BTreeSet<Slot> {
     let mut taken = BTreeSet::new();
     while let Some(part) = later.front()
-        && taken.len() + part.len() <= room
-        && suits(part)
+        && let Some(left) = takes(part).and_then(|count| room.checked_sub(count))
     {
+        room = left;
         taken.extend(later.pop_front().unwrap_or_default());
     }
     taken

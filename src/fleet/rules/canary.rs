@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Fleet;
+use super::backlog::with_endpoints;
 use crate::fleet::policy::Strategy;
 use crate::fleet::retirements::{Change, Course};
 use crate::fleet::rollout::{Rollout, Step};
@@ -143,8 +144,7 @@ impl Fleet {
             return;
         };
         self.fail_change(now, Failure::died(id, dead.slot, exit));
-        let left = self.unserved_listeners(dead.listeners.keys().copied());
-        self.drain_backlog(id, left);
+        self.drain_unserved(id, with_endpoints(&dead.listeners));
         self.release(dead.listeners.into_keys());
     }
 

@@ -70,18 +70,37 @@ impl Fleet {
                 let policy = *policy;
                 self.deploy(now, reply_to, reload, Deployment { id, policy });
             }
-            Err(reason) => {
-                self.tally.reloads_failed += 1;
-                self.effects.push(Effect::Reply {
-                    reply_to,
-                    result: ChangeResult::Failed {
-                        kind: ChangeKind::Reload,
-                        failure: Failure::Unusable(reason),
-                        undone: 0,
-                    },
-                });
-            }
+            Err(reason) => self.not_deployed(reply_to, Failure::Unusable(reason)),
         }
+    }
+
+    /// When what is being read must be there.
+    pub(super) fn reading_deadline(&self) -> Option<Time> {
+        let reading = self.reading.as_ref()?;
+        Some(reading.since.plus(self.policy.start_timeout))
+    }
+
+    /// A disk that hangs must not keep others from asking for something else.
+    pub(super) fn check_reading(&mut self, now: Time) {
+        if self.reading_deadline().is_some_and(|until| until <= now)
+            && let Some(reading) = self.reading.take()
+        {
+            let after = now.since(reading.since);
+            self.not_deployed(reading.reply_to, Failure::NotRead { after });
+        }
+    }
+
+    /// Nothing has been changed.
+    fn not_deployed(&mut self, reply_to: Option<ClientId>, failure: Failure) {
+        self.tally.reloads_failed += 1;
+        self.effects.push(Effect::Reply {
+            reply_to,
+            result: ChangeResult::Failed {
+                kind: ChangeKind::Reload,
+                failure,
+                undone: 0,
+            },
+        });
     }
 
     /// Begins a reload that starts this.

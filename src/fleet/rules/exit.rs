@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::Fleet;
+use super::backlog::with_endpoints;
 use super::flip_back::Cause;
 use crate::fleet::phase::{Phase, StopReason};
 use crate::fleet::slots::{EmptySlot, SlotState, delay};
@@ -197,9 +198,8 @@ impl Fleet {
     /// waits for nobody cannot.
     fn give_up(&mut self, now: Time, slot: Slot, ends: Option<ExitReason>) {
         if let Some((last, listeners)) = self.empty_slots.give_up(slot) {
-            let unserved = self.unserved_listeners(listeners.iter().copied());
-            self.drain_backlog(last, unserved);
-            self.release(listeners);
+            self.drain_unserved(last, with_endpoints(&listeners));
+            self.release(listeners.into_keys());
         }
         if let Some(exit_reason) = ends {
             self.begin_shutdown(now, exit_reason);
@@ -234,8 +234,7 @@ impl Fleet {
         if ending == Ending::BeforeStop && worker.empties_listeners() {
             // Nobody comes after it to accept what it leaves. (What was left when the settle time-out passed
             // is drained already.)
-            let left = self.unserved_listeners(worker.listeners.keys().copied());
-            self.drain_backlog(id, left);
+            self.drain_unserved(id, with_endpoints(&worker.listeners));
         }
         self.log(WorkerEvent::Gone {
             worker: id,

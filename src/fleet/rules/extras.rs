@@ -1,6 +1,9 @@
 //! Listeners that a worker was given and does not owe.
 
+use std::collections::BTreeMap;
+
 use super::Fleet;
+use super::backlog::with_endpoints;
 use crate::fleet::phase::Phase;
 use crate::fleet::vocabulary::*;
 use crate::fleet::worker::Worker;
@@ -15,15 +18,13 @@ impl Fleet {
         for id in had_their_time.map(|it| it.id).collect::<Vec<_>>() {
             let unused = self.workers.change(id, |worker| {
                 let unused: Vec<ListenerId> = worker.unused_extras().collect();
-                worker
-                    .listeners
-                    .retain(|listener, _| !unused.contains(listener));
-                unused
+                let unused = unused.into_iter();
+                let taken = unused.filter_map(|id| Some((id, worker.listeners.remove(&id)?)));
+                taken.collect::<BTreeMap<_, _>>()
             });
             let unused = unused.unwrap_or_default();
-            let unserved = self.unserved_listeners(unused.iter().copied());
-            self.drain_backlog(id, unserved);
-            self.release(unused);
+            self.drain_unserved(id, with_endpoints(&unused));
+            self.release(unused.into_keys());
         }
     }
 }

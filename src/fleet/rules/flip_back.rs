@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 
 use super::Fleet;
+use super::backlog::with_endpoints;
 use super::flip::change_of;
 use crate::fleet::listener::Listener;
 use crate::fleet::phase::{Phase, Settled, StopReason};
@@ -93,8 +94,7 @@ impl Fleet {
             .into_iter()
             .chain(dead.map(|it| (it.id, it.listeners)))
         {
-            let left = self.unserved_listeners(listeners.keys().copied());
-            self.drain_backlog(last, left);
+            self.drain_unserved(last, with_endpoints(&listeners));
             self.release(listeners.into_keys());
         }
         self.effects.push(Effect::Reply {
@@ -143,10 +143,9 @@ impl Fleet {
         for id in starting {
             self.stop(now, id, StopReason::RolledBack);
             // It was to accept what its predecessor left.
-            let listeners = self.workers.get(id).into_iter();
-            let listeners = listeners.flat_map(|it| it.listeners.keys().copied());
-            let left = self.unserved_listeners(listeners.collect::<Vec<_>>());
-            self.drain_backlog(id, left);
+            let worker = self.workers.get(id);
+            let listeners = worker.map_or_else(Vec::new, |it| with_endpoints(&it.listeners));
+            self.drain_unserved(id, listeners);
         }
     }
 
@@ -270,8 +269,10 @@ impl Cause {
 
 /// Whether a worker that retires can serve again: it was not told to stop, and nobody prepares it for that.
 fn may_serve_again(worker: &Worker) -> bool {
+    if worker.is_drained() {
+        return false;
+    }
     match worker.phase {
-        _ if worker.is_drained() => false,
         Phase::StandingBy
         | Phase::Settling { .. }
         | Phase::Quiescing {

@@ -14,7 +14,8 @@
 
 use super::Fleet;
 use super::flip_back::Cause;
-use crate::fleet::health::{Due, Standing, Toll};
+use crate::fleet::health::{Consequence, Due, Standing};
+use crate::fleet::listener::Listener;
 use crate::fleet::policy::{CheckBy, HealthChecks};
 use crate::fleet::vocabulary::*;
 use crate::fleet::worker::Worker;
@@ -80,7 +81,8 @@ impl Fleet {
         let Some((checks, worker)) = self.checked(id) else {
             return;
         };
-        if worker.health.is_unhealthy() && self.is_being_replaced(worker) {
+        let is_avoided = worker.health.standing == Standing::Avoided;
+        if is_avoided && self.is_being_replaced(worker) {
             self.workers
                 .change(id, |worker| worker.health.skip(now, worker.slot, &checks));
             return;
@@ -101,18 +103,18 @@ impl Fleet {
         };
         let since = worker.ready_since.unwrap_or(worker.started);
         let counts = now.since(since) >= checks.start_period;
-        let toll = self.workers.change(id, |worker| {
+        let consequence = self.workers.change(id, |worker| {
             let slot = worker.slot;
             worker.health.failed(now, slot, &checks, failure, counts)
         });
-        match toll {
-            Some(Toll::Unhealthy) => {
+        match consequence {
+            Some(Consequence::Unhealthy) => {
                 self.news(id, HealthNews::Unhealthy(failure.clone()));
             }
-            Some(Toll::Again) => {}
-            Some(Toll::None) | None => return,
+            Some(Consequence::Again) => {}
+            Some(Consequence::None) | None => return,
         }
-        if toll == Some(Toll::Unhealthy) {
+        if consequence == Some(Consequence::Unhealthy) {
             if self.fails_trial(now, id, failure) {
                 return;
             }
@@ -209,7 +211,7 @@ impl Fleet {
             self.steer();
             self.recycle(now, id, RecycleReason::Unhealthy);
         }
-        if failure.is_deaf() {
+        if failure.does_not_accept() {
             self.drain_avoided(id);
         } else if !is_new && self.policy.rescue {
             // What waits now has waited since the check before.
@@ -219,6 +221,12 @@ impl Fleet {
                 workers: vec![(id, listeners)],
             });
         }
+    }
+
+    /// Whether a worker gets new connections as others do.
+    pub(super) fn is_trusted(&self, id: WorkerId) -> bool {
+        let worker = self.workers.get(id);
+        worker.is_some_and(|it| it.health.standing == Standing::Trusted)
     }
 
     fn somebody_has_just_passed(&self) -> bool {
@@ -254,10 +262,15 @@ impl Fleet {
         self.drain_backlog(id, listeners);
     }
 
-    /// Whether a worker that retires is not expected to accept what still waits for it.
-    pub(super) fn is_written_off(&self, id: WorkerId) -> bool {
+    /// Whether a worker that retires is not expected to accept what still waits for it, nor others in its place, and all
+    /// of that can be answered elsewhere.
+    pub(super) fn will_not_accept(&self, id: WorkerId) -> bool {
         let can_drain = self.policy.rescue && self.policy.steering && !self.nobody_follows();
         let worker = self.workers.get(id);
-        can_drain && worker.is_some_and(|worker| worker.health.is_unhealthy())
+        let can_be_answered = |(listener, it): (&ListenerId, &Listener)| {
+            self.has_alone(id, *listener) && self.workers.is_trusted_at(&it.endpoint)
+        };
+        let can_be_left = |worker: &Worker| worker.listeners.iter().all(can_be_answered);
+        can_drain && worker.is_some_and(|it| it.health.is_unhealthy() && can_be_left(it))
     }
 }

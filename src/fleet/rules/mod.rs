@@ -29,6 +29,7 @@
 //! | `health` | what follows from the checks of serving workers |
 //! | `retire` | steer away, fence, settle |
 //! | `quiesce` | connections come to an end |
+//! | `backlog` | what waits in listeners that nobody will accept from |
 //! | `abandon` | what becomes of a listener that its workers have let go of |
 //! | `recycle` | a worker that has reached a limit is replaced |
 //! | `age`, `limits` | which workers have: they have served for long enough, or use too much |
@@ -40,6 +41,7 @@
 
 mod abandon;
 mod age;
+mod backlog;
 mod batches;
 mod begin;
 mod canary;
@@ -181,6 +183,7 @@ impl Fleet {
             self.shutdown.as_ref().and_then(Shutdown::deadline),
             self.rollout.as_ref().and_then(Rollout::deadline),
             self.soak_deadline(),
+            self.reading_deadline(),
             self.recycling_deadline(),
             self.workers.next_age(),
             self.usages.next_look,
@@ -255,6 +258,7 @@ impl Fleet {
         // Empty slots after starts that were too late: a worker that is killed for that leaves its slot only
         // when it has ended.
         self.check_starting(now);
+        self.check_reading(now);
         self.fill_left(now);
         self.begin_next(now);
         self.check_trial(now);

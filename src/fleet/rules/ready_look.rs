@@ -137,16 +137,15 @@ impl Fleet {
 
     fn close_what_was_let_go(&mut self, id: WorkerId) {
         let gone = self.workers.change(id, |worker| {
-            let gone: Vec<ListenerId> = worker.let_go().map(|(id, _)| id).collect();
-            worker
-                .listeners
-                .retain(|listener, _| !gone.contains(listener));
+            let gone: Vec<(ListenerId, Endpoint)> = worker.let_go().collect();
+            for (listener, _) in &gone {
+                worker.listeners.remove(listener);
+            }
             gone
         });
         self.steer();
         let gone = gone.unwrap_or_default();
-        let unserved = self.unserved_listeners(gone.iter().copied());
-        self.drain_backlog(id, unserved);
-        self.release(gone);
+        self.drain_unserved(id, gone.iter().copied());
+        self.release(gone.into_iter().map(|(listener, _)| listener));
     }
 }

@@ -87,9 +87,13 @@ impl Fleet {
         true
     }
 
-    /// Its worker serves on, if it does: another replacement is tried after a while.
+    /// Its worker serves on, if it does: another replacement is tried after a while, if it is still needed.
     pub(super) fn recycling_failed(&mut self, now: Time, recycling: Recycling) {
         if self.is_shutting_down() {
+            return;
+        }
+        if recycling.why == RecycleReason::Unhealthy && self.is_trusted(recycling.worker) {
+            self.recyclings.given_up();
             return;
         }
         let (again, retry_in) = self.recyclings.failed(now, recycling);

@@ -8,7 +8,6 @@
 //! where they cannot, when none is left.
 
 use core::time::Duration;
-use std::collections::BTreeSet;
 
 use super::Fleet;
 use crate::fleet::phase::{Fence, Phase, QuiescedBy, Settled, StopReason, interval};
@@ -179,7 +178,7 @@ impl Fleet {
             };
             if count == 0 {
                 settled.push((id, Settled::Empty));
-            } else if self.is_written_off(id) {
+            } else if self.will_not_accept(id) {
                 late.push(id);
                 settled.push((id, Settled::TimedOut));
             } else if now.since(since) >= self.policy.settle_timeout {
@@ -197,46 +196,6 @@ impl Fleet {
         self.refuse_if_settled();
         self.drain_backlogs_of(&late);
         self.adopt_connections(&settled);
-    }
-
-    /// Each listener is drained once, when none of its workers has time left to empty it.
-    fn drain_backlogs_of(&mut self, late: &[WorkerId]) {
-        let mut drained = BTreeSet::new();
-        for id in late {
-            let worker = self.workers.get(*id);
-            let listeners = worker.into_iter().flat_map(|it| it.listeners.keys());
-            let mut left = self.unserved_listeners(listeners.copied());
-            left.retain(|listener| drained.insert(*listener));
-            self.drain_backlog(*id, left);
-        }
-    }
-
-    /// What waits in these listeners will not be accepted by their worker.
-    pub(super) fn drain_backlog(&mut self, worker: WorkerId, listeners: Vec<ListenerId>) {
-        if !self.policy.rescue || self.nobody_follows() || listeners.is_empty() {
-            return;
-        }
-        let retirement = match self.retirements.of(worker) {
-            Some(retirement) => retirement,
-            None => self.retirements.next_id(),
-        };
-        self.effects.push(Effect::DrainBacklog {
-            retirement,
-            worker,
-            listeners,
-        });
-    }
-
-    /// Those of these listeners that nobody accepts from, or will.
-    pub(super) fn unserved_listeners(
-        &self,
-        of: impl IntoIterator<Item = ListenerId>,
-    ) -> Vec<ListenerId> {
-        let is_served = |id: ListenerId| {
-            let mut holders = self.workers.holders(id);
-            holders.any(Worker::empties_listeners) || self.empty_slots.will_serve(id)
-        };
-        of.into_iter().filter(|id| !is_served(*id)).collect()
     }
 }
 

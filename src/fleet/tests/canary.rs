@@ -2,15 +2,6 @@
 
 use super::*;
 
-fn canary(workers: u32, percent: u32, hold: Option<u64>) -> Event {
-    let canary = Canary {
-        workers,
-        percent,
-        hold: hold.map(Duration::from_secs),
-    };
-    reload(ME, IfBusy::Deny, Addresses::Owed, Some(canary))
-}
-
 const PROMOTE: Event = Event::PromoteRequested { reply_to: ME };
 const PAUSE: Event = Event::PauseRequested { reply_to: ME };
 const ROLLBACK: Event = Event::RollbackRequested { reply_to: ME };

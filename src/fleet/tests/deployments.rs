@@ -240,12 +240,7 @@ fn what_is_denied_is_not_in_effect() {
         ..policy()
     };
     let mut stage = Stage::serving(unsteered.clone());
-    let canary = Canary {
-        workers: 1,
-        percent: 10,
-        hold: None,
-    };
-    stage.on_unanswered(reload(ME, IfBusy::Deny, Addresses::Owed, Some(canary)));
+    stage.on_unanswered(canary(1, 10, None));
     let effects = stage.fleet.step(stage.now, read(1, unsteered));
     let done: Vec<String> = effects.iter().filter_map(brief).collect();
     assert_eq!(done, ["denied: not steered"]);
@@ -314,4 +309,16 @@ fn a_crash_counts_for_as_long_as_is_in_effect() {
     assert_eq!(restarts(&stage), 1);
     stage.after(1_001);
     assert_eq!(restarts(&stage), 0);
+}
+
+#[test]
+fn what_is_not_read_in_time_is_not_waited_for() {
+    let mut stage = Stage::serving(policy());
+    stage.on_unanswered(RELOAD);
+    assert!(stage.after(59_999).is_empty());
+    assert_eq!(stage.after(1), ["reload failed"]);
+    assert_eq!(stage.fleet.phase_name(), "serving");
+    // It comes after all, and nobody waits for it.
+    assert!(stage.on_unanswered(read(1, policy())).is_empty());
+    assert_eq!(stage.on(scale(3)), ["spawn 2"]);
 }

@@ -388,12 +388,7 @@ fn in_a_soak_an_unhealthy_worker_takes_the_reload_back() {
 #[test]
 fn a_canary_that_is_unhealthy_is_withdrawn() {
     let mut stage = checked();
-    let canary = Canary {
-        workers: 1,
-        percent: 10,
-        hold: None,
-    };
-    stage.on(reload(ME, IfBusy::Deny, Addresses::Owed, Some(canary)));
+    stage.on(canary(1, 10, None));
     stage.on(listened(2));
     assert_eq!(stage.fleet.phase_name(), "canary");
     stage.on(failed(2));
@@ -446,4 +441,59 @@ fn a_reload_without_checks_does_not_end_those_of_the_old_workers() {
     stage.on(listened(2));
     stage.on(listened(3));
     assert_eq!(stage.health_of(2), None);
+}
+
+#[test]
+fn what_waits_in_a_queue_that_others_share_is_theirs_to_accept() {
+    let mut stage = Stage::new(Policy {
+        queues: Some(1),
+        ..checked_by(CheckBy::Watchdog)
+    });
+    // Both serve listener 0; then both are replaced, because one of them is not well.
+    stage.on(listened(0));
+    stage.on(listened_on(1, 0, 80));
+    stage.on(passed(1));
+    let begun = stage.on(failed_by(0, CheckFailure::Said));
+    assert_eq!(begun, ["spawn 2", "spawn 3"]);
+    stage.on(listened_on(2, 1, 80));
+    stage.on(listened_on(3, 1, 80));
+    stage.on(Event::Fenced);
+    let pending = vec![(WorkerId(0), 1), (WorkerId(1), 1)];
+    assert!(stage.on(Event::BacklogsMeasured { pending }).is_empty());
+    let phases = stage.phases();
+    assert_eq!(
+        phases[0], "0 settling",
+        "told to stop, it may close the queue for all"
+    );
+}
+
+/// The replacement of an unhealthy worker fails when nobody is healthy any more: another one would do no better.
+#[test]
+fn what_has_failed_is_not_tried_again_when_all_fail() {
+    let mut stage = checked();
+    assert_eq!(stage.lose(0, 1), TURNED_AWAY);
+    stage.on(failed(1));
+    assert_eq!(stage.on(failed(1)), ["steer 0 1"]);
+    stage.on(exited(2));
+    assert_eq!(stage.fleet.recyclings().failed, 1);
+    assert!(
+        stage
+            .after(600_000)
+            .iter()
+            .all(|it| !it.starts_with("spawn"))
+    );
+    // One that passes shows again what can be done.
+    stage.on(passed(1));
+    assert_eq!(stage.on(failed(0)), ["steer 1", "spawn 3"]);
+}
+
+/// Where all fail each serves on, also one whose replacement has begun: when it passes, it shows that it can be done.
+#[test]
+fn one_that_is_replaced_and_serves_as_all_do_is_an_example() {
+    let mut stage = checked();
+    assert_eq!(stage.lose(0, 1), TURNED_AWAY);
+    stage.on(failed(1));
+    assert_eq!(stage.on(failed(1)), ["steer 0 1"]);
+    stage.on(passed(0));
+    assert_eq!(stage.on(failed(1)), ["steer 0"]);
 }

@@ -161,12 +161,7 @@ fn a_first_generation_that_is_too_large_does_not_start() {
 #[test]
 fn one_that_grows_on_trial_is_recycled_after_it() {
     let mut stage = Stage::serving(rss_limit());
-    let canary = Canary {
-        workers: 1,
-        percent: 50,
-        hold: None,
-    };
-    stage.on(reload(ME, IfBusy::Deny, Addresses::Owed, Some(canary)));
+    stage.on(canary(1, 50, None));
     stage.on(listened(2));
     assert_eq!(stage.fleet.phase_name(), "canary");
     assert!(stage.on(rss(2, 2_000)).is_empty());

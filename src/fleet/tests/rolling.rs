@@ -174,12 +174,39 @@ fn in_the_place_of_one_that_has_left_none_starts_while_an_earlier_one_is_there()
 #[test]
 fn a_trial_begins_when_an_earlier_worker_has_gone() {
     let mut stage = with_one_on_its_way(rolling(1, 0));
-    let canary = Canary {
-        workers: 1,
-        percent: 10,
-        hold: None,
-    };
-    let asked = reload(ME, IfBusy::Deny, Addresses::Owed, Some(canary));
-    assert!(stage.on(asked).is_empty());
+    assert!(stage.on(canary(1, 10, None)).is_empty());
     assert_eq!(stage.on(exited(2)), ["close 2", "spawn 3", "scale done"]);
+}
+
+/// Who is too many makes room by leaving.
+#[test]
+fn a_reload_to_fewer_workers_needs_no_surge() {
+    let mut stage = Stage::serving(rolling(0, 1));
+    stage.policy.workers = 1;
+    assert_eq!(stage.on(RELOAD), ["steer 0", "fence"]);
+    stage.retire(&[1]);
+    assert_eq!(stage.on(exited(1)), ["close 1", "spawn 2"]);
+    assert_eq!(stage.on(listened(2)), ["steer 2", "fence"]);
+    stage.retire(&[0]);
+    assert_eq!(stage.on(exited(0)), ["close 0", "reload done"]);
+}
+
+/// A slot that nobody is started in any more takes nobody away.
+#[test]
+fn a_slot_that_is_given_up_does_not_hold_up_those_of_its_queue() {
+    let mut stage = Stage::new(Policy {
+        workers: 4,
+        queues: Some(2),
+        max_restarts: 0,
+        ..rolling(0, 2)
+    });
+    for worker in 0..4 {
+        stage.on(listened_on(worker, worker % 2, 80));
+    }
+    stage.on(exited(0));
+    let began = stage.on(RELOAD);
+    assert_eq!(began, ["steer 1", "fence"]);
+    stage.retire(&[2]);
+    let done = stage.on(exited(2));
+    assert_eq!(done, ["close 0", "spawn 4", "spawn 5"]);
 }

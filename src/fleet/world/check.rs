@@ -5,6 +5,7 @@ mod state;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::kernel::Socket;
 use super::process::Process;
 use super::{State, World};
 use crate::fleet::{
@@ -231,9 +232,14 @@ impl World {
 
     /// How many workers may be missing while others are replaced.
     fn most_missing(&self) -> u32 {
-        match self.policy().strategy {
+        let most = |policy: &crate::fleet::Policy| match policy.strategy {
             Strategy::AllAtOnce => 0,
             Strategy::Rolling(bounds) => bounds.unavailable(self.fleet.workers_wanted()),
+        };
+        // What is undone began within the bounds of what has failed.
+        match self.open_change {
+            Some(ChangeKind::Rollback) => self.policies.values().map(most).max().unwrap_or(0),
+            _ => most(self.policy()),
         }
     }
 
@@ -340,14 +346,30 @@ impl World {
         let has_time = |id: &&WorkerId| {
             let process = self.processes.get(id);
             process.is_some_and(|it| {
-                let is_written_off = it.settle_timed_out || it.may_be_written_off();
-                it.stop_sent_at.is_none() && !is_written_off && !it.is_killed
+                let will_not_accept = it.settle_timed_out || it.may_not_accept();
+                it.stop_sent_at.is_none() && !will_not_accept && !it.is_killed
             })
         };
         let able = socket.listeners.iter().find(has_time);
         ensure(able.is_none(), || {
             format!("{id:?} is drained by a rescuer, and worker {able:?} serves from it")
+        })?;
+        ensure(self.others_are_at(id, socket), || {
+            format!("{id:?} is drained by a rescuer, and nobody else is at its address")
         })
+    }
+
+    /// Whether another listener is at a socket's address, so that what waits for it can be passed on.
+    fn others_are_at(&self, id: ListenerId, socket: &Socket) -> bool {
+        let mut open = self.kernel.open.iter();
+        open.any(|(other, it)| *other != id && it.endpoint == socket.endpoint && !it.is_rescued)
+    }
+
+    /// Whether new connections to a socket's address have somewhere to go.
+    fn others_serve_at(&self, socket: &Socket) -> bool {
+        let live = self.kernel.live.iter();
+        let mut live = live.filter_map(|id| self.kernel.open.get(id));
+        live.any(|it| it.endpoint == socket.endpoint)
     }
 
     fn check_send_stop(&self, id: WorkerId, batch: &[Effect]) -> Checked {
@@ -375,8 +397,8 @@ impl World {
             format!("worker {id} gets the stop signal while a connection may be on the way to it")
         })?;
         let is_settled = process.measured.0 || process.settle_timed_out;
-        let is_written_off = process.may_be_written_off() && self.plan.policy.rescue;
-        ensure(is_settled || is_written_off, || {
+        let will_not_accept = process.may_not_accept() && self.plan.policy.rescue;
+        ensure(is_settled || will_not_accept, || {
             format!("worker {id} gets the stop signal before its backlogs were seen empty")
         })?;
         // A rescuer that dies while it prepares has seen it quiet.
@@ -428,7 +450,9 @@ impl World {
         for (id, process) in served {
             let sockets = &process.listens_on;
             let is_settled = process.measured.0 && sockets.is_disjoint(&self.kernel.unfenced);
-            let is_excused = process.settle_timed_out || process.stop_sent_at.is_some();
+            let will_not_accept = process.may_not_accept() && self.policy().rescue;
+            let is_given_up = process.settle_timed_out || will_not_accept;
+            let is_excused = is_given_up || process.stop_sent_at.is_some();
             ensure(is_settled || is_excused, || {
                 format!("new connections are refused while one may be on the way to worker {id}")
             })?;
@@ -482,6 +506,7 @@ impl World {
             || (socket.is_taken_back || batch.iter().any(is_taken_back)) && !rescue
             || !self.policy().steering
             || !socket.was_live
+            || !self.others_serve_at(socket)
             || before
                 .ended
                 .is_some_and(|worker| self.is_excused(worker, socket.is_last_resort, before));
@@ -567,6 +592,7 @@ impl World {
             Milestone::Serving => {
                 self.on_trial = self.on_trial.filter(|tried| *tried != generation);
                 self.open_change = None;
+                self.is_mixed &= kind != ChangeKind::Reload;
                 self.has_started = true;
                 self.note_drain_only();
             }
@@ -605,6 +631,7 @@ impl World {
         if let ChangeResult::Failed { kind, failure, .. } = result {
             let tried = self.on_trial.take();
             self.open_change = None;
+            self.is_mixed |= *kind == ChangeKind::Rollback;
             if let Failure::NotReady { missing, .. } = failure
                 && !before.serving.is_empty()
             {

@@ -50,7 +50,7 @@ enum TurnedAway {
 }
 
 impl Process {
-    pub(super) fn is_deaf(&self) -> bool {
+    pub(super) fn does_not_accept(&self) -> bool {
         self.checked.sickness == Some(Sickness::Deaf)
     }
 
@@ -59,7 +59,7 @@ impl Process {
     }
 
     /// Whether nobody need count on it: it is unhealthy, or was when its replacement began.
-    pub(super) fn may_be_written_off(&self) -> bool {
+    pub(super) fn may_not_accept(&self) -> bool {
         self.is_unhealthy() || self.checked.turned_away != TurnedAway::No
     }
 }
@@ -175,7 +175,7 @@ impl World {
         let Some(process) = self.processes.get_mut(&id).filter(|it| it.is_alive()) else {
             return Vec::new();
         };
-        process.checked.is_asked &= process.is_deaf();
+        process.checked.is_asked &= process.does_not_accept();
         let failure = match (by, process.checked.sickness) {
             (_, Some(Sickness::Deaf)) if id.0.is_multiple_of(2) => CheckFailure::Stopped,
             (Some(CheckBy::Watchdog), _) => CheckFailure::Silent,
@@ -351,7 +351,10 @@ impl World {
     /// Whether what waited in a listener was taken while its worker served.
     pub(super) fn is_drained_alive(&self, listener: ListenerId) -> bool {
         let mut all = self.processes.values();
-        all.any(|it| it.checked.is_drained && it.listens_on.contains(&listener))
+        all.any(|it| {
+            let has = it.listens_on.contains(&listener) || it.given.contains(&listener);
+            it.checked.is_drained && has
+        })
     }
 
     /// The listeners of those that serve and were not turned away.
@@ -391,7 +394,7 @@ impl World {
             .collect();
         for id in self.serving() {
             let process = &self.processes[&id];
-            if process.checked.turned_away != TurnedAway::Yes || !process.is_deaf() {
+            if process.checked.turned_away != TurnedAway::Yes || !process.does_not_accept() {
                 continue;
             }
             let alone = process.listens_on.difference(&others);

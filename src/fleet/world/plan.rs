@@ -471,7 +471,7 @@ fn reads(steering: bool) -> impl Strategy<Value = Vec<(u64, Read)>> {
         1 => Just(Read::Nonsense),
         4 => numbers.prop_map(Read::Other),
     ];
-    let takes = prop_oneof![3 => Just(0), 1 => 1..80_u64];
+    let takes = prop_oneof![6 => Just(0), 2 => 1..80_u64, 1 => 80..600_u64];
     vec((takes, read), 1..4)
 }
 

@@ -8,9 +8,9 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | `reading` | reads a configuration without keeping the loop waiting |
-//! | `lasting` | what cannot change without a restart |
+//! | `immutable` | what cannot change without a restart |
 
-mod lasting;
+mod immutable;
 mod reading;
 
 use std::collections::BTreeMap;
@@ -107,14 +107,14 @@ impl Deployments {
 
     /// What was read, with what cannot change; or why that cannot be.
     fn usable(&self, mut read: Config) -> Result<Config, String> {
-        let changed = lasting::changed(self.current(), self.steering, &read);
+        let changed = immutable::changed(self.current(), self.steering, &read);
         if !changed.is_empty() {
             warn!(
                 "changed, but that takes a restart of reuseport-run: {}",
                 changed.join(", ")
             );
         }
-        lasting::keep(self.current(), &mut read);
+        immutable::keep(self.current(), &mut read);
         policy::counted(&read.limits, read.steering).map_err(|error| error.to_string())?;
         policy::warn_unless_steered(&read);
         Ok(read)

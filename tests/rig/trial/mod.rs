@@ -10,6 +10,7 @@
 //! a busy machine then takes longer and proves as much.
 #![allow(unreachable_pub, missing_docs)]
 
+mod deploy;
 pub mod options;
 pub mod supervised_server;
 pub mod victim;
@@ -60,7 +61,7 @@ impl<'a> Trial<'a> {
         let load = Load::start(self.plan()).map_err(|error| format!("no load: {error}"))?;
         self.progress(&load)?;
         self.act(&load)?;
-        if self.options.stop {
+        if self.options.actions.stop {
             self.report.exit = self.server.stop()?.code();
             self.report.outcome = load.stop();
         } else {
@@ -81,16 +82,32 @@ impl<'a> Trial<'a> {
     }
 
     fn act(&mut self, load: &Load) -> Result<(), Trouble> {
-        for _ in 0..self.options.reloads {
+        for _ in 0..self.options.actions.reloads {
             let took = self.reload()?;
             self.report.reloads_ms.push(took);
             self.progress(load)?;
         }
-        for turn in 0..self.options.kills {
+        for turn in 0..self.options.actions.kills {
             self.kill(turn)?;
             self.progress(load)?;
         }
-        for &number in &self.options.scale {
+        for turn in 0..self.options.actions.freezes {
+            self.freeze(turn)?;
+            self.progress(load)?;
+        }
+        for _ in 0..self.options.actions.soak_deaths {
+            self.soak_death(load)?;
+            self.progress(load)?;
+        }
+        for _ in 0..self.options.actions.rollbacks {
+            self.rollback(load)?;
+            self.progress(load)?;
+        }
+        for turn in 0..self.options.actions.canaries {
+            self.canary(load, turn)?;
+            self.progress(load)?;
+        }
+        for &number in &self.options.actions.scale {
             let took = self.scale(number)?;
             self.report.scales_ms.push(took);
             self.progress(load)?;
@@ -121,8 +138,8 @@ impl<'a> Trial<'a> {
         Ok(took)
     }
 
-    /// Kills a worker; which one goes round, so that each slot has its turn.
-    fn kill(&mut self, turn: u32) -> Result<(), Trouble> {
+    /// The first process of a worker; which one goes round, so that each slot has its turn.
+    fn nth(&self, turn: u32) -> Result<i32, Trouble> {
         let status = self.server.status()?;
         let pids: Vec<u32> = status
             .workers
@@ -130,15 +147,32 @@ impl<'a> Trial<'a> {
             .filter_map(|worker| worker.pid)
             .collect();
         let choice = turn as usize % pids.len().max(1);
-        let &victim = pids.get(choice).ok_or("there is no worker to kill")?;
-        let pid = i32::try_from(victim).map_err(|error| format!("pid {victim}: {error}"))?;
-        let cannot = |what, error| format!("cannot {what} worker {victim}: {error}");
-        let stopped = Victim::stop(pid).map_err(|error| cannot("stop", error))?;
-        let accepted = stopped.accepted(self.server.address.port());
-        let accepted = accepted.map_err(|error| cannot("count the connections of", error))?;
-        self.report.killed_connections += accepted;
+        pid(*pids.get(choice).ok_or("there is no worker")?)
+    }
+
+    /// Kills workers, and counts what they have accepted: that is lost with them. All are stopped before the first is
+    /// killed, so that they die at once.
+    fn strike(&mut self, workers: &[i32]) -> Result<(), Trouble> {
+        let cannot = |what, error| format!("cannot {what} workers {workers:?}: {error}");
+        let stopped: Result<Vec<Victim>, _> =
+            workers.iter().map(|pid| Victim::stop(*pid)).collect();
+        let stopped = stopped.map_err(|error| cannot("stop", error))?;
+        for victim in &stopped {
+            let accepted = victim.accepted(self.server.address.port());
+            self.report.killed_connections +=
+                accepted.map_err(|error| cannot("count the connections of", error))?;
+        }
+        for victim in stopped {
+            victim.kill().map_err(|error| cannot("kill", error))?;
+        }
+        Ok(())
+    }
+
+    fn kill(&mut self, turn: u32) -> Result<(), Trouble> {
+        let pid = self.nth(turn)?;
+        self.strike(&[pid])?;
         let began = Instant::now();
-        stopped.kill().map_err(|error| cannot("kill", error))?;
+        let victim = u32::try_from(pid).unwrap_or_default();
         let wanted = self.server.workers;
         self.server
             .wait_status("a new worker in place of the killed", |status| {
@@ -184,4 +218,8 @@ pub fn is_full(status: &Status, wanted: usize) -> bool {
 
 fn milliseconds(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+fn pid(number: u32) -> Result<i32, Trouble> {
+    i32::try_from(number).map_err(|error| format!("pid {number}: {error}"))
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Args, Parser};
 
 use crate::rig::load::Mode;
 use crate::rig::server::{AtTerm, Kind};
@@ -21,7 +21,7 @@ pub struct Options {
     #[arg(long, value_name = "PATH", required_unless_present = "direct")]
     pub ctl: Option<PathBuf>,
     /// Start the server itself, without a supervisor. No action is possible then.
-    #[arg(long, conflicts_with_all = ["reloads", "kills", "scale", "stop"])]
+    #[arg(long, conflicts_with_all = ["reloads", "kills", "freezes", "soak_deaths", "rollbacks", "canaries", "scale", "stop"])]
     pub direct: bool,
     /// Where the clients connect to.
     #[arg(long, default_value = "127.0.0.1")]
@@ -48,18 +48,8 @@ pub struct Options {
     pub pause_ms: u64,
     #[arg(long, default_value = "/")]
     pub path: String,
-    /// Reload so often.
-    #[arg(long, default_value_t = 0)]
-    pub reloads: u32,
-    /// Kill a worker so often.
-    #[arg(long, default_value_t = 0)]
-    pub kills: u32,
-    /// Scale to these numbers of workers.
-    #[arg(long, value_delimiter = ',')]
-    pub scale: Vec<usize>,
-    /// Stop the supervisor while the load goes on: from then on, clients are refused.
-    #[arg(long)]
-    pub stop: bool,
+    #[command(flatten)]
+    pub actions: Actions,
     /// After all actions, load for so long.
     #[arg(long, default_value_t = 0.0)]
     pub seconds: f64,
@@ -70,6 +60,35 @@ pub struct Options {
     /// started is killed.
     #[arg(long, default_value_t = 120)]
     pub time_out: u64,
+}
+
+/// What happens while the clients ask, in this order.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Actions {
+    /// Reload so often.
+    #[arg(long, default_value_t = 0)]
+    pub reloads: u32,
+    /// Kill a worker so often.
+    #[arg(long, default_value_t = 0)]
+    pub kills: u32,
+    /// Freeze a worker so often, for good; needs --health in the options.
+    #[arg(long, default_value_t = 0)]
+    pub freezes: u32,
+    /// Reload so often, and kill a new worker while the old ones stand by; needs --soak in the options.
+    #[arg(long, default_value_t = 0)]
+    pub soak_deaths: u32,
+    /// Reload so often, and roll back while the old workers stand by; needs --soak in the options.
+    #[arg(long, default_value_t = 0)]
+    pub rollbacks: u32,
+    /// Reload with a canary so often: it is promoted, withdrawn, or killed, in turns.
+    #[arg(long, default_value_t = 0)]
+    pub canaries: u32,
+    /// Scale to these numbers of workers.
+    #[arg(long, value_delimiter = ',')]
+    pub scale: Vec<usize>,
+    /// Stop the supervisor while the load goes on: from then on, clients are refused.
+    #[arg(long)]
+    pub stop: bool,
 }
 
 impl Options {

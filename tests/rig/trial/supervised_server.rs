@@ -101,6 +101,11 @@ impl<'a> SupervisedServer<'a> {
         self.client()?.succeed(words).map(drop)
     }
 
+    /// The same, without waiting for its end.
+    pub fn begin(&self, words: &[&str]) -> Result<Child, Trouble> {
+        self.client()?.begin(words)
+    }
+
     pub fn status(&self) -> Result<Status, Trouble> {
         // Who is here now is remembered, for the question who is left.
         self.processes.members();

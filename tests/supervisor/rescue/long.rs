@@ -33,7 +33,7 @@ fn exactly(client: &mut Client, expected: &[u8]) {
 /// Sends bytes and gets them back, after a pause that is none to a rescuer.
 fn echo(client: &mut Client, bytes: &[u8]) {
     // A client's pause is what this is about; nothing is waited for.
-    std::thread::sleep(Duration::from_millis(100));
+    std::thread::sleep(Duration::from_millis(20));
     client.send(bytes);
     exactly(client, bytes);
 }

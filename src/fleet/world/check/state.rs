@@ -50,6 +50,15 @@ impl World {
         Ok(())
     }
 
+    /// How many workers there are to be at least: a rolling reload to fewer takes away one after the other.
+    fn least_wanted(&self) -> u32 {
+        let wanted = self.fleet.workers_wanted();
+        match self.open_change {
+            Some(ChangeKind::Reload) => wanted.min(self.policy().workers),
+            _ => wanted,
+        }
+    }
+
     /// Workers cease to serve for no other reason than that there are as many others, or that they
     /// have crashed, or that fewer are wanted, or none.
     fn check_capacity(&self, batch: &[Effect], before: &Before) -> Checked {
@@ -57,11 +66,7 @@ impl World {
             return Ok(());
         }
         let serving = self.serving();
-        // A rolling reload may take away one worker after the other.
-        let wanted = match self.open_change {
-            Some(ChangeKind::Reload) => self.fleet.workers_wanted().min(self.policy().workers),
-            _ => self.fleet.workers_wanted(),
-        };
+        let wanted = self.least_wanted();
         let is_wanted = |id: &&WorkerId| {
             before
                 .phases
@@ -80,7 +85,7 @@ impl World {
             |effect: &&Effect| matches!(effect, Effect::Log(WorkerEvent::Unready { .. }));
         let unready = batch.iter().filter(is_unready).count();
         let is_excused = batch.iter().any(is_taken_back);
-        let least = had.min((wanted - self.most_missing()) as usize);
+        let least = had.min(wanted.saturating_sub(self.most_missing()) as usize);
         ensure(serving.len() + unready >= least || is_excused, || {
             format!(
                 "{} workers serve, before {had}, and {wanted} are wanted",
@@ -167,8 +172,12 @@ impl World {
         })
     }
 
-    /// Workers are in the same listener set exactly if their slots are, modulo the number of sets.
+    /// Workers are in the same listener set exactly if their slots are, modulo the number of sets. Those of different
+    /// generations never are.
     fn check_sets(&self) -> Checked {
+        if self.is_mixed {
+            return Ok(());
+        }
         let count = self.policy().queues;
         let set_of = |slot: Slot| count.map_or(slot.0, |count| slot.0 % count);
         let view = self.fleet.view(self.now);
@@ -271,14 +280,19 @@ impl World {
         let is_fewer = batch.iter().filter(|effect| is_flip(effect)).count() > 1;
         let request = reply_to.and_then(|client| self.requests.get(&client));
         let may_change = request.is_some_and(|request| request.accepts_changes);
-        ensure(left.is_none() || is_fewer || may_change, || {
-            format!("after the flip nobody serves {left:?}")
-        })
+        // What one worker alone serves in another slot does not tell what is common.
+        let slot = |id: &WorkerId| before.phases.get(id).map(|(_, slot)| *slot);
+        let is_known =
+            before.serving.len() > 1 || before.serving.iter().all(|id| slot(id) == Some(0));
+        ensure(
+            left.is_none() || is_fewer || may_change || !is_known,
+            || format!("after the flip nobody serves {left:?}"),
+        )
     }
 
     /// When no change is under way, what serves is made by what is in effect.
     fn check_in_effect(&self) -> Checked {
-        if self.fleet.phase_name() != "serving" {
+        if self.fleet.phase_name() != "serving" || self.is_mixed {
             return Ok(());
         }
         let serving = self.serving();
@@ -330,7 +344,7 @@ impl World {
     fn check_slots(&self) -> Checked {
         let view = self.fleet.view(self.now);
         let mut may_leave = self.may_leave();
-        for slot in 0..self.fleet.workers_wanted() {
+        for slot in 0..self.least_wanted() {
             let here: Vec<_> = view.iter().filter(|line| line.slot.0 == slot).collect();
             let is_tried = |line: &WorkerView| Some(line.generation) == self.on_trial;
             let count = |phases: &[&str]| {

@@ -77,14 +77,7 @@ impl Reporter<'_> {
     }
 
     fn failed(&self, kind: ChangeKind, failure: &Failure) -> String {
-        let consequence = match kind {
-            ChangeKind::Start => "",
-            ChangeKind::Reload => "; the old generation serves on",
-            ChangeKind::Restart
-            | ChangeKind::Scale
-            | ChangeKind::Rollback
-            | ChangeKind::Recycling => "; the others serve on",
-        };
+        let consequence = who_serves_on(kind);
         let (why, more) = match failure {
             Failure::Exited { worker, exit, .. } => self.exited(*worker, exit),
             Failure::Died { worker, exit, .. } => {
@@ -122,6 +115,12 @@ impl Reporter<'_> {
                 (why, more.concat())
             }
             Failure::Unusable(reason) => (reason.clone(), String::new()),
+            Failure::NotRead { after } => {
+                let after = seconds(*after);
+                let why =
+                    format!("options and files were not read within {after} (does a disk hang?)");
+                (why, String::new())
+            }
             Failure::TooLarge {
                 worker, rss, limit, ..
             } => {
@@ -264,5 +263,16 @@ fn done(kind: ChangeKind, generation: Generation, serving: u32, wanted: u32) -> 
             "{kind}: done, but only {serving} of {all} of generation {generation} serve; the log says \
              what became of the others"
         ),
+    }
+}
+
+/// Who serves after a change that failed.
+fn who_serves_on(kind: ChangeKind) -> &'static str {
+    match kind {
+        ChangeKind::Start => "",
+        ChangeKind::Reload => "; the old generation serves on",
+        ChangeKind::Restart | ChangeKind::Scale | ChangeKind::Rollback | ChangeKind::Recycling => {
+            "; the others serve on"
+        }
     }
 }

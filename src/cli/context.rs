@@ -10,7 +10,7 @@ use crate::config::Overrides;
 
 /// What comes from elsewhere than the command line, the environment and files.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Beside {
+pub(super) struct Context {
     /// What was given with a reload.
     pub(super) overrides: Overrides,
     /// What the supervisor is called, if nothing else says so.
@@ -21,7 +21,7 @@ pub(super) struct Beside {
     pub(super) accounts: Arc<Accounts>,
 }
 
-impl Beside {
+impl Context {
     /// What comes before the command line.
     pub(super) fn strongest(&self) -> Layer {
         let given_as = |name: &str, text: &OsStr| {
