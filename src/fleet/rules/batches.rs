@@ -238,18 +238,21 @@ fn surplus(later: &mut VecDeque<BTreeSet<Slot>>, wanted: Slot) -> BTreeSet<Slot>
     part.unwrap_or_default()
 }
 
-/// Takes parts from the front as long as they fit. `takes`: how many workers a part counts for; none if it does not suit.
+/// Takes parts in their order, those that fit: one that is too large must not hold up the others, of which one may be what
+/// makes room. `takes`: how many workers a part counts for; none if it does not suit.
 fn fitting(
     later: &mut VecDeque<BTreeSet<Slot>>,
     mut room: usize,
     takes: impl Fn(&BTreeSet<Slot>) -> Option<usize>,
 ) -> BTreeSet<Slot> {
     let mut taken = BTreeSet::new();
-    while let Some(part) = later.front()
-        && let Some(left) = takes(part).and_then(|count| room.checked_sub(count))
-    {
-        room = left;
-        taken.extend(later.pop_front().unwrap_or_default());
-    }
+    later.retain(|part| {
+        let left = takes(part).and_then(|count| room.checked_sub(count));
+        if let Some(left) = left {
+            room = left;
+            taken.extend(part);
+        }
+        left.is_none()
+    });
     taken
 }

@@ -247,12 +247,11 @@ impl World {
     fn may_leave(&self) -> u32 {
         match self.open_change {
             None | Some(ChangeKind::Start | ChangeKind::Scale) => 0,
-            Some(
-                ChangeKind::Reload
-                | ChangeKind::Restart
-                | ChangeKind::Rollback
-                | ChangeKind::Recycling,
-            ) => self.most_missing(),
+            // A restart of a slot that was given up may wait for room.
+            Some(ChangeKind::Restart) => self.most_missing().max(1),
+            Some(ChangeKind::Reload | ChangeKind::Rollback | ChangeKind::Recycling) => {
+                self.most_missing()
+            }
         }
     }
 
@@ -653,6 +652,12 @@ impl World {
                 .serving
                 .iter()
                 .filter(|id| before.ended != Some(**id) && !is_tried(id));
+            let wanted = self.fleet.workers_wanted();
+            let is_wanted = |id: &&WorkerId| {
+                let phase = before.phases.get(id);
+                phase.is_some_and(|(_, slot)| *slot < wanted)
+            };
+            let stays = stays.filter(is_wanted);
             // What is undone may begin at once, with workers that leave.
             let left = stays.filter(|id| !serving.contains(id)).count();
             let is_kept = left <= self.most_missing() as usize;

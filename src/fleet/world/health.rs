@@ -296,7 +296,7 @@ impl World {
         }
     }
 
-    /// Nobody is replaced for its health when nobody is healthy.
+    /// Nobody is replaced for its health when nobody is healthy, if it was not turned away while somebody was.
     pub(super) fn check_replacement(&self, effect: &Effect) -> Result<(), String> {
         let Effect::Report(Progress {
             milestone: Milestone::Starting,
@@ -307,7 +307,14 @@ impl World {
             return Ok(());
         };
         let why = self.fleet.recyclings().last;
-        let is_for_health = matches!(why, Some((_, RecycleReason::Unhealthy)));
+        let is_trusted = |id: &WorkerId| {
+            let process = self.processes.get(id);
+            process.is_some_and(|it| it.checked.turned_away == TurnedAway::No)
+        };
+        let is_for_health = match &why {
+            Some((id, RecycleReason::Unhealthy)) => is_trusted(id),
+            _ => false,
+        };
         let serving = self.serving();
         let mut all = serving.iter().filter_map(|id| self.processes.get(id));
         match is_for_health && all.all(Process::is_unhealthy) {
@@ -366,7 +373,7 @@ impl World {
         });
         trusted
             .filter_map(|id| self.processes.get(&id))
-            .flat_map(|it| it.listens_on.iter().copied())
+            .flat_map(|it| it.listens_on.union(&it.given).copied())
             .collect()
     }
 
