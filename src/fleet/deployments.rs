@@ -23,6 +23,9 @@ pub(super) struct Deployment {
 pub(super) struct Deployments {
     /// The last is in effect. Those before it were, in their order.
     history: Vec<Deployment>,
+    /// Those that are no part of that any more, and that workers are still made by: where what had failed could not be
+    /// undone, its workers serve on, and are replaced when they crash.
+    past: Vec<Deployment>,
     of_generation: BTreeMap<Generation, DeploymentId>,
 }
 
@@ -33,6 +36,7 @@ impl Deployments {
                 id: DeploymentId(0),
                 policy: first,
             }],
+            past: Vec::new(),
             of_generation: BTreeMap::new(),
         }
     }
@@ -41,13 +45,13 @@ impl Deployments {
     pub(super) fn push(&mut self, deployment: Deployment) {
         self.history.push(deployment);
         let surplus = self.history.len().saturating_sub(MOST);
-        self.history.drain(..surplus);
+        self.past.extend(self.history.drain(..surplus));
     }
 
     /// The one that is in effect has failed: the one before it is in effect again.
     pub(super) fn pop(&mut self) -> Option<&Deployment> {
         if self.history.len() > 1 {
-            self.history.pop();
+            self.past.extend(self.history.pop());
         }
         self.history.last()
     }
@@ -66,6 +70,9 @@ impl Deployments {
     pub(super) fn begin(&mut self, generation: Generation, left: &BTreeSet<Generation>) {
         self.of_generation.retain(|it, _| left.contains(it));
         self.of_generation.insert(generation, self.current());
+        let of_generation = &self.of_generation;
+        self.past
+            .retain(|it| of_generation.values().any(|id| *id == it.id));
     }
 
     /// What a generation is made by.
@@ -77,7 +84,8 @@ impl Deployments {
     /// The numbers for a worker of a generation, if they are still known.
     pub(super) fn policy_of(&self, generation: Generation) -> Option<&Policy> {
         let id = self.of(generation);
-        let found = self.history.iter().find(|deployment| deployment.id == id);
+        let mut known = self.history.iter().chain(&self.past);
+        let found = known.find(|deployment| deployment.id == id);
         found.map(|deployment| &deployment.policy)
     }
 

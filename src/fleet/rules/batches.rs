@@ -66,9 +66,16 @@ impl Fleet {
         others.into_iter().chain(serving).collect()
     }
 
-    /// Whether nobody makes room by leaving, nor takes any by coming.
-    fn all_serve(&self) -> bool {
-        self.workers.iter().all(Worker::is_serving) && self.empty_slots.waiting() == 0
+    /// The slots that are left where nobody makes room by himself.
+    ///
+    /// Where nobody serves, nobody is missed: a worker that never comes must not hold up what may mend it. Else one leaves
+    /// that is not wanted any more.
+    fn make_room(&self, rollout: &mut Rollout) -> BTreeSet<Slot> {
+        let unserved = fitting(&mut rollout.later, 0, |part| self.serving_in(part));
+        match unserved.is_empty() {
+            true => surplus(&mut rollout.later, Slot(rollout.wanted)),
+            false => unserved,
+        }
     }
 
     /// How many workers serve in these slots.
@@ -99,13 +106,18 @@ impl Fleet {
             self.rollout = Some(rollout);
             return;
         };
-        let leaving = next
-            .leaves
-            .iter()
-            .flat_map(|slot| self.workers.in_slot(*slot));
-        let leaving = leaving.filter(|worker| worker.is_serving());
-        let left: BTreeMap<Slot, WorkerId> = leaving.map(|it| (it.slot, it.id)).collect();
-        let workers: Vec<WorkerId> = left.values().copied().collect();
+        // Those that would come take room, and what they come for is replaced.
+        let between = self.keep_only_to_drain(now, &next.leaves, &rollout);
+        let here = next.leaves.iter();
+        let here = here.flat_map(|slot| self.workers.in_slot(*slot));
+        let serving = here.filter(|worker| worker.is_serving());
+        let workers: Vec<WorkerId> = serving.map(|it| it.id).collect();
+        // One that an earlier flip left to drain is counted there.
+        let is_new = |id: &&WorkerId| self.retirements.of(**id).is_none();
+        let between = between.iter().filter(is_new);
+        let leaving: Vec<WorkerId> = workers.iter().chain(between).copied().collect();
+        let each = leaving.iter().filter_map(|id| self.workers.get(*id));
+        let left: BTreeMap<Slot, WorkerId> = each.map(|it| (it.slot, it.id)).collect();
         let (retirement, change) = (rollout.retirement, change_of(&rollout));
         self.rollout = Some(rollout);
         self.begin_batch(now, next.starts);
@@ -113,9 +125,9 @@ impl Fleet {
             rollout.batch.replaced.extend(&next.leaves);
             (rollout.batch.leaving, rollout.batch.left) = (next.leaves, left);
         }
-        if !workers.is_empty() {
+        if !leaving.is_empty() {
             self.retirements
-                .add(retirement, change, Course::GoesOn, &workers);
+                .add(retirement, change, Course::GoesOn, &leaving);
             self.retire(now, &workers);
         }
     }
@@ -137,17 +149,22 @@ impl Fleet {
         }
         let wanted = Slot(rollout.wanted);
         let starts = fitting(&mut rollout.later, room, |part| {
-            Some(part.range(..wanted).count())
+            part.range(..wanted).count()
         });
         let least = rollout.wanted.min(self.wanted);
         let missing = (least as usize).saturating_sub(self.workers.serving().count());
         let may_leave = (bounds.unavailable(least) as usize).saturating_sub(missing);
-        // Where nobody serves, nobody can leave: it is waited for room.
         let mut leaves = fitting(&mut rollout.later, may_leave, |part| {
-            Some(self.serving_in(part)).filter(|count| *count > 0)
+            match self.serving_in(part) {
+                // In the place of these others start when there is room.
+                0 => usize::MAX,
+                count => count,
+            }
         });
-        if starts.is_empty() && leaves.is_empty() && self.all_serve() {
-            leaves = surplus(&mut rollout.later, wanted);
+        let is_stuck =
+            starts.is_empty() && leaves.is_empty() && self.workers.iter().all(Worker::stays);
+        if is_stuck {
+            leaves = self.make_room(rollout);
         }
         let is_over = rollout.later.is_empty();
         let is_nothing = starts.is_empty() && leaves.is_empty() && !is_over;
@@ -239,15 +256,15 @@ fn surplus(later: &mut VecDeque<BTreeSet<Slot>>, wanted: Slot) -> BTreeSet<Slot>
 }
 
 /// Takes parts in their order, those that fit: one that is too large must not hold up the others, of which one may be what
-/// makes room. `takes`: how many workers a part counts for; none if it does not suit.
+/// makes room. `takes`: how many workers a part counts for.
 fn fitting(
     later: &mut VecDeque<BTreeSet<Slot>>,
     mut room: usize,
-    takes: impl Fn(&BTreeSet<Slot>) -> Option<usize>,
+    takes: impl Fn(&BTreeSet<Slot>) -> usize,
 ) -> BTreeSet<Slot> {
     let mut taken = BTreeSet::new();
     later.retain(|part| {
-        let left = takes(part).and_then(|count| room.checked_sub(count));
+        let left = room.checked_sub(takes(part));
         if let Some(left) = left {
             room = left;
             taken.extend(part);

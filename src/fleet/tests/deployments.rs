@@ -322,3 +322,32 @@ fn what_is_not_read_in_time_is_not_waited_for() {
     assert!(stage.on_unanswered(read(1, policy())).is_empty());
     assert_eq!(stage.on(scale(3)), ["spawn 2"]);
 }
+
+/// What has failed cannot be undone: the worker that it has brought serves on, and its successor is ready as it was.
+#[test]
+fn who_serves_on_after_a_failed_undoing_is_replaced_by_its_like() {
+    let rolling = |ready| Policy {
+        ready,
+        max_restarts: 8,
+        strategy: Strategy::Rolling(Bounds {
+            surge: Share::Count(1),
+            unavailable: Share::Count(0),
+        }),
+        ..policy()
+    };
+    let mut stage = Stage::serving(rolling(ReadyWhen::Listening));
+    reloads(&mut stage, 1, rolling(ReadyWhen::Notified));
+    let notified = |worker| Event::Notified {
+        worker: WorkerId(worker),
+    };
+    stage.on(listened(2));
+    stage.on(notified(2));
+    stage.retire(&[0]);
+    assert_eq!(stage.on(exited(0)), ["close 0", "spawn 3"]);
+    assert_eq!(stage.on(exited(3)), ["reload failed", "spawn 4"]);
+    assert_eq!(stage.on(exited(4)), ["rollback failed"]);
+    assert_eq!(stage.on(exited(2)), ["steer 1", "spawn 5 on 2"]);
+    assert_eq!(stage.generation_of(5), 2);
+    assert!(stage.on(listened_on(5, 2, 80)).is_empty());
+    assert_eq!(stage.on(notified(5)), ["steer 1 2"]);
+}

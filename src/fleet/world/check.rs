@@ -360,8 +360,16 @@ impl World {
 
     /// Whether another listener is at a socket's address, so that what waits for it can be passed on.
     fn others_are_at(&self, id: ListenerId, socket: &Socket) -> bool {
+        // What was taken of one that has died is another matter than what its successor accepts.
+        let has_successor = |other: &ListenerId| {
+            let mut all = self.processes.values();
+            all.any(|it| it.is_alive() && it.stop_sent_at.is_none() && it.given.contains(other))
+        };
         let mut open = self.kernel.open.iter();
-        open.any(|(other, it)| *other != id && it.endpoint == socket.endpoint && !it.is_rescued)
+        open.any(|(other, it)| {
+            let accepts = !it.is_rescued || has_successor(other);
+            *other != id && it.endpoint == socket.endpoint && accepts
+        })
     }
 
     /// Whether new connections to a socket's address have somewhere to go.
