@@ -30,7 +30,7 @@ impl Fleet {
         addresses: Addresses,
         canary: Canary,
     ) -> Result<(), Denial> {
-        let (first, later) = self.split(slots, canary.workers);
+        let (first, later) = self.split(slots, Slot(wanted), canary.workers);
         if !self.policy.steering {
             return Err(Denial::NotSteered);
         }
@@ -51,19 +51,24 @@ impl Fleet {
         Ok(())
     }
 
-    /// The slots of so many workers, or more where these share a queue; and the others, as they are replaced.
+    /// The slots of so many workers, or more where these share a queue; and the others, as they are replaced. Slots
+    /// that are not wanted any more try nothing.
     fn split(
         &self,
         slots: &BTreeSet<Slot>,
+        wanted: Slot,
         count: u32,
     ) -> (BTreeSet<Slot>, VecDeque<BTreeSet<Slot>>) {
-        let mut parts = self.parts(slots);
+        let is_wanted = |part: &BTreeSet<Slot>| part.first().is_some_and(|slot| *slot < wanted);
+        let all = self.parts(slots);
+        let (mut parts, surplus): (VecDeque<_>, VecDeque<_>) = all.into_iter().partition(is_wanted);
         let mut first = BTreeSet::new();
-        while first.len() < count as usize
+        while first.range(..wanted).count() < count as usize
             && let Some(part) = parts.pop_front()
         {
             first.extend(part);
         }
+        parts.extend(surplus);
         let later = match self.policy.strategy {
             Strategy::Rolling(_) => parts,
             Strategy::AllAtOnce => VecDeque::from([parts.into_iter().flatten().collect()]),

@@ -140,3 +140,16 @@ fn while_rolling_it_is_one_of_the_surge() {
     // Its slot is the first that is replaced.
     assert_eq!(stage.on(PROMOTE)[0], "steer 1 2");
 }
+
+/// Slot 1 is empty, and not wanted any more: nothing is tried there.
+#[test]
+fn a_worker_that_is_wanted_is_tried() {
+    let mut stage = Stage::serving(Policy {
+        max_restarts: 0,
+        ..policy()
+    });
+    stage.on(exited(1));
+    stage.policy.workers = 1;
+    assert_eq!(stage.on(canary(1, 10, None)), ["spawn 2"]);
+    assert_eq!(stage.phases(), ["0 serving", "2 starting", "1 given-up"]);
+}

@@ -195,10 +195,9 @@ impl World {
     }
 
     pub(super) fn note_drained(&mut self, id: WorkerId) {
-        if self.serving().contains(&id)
-            && let Some(process) = self.processes.get_mut(&id)
-        {
-            process.checked.is_drained = true;
+        if let Some(process) = self.processes.get_mut(&id) {
+            process.checked.is_drained |=
+                process.stop_sent_at.is_none() && !process.settle_timed_out;
         }
     }
 
