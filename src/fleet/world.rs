@@ -177,8 +177,11 @@ impl World {
         self.traffic_ends = Time(at + TRAFFIC_ENDS_AFTER);
         self.end = Time(at + END_AFTER);
         self.schedule(at + FINAL_CHECK_AFTER, Happening::FinalCheck);
-        // A trial may have no end of its own.
-        self.schedule(at + TRIALS_END_AFTER, Happening::Comes(Wish::Promote));
+        // A trial may have no end of its own, nor the next one, which has waited for that.
+        for nth in 0..5 {
+            let ends = TRIALS_END_AFTER + (FINAL_CHECK_AFTER - TRIALS_END_AFTER) * nth / 6;
+            self.schedule(at + ends, Happening::Comes(Wish::Promote));
+        }
         if self.plan.traffic.is_some() {
             self.schedule(Duration::ZERO, Happening::Arrives);
         }
