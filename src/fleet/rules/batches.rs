@@ -212,13 +212,11 @@ impl Fleet {
     /// crash.
     pub(super) fn refill_left(&mut self, now: Time, rollout: &Rollout) {
         let left = rollout.batch.left.values();
-        let Some(last) = left.chain(rollout.batch.incoming()).next().copied() else {
-            return;
-        };
+        let last = left.chain(rollout.batch.incoming()).next().copied();
+        let last = last.unwrap_or(WorkerId(0));
         let mut opened = BTreeMap::new();
         for slot in rollout.slots().range(..Slot(self.wanted)) {
-            let is_filled = self.workers.in_slot(*slot).any(Worker::stays);
-            if is_filled || self.empty_slots.get(*slot).is_some() {
+            if self.is_filled(*slot) {
                 continue;
             }
             let set = self.set_for(*slot, &mut opened);
@@ -230,9 +228,19 @@ impl Fleet {
         }
     }
 
+    /// Whether a slot has a worker that stays, or is known to have none.
+    fn is_filled(&self, slot: Slot) -> bool {
+        let mut here = self.workers.in_slot(slot);
+        here.any(Worker::stays) || self.empty_slots.get(slot).is_some()
+    }
+
     /// Replaces again what a change had replaced that has failed then, by workers as before.
     pub(super) fn undo(&mut self, now: Time, rollout: &Rollout) {
-        let left = rollout.batch.left.keys().copied().collect();
+        let left = rollout.batch.left.keys().copied();
+        // What waited for its next worker there has made room.
+        let replaced = rollout.batch.replaced.range(..Slot(self.wanted));
+        let bare = replaced.filter(|slot| !self.is_filled(**slot)).copied();
+        let left: BTreeSet<Slot> = left.chain(bare).collect();
         let slots = &rollout.done | &left;
         self.begin(
             now,
