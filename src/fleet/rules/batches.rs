@@ -66,16 +66,9 @@ impl Fleet {
         others.into_iter().chain(serving).collect()
     }
 
-    /// The slots that are left where nobody makes room by himself.
-    ///
-    /// Where nobody serves, nobody is missed: a worker that never comes must not hold up what may mend it. Else one leaves
-    /// that is not wanted any more.
-    fn make_room(&self, rollout: &mut Rollout) -> BTreeSet<Slot> {
-        let unserved = fitting(&mut rollout.later, 0, |part| self.serving_in(part));
-        match unserved.is_empty() {
-            true => surplus(&mut rollout.later, Slot(rollout.wanted)),
-            false => unserved,
-        }
+    /// Whether nobody makes room by leaving, nor takes any by coming.
+    fn all_serve(&self) -> bool {
+        self.workers.iter().all(Worker::is_serving) && self.empty_slots.waiting() == 0
     }
 
     /// How many workers serve in these slots.
@@ -106,18 +99,13 @@ impl Fleet {
             self.rollout = Some(rollout);
             return;
         };
-        // Those that would come take room, and what they come for is replaced.
-        let between = self.keep_only_to_drain(now, &next.leaves, &rollout);
-        let here = next.leaves.iter();
-        let here = here.flat_map(|slot| self.workers.in_slot(*slot));
-        let serving = here.filter(|worker| worker.is_serving());
-        let workers: Vec<WorkerId> = serving.map(|it| it.id).collect();
-        // One that an earlier flip left to drain is counted there.
-        let is_new = |id: &&WorkerId| self.retirements.of(**id).is_none();
-        let between = between.iter().filter(is_new);
-        let leaving: Vec<WorkerId> = workers.iter().chain(between).copied().collect();
-        let each = leaving.iter().filter_map(|id| self.workers.get(*id));
-        let left: BTreeMap<Slot, WorkerId> = each.map(|it| (it.slot, it.id)).collect();
+        let leaving = next
+            .leaves
+            .iter()
+            .flat_map(|slot| self.workers.in_slot(*slot));
+        let leaving = leaving.filter(|worker| worker.is_serving());
+        let left: BTreeMap<Slot, WorkerId> = leaving.map(|it| (it.slot, it.id)).collect();
+        let workers: Vec<WorkerId> = left.values().copied().collect();
         let (retirement, change) = (rollout.retirement, change_of(&rollout));
         self.rollout = Some(rollout);
         self.begin_batch(now, next.starts);
@@ -125,9 +113,9 @@ impl Fleet {
             rollout.batch.replaced.extend(&next.leaves);
             (rollout.batch.leaving, rollout.batch.left) = (next.leaves, left);
         }
-        if !leaving.is_empty() {
+        if !workers.is_empty() {
             self.retirements
-                .add(retirement, change, Course::GoesOn, &leaving);
+                .add(retirement, change, Course::GoesOn, &workers);
             self.retire(now, &workers);
         }
     }
@@ -149,22 +137,17 @@ impl Fleet {
         }
         let wanted = Slot(rollout.wanted);
         let starts = fitting(&mut rollout.later, room, |part| {
-            part.range(..wanted).count()
+            Some(part.range(..wanted).count())
         });
         let least = rollout.wanted.min(self.wanted);
         let missing = (least as usize).saturating_sub(self.workers.serving().count());
         let may_leave = (bounds.unavailable(least) as usize).saturating_sub(missing);
+        // Where nobody serves, nobody can leave: it is waited for room.
         let mut leaves = fitting(&mut rollout.later, may_leave, |part| {
-            match self.serving_in(part) {
-                // In the place of these others start when there is room.
-                0 => usize::MAX,
-                count => count,
-            }
+            Some(self.serving_in(part)).filter(|count| *count > 0)
         });
-        let is_stuck =
-            starts.is_empty() && leaves.is_empty() && self.workers.iter().all(Worker::stays);
-        if is_stuck {
-            leaves = self.make_room(rollout);
+        if starts.is_empty() && leaves.is_empty() && self.all_serve() {
+            leaves = surplus(&mut rollout.later, wanted);
         }
         let is_over = rollout.later.is_empty();
         let is_nothing = starts.is_empty() && leaves.is_empty() && !is_over;
@@ -212,11 +195,13 @@ impl Fleet {
     /// crash.
     pub(super) fn refill_left(&mut self, now: Time, rollout: &Rollout) {
         let left = rollout.batch.left.values();
-        let last = left.chain(rollout.batch.incoming()).next().copied();
-        let last = last.unwrap_or(WorkerId(0));
+        let Some(last) = left.chain(rollout.batch.incoming()).next().copied() else {
+            return;
+        };
         let mut opened = BTreeMap::new();
         for slot in rollout.slots().range(..Slot(self.wanted)) {
-            if self.is_filled(*slot) {
+            let is_filled = self.workers.in_slot(*slot).any(Worker::stays);
+            if is_filled || self.empty_slots.get(*slot).is_some() {
                 continue;
             }
             let set = self.set_for(*slot, &mut opened);
@@ -228,19 +213,9 @@ impl Fleet {
         }
     }
 
-    /// Whether a slot has a worker that stays, or is known to have none.
-    fn is_filled(&self, slot: Slot) -> bool {
-        let mut here = self.workers.in_slot(slot);
-        here.any(Worker::stays) || self.empty_slots.get(slot).is_some()
-    }
-
     /// Replaces again what a change had replaced that has failed then, by workers as before.
     pub(super) fn undo(&mut self, now: Time, rollout: &Rollout) {
-        let left = rollout.batch.left.keys().copied();
-        // What waited for its next worker there has made room.
-        let replaced = rollout.batch.replaced.range(..Slot(self.wanted));
-        let bare = replaced.filter(|slot| !self.is_filled(**slot)).copied();
-        let left: BTreeSet<Slot> = left.chain(bare).collect();
+        let left = rollout.batch.left.keys().copied().collect();
         let slots = &rollout.done | &left;
         self.begin(
             now,
@@ -264,15 +239,15 @@ fn surplus(later: &mut VecDeque<BTreeSet<Slot>>, wanted: Slot) -> BTreeSet<Slot>
 }
 
 /// Takes parts in their order, those that fit: one that is too large must not hold up the others, of which one may be what
-/// makes room. `takes`: how many workers a part counts for.
+/// makes room. `takes`: how many workers a part counts for; none if it does not suit.
 fn fitting(
     later: &mut VecDeque<BTreeSet<Slot>>,
     mut room: usize,
-    takes: impl Fn(&BTreeSet<Slot>) -> usize,
+    takes: impl Fn(&BTreeSet<Slot>) -> Option<usize>,
 ) -> BTreeSet<Slot> {
     let mut taken = BTreeSet::new();
     later.retain(|part| {
-        let left = room.checked_sub(takes(part));
+        let left = takes(part).and_then(|count| room.checked_sub(count));
         if let Some(left) = left {
             room = left;
             taken.extend(part);

@@ -44,7 +44,7 @@ impl Fleet {
             self.count_done(&rollout);
             self.report_serving(now, &rollout);
         }
-        let drain_only = self.keep_only_to_drain(now, &rollout.batch.replaced, &rollout);
+        let drain_only = self.keep_only_to_drain(now, &rollout);
         // One that an earlier flip left to drain is counted there until it has gone: taken over by this
         // retirement, it would be missed there for ever, and the earlier client never answered.
         let is_new = |id: &&WorkerId| self.retirements.of(**id).is_none();
@@ -129,12 +129,8 @@ impl Fleet {
     /// What is between two lives in these slots is not needed any more, but for one thing: to
     /// accept what waits on the listeners that were kept. So a replacement that is starting goes
     /// on, one that waits starts at once, and each retires when it listens.
-    pub(super) fn keep_only_to_drain(
-        &mut self,
-        now: Time,
-        slots: &BTreeSet<Slot>,
-        rollout: &Rollout,
-    ) -> Vec<WorkerId> {
+    fn keep_only_to_drain(&mut self, now: Time, rollout: &Rollout) -> Vec<WorkerId> {
+        let slots = &rollout.batch.replaced;
         for slot in slots {
             let Some(empty) = self.empty_slots.remove(*slot) else {
                 continue;

@@ -227,39 +227,3 @@ fn a_slot_that_is_given_up_does_not_hold_up_those_of_its_queue() {
     let done = stage.on(exited(2));
     assert_eq!(done, ["close 0", "spawn 4", "spawn 5"]);
 }
-
-/// What is wrong with it may be what the reload mends.
-#[test]
-fn a_worker_that_does_not_come_holds_up_nothing() {
-    let mut stage = Stage::new(Policy {
-        max_restarts: 8,
-        ..rolling(0, 1)
-    });
-    stage.on(listened(0));
-    stage.on(listened(1));
-    assert_eq!(stage.on(exited(1)), ["steer 0", "spawn 2 on 1"]);
-    assert!(stage.on(RELOAD).is_empty());
-    assert_eq!(stage.on(exited(2)), ["close 1", "spawn 3"]);
-    assert_eq!(stage.generation_of(3), 2);
-    assert_eq!(stage.on(listened(3)), ["steer 0 3", "steer 3", "fence"]);
-}
-
-/// It had made room, and is not lost.
-#[test]
-fn a_slot_whose_worker_did_not_come_is_gone_back_to() {
-    let mut stage = Stage::new(Policy {
-        max_restarts: 8,
-        ..rolling(0, 1)
-    });
-    stage.on(listened(0));
-    stage.on(listened(1));
-    stage.on(exited(1));
-    assert_eq!(stage.on(exited(2)), Vec::<String>::new());
-    let began = stage.on(RELOAD);
-    let drains = began == ["spawn 3 on 1"];
-    assert!(drains, "{began:?}");
-    assert_eq!(stage.on(exited(3)), ["close 1", "spawn 4"]);
-    assert_eq!(stage.on(exited(4)), ["reload failed", "spawn 5"]);
-    assert_eq!(stage.generation_of(5), 1);
-    assert_eq!(stage.on(listened(5)), ["steer 0 5", "rollback done"]);
-}
