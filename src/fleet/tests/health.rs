@@ -497,3 +497,21 @@ fn one_that_is_replaced_and_serves_as_all_do_is_an_example() {
     stage.on(passed(0));
     assert_eq!(stage.on(failed(1)), ["steer 0"]);
 }
+
+/// What its predecessor had opened late is its own for a second, whatever else is due meanwhile.
+#[test]
+fn a_check_does_not_cut_short_the_time_for_what_was_opened_late() {
+    let mut stage = checked();
+    stage.after(1_200);
+    stage.on(listened_on(0, 7, 9999));
+    assert_eq!(stage.on(exited(0)), ["steer 1", "spawn 2 on 0 7"]);
+    assert_eq!(stage.on(listened_on(2, 0, 80)), ["steer 0 1"]);
+    let until = |stage: &mut Stage, millis: u64| {
+        let done = (0..millis).flat_map(|_| stage.after(1));
+        done.collect::<Vec<_>>()
+    };
+    let done = until(&mut stage, 999);
+    assert!(done.contains(&"check 2".to_owned()), "{done:?}");
+    assert!(!done.contains(&"close 7".to_owned()), "{done:?}");
+    assert!(stage.after(1).contains(&"close 7".to_owned()));
+}

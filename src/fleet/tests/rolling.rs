@@ -191,18 +191,24 @@ fn a_reload_to_fewer_workers_needs_no_surge() {
     assert_eq!(stage.on(exited(0)), ["close 0", "reload done"]);
 }
 
-/// Of two queues one has a worker that does not come again: it is replaced first, for the other is too large.
-#[test]
-fn a_part_that_is_too_large_does_not_hold_up_the_others() {
+/// Four workers serve; two of them may be missing.
+fn four_of_two_queues(max_restarts: u32) -> Stage {
     let mut stage = Stage::new(Policy {
         workers: 4,
         queues: Some(2),
-        max_restarts: 8,
+        max_restarts,
         ..rolling(0, 2)
     });
     for worker in 0..4 {
         stage.on(listened_on(worker, worker % 2, 80));
     }
+    stage
+}
+
+/// Of two queues one has a worker that does not come again: it is replaced first, for the other is too large.
+#[test]
+fn a_part_that_is_too_large_does_not_hold_up_the_others() {
+    let mut stage = four_of_two_queues(8);
     assert_eq!(stage.on(exited(3)), ["spawn 4 on 1"]);
     assert_eq!(stage.on(RELOAD), ["steer 0", "fence"]);
     assert!(stage.phases().contains(&"1 settling".to_owned()));
@@ -211,15 +217,7 @@ fn a_part_that_is_too_large_does_not_hold_up_the_others() {
 /// A slot that nobody is started in any more takes nobody away.
 #[test]
 fn a_slot_that_is_given_up_does_not_hold_up_those_of_its_queue() {
-    let mut stage = Stage::new(Policy {
-        workers: 4,
-        queues: Some(2),
-        max_restarts: 0,
-        ..rolling(0, 2)
-    });
-    for worker in 0..4 {
-        stage.on(listened_on(worker, worker % 2, 80));
-    }
+    let mut stage = four_of_two_queues(0);
     stage.on(exited(0));
     let began = stage.on(RELOAD);
     assert_eq!(began, ["steer 1", "fence"]);

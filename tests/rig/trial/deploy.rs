@@ -10,14 +10,14 @@ use crate::rig::load::Load;
 
 impl Trial<'_> {
     /// A reload, whose new workers all die at once while the old ones stand by: it is taken back.
-    pub(super) fn soak_death(&mut self, load: &Load) -> Result<(), Trouble> {
+    pub(super) fn soak_death(&mut self, load: &Load, _: u32) -> Result<(), Trouble> {
         let reload = self.begin_soak(load)?;
         self.strike(&self.newest()?)?;
         self.ended(reload, 1)
     }
 
     /// A reload that is taken back while the old workers stand by.
-    pub(super) fn rollback(&mut self, load: &Load) -> Result<(), Trouble> {
+    pub(super) fn rollback(&mut self, load: &Load, _: u32) -> Result<(), Trouble> {
         let reload = self.begin_soak(load)?;
         self.server.control(&["rollback"])?;
         self.ended(reload, 1)
@@ -57,7 +57,7 @@ impl Trial<'_> {
     }
 
     /// A worker hangs for good: another one takes its place (`--health`).
-    pub(super) fn freeze(&mut self, turn: u32) -> Result<(), Trouble> {
+    pub(super) fn freeze(&mut self, _: &Load, turn: u32) -> Result<(), Trouble> {
         let frozen = self.nth(turn)?;
         let cannot = |error| format!("cannot freeze worker {frozen}: {error}");
         let victim = Victim::stop(frozen).map_err(cannot)?;

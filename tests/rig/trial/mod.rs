@@ -33,6 +33,9 @@ const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a condition is checked.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
+/// Something that is done while the clients ask, for the nth time.
+type Action<'a> = fn(&mut Trial<'a>, &Load, u32) -> Result<(), Trouble>;
+
 pub struct Trial<'a> {
     options: &'a Options,
     server: SupervisedServer<'a>,
@@ -82,32 +85,22 @@ impl<'a> Trial<'a> {
     }
 
     fn act(&mut self, load: &Load) -> Result<(), Trouble> {
-        for _ in 0..self.options.actions.reloads {
-            let took = self.reload()?;
-            self.report.reloads_ms.push(took);
-            self.progress(load)?;
+        let actions = self.options.actions.clone();
+        let repeated: [(u32, Action<'a>); 6] = [
+            (actions.reloads, Self::reload),
+            (actions.kills, Self::kill),
+            (actions.freezes, Self::freeze),
+            (actions.soak_deaths, Self::soak_death),
+            (actions.rollbacks, Self::rollback),
+            (actions.canaries, Self::canary),
+        ];
+        for (count, action) in repeated {
+            for turn in 0..count {
+                action(self, load, turn)?;
+                self.progress(load)?;
+            }
         }
-        for turn in 0..self.options.actions.kills {
-            self.kill(turn)?;
-            self.progress(load)?;
-        }
-        for turn in 0..self.options.actions.freezes {
-            self.freeze(turn)?;
-            self.progress(load)?;
-        }
-        for _ in 0..self.options.actions.soak_deaths {
-            self.soak_death(load)?;
-            self.progress(load)?;
-        }
-        for _ in 0..self.options.actions.rollbacks {
-            self.rollback(load)?;
-            self.progress(load)?;
-        }
-        for turn in 0..self.options.actions.canaries {
-            self.canary(load, turn)?;
-            self.progress(load)?;
-        }
-        for &number in &self.options.actions.scale {
+        for number in actions.scale {
             let took = self.scale(number)?;
             self.report.scales_ms.push(took);
             self.progress(load)?;
@@ -130,12 +123,11 @@ impl<'a> Trial<'a> {
         ))
     }
 
-    fn reload(&mut self) -> Result<u64, Trouble> {
+    fn reload(&mut self, _: &Load, _: u32) -> Result<(), Trouble> {
         let began = Instant::now();
         self.server.control(&["reload"])?;
-        let took = milliseconds(began);
-        self.wait_full()?;
-        Ok(took)
+        self.report.reloads_ms.push(milliseconds(began));
+        self.wait_full()
     }
 
     /// The first process of a worker; which one goes round, so that each slot has its turn.
@@ -168,7 +160,7 @@ impl<'a> Trial<'a> {
         Ok(())
     }
 
-    fn kill(&mut self, turn: u32) -> Result<(), Trouble> {
+    fn kill(&mut self, _: &Load, turn: u32) -> Result<(), Trouble> {
         let pid = self.nth(turn)?;
         self.strike(&[pid])?;
         let began = Instant::now();
