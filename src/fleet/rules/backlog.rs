@@ -28,11 +28,15 @@ impl Fleet {
         worker: WorkerId,
         listeners: impl IntoIterator<Item = (ListenerId, Endpoint)>,
     ) {
+        let mut unserved: Vec<_> = listeners.into_iter().collect();
+        unserved.retain(|(listener, _)| !self.is_emptied(*listener));
+        if unserved.is_empty() {
+            return;
+        }
         let served = self.served_endpoints();
-        let listeners = listeners.into_iter();
-        let answered = listeners.filter(|(_, endpoint)| served.contains(endpoint));
-        let unserved = self.unserved_listeners(answered.map(|(listener, _)| listener));
-        self.drain_backlog(worker, unserved);
+        unserved.retain(|(_, endpoint)| served.contains(endpoint));
+        let unserved = unserved.into_iter().map(|(listener, _)| listener);
+        self.drain_backlog(worker, unserved.collect());
     }
 
     /// What waits in these listeners will not be accepted by their worker, and others serve at their address.
@@ -51,16 +55,10 @@ impl Fleet {
         });
     }
 
-    /// Those of these listeners that nobody accepts from, or will.
-    pub(super) fn unserved_listeners(
-        &self,
-        of: impl IntoIterator<Item = ListenerId>,
-    ) -> Vec<ListenerId> {
-        let is_served = |id: ListenerId| {
-            let mut holders = self.workers.holders(id);
-            holders.any(Worker::empties_listeners) || self.empty_slots.will_serve(id)
-        };
-        of.into_iter().filter(|id| !is_served(*id)).collect()
+    /// Whether somebody accepts from a listener, or will.
+    pub(super) fn is_emptied(&self, listener: ListenerId) -> bool {
+        let mut holders = self.workers.holders(listener);
+        holders.any(Worker::empties_listeners) || self.empty_slots.will_serve(listener)
     }
 
     /// Where new connections are accepted, or will be.

@@ -136,8 +136,8 @@ impl Fleet {
                 continue;
             };
             // Workers that share the listeners and retire now will do it.
-            let kept = empty.listeners.keys().copied();
-            if !self.unserved_listeners(kept).is_empty() {
+            let mut kept = empty.listeners.keys();
+            if !kept.all(|listener| self.is_emptied(*listener)) {
                 self.spawn(now, *slot, empty.set, empty.generation, empty.listeners);
             }
         }

@@ -15,7 +15,6 @@
 use super::Fleet;
 use super::flip_back::Cause;
 use crate::fleet::health::{Consequence, Due, Standing};
-use crate::fleet::listener::Listener;
 use crate::fleet::policy::{CheckBy, HealthChecks};
 use crate::fleet::vocabulary::*;
 use crate::fleet::worker::Worker;
@@ -241,14 +240,9 @@ impl Fleet {
         let Some((_, worker)) = self.checked(id).filter(|_| may_drain) else {
             return;
         };
-        let is_drained = |(listener, endpoint): &(ListenerId, Endpoint)| {
-            self.has_alone(id, *listener) && self.workers.is_trusted_at(endpoint)
-        };
-        let listeners: Vec<ListenerId> = worker
-            .listening()
-            .filter(is_drained)
-            .map(|(listener, _)| listener)
-            .collect();
+        let listening = worker.listening();
+        let drained = listening.filter(|(listener, at)| self.can_be_left(id, *listener, at));
+        let listeners: Vec<ListenerId> = drained.map(|(listener, _)| listener).collect();
         if worker.health.standing != Standing::Avoided || listeners.is_empty() {
             return;
         }
@@ -267,10 +261,15 @@ impl Fleet {
     pub(super) fn will_not_accept(&self, id: WorkerId) -> bool {
         let can_drain = self.policy.rescue && self.policy.steering && !self.nobody_follows();
         let worker = self.workers.get(id);
-        let can_be_answered = |(listener, it): (&ListenerId, &Listener)| {
-            self.has_alone(id, *listener) && self.workers.is_trusted_at(&it.endpoint)
+        let can_be_left = |worker: &Worker| {
+            let mut each = worker.listeners.iter();
+            each.all(|(listener, it)| self.can_be_left(id, *listener, &it.endpoint))
         };
-        let can_be_left = |worker: &Worker| worker.listeners.iter().all(can_be_answered);
         can_drain && worker.is_some_and(|it| it.health.is_unhealthy() && can_be_left(it))
+    }
+
+    /// Whether what waits in a listener of a worker is this worker's alone, and others can answer it.
+    fn can_be_left(&self, id: WorkerId, listener: ListenerId, at: &Endpoint) -> bool {
+        self.has_alone(id, listener) && self.workers.is_trusted_at(at)
     }
 }

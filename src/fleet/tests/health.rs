@@ -515,3 +515,19 @@ fn a_check_does_not_cut_short_the_time_for_what_was_opened_late() {
     assert!(!done.contains(&"close 7".to_owned()), "{done:?}");
     assert!(stage.after(1).contains(&"close 7".to_owned()));
 }
+
+/// Nobody else serves its other address: what waits there is for this worker alone.
+#[test]
+fn what_nobody_else_can_answer_is_not_taken_from_a_worker_that_hangs() {
+    let mut stage = checked();
+    stage.on(listened_on(0, 7, 81));
+    stage.on(passed(1));
+    let effects = stage
+        .fleet
+        .step(stage.now, failed_by(0, CheckFailure::Stopped));
+    let drained = effects.iter().find_map(|effect| match effect {
+        Effect::DrainBacklog { listeners, .. } => Some(listeners.clone()),
+        _ => None,
+    });
+    assert_eq!(drained, Some(vec![ListenerId(0)]));
+}
