@@ -32,6 +32,8 @@ pub(super) struct EmptySlot {
 pub(super) enum SlotState {
     /// A worker is started in it then.
     Waiting { until: Time },
+    /// One is when the bounds of a rolling change let it.
+    AwaitsRoom,
     /// None is, until somebody asks for it.
     GivenUp,
 }
@@ -62,7 +64,23 @@ impl EmptySlot {
     fn due(&self) -> Option<Time> {
         match self.state {
             SlotState::Waiting { until } => Some(until),
-            SlotState::GivenUp => None,
+            SlotState::AwaitsRoom | SlotState::GivenUp => None,
+        }
+    }
+
+    /// Whether a worker will be started in it.
+    fn is_coming(&self) -> bool {
+        match self.state {
+            SlotState::Waiting { .. } | SlotState::AwaitsRoom => true,
+            SlotState::GivenUp => false,
+        }
+    }
+
+    fn is_due(&self, now: Time) -> bool {
+        match self.state {
+            SlotState::Waiting { until } => until <= now,
+            SlotState::AwaitsRoom => true,
+            SlotState::GivenUp => false,
         }
     }
 }
@@ -90,14 +108,11 @@ impl EmptySlots {
 
     /// How many wait for their next worker.
     pub(super) fn waiting(&self) -> usize {
-        self.0
-            .values()
-            .filter(|empty| empty.due().is_some())
-            .count()
+        self.0.values().filter(|empty| empty.is_coming()).count()
     }
 
     pub(super) fn all_are_given_up(&self) -> bool {
-        self.0.values().all(|empty| empty.due().is_none())
+        !self.0.values().any(EmptySlot::is_coming)
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
@@ -106,10 +121,15 @@ impl EmptySlots {
 
     /// The slots in which a worker is to be started now.
     pub(super) fn due(&self, now: Time) -> Vec<Slot> {
-        let due = self.iter();
-        due.filter(|(_, empty)| empty.due().is_some_and(|until| until <= now))
-            .map(|(slot, _)| slot)
-            .collect()
+        let due = self.iter().filter(|(_, empty)| empty.is_due(now));
+        due.map(|(slot, _)| slot).collect()
+    }
+
+    /// None is started in it before there is room.
+    pub(super) fn await_room(&mut self, slot: Slot) {
+        if let Some(empty) = self.0.get_mut(&slot) {
+            empty.state = SlotState::AwaitsRoom;
+        }
     }
 
     /// The slot that this worker left empty.
@@ -127,13 +147,13 @@ impl EmptySlots {
 
     /// Whether a listener is kept for a replacement that will come.
     pub(super) fn will_serve(&self, listener: ListenerId) -> bool {
-        let mut waiting = self.0.values().filter(|empty| empty.due().is_some());
+        let mut waiting = self.0.values().filter(|empty| empty.is_coming());
         waiting.any(|empty| empty.listeners.contains_key(&listener))
     }
 
     /// The listeners that are kept for replacements that will come.
     pub(super) fn kept(&self) -> impl Iterator<Item = &Listener> {
-        let waiting = self.0.values().filter(|empty| empty.due().is_some());
+        let waiting = self.0.values().filter(|empty| empty.is_coming());
         waiting.flat_map(|empty| empty.listeners.values())
     }
 

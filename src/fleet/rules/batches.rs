@@ -157,15 +157,27 @@ impl Fleet {
     /// How many more workers may run while some are replaced within bounds. A slot whose next worker waits is as good as
     /// taken. Where the number changes, too, the bounds are those around both.
     fn room(&self, rollout: &Rollout) -> usize {
-        let running = self.workers.len() + self.empty_slots.waiting();
+        let wanted = rollout.wanted.max(self.wanted);
+        self.most_running(wanted).saturating_sub(self.running())
+    }
+
+    fn running(&self) -> usize {
+        self.workers.len() + self.empty_slots.waiting()
+    }
+
+    fn most_running(&self, wanted: u32) -> usize {
         match self.policy.strategy {
             Strategy::AllAtOnce => usize::MAX,
-            Strategy::Rolling(bounds) => {
-                let wanted = rollout.wanted.max(self.wanted);
-                let most = (wanted + bounds.surge(wanted)) as usize;
-                most.saturating_sub(running)
-            }
+            Strategy::Rolling(bounds) => (wanted + bounds.surge(wanted)) as usize,
         }
+    }
+
+    /// Whether a slot's next worker has to wait for one of that slot that was told to stop, as the worker of a change
+    /// that has failed: with both, more would run than the bounds allow. After a crash nothing is waited for.
+    pub(super) fn has_no_room(&self, slot: Slot) -> bool {
+        let wanted = self.rollout.as_ref().map_or(0, |rollout| rollout.wanted);
+        let is_crowded = self.running() > self.most_running(wanted.max(self.wanted));
+        is_crowded && self.workers.in_slot(slot).any(Worker::is_stopping)
     }
 
     /// Starts workers in the place of those of the batch that have left.

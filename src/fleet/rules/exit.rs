@@ -220,7 +220,9 @@ impl Fleet {
 
     pub(super) fn fill_empty_slots(&mut self, now: Time) {
         for slot in self.empty_slots.due(now) {
-            if let Some(empty) = self.empty_slots.remove(slot) {
+            if self.has_no_room(slot) {
+                self.empty_slots.await_room(slot);
+            } else if let Some(empty) = self.empty_slots.remove(slot) {
                 self.spawn(now, slot, empty.set, empty.generation, empty.listeners);
             }
         }

@@ -152,7 +152,7 @@ impl Fleet {
             set: empty.set,
             generation: empty.generation,
             phase: match empty.state {
-                SlotState::Waiting { .. } => "waiting",
+                SlotState::Waiting { .. } | SlotState::AwaitsRoom => "waiting",
                 SlotState::GivenUp => "given-up",
             },
             uptime: now.since(empty.since),

@@ -112,6 +112,22 @@ fn a_restart_keeps_to_the_bounds() {
     assert_eq!(stage.after(100), ["spawn 3"], "the slot is not lost");
 }
 
+/// The worker that has failed has its memory until it has gone.
+#[test]
+fn a_slot_is_filled_again_when_the_worker_that_failed_has_gone() {
+    let mut stage = Stage::serving(Policy {
+        start_timeout: Duration::from_secs(1),
+        ..rolling(0, 1)
+    });
+    assert_eq!(stage.on(restart(0)), ["steer 1", "fence"]);
+    stage.retire(&[0]);
+    assert_eq!(stage.on(exited(0)), ["close 0", "spawn 2"]);
+    assert_eq!(stage.after(1_000), ["signal 2", "restart failed"]);
+    assert!(stage.after(1_000).is_empty());
+    assert_eq!(stage.phases(), ["0 waiting", "2 draining", "1 serving"]);
+    assert_eq!(stage.on(exited(2)), ["spawn 3"]);
+}
+
 #[test]
 fn workers_of_one_queue_are_replaced_together_or_not_at_all() {
     let shared = |surge| Policy {
