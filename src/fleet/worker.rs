@@ -28,6 +28,8 @@ pub(super) struct Worker {
     /// How it is checked, if it is.
     pub(super) checks: Option<HealthChecks>,
     pub(super) health: Health,
+    /// The listeners that a rescuer has accepted from while it serves, since it does not.
+    pub(super) drained: BTreeSet<ListenerId>,
     /// When it will have served for long enough; none: never, or that is known.
     pub(super) ages_at: Option<Time>,
 }

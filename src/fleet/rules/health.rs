@@ -237,23 +237,38 @@ impl Fleet {
     /// does nothing come back to it.
     pub(super) fn drain_avoided(&mut self, id: WorkerId) {
         let may_drain = self.policy.rescue && self.policy.steering && !self.nobody_follows();
-        let Some((_, worker)) = self.checked(id).filter(|_| may_drain) else {
+        let Some(worker) = self.workers.get(id).filter(|_| may_drain) else {
             return;
         };
-        let listening = worker.listening();
-        let drained = listening.filter(|(listener, at)| self.can_be_left(id, *listener, at));
-        let listeners: Vec<ListenerId> = drained.map(|(listener, _)| listener).collect();
-        if worker.health.standing != Standing::Avoided || listeners.is_empty() {
+        if !worker.is_serving() || worker.health.standing == Standing::Trusted {
             return;
         }
-        self.workers.change(id, |worker| {
-            worker.health.standing = Standing::Drained;
-            worker.health.rest();
+        let left = worker.listening().filter(|(listener, at)| {
+            !worker.drained.contains(listener) && self.can_be_left(id, *listener, at)
         });
-        // What is held of a check must not be answered by others.
-        self.effects.push(Effect::EndCheck { worker: id });
+        let left: Vec<ListenerId> = left.map(|(listener, _)| listener).collect();
+        if left.is_empty() {
+            return;
+        }
+        let ends_check = self.workers.change(id, |worker| {
+            worker.drained.extend(&left);
+            worker.health.standing = Standing::Drained;
+            worker.health.rest()
+        });
+        if ends_check == Some(true) {
+            // What is held of a check must not be answered by others.
+            self.effects.push(Effect::EndCheck { worker: id });
+        }
         self.steer();
-        self.drain_backlog(id, listeners);
+        self.drain_backlog(id, left);
+    }
+
+    /// What waits for a worker that does not accept could not be left where it alone listened; by now others may.
+    pub(super) fn drain_rest(&mut self) {
+        let drained = self.workers.serving().filter(|it| it.is_drained());
+        for id in drained.map(|it| it.id).collect::<Vec<_>>() {
+            self.drain_avoided(id);
+        }
     }
 
     /// Whether a worker that retires is not expected to accept what still waits for it, nor others in its place, and all

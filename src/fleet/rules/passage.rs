@@ -39,6 +39,7 @@ impl Fleet {
         {
             let live = self.weights(live);
             self.effects.push(Effect::Steer { live });
+            self.drain_rest();
         }
     }
 }

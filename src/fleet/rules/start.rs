@@ -3,7 +3,7 @@
 //! Being ready ([`readiness`](super::readiness)) is observed, never assumed after a time.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Fleet;
 use crate::fleet::health::Health;
@@ -67,6 +67,7 @@ impl Fleet {
             ready_since: None,
             checks,
             health: Health::new(),
+            drained: BTreeSet::new(),
             ages_at: None,
         });
         id

@@ -516,18 +516,27 @@ fn a_check_does_not_cut_short_the_time_for_what_was_opened_late() {
     assert!(stage.after(1).contains(&"close 7".to_owned()));
 }
 
-/// Nobody else serves its other address: what waits there is for this worker alone.
+/// Nobody else serves its other address: what waits there is for this worker alone, until somebody does.
 #[test]
 fn what_nobody_else_can_answer_is_not_taken_from_a_worker_that_hangs() {
     let mut stage = checked();
     stage.on(listened_on(0, 7, 81));
     stage.on(passed(1));
-    let effects = stage
-        .fleet
-        .step(stage.now, failed_by(0, CheckFailure::Stopped));
-    let drained = effects.iter().find_map(|effect| match effect {
-        Effect::DrainBacklog { listeners, .. } => Some(listeners.clone()),
+    let stopped = failed_by(0, CheckFailure::Stopped);
+    assert_eq!(drained_by(&mut stage, stopped), [ListenerId(0)]);
+    assert_eq!(
+        drained_by(&mut stage, listened_on(1, 8, 81)),
+        [ListenerId(7)]
+    );
+    assert_eq!(drained_by(&mut stage, listened_on(1, 9, 82)), []);
+}
+
+/// The listeners that are given to a rescuer upon an event.
+fn drained_by(stage: &mut Stage, event: Event) -> Vec<ListenerId> {
+    let effects = stage.fleet.step(stage.now, event);
+    let drained = effects.into_iter().filter_map(|effect| match effect {
+        Effect::DrainBacklog { listeners, .. } => Some(listeners),
         _ => None,
     });
-    assert_eq!(drained, Some(vec![ListenerId(0)]));
+    drained.flatten().collect()
 }

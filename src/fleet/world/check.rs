@@ -204,7 +204,7 @@ impl World {
             }
             Effect::DrainBacklog { listeners, .. } => listeners
                 .iter()
-                .try_for_each(|id| self.check_drain_backlog(*id)),
+                .try_for_each(|id| self.check_drain_backlog(*id, batch)),
             Effect::Refuse => self.check_refuse(),
             Effect::AdoptConnections { workers, .. } | Effect::EndConnections { workers, .. } => {
                 workers.iter().try_for_each(|id| {

@@ -21,7 +21,7 @@ impl World {
     }
 
     /// A rescuer drains a backlog once, and only if no worker has time left to empty it.
-    pub(super) fn check_drain_backlog(&self, id: ListenerId) -> Checked {
+    pub(super) fn check_drain_backlog(&self, id: ListenerId, batch: &[Effect]) -> Checked {
         let Some(socket) = self.kernel.open.get(&id) else {
             return Err(format!("{id:?} is drained by a rescuer, and is closed"));
         };
@@ -41,23 +41,28 @@ impl World {
         ensure(able.is_none(), || {
             format!("{id:?} is drained by a rescuer, and worker {able:?} serves from it")
         })?;
-        ensure(self.others_are_at(id, socket), || {
+        ensure(self.others_are_at(id, socket, batch), || {
             format!("{id:?} is drained by a rescuer, and nobody else is at its address")
         })
     }
 
     /// Whether another listener is at a socket's address, so that what waits for it can be passed on.
-    pub(super) fn others_are_at(&self, id: ListenerId, socket: &Socket) -> bool {
-        // What was taken of one that has died is another matter than what its successor accepts.
-        let has_successor = |other: &ListenerId| {
-            let mut all = self.processes.values();
-            all.any(|it| it.is_alive() && it.stop_sent_at.is_none() && it.given.contains(other))
+    fn others_are_at(&self, id: ListenerId, socket: &Socket, batch: &[Effect]) -> bool {
+        let accepts = |other: ListenerId, it: &Socket| {
+            // What was taken of one that has died is another matter than what its successor accepts.
+            let has_successor = self.has_successor(other) || is_kept(other, it, batch);
+            !it.is_rescued || has_successor
         };
         let mut open = self.kernel.open.iter();
         open.any(|(other, it)| {
-            let accepts = !it.is_rescued || has_successor(other);
-            *other != id && it.endpoint == socket.endpoint && accepts
+            *other != id && it.endpoint == socket.endpoint && accepts(*other, it)
         })
+    }
+
+    /// Whether somebody who is alive was given it.
+    fn has_successor(&self, listener: ListenerId) -> bool {
+        let mut all = self.processes.values();
+        all.any(|it| it.is_alive() && it.stop_sent_at.is_none() && it.given.contains(&listener))
     }
 
     /// Whether new connections to a socket's address have somewhere to go.
@@ -150,4 +155,14 @@ impl World {
         let open = sockets.iter().filter_map(|id| self.kernel.open.get(id));
         open.map(|socket| socket.pending).sum()
     }
+}
+
+/// Whether a socket stays open for one who will come.
+fn is_kept(id: ListenerId, socket: &Socket, batch: &[Effect]) -> bool {
+    let goes = batch.iter().any(|effect| match effect {
+        Effect::Close { listener } => *listener == id,
+        Effect::DrainBacklog { listeners, .. } => listeners.contains(&id),
+        _ => false,
+    });
+    socket.listeners.is_empty() && !goes
 }
