@@ -151,12 +151,11 @@ impl Health {
         self.check = next(now, slot, checks);
     }
 
-    /// A check was passed. Whether that is news: the worker was unhealthy.
+    /// A check was passed. Whether the worker was unhealthy before.
     pub(super) fn passed(&mut self, now: Time, slot: Slot, checks: &HealthChecks) -> bool {
         self.failures = 0;
         self.check = next(now, slot, checks);
         let before = core::mem::replace(&mut self.verdict, Verdict::Healthy);
-        self.standing = Standing::Trusted;
         matches!(before, Verdict::Unhealthy { .. })
     }
 

@@ -94,7 +94,7 @@ pub(super) struct Batch {
     pub(super) replaced: BTreeSet<Slot>,
     /// The workers that leave before others are started in their place.
     pub(super) left: BTreeMap<Slot, WorkerId>,
-    /// The slots of those, until others are started there.
+    /// The slots of those, and of their sets: only the change starts workers there.
     pub(super) leaving: BTreeSet<Slot>,
     incoming: BTreeSet<WorkerId>,
     unready: BTreeSet<WorkerId>,
@@ -108,6 +108,8 @@ pub(super) enum Step {
     /// Its workers.
     #[default]
     Workers,
+    /// The end of those that leave: then others start in their place.
+    Leaving,
     /// Those that the batch before has replaced: until they are gone there is no room for its workers.
     Room,
     /// The end of their trial: by then, or when it is asked for.
@@ -132,7 +134,20 @@ impl Batch {
         }
     }
 
+    /// These leave before others start in these slots.
+    pub(super) fn leave(&mut self, slots: BTreeSet<Slot>, workers: BTreeMap<Slot, WorkerId>) {
+        self.replaced.extend(&slots);
+        self.step = Step::Leaving;
+        (self.leaving, self.left) = (slots, workers);
+    }
+
     /// These are started, too, in the place of those that have left.
+    pub(super) fn fill(&mut self, incoming: BTreeSet<WorkerId>) {
+        self.step = Step::Workers;
+        self.add(incoming);
+    }
+
+    /// These belong to it, too.
     pub(super) fn add(&mut self, incoming: BTreeSet<WorkerId>) {
         self.unready.extend(&incoming);
         self.incoming.extend(incoming);
@@ -162,7 +177,7 @@ impl Batch {
     }
 
     pub(super) fn is_ready(&self) -> bool {
-        self.step == Step::Workers && self.unready.is_empty() && self.leaving.is_empty()
+        self.step == Step::Workers && self.unready.is_empty()
     }
 }
 
@@ -171,8 +186,8 @@ impl Rollout {
     pub(super) fn deadline(&self) -> Option<Time> {
         match (self.batch.step, self.batch.proof) {
             (Step::Trial { until }, _) => until,
-            (Step::Workers | Step::Room, Proof::Due(at)) => Some(at),
-            (Step::Workers | Step::Room, Proof::None | Proof::Asked) => None,
+            (Step::Workers | Step::Leaving | Step::Room, Proof::Due(at)) => Some(at),
+            (Step::Workers | Step::Leaving | Step::Room, Proof::None | Proof::Asked) => None,
         }
     }
 

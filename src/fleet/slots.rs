@@ -69,7 +69,7 @@ impl EmptySlot {
     }
 
     /// Whether a worker will be started in it.
-    fn is_coming(&self) -> bool {
+    pub(super) fn is_coming(&self) -> bool {
         match self.state {
             SlotState::Waiting { .. } | SlotState::AwaitsRoom => true,
             SlotState::GivenUp => false,
@@ -104,6 +104,11 @@ impl EmptySlots {
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether a slot is empty, and waits for its next worker.
+    pub(super) fn is_coming(&self, slot: Slot) -> bool {
+        self.0.get(&slot).is_some_and(EmptySlot::is_coming)
     }
 
     /// How many wait for their next worker.

@@ -103,9 +103,9 @@ impl Worker {
         matches!(self.phase, Phase::Killed { reason } if reason == why)
     }
 
-    /// Whether it accepts from its listeners, or will.
-    pub(super) fn empties_listeners(&self) -> bool {
-        self.phase.empties_listeners() && !self.is_drained()
+    /// Whether it is for this worker to accept from a listener, now or later.
+    pub(super) fn empties(&self, listener: ListenerId) -> bool {
+        self.phase.empties_listeners() && !self.drained.contains(&listener)
     }
 
     /// Whether a rescuer has accepted what waited for it although it is alive.

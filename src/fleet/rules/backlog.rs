@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Fleet;
 use crate::fleet::listener::Listener;
 use crate::fleet::vocabulary::*;
-use crate::fleet::worker::Worker;
 
 impl Fleet {
     /// Each listener is drained once, when none of its workers has time left to empty it.
@@ -58,7 +57,7 @@ impl Fleet {
     /// Whether somebody accepts from a listener, or will.
     pub(super) fn is_emptied(&self, listener: ListenerId) -> bool {
         let mut holders = self.workers.holders(listener);
-        holders.any(Worker::empties_listeners) || self.empty_slots.will_serve(listener)
+        holders.any(|worker| worker.empties(listener)) || self.empty_slots.will_serve(listener)
     }
 
     /// Where new connections are accepted, or will be.

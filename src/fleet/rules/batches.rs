@@ -77,6 +77,19 @@ impl Fleet {
         workers.filter(|worker| worker.is_serving()).count()
     }
 
+    /// Whether a worker is coming in these slots: it is waited for what becomes of it.
+    fn is_starting_in(&self, part: &BTreeSet<Slot>) -> bool {
+        let mut workers = part.iter().flat_map(|slot| self.workers.in_slot(*slot));
+        workers.any(Worker::is_between_lives)
+    }
+
+    /// Whether nobody is in these slots, and somebody is to come again.
+    fn waits_in(&self, part: &BTreeSet<Slot>) -> bool {
+        let mut workers = part.iter().flat_map(|slot| self.workers.in_slot(*slot));
+        let is_empty = workers.next().is_none();
+        is_empty && part.iter().any(|slot| self.empty_slots.is_coming(*slot))
+    }
+
     /// How many workers can only be replaced together, if the bounds are closer than that.
     pub(super) fn without_room(&self, slots: &BTreeSet<Slot>) -> Option<usize> {
         let Strategy::Rolling(bounds) = self.policy.strategy else {
@@ -109,15 +122,16 @@ impl Fleet {
         let (retirement, change) = (rollout.retirement, change_of(&rollout));
         self.rollout = Some(rollout);
         self.begin_batch(now, next.starts);
-        if let Some(rollout) = &mut self.rollout {
-            rollout.batch.replaced.extend(&next.leaves);
-            (rollout.batch.leaving, rollout.batch.left) = (next.leaves, left);
+        if let Some(rollout) = self.rollout.as_mut().filter(|_| !next.leaves.is_empty()) {
+            rollout.batch.leave(next.leaves, left);
         }
         if !workers.is_empty() {
             self.retirements
                 .add(retirement, change, Course::GoesOn, &workers);
             self.retire(now, &workers);
         }
+        // Where nobody has to go first.
+        self.fill_left(now);
     }
 
     /// Takes from a change the slots for which there is room; none if it has to wait.
@@ -141,11 +155,15 @@ impl Fleet {
         });
         let least = rollout.wanted.min(self.wanted);
         let missing = (least as usize).saturating_sub(self.workers.serving().count());
-        let may_leave = (bounds.unavailable(least) as usize).saturating_sub(missing);
-        // Where nobody serves, nobody can leave: it is waited for room.
+        let unavailable = bounds.unavailable(least) as usize;
+        let may_leave = unavailable.saturating_sub(missing);
         let mut leaves = fitting(&mut rollout.later, may_leave, |part| {
-            Some(self.serving_in(part)).filter(|count| *count > 0)
+            Some(self.serving_in(part)).filter(|count| *count > 0 && !self.is_starting_in(part))
         });
+        // Who was to come again makes room like one who leaves. Others of the old version go on trying.
+        leaves.extend(fitting(&mut rollout.later, unavailable, |part| {
+            self.waits_in(part).then_some(part.len())
+        }));
         if starts.is_empty() && leaves.is_empty() && self.all_serve() {
             leaves = surplus(&mut rollout.later, wanted);
         }
@@ -154,52 +172,66 @@ impl Fleet {
         (!is_nothing).then_some(Next { starts, leaves })
     }
 
-    /// How many more workers may run while some are replaced within bounds. A slot whose next worker waits is as good as
-    /// taken. Where the number changes, too, the bounds are those around both.
+    /// How many more workers may run while some are replaced within bounds.
     fn room(&self, rollout: &Rollout) -> usize {
-        let wanted = rollout.wanted.max(self.wanted);
-        self.most_running(wanted).saturating_sub(self.running())
+        let rollout = Some(rollout);
+        let most = self.most_running(rollout);
+        most.saturating_sub(self.running(rollout))
     }
 
-    fn running(&self) -> usize {
-        self.workers.len() + self.empty_slots.waiting()
+    /// How many workers there are and are to come. A slot whose next worker waits is as good as taken, unless the change
+    /// takes it.
+    fn running(&self, rollout: Option<&Rollout>) -> usize {
+        let is_taken = |slot| rollout.is_some_and(|it| it.batch.leaving.contains(&slot));
+        let waiting = self.empty_slots.iter();
+        let waiting = waiting.filter(|(slot, empty)| empty.is_coming() && !is_taken(*slot));
+        self.workers.len() + waiting.count()
     }
 
-    fn most_running(&self, wanted: u32) -> usize {
-        match self.policy.strategy {
-            Strategy::AllAtOnce => usize::MAX,
-            Strategy::Rolling(bounds) => (wanted + bounds.surge(wanted)) as usize,
-        }
+    /// Where the number changes, too, the bounds are those around all: what is wanted, what was, and what is there, as
+    /// after a change to more workers that has failed. Those that are too many leave with the last batch, which must not
+    /// wait for them.
+    fn most_running(&self, rollout: Option<&Rollout>) -> usize {
+        let bounds = match self.policy.strategy {
+            Strategy::AllAtOnce => return usize::MAX,
+            Strategy::Rolling(bounds) => bounds,
+        };
+        let serving = self.workers.serving().map(|worker| worker.slot);
+        let leaving = rollout.into_iter().flat_map(|it| &it.batch.leaving);
+        let taken: BTreeSet<Slot> = serving.chain(leaving.copied()).collect();
+        let changed = rollout.map_or(0, |it| it.wanted);
+        let wanted = changed.max(self.wanted).max(taken.len() as u32);
+        // What has to be undone is, also where the number of workers has come to be too small for the bounds.
+        let least = rollout.and_then(|it| self.without_room(&it.slots()));
+        let surge = bounds.surge(wanted) as usize;
+        wanted as usize + surge.max(least.unwrap_or(0))
     }
 
-    /// Whether a slot's next worker has to wait for one of that slot that was told to stop, as the worker of a change
-    /// that has failed: with both, more would run than the bounds allow. After a crash nothing is waited for.
+    /// Whether a slot's next worker has to wait. The change that takes away the others of its set will start it. And
+    /// beside one of that slot that was told to stop, as the worker of a change that has failed, more would run than the
+    /// bounds allow. After a crash nothing else is waited for.
     pub(super) fn has_no_room(&self, slot: Slot) -> bool {
-        let wanted = self.rollout.as_ref().map_or(0, |rollout| rollout.wanted);
-        let is_crowded = self.running() > self.most_running(wanted.max(self.wanted));
-        is_crowded && self.workers.in_slot(slot).any(Worker::is_stopping)
+        let rollout = self.rollout.as_ref();
+        let is_to_be_filled = rollout.is_some_and(|it| it.batch.leaving.contains(&slot));
+        let is_crowded = self.running(rollout) > self.most_running(rollout);
+        is_to_be_filled || is_crowded && self.workers.in_slot(slot).any(Worker::is_stopping)
     }
 
     /// Starts workers in the place of those of the batch that have left.
     pub(super) fn fill_left(&mut self, now: Time) {
-        let Some(rollout) = &self.rollout else {
+        let leaves = |rollout: &Rollout| rollout.batch.step == Step::Leaving;
+        let Some(rollout) = self.rollout.clone().filter(leaves) else {
             return;
         };
-        let mut left = rollout.batch.left.values();
-        let count = rollout.batch.leaving.len();
+        let (slots, mut left) = (&rollout.batch.leaving, rollout.batch.left.values());
         // What an earlier change has told to stop may be there still.
-        let has_room = count <= self.room(rollout);
-        if count == 0 || !has_room || left.any(|id| self.workers.get(*id).is_some()) {
+        let has_room = slots.range(..Slot(rollout.wanted)).count() <= self.room(&rollout);
+        if !has_room || left.any(|id| self.workers.get(*id).is_some()) {
             return;
         }
-        let Some(rollout) = &mut self.rollout else {
-            return;
-        };
-        let slots = std::mem::take(&mut rollout.batch.leaving);
-        let rollout = rollout.clone();
-        let incoming = self.spawn_batch(now, &rollout, &slots);
+        let incoming = self.spawn_batch(now, &rollout, slots);
         if let Some(rollout) = &mut self.rollout {
-            rollout.batch.add(incoming);
+            rollout.batch.fill(incoming);
         }
     }
 
@@ -210,7 +242,14 @@ impl Fleet {
         let Some(last) = left.chain(rollout.batch.incoming()).next().copied() else {
             return;
         };
-        let mut opened = BTreeMap::new();
+        // Who comes again to a slot of the same set listens where the others did.
+        let coming = self
+            .empty_slots
+            .iter()
+            .filter(|(_, empty)| empty.is_coming());
+        let mut opened: BTreeMap<u32, ListenerSetId> = coming
+            .map(|(slot, empty)| (self.sets.index(slot), empty.set))
+            .collect();
         for slot in rollout.slots().range(..Slot(self.wanted)) {
             let is_filled = self.workers.in_slot(*slot).any(Worker::stays);
             if is_filled || self.empty_slots.get(*slot).is_some() {

@@ -49,8 +49,7 @@ fn view_rollout(now: Time, rollout: &Rollout) -> ChangeView {
     let left = |at: Time| at.since(now);
     let waits_for = match (batch.step, batch.proof) {
         (Step::Trial { until }, _) => WaitsFor::Trial(until.map(left)),
-        (Step::Room, _) => WaitsFor::Room,
-        (Step::Workers, _) if !batch.leaving.is_empty() => WaitsFor::Room,
+        (Step::Room | Step::Leaving, _) => WaitsFor::Room,
         (Step::Workers, Proof::Due(at)) => WaitsFor::Uptime(left(at)),
         (Step::Workers, Proof::None | Proof::Asked) => {
             WaitsFor::Ready(batch.unready().iter().copied().collect())

@@ -233,10 +233,12 @@ impl Fleet {
         let Some(worker) = self.workers.remove(id) else {
             return;
         };
-        if ending == Ending::BeforeStop && worker.empties_listeners() {
+        if ending == Ending::BeforeStop {
             // Nobody comes after it to accept what it leaves. (What was left when the settle time-out passed
             // is drained already.)
-            self.drain_unserved(id, with_endpoints(&worker.listeners));
+            let mut left = with_endpoints(&worker.listeners);
+            left.retain(|(listener, _)| worker.empties(*listener));
+            self.drain_unserved(id, left);
         }
         self.log(WorkerEvent::Gone {
             worker: id,

@@ -72,7 +72,7 @@ impl Fleet {
         }
     }
 
-    fn has_alone(&self, id: WorkerId, listener: ListenerId) -> bool {
+    pub(super) fn has_alone(&self, id: WorkerId, listener: ListenerId) -> bool {
         self.workers.holders(listener).all(|worker| worker.id == id)
     }
 
@@ -81,17 +81,13 @@ impl Fleet {
             return;
         };
         let is_avoided = worker.health.standing == Standing::Avoided;
-        if is_avoided && self.is_being_replaced(worker) {
-            self.workers
-                .change(id, |worker| worker.health.skip(now, worker.slot, &checks));
-            return;
-        }
-        let is_news = self
+        // It is left for good, unless those that were better fail.
+        let is_left = is_avoided && self.is_being_replaced(worker);
+        let was_unhealthy = self
             .workers
             .change(id, |worker| worker.health.passed(now, worker.slot, &checks));
-        if is_news == Some(true) {
-            self.news(id, HealthNews::Recovered);
-            self.recyclings.cancel(id, RecycleReason::Unhealthy);
+        if !is_left && (is_avoided || was_unhealthy == Some(true)) {
+            self.recovered(id);
             self.steer();
         }
     }
@@ -174,117 +170,7 @@ impl Fleet {
         goes_back
     }
 
-    /// Nobody shows that a check can be passed: those that were avoided are as good as the others.
-    fn all_are_unhealthy(&mut self, last: WorkerId) {
-        self.news(last, HealthNews::LastUnhealthy);
-        let avoided = self.workers.serving();
-        let avoided = avoided.filter(|it| it.health.standing == Standing::Avoided);
-        for id in avoided.map(|it| it.id).collect::<Vec<_>>() {
-            self.stand(id, Standing::Trusted);
-            self.recyclings.cancel(id, RecycleReason::Unhealthy);
-        }
-        self.steer();
-    }
-
-    fn news(&mut self, worker: WorkerId, news: HealthNews) {
+    pub(super) fn news(&mut self, worker: WorkerId, news: HealthNews) {
         self.log(WorkerEvent::Health { worker, news });
-    }
-
-    fn stand(&mut self, id: WorkerId, standing: Standing) {
-        self.workers
-            .change(id, |worker| worker.health.standing = standing);
-    }
-
-    /// An unhealthy worker gets no new connections, if another has just shown that it can do better.
-    fn turn_away(&mut self, now: Time, id: WorkerId, failure: &CheckFailure) {
-        let Some(standing) = self.workers.get(id).map(|it| it.health.standing) else {
-            return;
-        };
-        let is_new = standing == Standing::Trusted;
-        if is_new {
-            if !self.somebody_has_just_passed() {
-                return;
-            }
-            self.stand(id, Standing::Avoided);
-            self.news(id, HealthNews::TurnedAwayFrom);
-            self.steer();
-            self.recycle(now, id, RecycleReason::Unhealthy);
-        }
-        if failure.does_not_accept() {
-            self.drain_avoided(id);
-        } else if !is_new && self.policy.rescue {
-            // What waits now has waited since the check before.
-            let worker = self.workers.get(id).into_iter();
-            let listeners = worker.flat_map(|it| it.listeners.keys().copied()).collect();
-            self.effects.push(Effect::MeasureBacklogs {
-                workers: vec![(id, listeners)],
-            });
-        }
-    }
-
-    /// Whether a worker gets new connections as others do.
-    pub(super) fn is_trusted(&self, id: WorkerId) -> bool {
-        let worker = self.workers.get(id);
-        worker.is_some_and(|it| it.health.standing == Standing::Trusted)
-    }
-
-    fn somebody_has_just_passed(&self) -> bool {
-        let mut serving = self.workers.serving();
-        serving.any(|worker| worker.health.has_just_passed())
-    }
-
-    /// Has a rescuer accept what waits for a worker that is avoided and does not accept. Only where others are trusted
-    /// does nothing come back to it.
-    pub(super) fn drain_avoided(&mut self, id: WorkerId) {
-        let may_drain = self.policy.rescue && self.policy.steering && !self.nobody_follows();
-        let Some(worker) = self.workers.get(id).filter(|_| may_drain) else {
-            return;
-        };
-        if !worker.is_serving() || worker.health.standing == Standing::Trusted {
-            return;
-        }
-        let left = worker.listening().filter(|(listener, at)| {
-            !worker.drained.contains(listener) && self.can_be_left(id, *listener, at)
-        });
-        let left: Vec<ListenerId> = left.map(|(listener, _)| listener).collect();
-        if left.is_empty() {
-            return;
-        }
-        let ends_check = self.workers.change(id, |worker| {
-            worker.drained.extend(&left);
-            worker.health.standing = Standing::Drained;
-            worker.health.rest()
-        });
-        if ends_check == Some(true) {
-            // What is held of a check must not be answered by others.
-            self.effects.push(Effect::EndCheck { worker: id });
-        }
-        self.steer();
-        self.drain_backlog(id, left);
-    }
-
-    /// What waits for a worker that does not accept could not be left where it alone listened; by now others may.
-    pub(super) fn drain_rest(&mut self) {
-        let drained = self.workers.serving().filter(|it| it.is_drained());
-        for id in drained.map(|it| it.id).collect::<Vec<_>>() {
-            self.drain_avoided(id);
-        }
-    }
-
-    /// Whether a worker that retires is not expected to accept what still waits for it, nor others in its place, and all
-    /// of that can be answered elsewhere.
-    pub(super) fn will_not_accept(&self, id: WorkerId) -> bool {
-        let can_drain = self.policy.rescue && self.policy.steering && !self.nobody_follows();
-        let worker = self.workers.get(id);
-        let can_be_left = |worker: &Worker| {
-            let mut each = worker.listeners.iter();
-            each.all(|(listener, it)| self.can_be_left(id, *listener, &it.endpoint))
-        };
-        can_drain && worker.is_some_and(|it| it.health.is_unhealthy() && can_be_left(it))
-    }
-
-    /// Whether what waits in a listener of a worker is this worker's alone, and others can answer it.
-    fn can_be_left(&self, id: WorkerId, listener: ListenerId, at: &Endpoint) -> bool {
-        self.has_alone(id, listener) && self.workers.is_trusted_at(at)
     }
 }

@@ -41,6 +41,7 @@
 
 mod abandon;
 mod age;
+mod avoided;
 mod backlog;
 mod batches;
 mod begin;

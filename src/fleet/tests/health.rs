@@ -278,6 +278,15 @@ fn unhealthy_workers_are_replaced_one_after_the_other_as_they_failed() {
     assert_eq!(stage.phases()[..2], ["0 serving", "4 starting"]);
 }
 
+/// It is well again, but the next one is on its way. Should the others fail, it is the one to trust.
+#[test]
+fn who_recovers_while_it_is_replaced_is_trusted_where_nobody_else_is() {
+    let mut stage = checked();
+    assert_eq!(stage.lose(0, 1), ["steer 1", "spawn 2"]);
+    assert!(stage.on(passed(0)).is_empty());
+    assert_eq!(stage.lose(1, 0), ["steer 0"]);
+}
+
 #[test]
 fn where_the_trusted_ones_end_those_that_are_avoided_get_connections() {
     let mut stage = checked();
@@ -529,6 +538,20 @@ fn what_nobody_else_can_answer_is_not_taken_from_a_worker_that_hangs() {
         [ListenerId(7)]
     );
     assert_eq!(drained_by(&mut stage, listened_on(1, 9, 82)), []);
+}
+
+/// The one in its place serves there, too, and then it dies.
+#[test]
+fn what_a_worker_that_hangs_leaves_where_it_alone_served_is_answered_by_its_successor() {
+    let mut stage = checked();
+    stage.on(listened_on(0, 7, 81));
+    stage.on(passed(1));
+    let stopped = failed_by(0, CheckFailure::Stopped);
+    assert_eq!(drained_by(&mut stage, stopped), [ListenerId(0)]);
+    stage.on(listened_on(2, 8, 81));
+    stage.on(listened(2));
+    assert_eq!(stage.phases(), ["0 settling", "2 serving", "1 serving"]);
+    assert_eq!(drained_by(&mut stage, exited(0)), [ListenerId(7)]);
 }
 
 /// The listeners that are given to a rescuer upon an event.

@@ -221,12 +221,14 @@ fn four_of_two_queues(max_restarts: u32) -> Stage {
     stage
 }
 
-/// Of two queues one has a worker that does not come again: it is replaced first, for the other is too large.
+/// One of two queues has a worker that does not come: it is replaced first, for the other is too large. It is seen first
+/// what becomes of the worker, for that may yet accept from this queue.
 #[test]
 fn a_part_that_is_too_large_does_not_hold_up_the_others() {
     let mut stage = four_of_two_queues(8);
     assert_eq!(stage.on(exited(3)), ["spawn 4 on 1"]);
-    assert_eq!(stage.on(RELOAD), ["steer 0", "fence"]);
+    assert!(stage.on(RELOAD).is_empty());
+    assert_eq!(stage.on(exited(4)), ["steer 0", "fence"]);
     assert!(stage.phases().contains(&"1 settling".to_owned()));
 }
 
@@ -240,4 +242,54 @@ fn a_slot_that_is_given_up_does_not_hold_up_those_of_its_queue() {
     stage.retire(&[2]);
     let done = stage.on(exited(2));
     assert_eq!(done, ["close 0", "spawn 4", "spawn 5"]);
+}
+
+/// Its set leaves together, and the change starts the next workers in all of its slots.
+#[test]
+fn a_slot_whose_set_leaves_is_filled_by_the_change() {
+    let mut stage = four_of_two_queues(8);
+    assert_eq!(stage.on(exited(2)), ["spawn 4 on 0"]);
+    assert!(stage.on(exited(4)).is_empty());
+    assert_eq!(stage.on(RELOAD), ["steer 1", "fence"]);
+    assert!(stage.after(100).is_empty());
+    stage.retire(&[0]);
+    assert_eq!(stage.on(exited(0)), ["spawn 5", "spawn 6"]);
+}
+
+/// Those that are too many leave last, so what comes before must not wait for them.
+#[test]
+fn a_failed_reload_to_more_workers_is_undone_without_a_surge() {
+    let mut stage = Stage::serving(rolling(0, 1));
+    stage.policy = Policy {
+        workers: 4,
+        ..rolling(1, 0)
+    };
+    assert_eq!(stage.on(RELOAD), ["spawn 2", "spawn 3", "spawn 4"]);
+    stage.on(listened(2));
+    stage.on(listened(3));
+    assert_eq!(stage.on(listened(4)), ["steer 1 2 3 4", "fence"]);
+    stage.retire(&[0]);
+    assert_eq!(stage.on(exited(0)), ["close 0", "spawn 5"]);
+    let failed = stage.on(exited(5));
+    assert_eq!(failed, ["reload failed", "steer 1 3 4", "fence"]);
+    stage.retire(&[2]);
+    assert_eq!(stage.on(exited(2)), ["close 2", "spawn 6"]);
+    assert_eq!(stage.on(listened(6)), ["steer 1 6", "fence"]);
+    stage.retire(&[3, 4]);
+    stage.on(exited(3));
+    assert_eq!(stage.on(exited(4)), ["close 4", "rollback done"]);
+}
+
+/// A worker that comes again and again, ever more slowly, is never given up where a start takes long.
+#[test]
+fn a_slot_whose_workers_crash_slowly_makes_room_for_a_reload() {
+    let mut stage = Stage::serving(rolling(0, 1));
+    assert_eq!(stage.on(exited(0)), ["steer 1", "spawn 2 on 0"]);
+    // What becomes of it is waited for.
+    assert!(stage.on(RELOAD).is_empty());
+    assert_eq!(stage.on(exited(2)), ["spawn 3"]);
+    assert!(stage.after(10_000).is_empty());
+    assert_eq!(stage.phases(), ["2 waiting", "3 starting", "1 serving"]);
+    // Its place is kept until the new version serves.
+    assert_eq!(stage.on(exited(3)), ["reload failed", "spawn 4 on 0"]);
 }

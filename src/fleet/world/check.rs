@@ -148,7 +148,7 @@ impl World {
                         "worker {worker} is made by {deployment:?}, and its generation by {made_by:?}"
                     )
                 })?;
-                self.check_room()?;
+                self.check_room(*worker)?;
                 ensure(slot.0 < self.policy().most_workers, || {
                     format!("slot {slot} is beyond the most workers")
                 })?;

@@ -37,7 +37,7 @@ pub(super) struct Checked {
     /// It was decided that it gets no new connections, and that stands.
     turned_away: TurnedAway,
     /// A rescuer has accepted what waited for it.
-    is_drained: bool,
+    pub(super) is_drained: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

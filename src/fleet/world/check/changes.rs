@@ -1,6 +1,7 @@
 //! Of changes: what is reported of them, what becomes of them, and within which bounds.
 
 use super::*;
+use crate::fleet::Bounds;
 
 impl World {
     /// How many workers may be missing while others are replaced.
@@ -28,8 +29,20 @@ impl World {
         }
     }
 
+    /// What a roll back needs, which cannot be denied: those that share a queue are replaced together.
+    fn least_surge(&self, bounds: Bounds) -> u32 {
+        let wanted = self.fleet.workers_wanted();
+        let most = bounds.surge(wanted).max(bounds.unavailable(wanted));
+        let queues = self.policy().queues.unwrap_or(wanted).min(wanted);
+        let together = wanted.div_ceil(queues.max(1));
+        match self.open_change == Some(ChangeKind::Rollback) && together > most {
+            true => together,
+            false => 0,
+        }
+    }
+
     /// While workers are replaced within bounds, no more run. What only drains a backlog is not one of them.
-    pub(super) fn check_room(&self) -> Checked {
+    pub(super) fn check_room(&self, new: WorkerId) -> Checked {
         let Strategy::Rolling(bounds) = self.policy().strategy else {
             return Ok(());
         };
@@ -43,13 +56,14 @@ impl World {
             )
         );
         let alive = self.processes.iter().filter(|(_, it)| it.is_alive());
-        let running = alive
-            .filter(|(id, _)| !self.drain_only.contains(id))
-            .count()
-            + 1;
+        let counted = alive.filter(|(id, _)| !self.drain_only.contains(id));
+        let slots: Vec<Slot> = counted.map(|(_, it)| it.slot).collect();
+        let running = slots.len() + usize::from(!self.drain_only.contains(&new));
+        let slots = BTreeSet::from_iter(slots).len() as u32;
         // The number may change, too.
         let wanted = self.fleet.workers_wanted().max(self.policy().workers);
-        let most = (wanted + bounds.surge(wanted)) as usize;
+        let wanted = wanted.max(slots);
+        let most = (wanted + bounds.surge(wanted).max(self.least_surge(bounds))) as usize;
         ensure(!is_rolling || running <= most, || {
             format!("{running} workers run, and {most} may")
         })

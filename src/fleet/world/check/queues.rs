@@ -59,10 +59,14 @@ impl World {
         })
     }
 
-    /// Whether somebody who is alive was given it.
+    /// Whether somebody who is alive was given it, and accepts from it or will.
     fn has_successor(&self, listener: ListenerId) -> bool {
-        let mut all = self.processes.values();
-        all.any(|it| it.is_alive() && it.stop_sent_at.is_none() && it.given.contains(&listener))
+        let mut all = self.processes.values().filter(|it| it.is_alive());
+        all.any(|it| {
+            let has = it.given.contains(&listener)
+                || it.is_successor && it.listens_on.contains(&listener);
+            has && it.stop_sent_at.is_none() && !it.checked.is_drained
+        })
     }
 
     /// Whether new connections to a socket's address have somewhere to go.

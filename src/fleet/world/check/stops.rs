@@ -30,7 +30,11 @@ impl World {
         ensure(sockets.is_disjoint(&self.kernel.live), || {
             format!("worker {id} gets the stop signal while it gets new connections")
         })?;
-        if batch.iter().any(is_failure) {
+        // What has just retired long enough has nothing to do with it.
+        let is_late = batch.iter().any(|effect| {
+            matches!(effect, Effect::Log(WorkerEvent::StopNotPrepared { worker }) if *worker == id)
+        });
+        if batch.iter().any(is_failure) && !is_late {
             return ensure(!process.was_live, || {
                 format!("a change failed, and worker {id}, which served, gets the stop signal")
             });
