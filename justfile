@@ -19,7 +19,7 @@ test-file FILE *NAME:
     cargo build --locked --examples --bins
     cargo test --locked --test {{FILE}} {{NAME}}
 
-# More simulated worlds than the tests try: `just worlds 20000`.
+# Other simulated worlds than those that the tests try, and more of them: `just worlds 20000`.
 worlds COUNT="20000":
     WORLDS={{COUNT}} cargo test --release --lib world
 

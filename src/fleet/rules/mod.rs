@@ -45,6 +45,7 @@ mod avoided;
 mod backlog;
 mod batches;
 mod begin;
+mod bounds;
 mod canary;
 mod change_status;
 mod deploy;

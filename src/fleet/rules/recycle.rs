@@ -61,9 +61,10 @@ impl Fleet {
         false
     }
 
-    /// Whether nothing else is to be done first. A slot that waits for its next worker is one: it is missed already.
+    /// Whether nothing else is to be done first. A slot that waits for its next worker is one: it is missed already. What
+    /// nobody has asked for does not begin before there is room, for others would wait behind it.
     fn may_recycle(&self) -> bool {
-        self.denial().is_none() && self.empty_slots.waiting() == 0
+        self.denial().is_none() && self.empty_slots.waiting() == 0 && self.has_room_for_one()
     }
 
     /// Replaces a worker, and those that share its queue; false if the bounds do not let that be.
@@ -71,7 +72,7 @@ impl Fleet {
         let Some(Slot(slot)) = self.workers.get(recycling.worker).map(|it| it.slot) else {
             return false;
         };
-        let slots = self.sets.whole(slot..slot + 1, self.wanted);
+        let slots = self.sets.whole(slot..slot + 1, self.slots_in_use());
         self.recyclings.began(&recycling);
         if self.without_room(&slots).is_some() {
             self.recycling_failed(now, recycling);

@@ -44,7 +44,7 @@ impl Fleet {
         reload: Reload,
         wanted: u32,
     ) -> Result<(), Denial> {
-        let most = wanted.max(self.wanted);
+        let most = wanted.max(self.slots_in_use());
         let slots = self.sets.whole(0..most, most);
         if let Some(together) = self.without_room(&slots) {
             return Err(Denial::NoRoom { together });
@@ -76,7 +76,7 @@ impl Fleet {
             .or_else(|| self.empty_slots.left_by(worker));
         match slot {
             Some(Slot(slot)) => {
-                let slots = self.sets.whole(slot..slot + 1, self.wanted);
+                let slots = self.sets.whole(slot..slot + 1, self.slots_in_use());
                 if let Some(together) = self.without_room(&slots) {
                     return self.deny(reply_to, Denial::NoRoom { together });
                 }
@@ -114,7 +114,7 @@ impl Fleet {
                 self.deny(reply_to, Denial::NobodyLeft { count });
             }
             Some(count) => {
-                let (fewer, more) = (count.min(self.wanted), count.max(self.wanted));
+                let (fewer, more) = (count.min(self.wanted), count.max(self.slots_in_use()));
                 let slots = self.sets.whole(fewer..more, more);
                 self.begin(
                     now,
@@ -126,6 +126,13 @@ impl Fleet {
                 );
             }
         }
+    }
+
+    /// All slots in which somebody is wanted or is there: what a change did that could not be undone, some may be in slots
+    /// in which nobody is wanted any more.
+    pub(super) fn slots_in_use(&self) -> u32 {
+        let serving = self.workers.serving().map(|worker| worker.slot.0 + 1);
+        serving.max().unwrap_or(0).max(self.wanted)
     }
 
     /// Whether all that serve are in slots from `count` on: the slots before are given up, or wait for their next

@@ -293,3 +293,45 @@ fn a_slot_whose_workers_crash_slowly_makes_room_for_a_reload() {
     // Its place is kept until the new version serves.
     assert_eq!(stage.on(exited(3)), ["reload failed", "spawn 4 on 0"]);
 }
+
+/// What could not be undone is not forgotten.
+#[test]
+fn who_serves_where_nobody_is_wanted_leaves_with_the_next_change() {
+    let failed = || {
+        let mut stage = Stage::serving(policy());
+        stage.policy = Policy {
+            workers: 3,
+            ..rolling(1, 0)
+        };
+        assert_eq!(stage.on(RELOAD), ["spawn 2", "spawn 3"]);
+        stage.on(listened(2));
+        stage.on(listened(3));
+        stage.retire(&[0]);
+        assert_eq!(stage.on(exited(0)), ["close 0", "spawn 4"]);
+        assert_eq!(stage.on(exited(4)), ["reload failed", "spawn 5"]);
+        assert_eq!(stage.on(exited(5)), ["rollback failed"]);
+        assert_eq!(stage.phases(), ["2 serving", "1 serving", "3 serving"]);
+        stage
+    };
+    assert_eq!(failed().on(scale(2)), ["steer 1 2", "fence"]);
+    let mut stage = failed();
+    stage.policy = policy();
+    stage.on(RELOAD);
+    stage.on(listened(6));
+    assert_eq!(stage.on(listened(7)), ["steer 6 7", "fence"]);
+}
+
+/// What nobody has asked for is not begun while it would have to wait, for others would wait behind it.
+#[test]
+fn a_recycling_does_not_wait_for_a_worker_that_comes_slowly() {
+    let mut stage = Stage::serving(rolling(0, 1));
+    assert_eq!(stage.on(exited(0)), ["steer 1", "spawn 2 on 0"]);
+    let (worker, why) = (WorkerId(1), RecycleReason::Unhealthy);
+    stage.fleet.recycle(stage.now, worker, why);
+    assert!(stage.after(1).is_empty());
+    assert_eq!(stage.fleet.phase_name(), "serving");
+    assert_eq!(
+        stage.on(listened_on(2, 0, 80)),
+        ["steer 0 1", "steer 0", "fence"]
+    );
+}

@@ -148,7 +148,7 @@ impl World {
                         "worker {worker} is made by {deployment:?}, and its generation by {made_by:?}"
                     )
                 })?;
-                self.check_room(*worker)?;
+                self.check_room(*worker, before)?;
                 ensure(slot.0 < self.policy().most_workers, || {
                     format!("slot {slot} is beyond the most workers")
                 })?;
@@ -199,7 +199,7 @@ impl World {
                     }
                     self.note_drain_only();
                 }
-                self.check_health_log(note)?;
+                self.check_health_log(note, &before.serving)?;
                 self.check_log(note)
             }
             Effect::DrainBacklog { listeners, .. } => listeners

@@ -253,7 +253,11 @@ impl World {
 
     /// Nobody is turned away but who has failed, while somebody shows that it can be done; and "all fail" is said when
     /// all do.
-    pub(super) fn check_health_log(&mut self, event: &WorkerEvent) -> Result<(), String> {
+    pub(super) fn check_health_log(
+        &mut self,
+        event: &WorkerEvent,
+        before: &BTreeSet<WorkerId>,
+    ) -> Result<(), String> {
         let serving = self.serving();
         let checked = |id: &WorkerId| self.processes.get(id).map(|it| &it.checked);
         let WorkerEvent::Health { worker, news } = event else {
@@ -262,7 +266,8 @@ impl World {
         match news {
             HealthNews::TurnedAwayFrom => {
                 let is_unhealthy = checked(worker).is_some_and(|it| it.is_unhealthy);
-                let mut all = serving.iter().filter_map(checked);
+                // Also one of its set, which leaves with it.
+                let mut all = before.union(&serving).filter_map(checked);
                 if !is_unhealthy || !all.any(|it| it.has_passed) {
                     return Err(format!("worker {worker} is turned away for no reason"));
                 }
@@ -372,7 +377,11 @@ impl World {
         });
         trusted
             .filter_map(|id| self.processes.get(&id))
-            .flat_map(|it| it.listens_on.union(&it.given).copied())
+            .flat_map(|it| {
+                // What a worker was given and does not use is no place for a client.
+                let used = it.given.intersection(&self.kernel.live);
+                it.listens_on.iter().chain(used).copied()
+            })
             .collect()
     }
 

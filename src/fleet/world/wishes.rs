@@ -76,14 +76,15 @@ impl World {
             Wish::CrashAll => return self.crash(None),
             Wish::Nothing => Event::TimePassed,
         };
-        if let Event::ReloadRequested {
-            reply_to: Some(client),
-            reload,
-            ..
-        } = event
-            && reload.addresses == Addresses::MayChange
-            && let Some(request) = self.requests.get_mut(&client)
-        {
+        // What is gone back to need not serve what has been added since.
+        let accepting = match &event {
+            Event::ReloadRequested {
+                reply_to, reload, ..
+            } if reload.addresses == Addresses::MayChange => *reply_to,
+            Event::RollbackRequested { reply_to } => *reply_to,
+            _ => None,
+        };
+        if let Some(request) = accepting.and_then(|client| self.requests.get_mut(&client)) {
             request.accepts_changes = true;
         }
         self.feed(event)

@@ -42,7 +42,7 @@ impl World {
     }
 
     /// While workers are replaced within bounds, no more run. What only drains a backlog is not one of them.
-    pub(super) fn check_room(&self, new: WorkerId) -> Checked {
+    pub(super) fn check_room(&self, new: WorkerId, before: &Before) -> Checked {
         let Strategy::Rolling(bounds) = self.policy().strategy else {
             return Ok(());
         };
@@ -64,6 +64,8 @@ impl World {
         let wanted = self.fleet.workers_wanted().max(self.policy().workers);
         let wanted = wanted.max(slots);
         let most = (wanted + bounds.surge(wanted).max(self.least_surge(bounds))) as usize;
+        // After a crash nothing is waited for: what is too many was so before.
+        let most = most.max(before.phases.len());
         ensure(!is_rolling || running <= most, || {
             format!("{running} workers run, and {most} may")
         })
@@ -158,6 +160,56 @@ impl World {
         Ok(())
     }
 
+    fn check_failed(
+        &mut self,
+        kind: ChangeKind,
+        failure: &Failure,
+        batch: &[Effect],
+        before: &Before,
+    ) -> Checked {
+        let tried = self.on_trial.take();
+        self.open_change = None;
+        self.is_mixed |= kind == ChangeKind::Rollback;
+        if let Failure::NotReady { missing, .. } = failure
+            && !before.serving.is_empty()
+        {
+            // Of who says that it is ready it is believed that it uses what it was passed.
+            let is_owed = |it: &&Endpoint| before.common.contains(it) || self.passed().contains(it);
+            let not_owed = missing.iter().find(|it| !is_owed(it));
+            ensure(not_owed.is_none(), || {
+                format!("the {kind} failed for {not_owed:?}, which not all listen on")
+            })?;
+        }
+        let serving = self.serving();
+        // Who was tried is withdrawn.
+        let is_tried = |id: &WorkerId| {
+            let process = self.processes.get(id);
+            process.is_some_and(|it| Some(it.generation) == tried)
+        };
+        let stays = before
+            .serving
+            .iter()
+            .filter(|id| before.ended != Some(**id) && !is_tried(id));
+        let wanted = self.fleet.workers_wanted();
+        let is_wanted = |id: &&WorkerId| {
+            let phase = before.phases.get(id);
+            phase.is_some_and(|(_, slot)| *slot < wanted)
+        };
+        let stays = stays.filter(is_wanted);
+        // What is undone may begin at once, with workers that leave.
+        let left = stays.filter(|id| !serving.contains(id)).count();
+        let is_kept = left <= self.most_missing() as usize;
+        // What signals asked for may follow at once: fewer workers.
+        let is_back = matches!(
+            failure,
+            Failure::Died { .. } | Failure::Unhealthy { .. } | Failure::RolledBack
+        );
+        let is_over = self.is_stopping() || batch.iter().any(is_flip) || is_back;
+        ensure(is_kept || is_over, || {
+            format!("the {kind} failed ({failure:?}) and who served does not any more")
+        })
+    }
+
     pub(super) fn check_result(
         &mut self,
         reply_to: Option<ClientId>,
@@ -165,49 +217,11 @@ impl World {
         batch: &[Effect],
         before: &Before,
     ) -> Checked {
-        if let ChangeResult::Failed { kind, failure, .. } = result {
-            let tried = self.on_trial.take();
-            self.open_change = None;
-            self.is_mixed |= *kind == ChangeKind::Rollback;
-            if let Failure::NotReady { missing, .. } = failure
-                && !before.serving.is_empty()
-            {
-                // Of who says that it is ready it is believed that it uses what it was passed.
-                let is_owed =
-                    |it: &&Endpoint| before.common.contains(it) || self.passed().contains(it);
-                let not_owed = missing.iter().find(|it| !is_owed(it));
-                ensure(not_owed.is_none(), || {
-                    format!("the {kind} failed for {not_owed:?}, which not all listen on")
-                })?;
-            }
-            let serving = self.serving();
-            // Who was tried is withdrawn.
-            let is_tried = |id: &WorkerId| {
-                let process = self.processes.get(id);
-                process.is_some_and(|it| Some(it.generation) == tried)
-            };
-            let stays = before
-                .serving
-                .iter()
-                .filter(|id| before.ended != Some(**id) && !is_tried(id));
-            let wanted = self.fleet.workers_wanted();
-            let is_wanted = |id: &&WorkerId| {
-                let phase = before.phases.get(id);
-                phase.is_some_and(|(_, slot)| *slot < wanted)
-            };
-            let stays = stays.filter(is_wanted);
-            // What is undone may begin at once, with workers that leave.
-            let left = stays.filter(|id| !serving.contains(id)).count();
-            let is_kept = left <= self.most_missing() as usize;
-            // What signals asked for may follow at once: fewer workers.
-            let is_back = matches!(
-                failure,
-                Failure::Died { .. } | Failure::Unhealthy { .. } | Failure::RolledBack
-            );
-            let is_over = self.is_stopping() || batch.iter().any(is_flip) || is_back;
-            ensure(is_kept || is_over, || {
-                format!("the {kind} failed ({failure:?}) and who served does not any more")
-            })?;
+        // That nobody serves any more is said when all have gone, of a change that is over.
+        if let ChangeResult::Failed { kind, failure, .. } = result
+            && *failure != Failure::NobodyServes
+        {
+            self.check_failed(*kind, failure, batch, before)?;
         }
         let Some(reply_to) = reply_to else {
             return Ok(());
