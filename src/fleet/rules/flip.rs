@@ -55,8 +55,9 @@ impl Fleet {
         if self.flipped.is_some() && self.soaks(&rollout) {
             self.retirements
                 .add(rollout.retirement, change, Course::GoesOn, &newly_left);
-            self.retire(now, &lost);
             self.begin_soak(now, &outgoing);
+            // Last: what is steered away from together is fenced after that.
+            self.retire(now, &lost);
         } else {
             let retiring = [newly_left, outgoing.clone()].concat();
             let course = if is_last {

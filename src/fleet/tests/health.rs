@@ -554,6 +554,30 @@ fn what_a_worker_that_hangs_leaves_where_it_alone_served_is_answered_by_its_succ
     assert_eq!(drained_by(&mut stage, exited(0)), [ListenerId(7)]);
 }
 
+/// It leaves at the flip, and the one that shares its queue stands by. Nothing may be on the way to either.
+#[test]
+fn what_is_steered_away_from_at_the_flip_of_a_soak_is_fenced_after_that() {
+    let mut stage = Stage::new(Policy {
+        queues: Some(1),
+        soak: Duration::from_secs(10),
+        ..checked_by(CheckBy::Http)
+    });
+    stage.on(listened(0));
+    stage.on(listened_on(1, 0, 80));
+    stage.on(listened_on(0, 7, 81));
+    stage.on(listened_on(1, 8, 81));
+    stage.on(RELOAD);
+    stage.on(passed(1));
+    let stopped = failed_by(0, CheckFailure::Stopped);
+    assert_eq!(drained_by(&mut stage, stopped), [ListenerId(7)]);
+    for (worker, listener, port) in [(2, 2, 80), (2, 9, 81), (3, 2, 80)] {
+        stage.on(listened_on(worker, listener, port));
+    }
+    let flipped = stage.on(listened_on(3, 10, 81));
+    assert_eq!(flipped, ["end check 1", "steer 2 9 10", "fence"]);
+    assert_eq!(stage.phases()[..2], ["0 settling", "2 serving"]);
+}
+
 /// The listeners that are given to a rescuer upon an event.
 fn drained_by(stage: &mut Stage, event: Event) -> Vec<ListenerId> {
     let effects = stage.fleet.step(stage.now, event);

@@ -82,8 +82,10 @@ impl World {
 
     fn owed(&self) -> BTreeSet<Endpoint> {
         let mut owed = &self.live_endpoints() & &self.common(&self.listened_before);
-        // Not the port that a slot alone has, nor what is opened later.
-        owed.retain(|endpoint| endpoint.address.port() < 9000);
+        // Not the port that a slot alone has, nor what is opened later; nor what one had alone who is left of many.
+        let before = &self.listened_before;
+        let had_all = |it: &Endpoint| before.iter().all(|(id, _)| before.contains(&(*id, *it)));
+        owed.retain(|endpoint| endpoint.address.port() < 9000 && had_all(endpoint));
         owed
     }
 

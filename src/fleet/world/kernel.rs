@@ -27,6 +27,8 @@ pub(super) struct Socket {
     pub(super) is_rescued: bool,
     /// A flip to its workers was taken back.
     pub(super) is_taken_back: bool,
+    /// Its worker did not empty it in time, when nobody served its address.
+    pub(super) is_left: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -59,6 +61,7 @@ impl Kernel {
             is_last_resort: false,
             is_rescued: false,
             is_taken_back: false,
+            is_left: false,
         };
         self.open.insert(id, socket);
         id

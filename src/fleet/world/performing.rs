@@ -372,7 +372,10 @@ impl World {
             }
             WorkerEvent::Unready { worker, .. } => (worker, |it| it.ready_at = None),
             WorkerEvent::Serving { worker, .. } => return self.note_serves(*worker),
-            WorkerEvent::SettleTimedOut { worker, .. } => (worker, |it| it.settle_timed_out = true),
+            WorkerEvent::SettleTimedOut { worker, .. } => {
+                self.note_left(*worker);
+                (worker, |it| it.settle_timed_out = true)
+            }
             WorkerEvent::QuietTimedOut { worker } => (worker, |it| it.quiet_timed_out = true),
             WorkerEvent::DrainTimedOut { worker } => (worker, |it| it.drain_timed_out = true),
             WorkerEvent::StartTimedOut { worker } => (worker, |it| it.start_timed_out = true),

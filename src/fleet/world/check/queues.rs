@@ -76,6 +76,18 @@ impl World {
         live.any(|it| it.endpoint == socket.endpoint)
     }
 
+    /// What a worker did not accept in its time can be given to nobody where nobody serves.
+    pub(in crate::fleet::world) fn note_left(&mut self, id: WorkerId) {
+        let sockets = self.processes.get(&id).map(|it| it.listens_on.clone());
+        for socket in sockets.into_iter().flatten() {
+            let at = self.kernel.open.get(&socket);
+            let is_left = at.is_some_and(|it| !self.others_serve_at(it));
+            if let Some(socket) = self.kernel.open.get_mut(&socket) {
+                socket.is_left |= is_left;
+            }
+        }
+    }
+
     /// Who is refused cannot be one who has been answered already.
     pub(super) fn check_refuse(&self) -> Checked {
         if !self.policy().steering {
@@ -124,6 +136,7 @@ impl World {
         let rescue = self.policy().rescue;
         let is_excused = self.is_stopping()
             || socket.is_rescued
+            || socket.is_left
             || self.opened_late.contains(&id)
             || is_given_up && !rescue
             || (socket.is_taken_back || batch.iter().any(is_taken_back)) && !rescue
