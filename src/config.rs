@@ -35,6 +35,8 @@ pub struct Config {
     pub name: String,
     /// The control socket; none means the default path for `name`.
     pub control: Option<PathBuf>,
+    /// How workers and the supervisor talk.
+    pub channel: Channel,
     /// When a worker counts as ready.
     pub ready: Readiness,
     /// The `Host` of the request of [`Readiness::Http`]; none: what the worker listens on.
@@ -74,6 +76,11 @@ pub struct Config {
     pub protocol: ServedProtocol,
     /// How long a worker that was told to stop may take to exit before it is killed.
     pub drain_timeout: Duration,
+    /// What a worker is told over its channel when it is to stop, before the stop signal; none: what its channel has for
+    /// that, if anything.
+    pub stop_message: Option<String>,
+    /// How long after that the stop signal comes.
+    pub stop_message_timeout: Duration,
     /// What is killed of a worker.
     pub kill_mode: KillMode,
     /// How long to go on serving after being told to stop.
@@ -122,8 +129,21 @@ pub enum Readiness {
     Listen,
     /// That, and it sent `READY=1` to `NOTIFY_SOCKET` (sd_notify(3)).
     Notify,
+    /// That, and it sent `ready` over its channel.
+    Channel,
     /// It listens, and answers `GET` of this path with a status from 200 to 399.
     Http(String),
+}
+
+/// How workers and the supervisor talk (`--channel`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// Not at all, but for `NOTIFY_SOCKET`.
+    None,
+    /// As a program talks to the one that `child_process.fork` of Node made it from.
+    Node,
+    /// As a worker of Node's cluster talks to its primary.
+    Cluster,
 }
 
 /// How new connections are kept from workers that shall get none (`--steering`).

@@ -10,6 +10,7 @@ use std::path::Path;
 /// A wing of the supervisor, and what of the supervisor it may use beside itself.
 const WINGS: &[(&str, &[&str])] = &[
     ("output", &["sources"]),
+    ("channels", &["sources", "repeated"]),
     ("deployments", &["policy"]),
     ("listeners", &["sources"]),
     ("steering", &["listeners", "workers::probe"]),

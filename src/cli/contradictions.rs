@@ -2,13 +2,14 @@
 
 use super::exit::Exit;
 use super::health;
-use crate::config::{Config, Readiness, Steering};
+use crate::config::{Channel, Config, Readiness, Steering};
 use crate::fleet::Strategy;
 
 /// # Errors
 /// A usage error that says what does not go together, and what to do.
 pub(super) fn check(config: &Config) -> Result<(), Exit> {
     check_ready_host(config)?;
+    check_channel(config)?;
     check_soak(config)?;
     check_limits(config)?;
     health::check_asks_one(config)?;
@@ -20,11 +21,26 @@ fn check_ready_host(config: &Config) -> Result<(), Exit> {
     let health = config.health.as_ref();
     let is_asked = health.is_some_and(|health| health.path().is_some());
     match (&config.ready_host, &config.ready) {
-        (Some(_), Readiness::Listen | Readiness::Notify) if is_asked => Ok(()),
-        (Some(host), Readiness::Listen | Readiness::Notify) => Err(Exit::usage(format!(
-            "--ready-host {host}: nothing is asked of the workers: give --ready http:/PATH or --health http:/PATH with it"
-        ))),
+        (Some(_), Readiness::Listen | Readiness::Notify | Readiness::Channel) if is_asked => Ok(()),
+        (Some(host), Readiness::Listen | Readiness::Notify | Readiness::Channel) => {
+            Err(Exit::usage(format!(
+                "--ready-host {host}: nothing is asked of the workers: give --ready http:/PATH or --health http:/PATH with it"
+            )))
+        }
         (Some(_), Readiness::Http(_)) | (None, _) => Ok(()),
+    }
+}
+
+/// What is said over a channel needs one.
+fn check_channel(config: &Config) -> Result<(), Exit> {
+    match (&config.ready, config.channel) {
+        (Readiness::Channel, Channel::None) => Err(Exit::usage(
+            "--ready channel: workers have no channel to say it over: give --channel node or cluster with it",
+        )),
+        _ if config.stop_message.is_some() && config.channel == Channel::None => Err(Exit::usage(
+            "--stop-message: workers have no channel to hear it over: give --channel node or cluster with it",
+        )),
+        _ => Ok(()),
     }
 }
 

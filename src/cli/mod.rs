@@ -2,7 +2,7 @@
 //!
 //! `reuseport-run`: `options` say what there is, `settings` ask the command line, the
 //! environment, a `file` and the defaults for it in this order (`any_text` passes), `value` and `duration` turn
-//! text into meaning (of a worker's process `attributes` does, with `limit` and `account`; of its limits `recycling`),
+//! text into meaning (of its `channel`; of a worker's process `attributes` does, with `limit` and `account`; of its limits `recycling`),
 //! [`run`] puts the [`Config`](crate::config::Config) together, [`again`] does so for each reload, `environment` is what
 //! workers find, and `contradictions` are what does not go together. `sections` follow the
 //! options in the help.
@@ -20,6 +20,7 @@ mod account;
 pub mod again;
 mod any_text;
 mod attributes;
+mod channel;
 mod client;
 mod context;
 mod contradictions;

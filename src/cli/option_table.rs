@@ -69,14 +69,29 @@ pub(crate) const OPTIONS: &[Opt] = &[
         ..PLAIN
     },
     Opt {
+        name: "channel",
+        value: "KIND",
+        group: WORKERS,
+        default: Some("none"),
+        choices: &["none", "node", "cluster"],
+        help: "How workers talk with the supervisor: none, node, cluster",
+        more: "node: as a program of Node does with the one that forked it: process.send is there, and \
+               process.send('ready') makes a worker ready with --ready channel.\n\
+               cluster: as a worker of Node's cluster does with its primary: a program that forks its workers \
+               runs unmodified, and only its worker half; each worker listens by a socket of its own, and its stop \
+               is cluster.worker.disconnect().",
+        ..PLAIN
+    },
+    Opt {
         name: "ready",
         value: "WHEN",
         group: WORKERS,
         default: Some("listen"),
-        choices: &["listen", "notify", "http:/"],
-        help: "When a worker is ready: listen, notify, http:/PATH",
+        choices: &["listen", "notify", "channel", "http:/"],
+        help: "When a worker is ready: listen, notify, channel, http:/PATH",
         more: "listen: it listens on every address of the service (reload --accept-changes lets it change).\n\
                notify: that, and it sent READY=1 to $NOTIFY_SOCKET.\n\
+               channel: that, and it sent \"ready\" over its --channel, as by process.send('ready').\n\
                http:/PATH: that, and it answers GET of the path with a status from 200 to 399.",
         ..PLAIN
     },
@@ -394,7 +409,23 @@ pub(crate) const OPTIONS: &[Opt] = &[
         group: RELOAD,
         default: Some("30s"),
         help: "Longest wait for a stopped worker to exit; then kill",
-        more: "It starts with the stop signal. 0 kills at once.",
+        more: "It starts with the stop signal, or the message before it. 0 kills at once.",
+        ..PLAIN
+    },
+    Opt {
+        name: "stop-message",
+        value: "TEXT",
+        group: RELOAD,
+        help: "What a worker hears over its --channel when it is to stop, before the stop signal",
+        more: "As process.on('message') of Node has it: a string. With --channel cluster the default is what \
+               cluster.worker.disconnect() does, by which a worker closes its servers and ends with its last connection.",
+        ..PLAIN
+    },
+    Opt {
+        name: "stop-message-timeout",
+        group: RELOAD,
+        default: Some("5s"),
+        help: "How long after that message the stop signal comes, if the worker is still there",
         ..PLAIN
     },
     Opt {

@@ -9,6 +9,7 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 
 use super::attributes::attributes;
+use super::channel;
 use super::context::Context;
 use super::duration::{duration, positive};
 use super::environment::environment as variables;
@@ -163,6 +164,7 @@ fn config(
             .map_or_else(|| name_of(&command), Ok)?,
         command,
         control: settings.path("control")?,
+        channel: settings.need("channel", channel::kind)?,
         ready: settings.need("ready", value::readiness)?,
         ready_host: settings.one("ready-host", value::host)?,
         health: health(settings)?,
@@ -182,6 +184,8 @@ fn config(
         rescue_clients: settings.need("rescue-clients", value::rescue_clients)?,
         protocol: settings.need("protocol", value::protocol)?,
         drain_timeout: settings.need("drain-timeout", duration)?,
+        stop_message: settings.one("stop-message", channel::message)?,
+        stop_message_timeout: settings.need("stop-message-timeout", duration)?,
         kill_mode: settings.need("kill-mode", value::kill_mode)?,
         pre_stop: settings.need("pre-stop", duration)?,
         stop_signal: settings.need("stop-signal", value::stop_signal)?,

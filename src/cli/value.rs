@@ -156,15 +156,16 @@ pub(super) fn http_path(text: &str) -> Option<String> {
     fits.then(|| path.to_owned())
 }
 
-/// `listen`, `notify` or `http:/PATH`.
+/// `listen`, `notify`, `channel` or `http:/PATH`.
 pub(crate) fn readiness(text: &str) -> Result<Readiness, String> {
     match text {
         "listen" => Ok(Readiness::Listen),
         "notify" => Ok(Readiness::Notify),
+        "channel" => Ok(Readiness::Channel),
         _ => match http_path(text) {
             Some(path) => Ok(Readiness::Http(path)),
             None => Err(
-                "give listen, notify or http:/PATH, such as http:/health (no spaces, no \
+                "give listen, notify, channel or http:/PATH, such as http:/health (no spaces, no \
                       host)"
                     .to_owned(),
             ),

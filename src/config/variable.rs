@@ -13,6 +13,13 @@ pub fn is_set_by_us(name: &OsStr) -> bool {
         b"SERVER_STARTER_",
         b"EINHORN_FD_",
     ];
-    let names: [&[u8]; 3] = [b"NOTIFY_SOCKET", b"WATCHDOG_USEC", b"WATCHDOG_PID"];
+    let names: [&[u8]; 6] = [
+        b"NOTIFY_SOCKET",
+        b"WATCHDOG_USEC",
+        b"WATCHDOG_PID",
+        b"NODE_CHANNEL_FD",
+        b"NODE_CHANNEL_SERIALIZATION_MODE",
+        b"NODE_UNIQUE_ID",
+    ];
     prefixes.iter().any(|prefix| name.starts_with(prefix)) || names.contains(&name)
 }

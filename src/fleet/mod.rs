@@ -43,6 +43,7 @@ mod rollout;
 mod rules;
 mod shutdown;
 mod slots;
+mod stop_order;
 #[cfg(test)]
 mod tests;
 mod usage;

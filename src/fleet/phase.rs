@@ -47,8 +47,12 @@ pub(super) enum Phase {
         settled: Settled,
         deadline: Time,
     },
-    /// It was told to stop.
-    Draining { reason: StopReason, deadline: Time },
+    /// It was told to stop. `signal`: when a message has told it, and the stop signal comes then.
+    Draining {
+        reason: StopReason,
+        signal: Option<Time>,
+        deadline: Time,
+    },
     /// It was killed; nothing is left but to hear that it is gone.
     Killed { reason: StopReason },
 }
@@ -149,7 +153,10 @@ impl Phase {
                 QuiescedBy::Looks { next_look } => next_look,
                 QuiescedBy::Rescuer { until } => until,
             },
-            Self::PreparingStop { deadline, .. } | Self::Draining { deadline, .. } => deadline,
+            Self::PreparingStop { deadline, .. } => deadline,
+            Self::Draining {
+                signal, deadline, ..
+            } => signal.map_or(deadline, |at| at.min(deadline)),
             Self::Ready | Self::Serving | Self::StandingBy | Self::Killed { .. } => return None,
         };
         Some(at).filter(|at| *at != Time::NEVER)

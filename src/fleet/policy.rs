@@ -43,6 +43,8 @@ pub struct Policy {
     pub prepare_timeout: Duration,
     /// How long a worker may take to exit.
     pub drain_timeout: Duration,
+    /// How long a worker that is told to stop by a message has until the stop signal; none: it is told by that.
+    pub stop_message: Option<Duration>,
     /// How long rescuers may take to end when all workers are gone.
     pub rescuers_end_timeout: Duration,
     /// How long to serve on when told to stop.

@@ -17,6 +17,7 @@ pub use super::name::{
 };
 use super::policy::Policy;
 pub use super::recycle_reason::RecycleReason;
+pub use super::stop_order::{StopBy, StopHow};
 pub use super::worker_event::{Ending, HealthNews, WorkerEvent};
 
 /// Something that happened.
@@ -336,17 +337,6 @@ pub struct Canary {
     pub hold: Option<Duration>,
 }
 
-/// How the end was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StopHow {
-    /// Workers finish what they have. Asked for again, it changes nothing.
-    Drain,
-    /// The same; but where the end was asked for before, workers are killed (Ctrl-C).
-    Interrupt,
-    /// Workers are killed.
-    Now,
-}
-
 /// What a probe finds out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeKind {
@@ -482,12 +472,19 @@ pub enum Effect {
         /// The worker.
         worker: WorkerId,
     },
-    /// Send a worker the stop signal. From then on it may take its listeners out of their groups (shutdown(2)).
+    /// Tell a worker to stop. From then on it may take its listeners out of their groups (shutdown(2)).
     SendStop {
         /// The worker.
         worker: WorkerId,
         /// Its listeners.
         listeners: Vec<ListenerId>,
+        /// How it is told.
+        by: StopBy,
+    },
+    /// Send the stop signal to a worker that was told by a message, and has not ended since.
+    SendSignal {
+        /// The worker.
+        worker: WorkerId,
     },
     /// Kill a worker's whole process group.
     Kill {

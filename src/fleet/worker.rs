@@ -1,5 +1,6 @@
 //! One worker: which listeners it has, what it is there for, and whether it has said that it is ready.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,8 @@ pub(super) struct Worker {
     pub(super) health: Health,
     /// The listeners that a rescuer has accepted from while it serves, since it does not.
     pub(super) drained: BTreeSet<ListenerId>,
+    /// How long it has from the message that tells it to stop until the stop signal; none: it gets no message.
+    pub(super) stop_message: Option<Duration>,
     /// When it will have served for long enough; none: never, or that is known.
     pub(super) ages_at: Option<Time>,
 }

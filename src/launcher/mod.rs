@@ -70,6 +70,8 @@ pub struct LaunchSpec {
     pub must_notify: bool,
     /// How many listeners come over the channel.
     pub listeners: usize,
+    /// Whether the worker's own channel comes after them.
+    pub has_channel: bool,
     /// Whether the worker's `bind` and `listen` are intercepted.
     pub intercept: Intercept,
 }
@@ -134,12 +136,14 @@ fn become_worker(channel: &OwnedFd) -> Result<std::convert::Infallible, String> 
     let command = arguments.next().ok_or("there is no command")?;
     let arguments: Vec<OsString> = arguments.collect();
     tie_to_supervisor(&plan)?;
-    let mut environment = place_listeners(channel, plan.listeners)
+    let passed = plan.listeners + usize::from(plan.has_channel);
+    place_passed(channel, passed)
         .map_err(|error| format!("cannot take the listeners over: {error}"))?;
+    let mut environment: Vec<Variable> = listen_pid(plan.listeners).into_iter().collect();
     intercept(channel, plan.intercept)?;
     let user = plan.attributes.identity.as_ref();
     if user.is_some() {
-        keep_descriptors_from_user(plan.listeners)?;
+        keep_descriptors_from_user(passed)?;
     }
     environment.extend(watchdog_pid());
     attributes::apply(&plan.attributes, plan.slot, plan.file_limit)?;
@@ -169,8 +173,8 @@ fn tie_to_supervisor(plan: &LaunchSpec) -> Result<(), String> {
 
 /// What whoever started the supervisor left open for everyone reaches every worker, but none of another user: it may be
 /// a file that only root may read. All of ours is closed at exec anyhow.
-fn keep_descriptors_from_user(listeners: usize) -> Result<(), String> {
-    let passed = i32::try_from(listeners).unwrap_or(i32::MAX);
+fn keep_descriptors_from_user(passed: usize) -> Result<(), String> {
+    let passed = i32::try_from(passed).unwrap_or(i32::MAX);
     descriptor::close_at_exec_from(FIRST_PASSED.saturating_add(passed))
         .map_err(|error| format!("cannot see which descriptors are open: {error}"))
 }
@@ -216,27 +220,31 @@ fn change_directory(directory: &OsStr, user: Option<&Identity>) -> Result<(), St
     })
 }
 
-/// Puts the inherited listeners at the descriptors from 3 on, and says so in the environment; the
-/// pid is known only here.
-fn place_listeners(channel: &OwnedFd, count: usize) -> io::Result<Vec<Variable>> {
+/// Whom `LISTEN_FDS` is for (sd_listen_fds(3)): the pid is known only here.
+fn listen_pid(listeners: usize) -> Option<Variable> {
+    let pid = std::process::id().to_string();
+    (listeners > 0).then(|| ("LISTEN_PID".into(), Some(pid)))
+}
+
+/// Puts what is inherited at the descriptors from 3 on.
+fn place_passed(channel: &OwnedFd, count: usize) -> io::Result<()> {
     if count == 0 {
-        return Ok(Vec::new());
+        return Ok(());
     }
-    let (_, listeners) = channel::receive(channel, &mut [0])?;
-    if listeners.len() != count {
+    let (_, passed) = channel::receive(channel, &mut [0])?;
+    if passed.len() != count {
         return Err(io::Error::other("some are missing"));
     }
     let lowest = out_of_the_way()?;
-    let above = listeners
+    let above = passed
         .iter()
-        .map(|listener| descriptor::duplicate_above(&listener.as_fd(), lowest));
+        .map(|it| descriptor::duplicate_above(&it.as_fd(), lowest));
     let above: Vec<OwnedFd> = above.collect::<io::Result<_>>()?;
-    drop(listeners);
-    for (listener, number) in above.into_iter().zip(FIRST_PASSED..) {
-        descriptor::replace(listener, number)?;
+    drop(passed);
+    for (descriptor, number) in above.into_iter().zip(FIRST_PASSED..) {
+        descriptor::replace(descriptor, number)?;
     }
-    let pid = std::process::id().to_string();
-    Ok(vec![("LISTEN_PID".into(), Some(pid))])
+    Ok(())
 }
 
 fn intercept(channel: &OwnedFd, intercept: Intercept) -> Result<(), String> {

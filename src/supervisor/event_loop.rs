@@ -50,6 +50,7 @@ impl Supervisor {
             self.notify.check_time();
             self.control.check_time();
             self.checks.check_time();
+            self.channels.check_time();
             self.check_socket_files();
             self.report_exits();
             self.proceed_with_retirements();
@@ -98,6 +99,7 @@ impl Supervisor {
             self.notify.deadline().map(until),
             self.control.deadline().map(until),
             self.checks.deadline().map(until),
+            self.channels.deadline().map(until),
             self.socket_files.deadline().map(until),
             self.workers.exit_deadline().map(until),
             self.retirements.deadline().map(until),
@@ -123,6 +125,7 @@ impl Supervisor {
                 self.take_retirement_events();
             }
             Some(Source::Calls(worker)) => self.calls_ready(worker),
+            Some(Source::Channel(worker)) => self.channel_ready(worker),
             Some(Source::Queues) => self.queues_ready(),
             Some(Source::Pipe) => self.output.pipe_ready(&mut self.sources, token),
             Some(Source::Probe(worker)) => {
@@ -199,6 +202,7 @@ impl Supervisor {
         self.output.worker_ended(&mut self.sources, worker);
         self.probes.end(&mut self.sources, worker);
         self.checks.end(&mut self.sources, worker);
+        self.channels.end(&mut self.sources, worker);
         // Before its calls are refused: a daemon that waits in one would be gone, and nobody would know why.
         let exit = self.exit_of(worker, end);
         let had = self.intercepts.end(&mut self.sources, worker);

@@ -6,6 +6,7 @@
 //! | wing | what is in it |
 //! | --- | --- |
 //! | `deployments` | what generations are made by: configurations as they were read |
+//! | `channels` | what workers say, and what is said to them |
 //! | `workers` | the workers' processes: starting, reaping, notifications, probes |
 //! | `listeners` | the listening sockets; intercepted calls; port conflicts |
 //! | `steering` | which listeners get new connections; fences; how a listener leaves |
@@ -16,6 +17,7 @@
 //!
 //! | file | what it does |
 //! | --- | --- |
+//! | `cluster` | what the primary of Node's cluster would do |
 //! | `event_loop` | waits, hands every event to the fleet |
 //! | `ownership` | listeners that no process has any more |
 //! | `policy` | what the fleet needs to know of the configuration |
@@ -32,6 +34,8 @@
 //! The arrows between the wings go one way: `host` knows `steering` and `retirement`; `operators` know all others but `host`; `retirement` knows `workers` and
 //! `listeners`; `workers` know `listeners`, `steering` and `output`; `steering` knows `listeners`.
 
+mod channels;
+mod cluster;
 mod deployments;
 mod event_loop;
 pub mod host;
@@ -65,6 +69,7 @@ use mio::{Interest, Poll, Waker};
 use crate::config::{Config, Readable, Steering};
 use crate::fleet::{ChangeResult, ClientId, Event, ExitReason, Fleet, Time};
 use crate::sys::process;
+use channels::Channels;
 use deployments::Deployments;
 use host::{Host, Sockets};
 use listeners::Listeners;
@@ -105,6 +110,7 @@ struct Supervisor {
     workers: Workers,
     probes: Probes,
     checks: Checks,
+    channels: Channels,
     notify: Notify,
     listeners: Listeners,
     intercepts: Intercepts,
@@ -195,6 +201,7 @@ impl Supervisor {
             }),
             probes: Probes::default(),
             checks: Checks::default(),
+            channels: Channels::default(),
             notify,
             listeners,
             intercepts: Intercepts::default(),

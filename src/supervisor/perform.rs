@@ -7,13 +7,14 @@ use std::os::fd::AsRawFd;
 use log::{error, warn};
 
 use super::Supervisor;
+use super::channels;
 use super::listeners::port_conflict;
 use super::retirement::measure;
 use super::steering;
 use super::workers::SpawnSpec;
 use crate::fleet::{
-    Effect, Endpoint, Event, ExitReason, ListenerId, ListenerSetId, RetirementId, Spawn, Usage,
-    WorkerId,
+    Effect, Endpoint, Event, ExitReason, ListenerId, ListenerSetId, RetirementId, Spawn, StopBy,
+    Usage, WorkerId,
 };
 use crate::sys::listener;
 
@@ -44,21 +45,20 @@ impl Supervisor {
                 retirement,
                 worker,
                 listeners,
-            } => {
-                let (retirements, mut around) = self.with_retirements();
-                retirements.drain_backlog(&mut around, retirement, worker, &listeners);
-            }
+            } => self.drain_backlog(retirement, worker, &listeners),
             Effect::Probe(probe) => return self.probe(&probe).into_iter().collect(),
             Effect::CheckHealth(probe) => return self.check_health(&probe).into_iter().collect(),
             Effect::ExplainLateCheck { worker } => return vec![self.explain_late_check(worker)],
             Effect::EndCheck { worker } => self.checks.end(&mut self.sources, worker),
             Effect::LookAtReady { workers } => return vec![self.look_at_ready(&workers)],
             Effect::GiveBack { retirement } => self.give_back(retirement),
-            Effect::PrepareStop { worker } => {
-                let (retirements, around) = self.with_retirements();
-                retirements.prepare_stop(&around, worker);
-            }
-            Effect::SendStop { worker, listeners } => self.send_stop(worker, &listeners),
+            Effect::PrepareStop { worker } => self.prepare_stop(worker),
+            Effect::SendStop {
+                worker,
+                listeners,
+                by,
+            } => self.send_stop(worker, &listeners, by),
+            Effect::SendSignal { worker } => self.send_signal(worker),
             Effect::Kill { worker } => self.kill(worker),
             Effect::Close { listener } => self.close(listener),
             Effect::Log(event) => self.log(&event),
@@ -86,6 +86,21 @@ impl Supervisor {
     fn end_connections(&mut self, retirement: RetirementId, workers: &[WorkerId]) {
         let (retirements, mut around) = self.with_retirements();
         retirements.end_connections(&mut around, retirement, workers);
+    }
+
+    fn drain_backlog(
+        &mut self,
+        retirement: RetirementId,
+        worker: WorkerId,
+        listeners: &[ListenerId],
+    ) {
+        let (retirements, mut around) = self.with_retirements();
+        retirements.drain_backlog(&mut around, retirement, worker, listeners);
+    }
+
+    fn prepare_stop(&mut self, worker: WorkerId) {
+        let (retirements, around) = self.with_retirements();
+        retirements.prepare_stop(&around, worker);
     }
 
     fn end_rescuers(&mut self) {
@@ -158,6 +173,10 @@ impl Supervisor {
             let endpoint = self.listeners.endpoint(*id)?;
             Some((endpoint, self.listeners.socket(*id)?.as_raw_fd()))
         });
+        let config = self.deployments.config(spawn.deployment);
+        let channel = self
+            .channels
+            .open(&mut self.sources, spawn.worker, config.channel)?;
         let spec = SpawnSpec {
             worker: spawn.worker,
             slot: spawn.slot,
@@ -165,10 +184,15 @@ impl Supervisor {
             workers: spawn.workers,
             passed: numbered.collect(),
             notify: self.notify.path(),
+            channel: channels::end_of(&channel),
         };
-        let config = self.deployments.config(spawn.deployment);
-        self.workers
-            .start(config, &mut self.sources, &mut self.output, &spec)
+        let started = self
+            .workers
+            .start(config, &mut self.sources, &mut self.output, &spec);
+        if started.is_err() {
+            self.channels.end(&mut self.sources, spawn.worker);
+        }
+        started
     }
 
     /// The listeners of `--listen` for a new worker, one an endpoint: its predecessor's, else one of its
@@ -223,16 +247,23 @@ impl Supervisor {
         self.exit_reason = Some(exit_reason);
     }
 
-    fn send_stop(&mut self, worker: WorkerId, listeners: &[ListenerId]) {
+    fn send_stop(&mut self, worker: WorkerId, listeners: &[ListenerId], by: StopBy) {
         // Before the signal: what leaves a group by itself must not move anybody.
         self.steering
             .expect_departures(&mut self.listeners, listeners);
+        match by {
+            StopBy::Signal => self.send_signal(worker),
+            StopBy::Message => self.send_stop_message(worker),
+        }
+        // After the signal: a reader that goes on before could take a request along.
+        self.retirements.stop_sent(worker);
+    }
+
+    pub(super) fn send_signal(&mut self, worker: WorkerId) {
         if let Err(error) = self.workers.tell(worker) {
             let worker = self.workers.describe(worker);
             error!("{worker}: cannot tell it to stop: {error}");
         }
-        // After the signal: a reader that goes on before could take a request along.
-        self.retirements.stop_sent(worker);
     }
 
     fn close(&mut self, listener: ListenerId) {

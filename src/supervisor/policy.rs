@@ -8,7 +8,8 @@ use super::StartError;
 use super::steering::choice;
 use super::steering::ebpf::Counting;
 use crate::config::{
-    CheckedBy, Config, CrashLoop, HealthCheck, MAX_WORKERS, Readiness, ServedProtocol, Steering,
+    Channel, CheckedBy, Config, CrashLoop, HealthCheck, MAX_WORKERS, Readiness, ServedProtocol,
+    Steering,
 };
 use crate::fleet::{Bounds, CheckBy, HealthChecks, Limits, Policy, ReadyWhen, Share, Strategy};
 
@@ -20,6 +21,12 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long rescuers may take to end when all workers are gone.
 const RESCUERS_END_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long after a message that tells it to stop a worker gets the stop signal; none: there is no such message.
+fn stop_message(config: &Config) -> Option<Duration> {
+    let has_message = config.channel == Channel::Cluster || config.stop_message.is_some();
+    has_message.then_some(config.stop_message_timeout)
+}
+
 pub(super) fn of(config: &Config) -> Policy {
     Policy {
         workers: config.workers,
@@ -27,7 +34,7 @@ pub(super) fn of(config: &Config) -> Policy {
         queues: config.queues,
         ready: match config.ready {
             Readiness::Listen => ReadyWhen::Listening,
-            Readiness::Notify => ReadyWhen::Notified,
+            Readiness::Notify | Readiness::Channel => ReadyWhen::Notified,
             Readiness::Http(_) => ReadyWhen::Probed,
         },
         steering: config.steering.is_steered(),
@@ -47,6 +54,7 @@ pub(super) fn of(config: &Config) -> Policy {
         limits: config.limits,
         look_interval: LOOK_INTERVAL,
         start_timeout: config.start_timeout,
+        stop_message: stop_message(config),
         settle_timeout: config.settle_timeout,
         quiet_timeout: config.quiet_timeout,
         drain_timeout: config.drain_timeout,

@@ -11,7 +11,7 @@ impl Supervisor {
         let config = config.unwrap_or(&self.config);
         let path = match &config.ready {
             Readiness::Http(path) => path.as_str(),
-            Readiness::Listen | Readiness::Notify => "",
+            Readiness::Listen | Readiness::Notify | Readiness::Channel => "",
         };
         let host = config.ready_host.as_deref();
         let event = self.probes.probe(

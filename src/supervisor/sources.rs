@@ -29,6 +29,8 @@ pub(crate) enum Source {
     Launcher(WorkerId),
     /// A rescuer says something.
     Rescuer(RetirementId),
+    /// A worker says something over its channel, or can hear something.
+    Channel(WorkerId),
     /// A worker waits in bind or listen.
     Calls(WorkerId),
     /// A worker wrote something.

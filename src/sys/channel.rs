@@ -20,11 +20,19 @@ pub const MAX_DESCRIPTORS: usize = 253;
 /// than three.
 const CONTROL_WORDS: usize = 3 + (MAX_DESCRIPTORS * size_of::<RawFd>()).div_ceil(size_of::<u64>());
 
-/// Sends bytes, of which there must be at least one, and descriptors.
+/// Sends bytes, of which there must be at least one, and descriptors, over a socket that keeps messages apart, or has room.
 ///
 /// # Errors
 /// Those of sendmsg(2).
 pub fn send(socket: &impl AsRawFd, bytes: &[u8], descriptors: &[RawFd]) -> io::Result<()> {
+    send_some(socket, bytes, descriptors).map(|_| ())
+}
+
+/// Sends as many of these bytes as there is room for; how many that were. The descriptors go with the first.
+///
+/// # Errors
+/// Those of sendmsg(2); `WouldBlock` on a nonblocking socket without room.
+pub fn send_some(socket: &impl AsRawFd, bytes: &[u8], descriptors: &[RawFd]) -> io::Result<usize> {
     let message = [IoSlice::new(bytes)];
     let rights = [ControlMessage::ScmRights(descriptors)];
     let rights = if descriptors.is_empty() {
@@ -32,14 +40,14 @@ pub fn send(socket: &impl AsRawFd, bytes: &[u8], descriptors: &[RawFd]) -> io::R
     } else {
         &rights[..]
     };
-    sendmsg::<UnixAddr>(
+    let sent = sendmsg::<UnixAddr>(
         socket.as_raw_fd(),
         &message,
         rights,
         MsgFlags::MSG_NOSIGNAL,
         None,
     )?;
-    Ok(())
+    Ok(sent)
 }
 
 /// Both ends of a channel that keeps messages apart; the first end is nonblocking.

@@ -33,6 +33,13 @@ pub fn create(address: &SocketAddr, v6_only: bool) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
+/// Whether a socket of IPv6 can be made and bound: the kernel may be without, or be told to be.
+pub fn has_v6() -> bool {
+    let socket = create(&SocketAddr::from(([0_u16; 8], 0)), false);
+    let any = SocketAddr::from(([0_u16; 8], 0));
+    socket.is_ok_and(|socket| SockRef::from(&socket).bind(&any.into()).is_ok())
+}
+
 /// Binds a socket so that others of the same user may share its port.
 ///
 /// # Errors

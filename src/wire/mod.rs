@@ -1,6 +1,7 @@
 //! Bytes to types and back. Pure; the parsers are total: no input makes them panic.
 
 pub mod address;
+pub mod channel;
 mod connection;
 pub mod control;
 pub mod diag;

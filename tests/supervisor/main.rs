@@ -18,6 +18,7 @@ mod addresses;
 mod attributes;
 mod bad_input;
 mod canary;
+mod channel;
 mod container;
 mod control;
 mod crash;

@@ -66,8 +66,17 @@ pub(crate) fn real(options: &[&str], kind: Kind, bind: IpAddr) -> Option<Builder
 
 /// The Python interpreter itself; none, after saying so, where there is none.
 pub(crate) fn python() -> Option<String> {
+    interpreter(Kind::PythonPlain)
+}
+
+/// Node itself; none, after saying so, where there is none.
+pub(crate) fn node() -> Option<String> {
+    interpreter(Kind::Node)
+}
+
+fn interpreter(kind: Kind) -> Option<String> {
     let wanted = Wanted {
-        kind: Kind::PythonPlain,
+        kind,
         bind: Ipv4Addr::LOCALHOST.into(),
         port: 0,
         keep_alive: false,

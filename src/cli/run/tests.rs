@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::{
-    CheckedBy, CrashLoop, Forwarding, HealthCheck, KillMode, LimitValue, ProcessAttributes,
-    Readiness, RescueClients, ServedProtocol, Steering,
+    Channel, CheckedBy, CrashLoop, Forwarding, HealthCheck, KillMode, LimitValue,
+    ProcessAttributes, Readiness, RescueClients, ServedProtocol, Steering,
 };
 use crate::fleet::{CpuLimit, Limits, Share};
 use crate::sys::limit::Limit;
@@ -35,6 +35,7 @@ fn a_command_is_enough() {
         listen: Vec::new(),
         name: "server".to_owned(),
         control: None,
+        channel: Channel::None,
         ready: Readiness::Listen,
         ready_host: None,
         health: None,
@@ -54,6 +55,8 @@ fn a_command_is_enough() {
         rescue_clients: RescueClients::Auto,
         protocol: ServedProtocol::Auto,
         drain_timeout: Duration::from_secs(30),
+        stop_message: None,
+        stop_message_timeout: Duration::from_secs(5),
         kill_mode: KillMode::Group,
         pre_stop: Duration::ZERO,
         stop_signal: libc::SIGTERM,
@@ -257,7 +260,7 @@ fn every_option() {
     let line = "-n 3 --queues 3 --listen 80 --listen [::]:81 --name web --control /c --ready http:/up --ready-host shop.example \
                 --steering cbpf --start-timeout 1s --min-uptime 9s --soak 11s --soak-restarts 2 --max-age 12s --max-rss 300M --max-cpu 90% --max-cpu-window 13s \
                 --health http:/well --health-interval 13s --health-timeout 14s --health-failures 15 --health-start-period 16s --settle-timeout 2 --quiet-timeout 3s \
-                --drain-timeout 1m --kill-mode tree --pre-stop 500ms --stop-signal QUIT --max-restarts 6 \
+                --drain-timeout 1m --channel cluster --stop-message shutdown --stop-message-timeout 17s --kill-mode tree --pre-stop 500ms --stop-signal QUIT --max-restarts 6 \
                 --restart-window 7s --crash-loop exit --no-rescue --rescue-timeout 8s --rescue-max 9 --rescue-forwarded forwarded --rescue-clients all --protocol opaque --log-prefix --log-file /l --chdir /d --env A=b=c \
                 --nice 19 --umask 027 --rlimit nofile=64:128 --rlimit core=0 --oom-score-adj 1000 --pin -- s -n 9 --name";
     let endpoint = |address: &str| Endpoint {
@@ -272,6 +275,7 @@ fn every_option() {
         listen: vec![endpoint("0.0.0.0:80"), endpoint("[::]:81")],
         name: "web".to_owned(),
         control: Some("/c".into()),
+        channel: Channel::Cluster,
         ready: Readiness::Http("/up".to_owned()),
         ready_host: Some("shop.example".to_owned()),
         health: Some(HealthCheck {
@@ -305,6 +309,8 @@ fn every_option() {
         rescue_clients: RescueClients::All,
         protocol: ServedProtocol::Opaque,
         drain_timeout: Duration::from_secs(60),
+        stop_message: Some("shutdown".to_owned()),
+        stop_message_timeout: Duration::from_secs(17),
         kill_mode: KillMode::Tree,
         pre_stop: Duration::from_millis(500),
         stop_signal: libc::SIGQUIT,
@@ -388,8 +394,20 @@ fn what_makes_no_sense_is_told() {
             "--ready-host a/b: give a host's name or address",
         ),
         (
+            "--ready channel s",
+            "--ready channel: workers have no channel to say it over: give --channel node or cluster",
+        ),
+        (
+            "--stop-message bye s",
+            "--stop-message: workers have no channel to hear it over: give --channel node or cluster",
+        ),
+        (
+            "--channel deno s",
+            "--channel deno: give none, node or cluster",
+        ),
+        (
             "--ready soon s",
-            "--ready soon: give listen, notify or http:/PATH",
+            "--ready soon: give listen, notify, channel or http:/PATH",
         ),
         (
             "--steering xdp s",

@@ -99,6 +99,7 @@ impl Fleet {
             let fits = rollout.later.front().is_some_and(|part| part.len() <= room);
             return fits.then(|| Next::starting(rollout.later.pop_front().unwrap_or_default()));
         }
+        // Where nobody is wanted any more, nobody starts: such a part always fits, and leaves at once.
         let wanted = Slot(rollout.wanted);
         let starts = fitting(&mut rollout.later, room, |part| {
             Some(part.range(..wanted).count())
@@ -114,9 +115,6 @@ impl Fleet {
         leaves.extend(fitting(&mut rollout.later, unavailable, |part| {
             self.waits_in(part).then_some(part.len())
         }));
-        if starts.is_empty() && leaves.is_empty() && self.all_serve() {
-            leaves = surplus(&mut rollout.later, wanted);
-        }
         let is_over = rollout.later.is_empty();
         let is_nothing = starts.is_empty() && leaves.is_empty() && !is_over;
         (!is_nothing).then_some(Next { starts, leaves })
@@ -182,16 +180,6 @@ impl Fleet {
             Addresses::Owed,
         );
     }
-}
-
-/// Takes a part from the back in whose slots nobody is wanted any more: where there is no surge, nothing else makes room.
-fn surplus(later: &mut VecDeque<BTreeSet<Slot>>, wanted: Slot) -> BTreeSet<Slot> {
-    let last = later.back().and_then(BTreeSet::first);
-    let part = match last.is_some_and(|slot| *slot >= wanted) {
-        true => later.pop_back(),
-        false => None,
-    };
-    part.unwrap_or_default()
 }
 
 /// Takes parts in their order, those that fit: one that is too large must not hold up the others, of which one may be what

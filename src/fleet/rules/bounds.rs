@@ -80,11 +80,6 @@ impl Fleet {
         is_to_be_filled || is_crowded && self.workers.in_slot(slot).any(Worker::is_stopping)
     }
 
-    /// Whether nobody makes room by leaving, nor takes any by coming.
-    pub(super) fn all_serve(&self) -> bool {
-        self.workers.iter().all(Worker::is_serving) && self.empty_slots.waiting() == 0
-    }
-
     /// How many workers serve in these slots.
     pub(super) fn serving_in(&self, part: &BTreeSet<Slot>) -> usize {
         let workers = part.iter().flat_map(|slot| self.workers.in_slot(*slot));

@@ -34,6 +34,7 @@ fn preparing(reason: StopReason) -> Phase {
 fn draining(reason: StopReason) -> Phase {
     Phase::Draining {
         reason,
+        signal: None,
         deadline: NEVER,
     }
 }

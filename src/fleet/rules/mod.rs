@@ -49,6 +49,7 @@ mod bounds;
 mod canary;
 mod change_status;
 mod deploy;
+mod drain;
 mod exit;
 mod extras;
 mod flip;

@@ -84,6 +84,20 @@ fn what_waits_is_rescued_where_others_serve_and_refused_where_nobody_does() {
     assert_eq!(stage.on(abandoned(1)), ["steer", "close 1"]);
 }
 
+/// Who comes can answer it.
+#[test]
+fn what_waits_for_a_slot_that_is_given_up_is_kept_for_one_that_comes() {
+    let mut stage = Stage::serving(Policy {
+        rescue: true,
+        max_restarts: 1,
+        ..policy()
+    });
+    assert_eq!(stage.on(exited(1)), ["steer 0", "spawn 2 on 1"]);
+    stage.on(exited(0));
+    let done = stage.on(exited(3));
+    assert!(done.iter().any(|it| it.starts_with("drain")), "{done:?}");
+}
+
 /// Those of a slot that no worker is started in any more are refused likewise.
 #[test]
 fn what_waits_for_the_last_worker_is_refused_when_its_slot_is_given_up() {

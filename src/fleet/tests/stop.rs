@@ -115,3 +115,25 @@ fn without_a_drain_timeout_a_worker_is_killed_at_once_after_the_stop_signal() {
     stage.on(backlog(0, 0));
     assert_eq!(stage.on(quiet(0, true)), ["signal 0", "kill 0"]);
 }
+
+/// A message first, if its program knows one; the signal, should that not be heeded.
+#[test]
+fn a_worker_that_is_told_by_a_message_gets_the_signal_later() {
+    let mut stage = Stage::serving(Policy {
+        stop_message: Some(Duration::from_secs(5)),
+        ..policy()
+    });
+    stage.on(RELOAD);
+    stage.on(listened(2));
+    stage.on(listened(3));
+    stage.on(Event::Fenced);
+    stage.on(backlog(0, 0));
+    let told = stage.on(quiet(0, true));
+    assert!(told.contains(&"message 0".to_owned()), "{told:?}");
+    let signal = "signal 0".to_owned();
+    assert!(!stage.after(4_999).contains(&signal));
+    assert!(stage.after(1).contains(&signal));
+    let killed = stage.after(25_000);
+    assert!(killed.contains(&"kill 0".to_owned()), "{killed:?}");
+    assert!(!killed.contains(&signal), "{killed:?}");
+}

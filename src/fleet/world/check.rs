@@ -162,6 +162,7 @@ impl World {
                 })
             }),
             Effect::SendStop { worker, .. } => self.check_send_stop(*worker, batch),
+            Effect::SendSignal { worker } => self.check_send_signal(*worker),
             Effect::Kill { worker } => self.check_kill(*worker),
             Effect::Close { listener } => self.check_close(*listener, batch, before),
             Effect::Report(Progress {

@@ -1,6 +1,7 @@
 //! What effects do to processes and to the kernel.
 
 use super::*;
+use crate::fleet::StopBy;
 
 impl World {
     pub(super) fn perform(&mut self, effect: &Effect) -> Vec<Event> {
@@ -46,7 +47,8 @@ impl World {
             Effect::ExplainLateCheck { worker } => return self.explain_late(*worker),
             Effect::EndCheck { worker } => self.end_check(*worker),
             Effect::PrepareStop { worker } => self.prepare_stop(*worker),
-            Effect::SendStop { worker, .. } => self.send_stop(*worker),
+            Effect::SendStop { worker, by, .. } => self.send_stop(*worker, *by),
+            Effect::SendSignal { worker } => self.send_signal(*worker),
             Effect::Kill { worker } => self.kill(*worker),
             Effect::Close { listener } => {
                 self.kernel.close(*listener);
@@ -329,12 +331,35 @@ impl World {
         }]
     }
 
-    pub(super) fn send_stop(&mut self, id: WorkerId) {
+    pub(super) fn send_stop(&mut self, id: WorkerId, by: StopBy) {
         let Some(process) = self.processes.get_mut(&id).filter(|it| it.is_alive()) else {
             return;
         };
         process.stop_sent_at = Some(self.now);
-        if let Some(after) = process.script.stops_after {
+        process.signal_due = None;
+        if by == StopBy::Message {
+            let after = self.policies[&self.made_by[&process.generation]].stop_message;
+            process.signal_due = after.map(|after| self.now.plus(after));
+        }
+        if by == StopBy::Signal || process.script.heeds_message {
+            self.begin_to_stop(id);
+        }
+    }
+
+    /// Who has heeded the message goes on with that.
+    fn send_signal(&mut self, id: WorkerId) {
+        let process = self.processes.get_mut(&id);
+        if let Some(process) = process.filter(|it| it.is_alive()) {
+            process.signal_due = None;
+            if !process.script.heeds_message {
+                self.begin_to_stop(id);
+            }
+        }
+    }
+
+    fn begin_to_stop(&mut self, id: WorkerId) {
+        let script = self.processes.get(&id).map(|it| &it.script);
+        if let Some(after) = script.and_then(|it| it.stops_after) {
             let exits = Happening::Exits(id, Exit::Code(0));
             self.schedule(Duration::from_millis(after), exits);
         }

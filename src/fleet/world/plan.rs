@@ -120,8 +120,10 @@ pub(super) struct Script {
     pub(super) crashes_after: Option<u64>,
     /// How it is not well, from when after its start, and for how long; none: for ever.
     pub(super) sickness: Option<(Sickness, u64, Option<u64>)>,
-    /// How long it runs on after the stop signal; none: for ever.
+    /// How long it runs on after it was told to stop; none: for ever.
     pub(super) stops_after: Option<u64>,
+    /// Whether it heeds a message that tells it to stop.
+    pub(super) heeds_message: bool,
     /// How long it runs on when killed.
     pub(super) dies_after: u64,
     /// How long a connection waits to be accepted; none: for ever.
@@ -197,6 +199,7 @@ impl Script {
         crashes_after: None,
         sickness: None,
         stops_after: Some(10),
+        heeds_message: true,
         dies_after: 1,
         accepts_after: Some(2),
         connection_lasts: Some(20),
@@ -221,6 +224,7 @@ fn policy() -> impl Strategy<Value = Policy> {
         span(&[150, 300, 0]),
         span(&[200, 400, 0]),
         span(&[0, 0, 120]),
+        option::weighted(0.3, span(&[0, 20, 100])),
     );
     let flags = (prop::bool::weighted(0.75), any::<bool>());
     let loops = (0..5_u32, prop::bool::weighted(0.2));
@@ -272,6 +276,7 @@ fn policy() -> impl Strategy<Value = Policy> {
                 settle_timeout: spans.1,
                 quiet_timeout: spans.2,
                 drain_timeout: spans.3,
+                stop_message: spans.5,
                 prepare_timeout: Duration::from_millis(60),
                 rescuers_end_timeout: Duration::from_millis(30),
                 pre_stop: spans.4,
@@ -376,6 +381,7 @@ fn script() -> impl Strategy<Value = Script> {
         lets_go: times.4,
         sickness: times.5,
         stops_after: ends.0,
+        heeds_message: ends.1 % 3 > 0,
         dies_after: ends.1,
         accepts_after: ends.2,
         connection_lasts: ends.3,

@@ -23,6 +23,8 @@ pub(super) struct Process {
     pub(super) connections: u64,
     /// When it got the stop signal.
     pub(super) stop_sent_at: Option<Time>,
+    /// When it gets the stop signal, since it was told by a message.
+    pub(super) signal_due: Option<Time>,
     pub(super) is_killed: bool,
     /// What makes it ready, beside listening.
     pub(super) ready: ReadyWhen,
@@ -83,6 +85,7 @@ impl Process {
             listens_on: BTreeSet::new(),
             connections: 0,
             stop_sent_at: None,
+            signal_due: None,
             is_killed: false,
             ready: ReadyWhen::Listening,
             has_declared: false,

@@ -12,8 +12,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::{Login, is_set_by_us};
-use crate::fleet::{Endpoint, Generation, Slot};
+use crate::config::{Channel, Login, is_set_by_us};
+use crate::fleet::{Endpoint, Generation, Slot, WorkerId};
 use crate::launcher::FIRST_PASSED;
 
 /// What a worker is told of itself.
@@ -26,6 +26,10 @@ pub(super) struct WorkerEnv<'a> {
     pub(super) passed: &'a [Endpoint],
     /// Where `READY=1` may be sent.
     pub(super) notify: &'a Path,
+    /// The kind of channel to us that it has, at the descriptor after those that are passed.
+    pub(super) channel: Channel,
+    /// What it is called in Node's cluster.
+    pub(super) worker: WorkerId,
     /// Variables that were asked for.
     pub(super) given: &'a BTreeMap<OsString, OsString>,
     /// How long it may be silent; none: it need not say that it is well.
@@ -57,6 +61,7 @@ impl WorkerEnv<'_> {
             let microseconds = watchdog.as_micros().to_string();
             ("WATCHDOG_USEC".into(), microseconds.into())
         }));
+        environment.extend(self.channel_environment());
         environment.extend(self.login.into_iter().flat_map(login_environment));
         environment.extend(
             self.passed_environment()
@@ -64,6 +69,25 @@ impl WorkerEnv<'_> {
                 .map(|(name, value)| (name.into(), value.into())),
         );
         environment
+    }
+
+    /// As `child_process.fork` says it; and as Node's cluster does, to whose worker half a number is given.
+    fn channel_environment(&self) -> Vec<(OsString, OsString)> {
+        let number = FIRST_PASSED as usize + self.passed.len();
+        let mut all = match self.channel {
+            Channel::None => return Vec::new(),
+            Channel::Node | Channel::Cluster => vec![
+                ("NODE_CHANNEL_FD", number.to_string()),
+                ("NODE_CHANNEL_SERIALIZATION_MODE", "json".to_owned()),
+                ("NODE_APP_INSTANCE", self.slot.to_string()),
+            ],
+        };
+        if self.channel == Channel::Cluster {
+            all.push(("NODE_UNIQUE_ID", (self.worker.0 + 1).to_string()));
+        }
+        let all = all.into_iter();
+        all.map(|(name, value)| (name.into(), value.into()))
+            .collect()
     }
 
     /// Whether a variable says something of our user that is not true of the worker's.
@@ -180,6 +204,8 @@ mod tests {
             workers: 4,
             passed,
             notify: Path::new("/run/n"),
+            channel: Channel::None,
+            worker: WorkerId(5),
             given: &NONE,
             watchdog: None,
             login: None,

@@ -200,6 +200,16 @@ impl Workers {
         }
     }
 
+    /// Whether sockets can be fetched from workers.
+    pub(super) fn can_fetch(&self) -> bool {
+        self.spawner.can_fetch
+    }
+
+    /// A worker was told to stop, otherwise than by the stop signal.
+    pub(super) fn told(&mut self, worker: WorkerId) {
+        self.live(worker, Life::Told);
+    }
+
     /// Sends a worker the stop signal.
     ///
     /// # Errors

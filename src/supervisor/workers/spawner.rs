@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -39,6 +39,8 @@ pub(crate) struct SpawnSpec<'a> {
     pub(crate) passed: Vec<(Endpoint, i32)>,
     /// Where `READY=1` may be sent.
     pub(crate) notify: &'a Path,
+    /// The worker's end of its channel, if it has one.
+    pub(crate) channel: Option<BorrowedFd<'a>>,
 }
 
 impl WorkerSpawner {
@@ -52,7 +54,8 @@ impl WorkerSpawner {
     ) -> io::Result<(i32, (UnixStream, Token))> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
-        let passed: Vec<i32> = spec.passed.iter().map(|(_, number)| *number).collect();
+        let mut passed: Vec<i32> = spec.passed.iter().map(|(_, number)| *number).collect();
+        passed.extend(spec.channel.map(|end| end.as_raw_fd()));
         if !passed.is_empty() {
             channel::send(&ours.as_raw_fd(), &[0], &passed)?;
         }
@@ -96,6 +99,7 @@ impl WorkerSpawner {
             attributes: config.attributes.clone(),
             must_notify: config.ready == Readiness::Notify || watchdog(config).is_some(),
             listeners: spec.passed.len(),
+            has_channel: spec.channel.is_some(),
             intercept,
         };
         // It is made of numbers and names, which JSON never refuses.
@@ -115,6 +119,8 @@ impl SpawnSpec<'_> {
             workers: self.workers,
             passed,
             notify: self.notify,
+            channel: config.channel,
+            worker: self.worker,
             given: &config.environment,
             watchdog: watchdog(config),
             login: config.attributes.login.as_ref(),

@@ -35,6 +35,7 @@ impl World {
             return ensure(deadline.is_none(), || "a deadline after the end".to_owned());
         }
         self.check_capacity(batch, before)?;
+        self.check_signals()?;
         self.check_deadlines()?;
         if !self.is_stopping() {
             self.check_steering()?;

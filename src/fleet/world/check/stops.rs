@@ -79,6 +79,24 @@ impl World {
         })
     }
 
+    /// The signal comes once, to one that was told by a message so long ago.
+    pub(super) fn check_send_signal(&self, id: WorkerId) -> Checked {
+        let due = self.process_of(id)?.signal_due;
+        ensure(due.is_some_and(|due| due <= self.now), || {
+            format!("worker {id} gets the stop signal, and that is due {due:?}")
+        })
+    }
+
+    /// Nor is it forgotten.
+    pub(super) fn check_signals(&self) -> Checked {
+        let is_late = |it: &Process| it.signal_due.is_some_and(|due| due < self.now);
+        let mut waiting = self.processes.iter();
+        let late = waiting.find(|(_, it)| it.is_alive() && !it.is_killed && is_late(it));
+        ensure(late.is_none(), || {
+            format!("worker {:?} gets no stop signal", late.map(|(id, _)| *id))
+        })
+    }
+
     pub(super) fn check_kill(&self, id: WorkerId) -> Checked {
         let process = self.process_of(id)?;
         let policy = self.policy();

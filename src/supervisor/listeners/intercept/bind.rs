@@ -2,9 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use log::warn;
+use socket2::SockRef;
 
 use super::call_socket::CallSocket;
 use super::state::{InterceptState, Visibility};
@@ -14,6 +15,37 @@ use crate::supervisor::listeners::Listeners;
 use crate::supervisor::listeners::port_conflict::{self, cannot_listen};
 use crate::sys::descriptor;
 use crate::sys::listener::{self, Kind};
+
+impl InterceptState {
+    /// What a worker gets that asks for a bound socket, in place of binding one.
+    pub(super) fn bind_for(
+        &mut self,
+        listeners: &Listeners,
+        endpoint: Endpoint,
+        is_fetchable: bool,
+    ) -> io::Result<(OwnedFd, Option<Change>)> {
+        if let Some(listener) = self.replacement(listeners, &endpoint) {
+            let socket = listeners.socket(listener).ok_or(io::ErrorKind::NotFound)?;
+            self.bound.extend(listeners.inode(listener));
+            let shared = Change::Shared { listener, endpoint };
+            return Ok((socket.try_clone_to_owned()?, Some(shared)));
+        }
+        let made = listener::create(&endpoint.address, endpoint.v6_only)?;
+        if endpoint.address.port() == 0 {
+            // Each has one of its own, as without us.
+            SockRef::from(&made).bind(&endpoint.address.into())?;
+            return Ok((made, None));
+        }
+        port_conflict::refuse(listeners, &endpoint)?;
+        listener::bind_shared(&made, &endpoint.address)?;
+        let inode = listener::inode(&made)?;
+        self.bound.insert(inode);
+        if !is_fetchable {
+            self.made.insert(inode, made.try_clone()?);
+        }
+        Ok((made, None))
+    }
+}
 
 impl PendingCall<'_> {
     pub(super) fn bind(

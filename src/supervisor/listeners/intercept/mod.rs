@@ -45,7 +45,7 @@ use log::{debug, error, warn};
 use mio::{Interest, Token};
 
 use super::Listeners;
-use crate::fleet::{Generation, ListenerId, Spawn, WorkerId};
+use crate::fleet::{Endpoint, Generation, ListenerId, Spawn, WorkerId};
 use crate::supervisor::sources::{Source, Sources};
 use crate::sys::procfs;
 use crate::sys::seccomp::{self, Call, Notification};
@@ -138,6 +138,23 @@ impl Intercepts {
         };
         intercept.close(sources);
         intercept.state.own_listeners
+    }
+
+    /// A socket for a worker that asks for one that is bound: a listener of its set, or a new socket, which listens when the
+    /// worker calls listen(2) on it. `is_fetchable`: it can be fetched from the worker then.
+    ///
+    /// # Errors
+    /// Those of socket(2), bind(2) and fcntl(2); `NotFound`: the worker has ended.
+    pub(crate) fn bind_for(
+        &mut self,
+        listeners: &Listeners,
+        worker: WorkerId,
+        endpoint: Endpoint,
+        is_fetchable: bool,
+    ) -> io::Result<(OwnedFd, Option<Change>)> {
+        let intercept = self.workers.get_mut(&worker);
+        let intercept = intercept.ok_or(io::ErrorKind::NotFound)?;
+        intercept.state.bind_for(listeners, endpoint, is_fetchable)
     }
 
     /// A worker was seen to use a listener that it did not call listen(2) on; the worker's generation.

@@ -187,6 +187,10 @@ impl Reporter<'_> {
             (_, [], Readiness::Notify) => {
                 format!("it listens on {} but did not send READY=1", list(listening))
             }
+            (_, [], Readiness::Channel) => format!(
+                "it listens on {} but did not send \"ready\" over its channel",
+                list(listening)
+            ),
             (_, [], Readiness::Http(path)) => {
                 let listening = list(listening);
                 match self.probes.trouble(worker) {
