@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::health::{Health, Standing};
 use super::listener::{Duty, LATE_START, Listener, Origin, Usage};
 use super::phase::{Phase, StopReason};
-use super::policy::{HealthChecks, ReadyWhen};
+use super::policy::{HealthChecks, Limits, ReadyWhen};
 use super::vocabulary::{Endpoint, Generation, ListenerId, ListenerSetId, Slot, Time, WorkerId};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub(super) struct Worker {
     pub(super) health: Health,
     /// The listeners that a rescuer has accepted from while it serves, since it does not.
     pub(super) drained: BTreeSet<ListenerId>,
+    /// What it may reach before it is recycled.
+    pub(super) limits: Limits,
     /// How long it has from the message that tells it to stop until the stop signal; none: it gets no message.
     pub(super) stop_message: Option<Duration>,
     /// When it will have served for long enough; none: never, or that is known.

@@ -73,6 +73,9 @@ impl Rescuer {
             self.check_backlogs(now);
             self.look_at_workers(now);
             self.report_news(now);
+            if self.lifetime.asks(now) {
+                self.supervisor.report(&Report::Empty);
+            }
             self.supervisor.flush();
         }
         self.abandon();

@@ -255,6 +255,8 @@ pub enum Report {
         /// must be answered first.
         may_stop: bool,
     },
+    /// It has had nothing for a while: it ends when its channel is closed. Reported again and again.
+    Empty,
     /// What an endpoint has been seen to speak.
     Protocol(EndpointProtocol),
     /// What has become of the connections of a worker that has exited, as far as is known. After

@@ -9,7 +9,7 @@ use crate::fleet::vocabulary::*;
 impl Fleet {
     /// How long this worker may serve; none: as long as it likes.
     fn age_limit(&self, worker: WorkerId) -> Option<Duration> {
-        let limit = self.policy.limits.max_age?;
+        let limit = self.workers.get(worker)?.limits.max_age?;
         let millis = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         Some(Duration::from_millis(jittered(millis, worker)))
     }

@@ -12,6 +12,7 @@ use std::ops::Bound;
 use super::Fleet;
 use crate::fleet::jitter::jittered;
 use crate::fleet::phase::Phase;
+use crate::fleet::policy::Limits;
 use crate::fleet::usage::UsageView;
 use crate::fleet::vocabulary::*;
 use crate::fleet::worker::Worker;
@@ -70,8 +71,8 @@ impl Fleet {
     }
 
     pub(super) fn usage_measured(&mut self, now: Time, usage: &[(WorkerId, Usage)]) {
-        let window = self.policy.limits.cpu_window();
         for (worker, usage) in usage {
+            let window = self.limits_of(*worker).cpu_window();
             self.usages.note(now, *worker, *usage, window);
         }
         for (worker, usage) in usage {
@@ -86,7 +87,7 @@ impl Fleet {
 
     /// Whether a worker has too much memory that is ready, and whose change has not flipped.
     fn is_too_large(&self, id: WorkerId, rss: Option<u64>) -> bool {
-        let limit = self.policy.limits.max_rss;
+        let limit = self.limits_of(id).max_rss;
         let is_over = rss.zip(limit).is_some_and(|(rss, limit)| rss >= limit);
         let worker = self.workers.get(id).map(|worker| worker.phase);
         let is_ready = matches!(worker, Some(Phase::Ready | Phase::Serving));
@@ -97,7 +98,7 @@ impl Fleet {
         let Some(slot) = self.workers.get(worker).map(|worker| worker.slot) else {
             return;
         };
-        let limit = self.policy.limits.max_rss.unwrap_or_default();
+        let limit = self.limits_of(worker).max_rss.unwrap_or_default();
         let failure = Failure::TooLarge {
             worker,
             slot,
@@ -107,9 +108,15 @@ impl Fleet {
         self.fail_change(now, failure);
     }
 
+    /// What a worker may reach. A reload brings limits for those that it starts.
+    fn limits_of(&self, id: WorkerId) -> Limits {
+        let worker = self.workers.get(id);
+        worker.map_or_else(Limits::default, |it| it.limits)
+    }
+
     /// What a worker has reached of what it may.
     fn reached(&self, id: WorkerId) -> Option<RecycleReason> {
-        let limits = self.policy.limits;
+        let limits = self.limits_of(id);
         let seen = self.usages.view(id);
         let own = |limit: Option<u64>| limit.map(|limit| jittered(limit, id));
         if let Some((rss, limit)) = seen.rss.zip(own(limits.max_rss))

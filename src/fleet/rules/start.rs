@@ -39,7 +39,8 @@ impl Fleet {
         // A replacement in the old generation is not judged by what a reload has brought.
         let own = self.deployments.policy_of(generation);
         let own = own.unwrap_or(&self.policy);
-        let (ready, checks, stop_message) = (own.ready, own.health, own.stop_message);
+        let (ready, checks, limits) = (own.ready, own.health, own.limits);
+        let stop_message = own.stop_message;
         let mut listeners = adopt;
         for listener in listeners.values_mut() {
             listener.usage = Usage::Given;
@@ -68,6 +69,7 @@ impl Fleet {
             checks,
             health: Health::new(),
             drained: BTreeSet::new(),
+            limits,
             stop_message,
             ages_at: None,
         });

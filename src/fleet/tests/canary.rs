@@ -153,3 +153,22 @@ fn a_worker_that_is_wanted_is_tried() {
     assert_eq!(stage.on(canary(1, 10, None)), ["spawn 2"]);
     assert_eq!(stage.phases(), ["0 serving", "2 starting", "1 given-up"]);
 }
+
+/// Nor does such a slot take up room.
+#[test]
+fn a_slot_that_is_not_wanted_does_not_hold_up_a_trial() {
+    let mut stage = Stage::new(Policy {
+        workers: 3,
+        strategy: crate::fleet::Strategy::Rolling(Bounds {
+            surge: Share::Count(1),
+            unavailable: Share::Count(0),
+        }),
+        ..policy()
+    });
+    (0..3).for_each(|id| drop(stage.on(listened(id))));
+    stage.on(exited(2));
+    // It waits for its next worker.
+    stage.on(exited(3));
+    stage.policy.workers = 2;
+    assert_eq!(stage.on(canary(1, 10, None)), ["spawn 4"]);
+}

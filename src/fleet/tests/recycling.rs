@@ -328,3 +328,20 @@ fn a_roll_back_waits_too() {
         ["signal 1", "denied: nothing to roll back", "spawn 3"]
     );
 }
+
+/// What a reload brings is for those that it starts, and for nobody if it fails.
+#[test]
+fn the_limits_of_a_reload_are_none_of_the_old_workers() {
+    let mut stage = Stage::serving(policy());
+    stage.policy.limits.max_connections = Some(10);
+    stage.on(RELOAD);
+    let used = |worker| Usage {
+        connections: Some(worker),
+        ..Usage::default()
+    };
+    for count in [0, 1_000] {
+        let usage = vec![(WorkerId(0), used(count)), (WorkerId(1), used(count))];
+        stage.on(Event::UsageMeasured { usage });
+    }
+    assert!(reasons(&stage).is_empty());
+}

@@ -182,6 +182,9 @@ impl Retirements {
     pub(super) fn rescuer_ready(&mut self, around: &mut Surroundings<'_>, id: RetirementId) {
         loop {
             match self.rescuers.receive(id) {
+                Ok(Some(Report::Empty)) if self.rescuers.may_go(id) => {
+                    return self.lose_rescuer(around, id);
+                }
                 Ok(Some(report)) => self.received(around, id, report),
                 Ok(None) => return self.flush(around, id),
                 Err(_) => return self.lose_rescuer(around, id),
@@ -225,6 +228,8 @@ impl Retirements {
                     self.rescuers.readers_interrupted(retirement, worker);
                 }
             }
+            // It is counted on for a worker of which it has not heard.
+            Report::Empty => {}
             Report::Protocol(learnt) => self.protocols().learn(learnt),
             Report::Left { worker, count } => self.rescuers.stats.left(retirement, worker, count),
             Report::Readers { worker, threads } => {

@@ -68,6 +68,11 @@ impl Outbox {
         }
     }
 
+    /// Whether all was sent.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.ready.is_none()
+    }
+
     /// When to call [`Self::flush`] although the channel has not become writable.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.retry

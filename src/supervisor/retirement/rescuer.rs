@@ -94,6 +94,12 @@ impl Rescuer {
         self.unreported.insert(worker);
     }
 
+    /// Whether it has said what became of all that it was told of, and there is nothing to tell it.
+    pub(super) fn is_done(&self) -> bool {
+        let owes_nothing = self.unreported.is_empty() && self.unaccounted.is_empty();
+        self.workers.is_empty() && owes_nothing && self.outbox.is_empty()
+    }
+
     pub(super) fn order(&mut self, order: Order, descriptors: Vec<OwnedFd>) {
         if order.is_waited_for() {
             self.watch.begin(Instant::now());

@@ -245,6 +245,12 @@ impl Rescuers {
         losses
     }
 
+    /// Whether nothing is expected of a rescuer that has nothing left.
+    pub(super) fn may_go(&self, retirement: RetirementId) -> bool {
+        let rescuer = self.rescuers.get(&retirement);
+        rescuer.is_some_and(Rescuer::is_done)
+    }
+
     /// A rescuer has done its work, or it died; the workers that it was told of and that have not ended.
     pub(super) fn lose(
         &mut self,
