@@ -177,7 +177,9 @@ fn is_enough(verb: &Verb, reply: &Reply) -> bool {
     let Reply::Phase { phase, .. } = reply else {
         return false;
     };
-    matches!(verb, Verb::Reload(reload) if reload.no_wait) && phase == "serving"
+    // The trial itself takes as long as it takes.
+    let is_served = phase == "serving" || phase == "canary";
+    matches!(verb, Verb::Reload(reload) if reload.no_wait) && is_served
 }
 
 fn show(reply: Reply, verb: &Verb, out: &mut dyn Write) -> Result<(), Exit> {

@@ -88,7 +88,7 @@ fn unknown(error: &clap::Error) -> String {
 
 fn unknown_verb(error: &clap::Error) -> String {
     let verb = context(error, ContextKind::InvalidSubcommand);
-    format!("{verb} is not a verb; give status, reload, stop, scale or restart")
+    format!("{verb} is not a verb; --help lists those that there are, such as status and reload")
 }
 
 fn bad_choice(error: &clap::Error) -> String {

@@ -97,6 +97,10 @@ impl ConfigText<'_> {
     fn variables(&self, table: &DeTable<'_>) -> Result<(&'static str, Vec<Given>), Exit> {
         let given = table.iter().map(|(key, value)| {
             let name = key.get_ref();
+            if name.is_empty() || name.contains('=') {
+                let reason = format!("{name:?} is no name of a variable: give one without =");
+                return Err(self.complain(key.span(), &reason));
+            }
             let text = scalar(value.get_ref(), name)
                 .map_err(|reason| self.complain(value.span(), &reason))?;
             let origin = format!("{}: {name}", self.place(key.span()));
@@ -214,6 +218,11 @@ mod tests {
             ("workers 4", 1, ""),
             ("name = \"open", 1, ""),
             ("command = \"./server --flag\"", 1, "give a list"),
+            (
+                "[environment]\n\"A=B\" = 1",
+                2,
+                "column 1: \"A=B\" is no name of a variable",
+            ),
             (
                 "[environment]\nA = [1]",
                 2,

@@ -14,7 +14,7 @@ use crate::wire::control::{Canary, Reload, Variable};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub(super) struct ReloadArguments {
-    /// Return as soon as the new workers serve
+    /// Return as soon as the new workers serve; with --canary, those that are tried
     #[arg(long)]
     pub(super) no_wait: bool,
     /// Wait for a change that is under way, and reload then

@@ -166,3 +166,12 @@ fn the_status_says_what_each_gets_and_what_is_waited_for() {
     assert_eq!(reload.wait_with_output().unwrap().status.code(), Some(1));
     assert_eq!(supervisor.wait_serving(4).change, None);
 }
+
+/// The trial has no end of its own, and the client need not wait for one.
+#[test]
+fn who_does_not_wait_is_answered_when_the_new_worker_is_tried() {
+    let supervisor = scripted(&["-n", "4"], &[]).start();
+    supervisor.wait_serving(4);
+    supervisor.ctl_ok(["reload", "--canary", "10%", "--no-wait"]);
+    assert!(is_tried(&supervisor.status()));
+}

@@ -117,3 +117,21 @@ fn a_version_that_fails_at_the_third_worker_is_taken_back() {
     supervisor.ctl_ok(["reload"]);
     assert_eq!(generations(&supervisor.wait_serving(4)), [3, 3, 3, 3]);
 }
+
+/// So slow that between two of them the rescuer has had nothing for a second: it stays, for it is counted on.
+#[test]
+fn a_rolling_reload_of_workers_that_start_slowly_loses_no_kept_connection() {
+    let server = crate::harness::fixture("misbehave");
+    let script = format!("sleep 0.95; exec {} --port {{port}}", server.display());
+    let supervisor = Supervisor::builder()
+        .args(["-n", "4", "--strategy", "rolling"])
+        .command(["sh", "-c", &script])
+        .start();
+    supervisor.wait_serving(4);
+    without_loss(light(supervisor.address()).keep_alive(), || {
+        supervisor.ctl_ok(["reload"])
+    });
+    let lines = supervisor.lines();
+    let died = |line: &&String| line.contains("died before its time");
+    assert_eq!(lines.iter().find(died), None);
+}

@@ -93,6 +93,10 @@ fn a_new_worker_that_dies_takes_the_reload_back_and_nobody_else_loses_anything()
     let status = supervisor.wait_serving(2);
     assert_eq!(pids(&status), old);
     assert_eq!((status.reloads, status.reloads_failed), (0, 1));
+    // The dead one is in no cgroup at all.
+    let lines = supervisor.lines();
+    let elsewhere = |line: &&String| line.contains("another cgroup");
+    assert_eq!(lines.iter().find(elsewhere), None);
 }
 
 /// Requests of which one waits at least, for a worker that stands still.

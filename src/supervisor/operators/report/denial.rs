@@ -25,8 +25,13 @@ pub(super) fn denied(denial: &Denial) -> String {
         Denial::NoSuchWorker(worker) => {
             format!("there is no worker {worker} that serves; status lists them")
         }
+        Denial::NoRoom { together: 1 } => {
+            "no worker could be replaced: --max-surge is 0, and of so few workers none may be missing; reload with \
+             --max-surge 1, or scale up first"
+                .to_owned()
+        }
         Denial::NoRoom { together } => format!(
-            "{} would have to start together, because they share a queue or are tried, and --max-surge allows fewer: restart \
+            "{} would have to start together, because they share a queue or are tried, and --max-surge allows fewer: reload \
              with a greater one",
             workers(*together)
         ),

@@ -129,14 +129,15 @@ impl PeerNames {
         }
     }
 
-    /// Whether all workers are in our cgroup or below: the programs run for no others.
+    /// Whether all workers that are there are in our cgroup or below: the programs run for no others.
     fn are_seen_by(&self, workers: &Workers) -> bool {
         let own = cgroup::path_of(std::process::id().cast_signed());
         let is_below = |pid: i32| match (&own, cgroup::path_of(pid)) {
             (Ok(own), Ok(path)) => path.starts_with(own),
             (_, Err(_)) | (Err(_), _) => false,
         };
-        workers.pids().all(|(_, pid)| is_below(pid))
+        let mut present = workers.pids().filter(|(id, _)| !workers.has_ended(*id));
+        present.all(|(_, pid)| is_below(pid))
     }
 
     fn attach(&mut self) -> io::Result<()> {
