@@ -83,7 +83,7 @@ fn a_new_worker_that_dies_takes_the_reload_back_and_nobody_else_loses_anything()
     assert_eq!(output.status.code(), Some(1));
     let why = sentence(&output);
     assert!(
-        why.contains("was killed by signal 9 (SIGKILL) when it was ready"),
+        why.contains("was killed by signal 9 (SIGKILL) after it was ready"),
         "{why}"
     );
     for request in waiting {

@@ -25,15 +25,13 @@ fn waits_for(what: &WaitsFor, all: &Workers) -> String {
         }
         WaitsFor::Room => "replaced workers to end, for no more may run (--max-surge)".to_owned(),
         WaitsFor::Trial(Some(left)) => {
-            format!(
-                "the trial ends in {}, or by promote or rollback",
-                seconds(*left)
-            )
+            let left = seconds(*left);
+            format!("the end of the trial in {left}, promote or rollback")
         }
         WaitsFor::Trial(None) => "promote or rollback".to_owned(),
         WaitsFor::Soak(left) => {
             let left = seconds(*left);
-            format!("the old workers stand by for {left} more, or until promote or rollback")
+            format!("the end of the soak in {left}, promote or rollback")
         }
         WaitsFor::Old(milestone, old) => match old.as_slice() {
             [one] => format!("{}, which is {milestone}", all.describe(*one)),

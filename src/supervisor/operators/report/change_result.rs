@@ -82,7 +82,7 @@ impl Reporter<'_> {
             Failure::Exited { worker, exit, .. } => self.exited(*worker, exit),
             Failure::Died { worker, exit, .. } => {
                 let worker_ended = self.worker_ended(*worker, exit);
-                let why = format!("{worker_ended} when it was ready");
+                let why = format!("{worker_ended} after it was ready");
                 (why, self.last_words(*worker))
             }
             Failure::Unhealthy {

@@ -26,8 +26,8 @@ pub(super) fn denied(denial: &Denial) -> String {
             format!("there is no worker {worker} that serves; status lists them")
         }
         Denial::NoRoom { together: 1 } => {
-            "no worker could be replaced: --max-surge is 0, and of so few workers none may be missing; reload with \
-             --max-surge 1, or scale up first"
+            "one worker more would have to start, as none of those that serve may be missing meanwhile, and --max-surge is 0: \
+             reload with --max-surge 1"
                 .to_owned()
         }
         Denial::NoRoom { together } => format!(
