@@ -32,7 +32,7 @@ fn machine() -> MutexGuard<'static, ()> {
 
 /// How often something is done in a trial.
 fn times() -> u64 {
-    if is_full() { 20 } else { 3 }
+    if is_full() { 20 } else { 2 }
 }
 
 fn is_full() -> bool {

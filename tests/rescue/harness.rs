@@ -171,6 +171,18 @@ impl Rescuer {
         }
     }
 
+    /// Closes the channel, as a supervisor does that is gone or lets it go.
+    pub(crate) fn leave(&mut self) {
+        let (_, unused) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )
+        .unwrap();
+        drop(std::mem::replace(&mut self.channel, unused));
+    }
+
     pub(crate) fn final_tally(&self) -> Tally {
         self.order(&Order::WorkerExited { worker: WORKER }, &[]);
         loop {

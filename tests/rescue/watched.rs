@@ -112,7 +112,7 @@ fn what_waits_in_a_queue_is_answered() {
 }
 
 #[test]
-fn it_ends_when_it_is_told_when_it_is_left_and_when_nothing_remains() {
+fn it_ends_when_it_is_told_when_it_is_left_and_when_it_is_let_go_with_nothing() {
     let (mut client, worker) = pair();
     let mut ended = Rescuer::start(&configuration(
         worker.local_addr().unwrap(),
@@ -131,20 +131,18 @@ fn it_ends_when_it_is_told_when_it_is_left_and_when_nothing_remains() {
     assert_eq!(nix::poll::poll(&mut fds, 10_000_u16).unwrap(), 1);
 
     let (mut rescuer, mut client) = adopted("127.0.0.1:1".parse().unwrap());
-    let (_, unused) = socketpair(
-        AddressFamily::Unix,
-        SockType::SeqPacket,
-        None,
-        SockFlag::SOCK_CLOEXEC,
-    )
-    .unwrap();
-    drop(std::mem::replace(&mut rescuer.channel, unused));
+    rescuer.leave();
     assert_eq!(read_all(&mut client), "");
     assert!(rescuer.process.wait().unwrap().success());
 
     let (mut rescuer, client) = adopted("127.0.0.1:1".parse().unwrap());
     drop(client);
     assert_eq!(rescuer.final_tally().held, 1);
+    // It asks first, and again: the next worker may be near.
+    for _ in 0..2 {
+        assert_eq!(rescuer.next_report(), Report::Empty);
+    }
+    rescuer.leave();
     assert!(rescuer.process.wait().unwrap().success());
 }
 
